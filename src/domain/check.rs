@@ -1,0 +1,173 @@
+//! One examination of an endpoint: what to ask ([`CheckSpec`]), what was seen ([`Observation`]), the verdict
+//! ([`judge`]) and the record of it ([`CheckResult`]).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::Timestamp;
+use crate::domain::endpoint::EndpointId;
+use crate::domain::outcome::{Failure, FailureKind, Outcome, words};
+use crate::domain::setting::{ExpectedStatus, RequestBody};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use utoipa::ToSchema;
+
+use super::outcome::UnknownWord;
+
+/// What is examined and what is expected of it, with all defaults applied. Two equal specs examine the same
+/// thing; an edit that changes it starts the counters of the endpoint again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckSpec {
+    pub url: url::Url,
+    /// Any HTTP token, upper case by custom only.
+    pub method: String,
+    /// Names are lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Option<RequestBody>,
+    /// Bound of a whole attempt: DNS, connect, TLS, headers, body, redirects.
+    pub timeout: Duration,
+    pub connect_timeout: Option<Duration>,
+    pub expected_status: ExpectedStatus,
+    pub redirects: RedirectPolicy,
+    pub tls: TlsPolicy,
+    /// Reading the decompressed body stops here; a longer body is no failure.
+    pub max_body_bytes: u64,
+    pub user_agent: String,
+    /// Lower-case names of headers whose values are secret, the built-in ones included.
+    pub redact: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectPolicy {
+    pub follow: bool,
+    /// The most redirects followed in one attempt.
+    pub max: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsPolicy {
+    pub verify: bool,
+    /// A PEM file of authorities trusted in addition to the built-in ones.
+    pub ca_file: Option<String>,
+}
+
+/// How long each phase of an attempt took, in microseconds; over redirects the phases are summed. `None`: the
+/// phase was not reached or does not exist (no TLS on `http`, no DNS for an address).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    pub dns_us: Option<u32>,
+    pub connect_us: Option<u32>,
+    pub tls_us: Option<u32>,
+    pub first_byte_us: Option<u32>,
+    pub transfer_us: Option<u32>,
+    /// From the start of the attempt to its end, good or bad.
+    pub total_us: u32,
+}
+
+/// What one attempt saw. Always made, however badly the attempt went.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observation {
+    /// The transport failure, if the attempt did not bring a whole answer.
+    pub failure: Option<Failure>,
+    /// Status of the last response, when headers came.
+    pub status_code: Option<u16>,
+    pub timings: Timings,
+    /// Address of the last connection, `ip:port`.
+    pub remote_address: Option<String>,
+    /// Where the redirects led, one entry a hop followed.
+    pub redirects: Vec<String>,
+    /// Bytes of decompressed body read, at most `max_body_bytes`.
+    pub body_bytes: u64,
+    /// The leaf certificate that was served, even if it was refused.
+    pub certificate: Option<CertificateSeen>,
+    /// `HTTP/1.1`, `HTTP/2.0`.
+    pub http_version: Option<String>,
+}
+
+/// The leaf certificate of a TLS connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSeen {
+    pub subject: String,
+    pub issuer: String,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    pub sans: Vec<String>,
+}
+
+/// Decides what an observation means. A transport failure is a failure whatever else was seen; then the status
+/// must be one of the expected.
+pub fn judge(spec: &CheckSpec, observation: &Observation) -> Outcome {
+    if let Some(failure) = &observation.failure {
+        return Outcome::Down(failure.clone());
+    }
+    match observation.status_code {
+        Some(code) if spec.expected_status.contains(code) => Outcome::Up,
+        Some(code) => Outcome::Down(Failure::new(
+            FailureKind::HttpStatus,
+            format!("{} returned {code}, expected {}", spec.method, spec.expected_status),
+        )),
+        None => Outcome::Down(Failure::new(FailureKind::HttpProtocol, "The attempt ended without an answer")),
+    }
+}
+
+words! {
+    /// What caused a check.
+    pub enum Trigger {
+        /// A slot of the schedule.
+        Scheduled = "scheduled",
+        /// Between slots, because a failure or a recovery is unconfirmed.
+        Confirming = "confirming",
+        /// By hand, through the API.
+        Manual = "manual",
+    }
+}
+
+/// The record of a check. Its identity is `(endpoint_id, scheduled_at)`: recording it twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    pub endpoint_id: EndpointId,
+    /// The slot; for a gap of several missed slots the last of them. Whole microseconds.
+    pub scheduled_at: Timestamp,
+    /// When the first attempt began; for a missed slot the slot itself.
+    pub started_at: Timestamp,
+    pub outcome: Outcome,
+    /// How many slots this row stands for: 1, or the length of a gap of missed slots.
+    pub slots: u32,
+    /// Of the last attempt.
+    pub status_code: Option<u16>,
+    /// Of the last attempt. Zero for missed slots.
+    pub timings: Timings,
+    /// Attempts made, 0 for missed slots.
+    pub attempts: u32,
+    pub trigger: Trigger,
+    pub in_maintenance: bool,
+}
+
+impl CheckResult {
+    /// Time from the start of the last attempt to its end; `None` for missed slots.
+    pub fn response_time_us(&self) -> Option<u32> {
+        (self.attempts > 0).then_some(self.timings.total_us)
+    }
+
+    /// A gap of `slots` missed slots, the last of them at `scheduled_at`.
+    pub fn missed(
+        endpoint_id: EndpointId,
+        scheduled_at: Timestamp,
+        slots: u32,
+        reason: crate::domain::outcome::MissedReason,
+    ) -> Self {
+        Self {
+            endpoint_id,
+            scheduled_at,
+            started_at: scheduled_at,
+            outcome: Outcome::Missed(reason),
+            slots,
+            status_code: None,
+            timings: Timings::default(),
+            attempts: 0,
+            trigger: Trigger::Scheduled,
+            in_maintenance: false,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The nouns and the rules of monitoring, as pure code.
+//!
+//! Nothing in here is asynchronous, does I/O or reads a clock: time is an argument. Whatever decides
+//! (is this answer good, is this endpoint down, when is the next slot, what is the uptime) is decided
+//! here and tested as tables and properties; the other modules only carry it out.
+
+pub mod alert_policy;
+pub mod check;
+pub mod endpoint;
+pub mod incident;
+pub mod latency;
+pub mod outcome;
+pub mod retry;
+pub mod schedule;
+pub mod setting;
+pub mod uptime;
+
+/// An instant in UTC. Everything recorded is truncated to whole microseconds ([`micros`]).
+pub type Timestamp = chrono::DateTime<chrono::Utc>;
+
+/// Microseconds since the Unix epoch: how instants are stored, and the id of a check in the history.
+pub fn micros(at: Timestamp) -> i64 {
+    at.timestamp_micros()
+}
+
+/// The instant `micros` microseconds after the Unix epoch; values beyond what a calendar holds are clamped.
+pub fn from_micros(micros: i64) -> Timestamp {
+    Timestamp::from_timestamp_micros(micros).unwrap_or(if micros < 0 { Timestamp::MIN_UTC } else { Timestamp::MAX_UTC })
+}

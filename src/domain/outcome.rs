@@ -1,0 +1,175 @@
+//! The verdicts: what one check said ([`Outcome`]), what is believed of an endpoint ([`Status`]), and the
+//! stable words for every way to fail ([`FailureKind`]).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Declares a field-less enum together with its stable `snake_case` words, which are the contract in the
+/// database, in JSON and on pages.
+macro_rules! words {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable word.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == word).ok_or_else(|| UnknownWord(word.to_owned()))
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// A word that belongs to no value of the enum it was read for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown word `{0}`")]
+pub struct UnknownWord(pub String);
+
+words! {
+    /// Why an attempt failed: one word naming the layer that failed first (checks.md section 3).
+    pub enum FailureKind {
+        DnsNxdomain = "dns_nxdomain",
+        DnsServfail = "dns_servfail",
+        DnsRefused = "dns_refused",
+        DnsTimeout = "dns_timeout",
+        DnsNoRecords = "dns_no_records",
+        ConnectRefused = "connect_refused",
+        ConnectReset = "connect_reset",
+        ConnectTimeout = "connect_timeout",
+        ConnectUnreachable = "connect_unreachable",
+        TlsExpired = "tls_expired",
+        TlsNotYetValid = "tls_not_yet_valid",
+        TlsHostnameMismatch = "tls_hostname_mismatch",
+        TlsUntrusted = "tls_untrusted",
+        TlsProtocol = "tls_protocol",
+        TlsHandshake = "tls_handshake",
+        TlsTimeout = "tls_timeout",
+        ConnectionClosed = "connection_closed",
+        TimeoutFirstByte = "timeout_first_byte",
+        TimeoutBody = "timeout_body",
+        HttpProtocol = "http_protocol",
+        BodyTruncated = "body_truncated",
+        RedirectLoop = "redirect_loop",
+        RedirectLimit = "redirect_limit",
+        HttpStatus = "http_status",
+    }
+}
+
+words! {
+    /// Our own trouble: why a slot has no verdict. Never counted against the endpoint.
+    pub enum MissedReason {
+        /// The previous check was still being made.
+        Overrun = "overrun",
+        /// The previous check was still waiting for a permit.
+        Overload = "overload",
+        /// This process was not running.
+        Stopped = "stopped",
+        /// The machine slept, or its clock jumped forwards.
+        Suspended = "suspended",
+        /// The check was cut because this process was told to stop.
+        Shutdown = "shutdown",
+    }
+}
+
+words! {
+    /// What is believed of an endpoint now, confirmed by the alert policy.
+    pub enum Status {
+        Up = "up",
+        Degraded = "degraded",
+        Down = "down",
+        /// No verdict yet.
+        Pending = "pending",
+        Paused = "paused",
+        Maintenance = "maintenance",
+        /// Nothing can be said: no data.
+        Unknown = "unknown",
+    }
+}
+
+impl Status {
+    /// Up or degraded.
+    pub fn is_healthy(self) -> bool {
+        matches!(self, Self::Up | Self::Degraded)
+    }
+
+    /// Down. The remaining words are neither healthy nor unhealthy.
+    pub fn is_unhealthy(self) -> bool {
+        matches!(self, Self::Down)
+    }
+}
+
+/// What was wrong: the stable word and one sentence for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// One sentence without a full stop: `GET returned 502, expected 200`.
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// The verdict of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Up,
+    Degraded,
+    Down(Failure),
+    Missed(MissedReason),
+}
+
+words! {
+    /// The bare word of an [`Outcome`], as stored and shown.
+    pub enum OutcomeWord {
+        Up = "up",
+        Degraded = "degraded",
+        Down = "down",
+        Missed = "missed",
+    }
+}
+
+impl Outcome {
+    /// Up or degraded: the check counts as successful.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Up | Self::Degraded)
+    }
+
+    pub fn word(&self) -> OutcomeWord {
+        match self {
+            Self::Up => OutcomeWord::Up,
+            Self::Degraded => OutcomeWord::Degraded,
+            Self::Down(_) => OutcomeWord::Down,
+            Self::Missed(_) => OutcomeWord::Missed,
+        }
+    }
+
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Down(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}

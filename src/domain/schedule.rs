@@ -1,0 +1,173 @@
+//! When an endpoint is due: the slots of an interval or of a cron expression.
+//!
+//! The slots of an interval are the wall-clock grid `k · interval + phase`, where the phase comes from the id
+//! of the endpoint by the golden ratio: even at any number of endpoints, and the same after a restart and in
+//! every process.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds};
+
+use crate::domain::endpoint::EndpointId;
+use crate::domain::{Timestamp, from_micros, micros};
+
+/// When checks are due.
+#[derive(Debug, Clone)]
+pub enum Schedule {
+    /// At least 1 s, whole microseconds.
+    Interval(Duration),
+    Cron(CronSchedule),
+}
+
+/// A cron expression in a time zone, right across daylight saving: a time inside the skipped hour runs at its
+/// end, a repeated hour counts once.
+#[derive(Debug, Clone)]
+pub struct CronSchedule {
+    expression: String,
+    timezone: Tz,
+    cron: Box<Cron>,
+}
+
+impl PartialEq for Schedule {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Interval(a), Self::Interval(b)) => a == b,
+            (Self::Cron(a), Self::Cron(b)) => a.expression == b.expression && a.timezone == b.timezone,
+            _ => false,
+        }
+    }
+}
+
+impl CronSchedule {
+    /// Reads an expression of 5 fields, or of 6 with seconds first. One that never matches is refused.
+    pub fn parse(expression: &str, timezone: Tz, now: Timestamp) -> Result<Self, String> {
+        let cron = CronParser::builder()
+            .seconds(Seconds::Optional)
+            .build()
+            .parse(expression)
+            .map_err(|e| format!("`{expression}` is not a cron expression of 5 or 6 fields: {e}"))?;
+        let schedule = Self { expression: expression.to_owned(), timezone, cron: Box::new(cron) };
+        match schedule.next_after(now) {
+            Some(_) => Ok(schedule),
+            None => Err(format!("`{expression}` never matches a date")),
+        }
+    }
+
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    pub fn timezone(&self) -> Tz {
+        self.timezone
+    }
+
+    fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let local = at.with_timezone(&self.timezone);
+        self.cron.find_next_occurrence(&local, false).ok().map(|t| t.to_utc())
+    }
+
+    fn at_or_before(&self, at: Timestamp) -> Option<Timestamp> {
+        let local = at.with_timezone(&self.timezone);
+        self.cron.find_previous_occurrence(&local, true).ok().map(|t| t.to_utc())
+    }
+}
+
+/// The fractional part of the golden ratio as a fraction of 2^64.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// `frac(id · φ)` scaled to `0..span`, exact in integers.
+pub fn golden_offset(id: EndpointId, span: Duration) -> Duration {
+    let fraction = id.0.cast_unsigned().wrapping_mul(GOLDEN);
+    let nanos = (u128::from(fraction) * span.as_nanos()) >> 64;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The slots of one endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots<'a> {
+    schedule: &'a Schedule,
+    id: EndpointId,
+}
+
+impl Schedule {
+    pub fn slots(&self, id: EndpointId) -> Slots<'_> {
+        Slots { schedule: self, id }
+    }
+
+    /// The interval; for a cron expression the time between its next two slots after `at` (a day if it has none).
+    pub fn interval(&self, at: Timestamp) -> Duration {
+        match self {
+            Self::Interval(every) => *every,
+            Self::Cron(cron) => cron
+                .next_after(at)
+                .and_then(|first| cron.next_after(first).and_then(|second| (second - first).to_std().ok()))
+                .unwrap_or(Duration::from_secs(86_400)),
+        }
+    }
+}
+
+impl Slots<'_> {
+    fn grid(every: Duration, id: EndpointId) -> (i64, i64) {
+        let every_us = i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(1);
+        let phase_us = i64::try_from(golden_offset(id, every).as_micros()).unwrap_or(0);
+        (every_us, phase_us)
+    }
+
+    /// The first slot later than `at`; `None` for a cron expression without a further date.
+    pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+        match self.schedule {
+            Schedule::Interval(every) => {
+                let (every, phase) = Self::grid(*every, self.id);
+                let k = (micros(at) - phase).div_euclid(every) + 1;
+                Some(from_micros(k.saturating_mul(every).saturating_add(phase)))
+            }
+            Schedule::Cron(cron) => cron.next_after(at),
+        }
+    }
+
+    /// The last slot not later than `at`: the slot that is now.
+    pub fn at_or_before(&self, at: Timestamp) -> Option<Timestamp> {
+        match self.schedule {
+            Schedule::Interval(every) => {
+                let (every, phase) = Self::grid(*every, self.id);
+                let k = (micros(at) - phase).div_euclid(every);
+                Some(from_micros(k.saturating_mul(every).saturating_add(phase)))
+            }
+            Schedule::Cron(cron) => cron.at_or_before(at),
+        }
+    }
+
+    /// How many slots lie after `after` and before `before` (both excluded). Cron slots are counted up to 100,000.
+    pub fn count_between(&self, after: Timestamp, before: Timestamp) -> u32 {
+        match self.schedule {
+            Schedule::Interval(every) => {
+                let (every, phase) = Self::grid(*every, self.id);
+                let first = (micros(after) - phase).div_euclid(every) + 1;
+                let last = (micros(before) - phase - 1).div_euclid(every);
+                u32::try_from((last - first + 1).max(0)).unwrap_or(u32::MAX)
+            }
+            Schedule::Cron(cron) => {
+                let mut count = 0;
+                let mut at = after;
+                while count < 100_000 {
+                    match cron.next_after(at) {
+                        Some(next) if next < before => {
+                            count += 1;
+                            at = next;
+                        }
+                        _ => break,
+                    }
+                }
+                count
+            }
+        }
+    }
+}
+
+/// Reads an IANA time zone name.
+pub fn parse_timezone(name: &str) -> Result<Tz, String> {
+    Tz::from_str(name).map_err(|_| format!("`{name}` is not an IANA time zone such as Europe/Berlin or UTC"))
+}

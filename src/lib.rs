@@ -1,0 +1,6 @@
+//! api-monitor: a synthetic endpoint uptime monitor.
+//!
+//! Level 0 is [`domain`]; every other module imports only from levels below its own (see ARCHITECTURE.md).
+
+pub mod clock;
+pub mod domain;
