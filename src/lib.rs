@@ -2,5 +2,10 @@
 //!
 //! Level 0 is [`domain`]; every other module imports only from levels below its own (see ARCHITECTURE.md).
 
+pub mod board;
 pub mod clock;
 pub mod domain;
+pub mod events;
+pub mod lifecycle;
+pub mod telemetry;
+pub mod wakeup;

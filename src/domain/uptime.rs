@@ -162,6 +162,35 @@ impl Rollup {
     }
 }
 
+/// The hour of an endpoint that is still open: counted in memory, written when it is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenHour {
+    /// A whole hour.
+    pub start: Timestamp,
+    pub rollup: Rollup,
+}
+
+impl OpenHour {
+    /// The empty hour that holds `at`.
+    pub fn around(at: Timestamp) -> Self {
+        Self { start: hour_of(at), rollup: Rollup::with_sketch() }
+    }
+
+    /// The first instant after it.
+    pub fn end(&self) -> Timestamp {
+        from_micros(micros(self.start) + HOUR_US)
+    }
+
+    /// Whether a check of this instant belongs to it.
+    pub fn holds(&self, at: Timestamp) -> bool {
+        self.start <= at && at < self.end()
+    }
+
+    pub fn add(&mut self, result: &CheckResult) {
+        self.rollup.add(result);
+    }
+}
+
 /// `100 · good / counted` with two decimals; `None` without checks, and never 100 while a check failed.
 pub fn uptime_percentage(good: u64, counted: u64) -> Option<f64> {
     if counted == 0 {

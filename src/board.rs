@@ -1,0 +1,206 @@
+//! The board: the live state of every endpoint, in memory.
+//!
+//! It owns what lists, summary and scheduler read, so that none of them queries history and all of them go on
+//! while the database is away. It is rebuilt from the store at start and updated only after a commit: by the
+//! service verbs (what is watched) and by the recorder (what was seen). It decides nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::domain::Timestamp;
+use crate::domain::check::CheckResult;
+use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::incident::EndpointState;
+use crate::domain::outcome::Status;
+use crate::domain::uptime::{OpenHour, uptime_percentage};
+
+/// The live state of every current endpoint.
+#[derive(Debug, Default)]
+pub struct Board {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// By id, so that lists come in the order of creation.
+    entries: BTreeMap<EndpointId, Entry>,
+    keys: HashMap<(String, String), EndpointId>,
+}
+
+/// One endpoint as it is now.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub known: Arc<KnownEndpoint>,
+    pub live: Arc<Live>,
+}
+
+/// What was seen of an endpoint.
+#[derive(Debug, Clone)]
+pub struct Live {
+    pub state: EndpointState,
+    /// The newest result, missed slots included.
+    pub last: Option<Arc<CheckResult>>,
+    /// The newest result with a verdict.
+    pub last_verdict: Option<Arc<CheckResult>>,
+    /// The hour that is not yet in the rollups.
+    pub open_hour: Option<OpenHour>,
+    pub windows: Windows,
+}
+
+/// Good and counted checks of the closed hours inside the last 24 hours, 7 days and 30 days. The far edge moves
+/// when an hour closes, so these serve lists; a report of one endpoint is exact to the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Windows {
+    pub day: Share,
+    pub week: Share,
+    pub month: Share,
+}
+
+/// Good checks out of counted ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Share {
+    pub good: u64,
+    pub counted: u64,
+}
+
+impl Share {
+    #[must_use]
+    pub fn plus(self, good: u64, counted: u64) -> Self {
+        Self { good: self.good + good, counted: self.counted + counted }
+    }
+
+    pub fn percentage(self) -> Option<f64> {
+        uptime_percentage(self.good, self.counted)
+    }
+}
+
+/// Uptime percentages of an endpoint; `None` where nothing was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Uptimes {
+    pub day: Option<f64>,
+    pub week: Option<f64>,
+    pub month: Option<f64>,
+}
+
+impl Live {
+    /// Nothing seen yet.
+    pub fn pending(since: Timestamp) -> Self {
+        Self {
+            state: EndpointState::pending(since),
+            last: None,
+            last_verdict: None,
+            open_hour: None,
+            windows: Windows::default(),
+        }
+    }
+}
+
+impl Entry {
+    /// The status to show: paused while it is not checked, else what is confirmed.
+    pub fn status(&self) -> Status {
+        if self.known.is_checked() { self.live.state.status } else { Status::Paused }
+    }
+
+    /// Since when the status holds.
+    pub fn since(&self) -> Timestamp {
+        if self.known.is_checked() { self.live.state.since } else { self.known.updated_at }
+    }
+
+    /// The uptimes of the closed hours in each window and the open hour.
+    pub fn uptimes(&self) -> Uptimes {
+        let (good, counted) =
+            self.live.open_hour.as_ref().map_or((0, 0), |h| (h.rollup.bucket.good(), h.rollup.bucket.counted()));
+        let windows = &self.live.windows;
+        Uptimes {
+            day: windows.day.plus(good, counted).percentage(),
+            week: windows.week.plus(good, counted).percentage(),
+            month: windows.month.plus(good, counted).percentage(),
+        }
+    }
+}
+
+impl Board {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an endpoint or replaces what is known of it; what was seen of it stays.
+    pub fn put(&self, known: KnownEndpoint) {
+        let mut inner = self.write();
+        let id = known.id;
+        let key = (known.endpoint.group.clone(), known.endpoint.name.clone());
+        let live = match inner.entries.get(&id) {
+            Some(old) => {
+                let old_key = (old.known.endpoint.group.clone(), old.known.endpoint.name.clone());
+                let live = old.live.clone();
+                if inner.keys.get(&old_key) == Some(&id) {
+                    inner.keys.remove(&old_key);
+                }
+                live
+            }
+            None => Arc::new(Live::pending(known.created_at)),
+        };
+        inner.keys.insert(key, id);
+        inner.entries.insert(id, Entry { known: Arc::new(known), live });
+    }
+
+    /// Takes an endpoint off: it is no longer monitored.
+    pub fn remove(&self, id: EndpointId) {
+        let mut inner = self.write();
+        if let Some(entry) = inner.entries.remove(&id) {
+            let key = (entry.known.endpoint.group.clone(), entry.known.endpoint.name.clone());
+            if inner.keys.get(&key) == Some(&id) {
+                inner.keys.remove(&key);
+            }
+        }
+    }
+
+    /// Changes what was seen of each endpoint named; those no longer on the board are passed over.
+    pub fn update(&self, changes: impl IntoIterator<Item = (EndpointId, impl FnOnce(&mut Live))>) {
+        let mut inner = self.write();
+        for (id, change) in changes {
+            if let Some(entry) = inner.entries.get_mut(&id) {
+                change(Arc::make_mut(&mut entry.live));
+            }
+        }
+    }
+
+    /// Sets the closed-hour counts of every endpoint; one that is not named has none.
+    pub fn set_windows(&self, windows: &HashMap<EndpointId, Windows>) {
+        let mut inner = self.write();
+        for (id, entry) in &mut inner.entries {
+            Arc::make_mut(&mut entry.live).windows = windows.get(id).copied().unwrap_or_default();
+        }
+    }
+
+    pub fn get(&self, id: EndpointId) -> Option<Entry> {
+        self.read().entries.get(&id).cloned()
+    }
+
+    pub fn find_by_key(&self, group: &str, name: &str) -> Option<Entry> {
+        let inner = self.read();
+        let id = inner.keys.get(&(group.to_owned(), name.to_owned()))?;
+        inner.entries.get(id).cloned()
+    }
+
+    /// Every endpoint, oldest first.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.read().entries.values().cloned().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.read().entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

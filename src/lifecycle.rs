@@ -1,0 +1,90 @@
+//! Starting and ending tasks, and the signals that ask for it.
+//!
+//! Every task of the process is spawned here. One that is critical and ends by itself takes the process down
+//! with a non-zero exit code: a monitor that half works is worse than one that is restarted.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The tasks of the process. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    /// Cancelled when the process should begin to stop.
+    stopping: CancellationToken,
+    crashed: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl Tasks {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The token that says "begin to stop".
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    /// Spawns a task whose end is waited for at the stop.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns, and it tracks what it spawns")]
+    pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        tokio::spawn(self.tracker.track_future(task))
+    }
+
+    /// Spawns a task without which the monitor is no monitor. If it ends, or panics, before the stop has begun,
+    /// the stop begins and [`crashed`](Self::crashed) names it.
+    pub fn spawn_critical<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let handle = self.spawn(task);
+        let tasks = self.clone();
+        self.spawn(async move {
+            let end = handle.await;
+            if tasks.stopping.is_cancelled() && end.is_ok() {
+                return;
+            }
+            tracing::error!(task = name, panicked = end.is_err(), "the {name} ended by itself; the process stops");
+            tasks.crashed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(name);
+            tasks.stopping.cancel();
+        });
+    }
+
+    /// The critical task that ended by itself, if any did.
+    pub fn crashed(&self) -> Option<&'static str> {
+        *self.crashed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every task has ended, at most `deadline`. Returns whether all had.
+    pub async fn finish(&self, deadline: Duration) -> bool {
+        self.tracker.close();
+        tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Resolves at SIGTERM, SIGINT (Ctrl-C) or their like.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub async fn shutdown_signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

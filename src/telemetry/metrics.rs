@@ -1,0 +1,102 @@
+//! Every counter and gauge of the process, in one struct. Each is written by the part named beside it.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::domain::outcome::MissedReason;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    pub fn set(&self, n: i64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The last time a loop went round, in monotonic milliseconds; how a stuck task is noticed.
+#[derive(Debug, Default)]
+pub struct Heartbeat(AtomicU64);
+
+impl Heartbeat {
+    /// `monotonic` of the clock, now.
+    pub fn beat(&self, monotonic: Duration) {
+        self.0.store(u64::try_from(monotonic.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    }
+
+    /// Whether the loop went round within `limit` before `monotonic`. False before its first round.
+    pub fn is_alive(&self, monotonic: Duration, limit: Duration) -> bool {
+        let last = self.0.load(Ordering::Relaxed);
+        last > 0 && monotonic.saturating_sub(Duration::from_millis(last)) <= limit
+    }
+}
+
+/// The numbers of the process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Scheduler: its loop.
+    pub scheduler_heartbeat: Heartbeat,
+    /// Scheduler: checks started.
+    pub checks_started: Counter,
+    /// Scheduler: checks under way, waiting for a permit included.
+    pub checks_in_flight: Gauge,
+    /// Scheduler: how late the last due slot was begun, permit included, microseconds.
+    pub schedule_lag_us: Gauge,
+    /// Scheduler: slots without a verdict, by reason.
+    pub missed: MissedCounters,
+    /// Recorder: its loop.
+    pub recorder_heartbeat: Heartbeat,
+    /// Recorder: results committed.
+    pub results_recorded: Counter,
+    /// Recorder: results refused because their slot was already recorded.
+    pub results_repeated: Counter,
+    /// Recorder: results dropped because the buffer was full.
+    pub results_dropped: Counter,
+    /// Recorder: results waiting to be committed.
+    pub results_pending: Gauge,
+    /// Recorder: commits that failed.
+    pub commits_failed: Counter,
+    /// Recorder: microseconds of the last commit.
+    pub commit_us: Gauge,
+}
+
+/// A counter for each [`MissedReason`].
+#[derive(Debug, Default)]
+pub struct MissedCounters([Counter; MissedReason::ALL.len()]);
+
+impl MissedCounters {
+    pub fn add(&self, reason: MissedReason, slots: u64) {
+        self.0[reason as usize].add(slots);
+    }
+
+    pub fn get(&self, reason: MissedReason) -> u64 {
+        self.0[reason as usize].get()
+    }
+
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}

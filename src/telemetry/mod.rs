@@ -1,0 +1,3 @@
+//! What the monitor says of itself: log lines and counters.
+
+pub mod metrics;
