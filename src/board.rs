@@ -12,7 +12,7 @@ use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
-use crate::domain::uptime::{OpenHour, uptime_percentage};
+use crate::domain::uptime::{Bucket, OpenHour, uptime_percentage};
 
 /// The live state of every current endpoint.
 #[derive(Debug, Default)]
@@ -48,12 +48,41 @@ pub struct Live {
 }
 
 /// Good and counted checks of the closed hours inside the last 24 hours, 7 days and 30 days. The far edge moves
-/// when an hour closes, so these serve lists; a report of one endpoint is exact to the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// by whole hours, so these serve lists; a report of one endpoint is exact to the second.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Windows {
+    /// The sums hold the hours that began before this.
+    pub until: Timestamp,
     pub day: Share,
     pub week: Share,
     pub month: Share,
+    /// Hours closed since, so that a sum being read from the store and an hour being closed cannot miss or
+    /// count each other twice.
+    recent: Vec<(Timestamp, Share)>,
+}
+
+impl Windows {
+    /// Sums over the hours that began before `until`.
+    pub fn new(until: Timestamp, day: Share, week: Share, month: Share) -> Self {
+        Self { until, day, week, month, recent: Vec::new() }
+    }
+
+    /// Adds an hour that has closed.
+    pub fn close(&mut self, start: Timestamp, share: Share) {
+        self.recent.push((start, share));
+    }
+
+    /// Takes the sums of `newer`, and keeps the hours that are not in them.
+    pub fn rebase(&mut self, newer: Self) {
+        let mut recent = std::mem::take(&mut self.recent);
+        recent.retain(|(start, _)| *start >= newer.until);
+        *self = Self { recent, ..newer };
+    }
+
+    fn since(&self) -> Share {
+        let newer = self.recent.iter().filter(|(start, _)| *start >= self.until);
+        newer.fold(Share::default(), |sum, (_, share)| sum.plus(*share))
+    }
 }
 
 /// Good checks out of counted ones.
@@ -64,9 +93,14 @@ pub struct Share {
 }
 
 impl Share {
+    /// The checks of a bucket.
+    pub fn of(bucket: &Bucket) -> Self {
+        Self { good: bucket.good(), counted: bucket.counted() }
+    }
+
     #[must_use]
-    pub fn plus(self, good: u64, counted: u64) -> Self {
-        Self { good: self.good + good, counted: self.counted + counted }
+    pub fn plus(self, other: Self) -> Self {
+        Self { good: self.good + other.good, counted: self.counted + other.counted }
     }
 
     pub fn percentage(self) -> Option<f64> {
@@ -90,7 +124,7 @@ impl Live {
             last: None,
             last_verdict: None,
             open_hour: None,
-            windows: Windows::default(),
+            windows: Windows::new(since, Share::default(), Share::default(), Share::default()),
         }
     }
 }
@@ -108,13 +142,13 @@ impl Entry {
 
     /// The uptimes of the closed hours in each window and the open hour.
     pub fn uptimes(&self) -> Uptimes {
-        let (good, counted) =
-            self.live.open_hour.as_ref().map_or((0, 0), |h| (h.rollup.bucket.good(), h.rollup.bucket.counted()));
         let windows = &self.live.windows;
+        let open = self.live.open_hour.as_ref().map_or(Share::default(), |h| Share::of(&h.rollup.bucket));
+        let newer = windows.since().plus(open);
         Uptimes {
-            day: windows.day.plus(good, counted).percentage(),
-            week: windows.week.plus(good, counted).percentage(),
-            month: windows.month.plus(good, counted).percentage(),
+            day: windows.day.plus(newer).percentage(),
+            week: windows.week.plus(newer).percentage(),
+            month: windows.month.plus(newer).percentage(),
         }
     }
 }
@@ -164,21 +198,18 @@ impl Board {
     }
 
     /// Changes what was seen of each endpoint named; those no longer on the board are passed over.
-    pub fn update(&self, changes: impl IntoIterator<Item = (EndpointId, impl FnOnce(&mut Live))>) {
+    pub fn update(&self, ids: impl IntoIterator<Item = EndpointId>, mut change: impl FnMut(EndpointId, &mut Live)) {
         let mut inner = self.write();
-        for (id, change) in changes {
+        for id in ids {
             if let Some(entry) = inner.entries.get_mut(&id) {
-                change(Arc::make_mut(&mut entry.live));
+                change(id, Arc::make_mut(&mut entry.live));
             }
         }
     }
 
-    /// Sets the closed-hour counts of every endpoint; one that is not named has none.
-    pub fn set_windows(&self, windows: &HashMap<EndpointId, Windows>) {
-        let mut inner = self.write();
-        for (id, entry) in &mut inner.entries {
-            Arc::make_mut(&mut entry.live).windows = windows.get(id).copied().unwrap_or_default();
-        }
+    /// The ids of every endpoint, oldest first.
+    pub fn ids(&self) -> Vec<EndpointId> {
+        self.read().entries.keys().copied().collect()
     }
 
     pub fn get(&self, id: EndpointId) -> Option<Entry> {

@@ -7,5 +7,6 @@ pub mod clock;
 pub mod domain;
 pub mod events;
 pub mod lifecycle;
+pub mod scheduler;
 pub mod telemetry;
 pub mod wakeup;

@@ -33,10 +33,10 @@ impl Default for RetryPolicy {
 pub fn delay(policy: &RetryPolicy, attempt: u32, random: f64) -> Duration {
     let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     let seconds = policy.base_delay.as_secs_f64() * policy.multiplier.powi(exponent);
-    let bounded = seconds.min(policy.max_delay.as_secs_f64());
+    // 0 · ∞ is no number: a base delay of nothing stays nothing.
+    let bounded = if seconds.is_nan() { 0.0 } else { seconds.min(policy.max_delay.as_secs_f64()) };
     let factor = if policy.jitter { 0.5 + random.clamp(0.0, 1.0) } else { 1.0 };
-    // `bounded` is NaN only for 0 · ∞: a base delay of nothing.
-    Duration::try_from_secs_f64(bounded * factor).unwrap_or(Duration::ZERO)
+    Duration::try_from_secs_f64(bounded * factor).unwrap_or(policy.max_delay)
 }
 
 #[cfg(test)]

@@ -171,3 +171,80 @@ impl Slots<'_> {
 pub fn parse_timezone(name: &str) -> Result<Tz, String> {
     Tz::from_str(name).map_err(|_| format!("`{name}` is not an IANA time zone such as Europe/Berlin or UTC"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn cron(expression: &str, zone: &str) -> Schedule {
+        let zone = parse_timezone(zone).unwrap();
+        Schedule::Cron(CronSchedule::parse(expression, zone, at("2026-01-01T00:00:00Z")).unwrap())
+    }
+
+    #[test]
+    fn phases_are_even_at_any_number() {
+        let every = Duration::from_secs(60);
+        for count in [10_i64, 100, 1_000] {
+            let mut offsets: Vec<_> = (1..=count).map(|id| golden_offset(EndpointId(id), every)).collect();
+            offsets.sort_unstable();
+            let even = every / u32::try_from(count).unwrap();
+            let widest = offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            assert!(widest < even * 3, "{count} endpoints leave a gap of {widest:?}, even is {even:?}");
+        }
+    }
+
+    #[test]
+    fn cron_slots_are_right_across_daylight_saving() {
+        let id = EndpointId(1);
+        // The hour from 02:00 is skipped on 2026-03-29 in Berlin: 02:30 runs at the end of the gap, 03:00 summer time.
+        let nightly = cron("30 2 * * *", "Europe/Berlin");
+        let slots = nightly.slots(id);
+        assert_eq!(slots.next_after(at("2026-03-28T12:00:00Z")), Some(at("2026-03-29T01:00:00Z")));
+        assert_eq!(slots.next_after(at("2026-03-29T12:00:00Z")), Some(at("2026-03-30T00:30:00Z")));
+        // The hour from 02:00 is repeated on 2026-10-25: 02:30 runs once.
+        let autumn = slots.next_after(at("2026-10-24T12:00:00Z")).unwrap();
+        assert_eq!(slots.next_after(autumn).unwrap().date_naive().to_string(), "2026-10-26");
+        let workdays = cron("0 9 * * 1-5", "Europe/Berlin");
+        assert_eq!(workdays.slots(id).next_after(at("2026-11-21T00:00:00Z")), Some(at("2026-11-23T08:00:00Z")));
+        assert_eq!(workdays.slots(id).at_or_before(at("2026-11-21T00:00:00Z")), Some(at("2026-11-20T08:00:00Z")));
+    }
+
+    #[test]
+    fn six_fields_begin_with_seconds_and_slots_are_counted() {
+        let schedule = cron("*/10 * * * * *", "UTC");
+        let slots = schedule.slots(EndpointId(1));
+        assert_eq!(slots.next_after(at("2026-11-21T00:00:01Z")), Some(at("2026-11-21T00:00:10Z")));
+        assert_eq!(slots.count_between(at("2026-11-21T00:00:00Z"), at("2026-11-21T00:01:00Z")), 5);
+        assert_eq!(schedule.interval(at("2026-11-21T00:00:01Z")), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_expression_without_a_date_is_refused() {
+        for expression in ["0 0 30 2 *", "nonsense", "* * *", "99 * * * *", ""] {
+            let zone = parse_timezone("UTC").unwrap();
+            assert!(CronSchedule::parse(expression, zone, at("2026-01-01T00:00:00Z")).is_err(), "{expression}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_grid_has_one_slot_an_interval(id in 1_i64..1_000_000, every_ms in 1_000_u64..90_000_000, now_us in 0_i64..4_000_000_000_000_000) {
+            let schedule = Schedule::Interval(Duration::from_millis(every_ms));
+            let slots = schedule.slots(EndpointId(id));
+            let now = from_micros(now_us);
+            let (current, next) = (slots.at_or_before(now).unwrap(), slots.next_after(now).unwrap());
+            prop_assert!(current <= now && now < next);
+            prop_assert_eq!((next - current).to_std().unwrap(), Duration::from_millis(every_ms));
+            prop_assert_eq!(slots.next_after(current), Some(next));
+            prop_assert_eq!(slots.at_or_before(next), Some(next));
+            prop_assert_eq!(slots.count_between(current, next), 0);
+            let later = from_micros(micros(next) + i64::try_from(every_ms).unwrap() * 5_000);
+            prop_assert_eq!(slots.count_between(current, later), 5);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! One check under way: makes the attempts, hands the result over, and after it the slots that passed
+//! meanwhile, so that the results of an endpoint reach the recorder in order.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::checks::{Checker, attempts};
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::domain::check::{CheckResult, Trigger};
+use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::outcome::MissedReason;
+use crate::events::Submission;
+use crate::telemetry::metrics::Metrics;
+
+use super::limits::Limits;
+
+/// What is known of a check under way, shared by its task and the scheduler.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) trigger: Trigger,
+    /// Whether it waits for a permit.
+    waiting: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    finished: bool,
+    /// At most one gap a reason.
+    gaps: Vec<Gap>,
+    waiters: Vec<oneshot::Sender<CheckResult>>,
+}
+
+#[derive(Debug)]
+struct Gap {
+    reason: MissedReason,
+    slots: u32,
+    last: Timestamp,
+}
+
+impl Running {
+    pub(super) fn new(trigger: Trigger, waiters: Vec<oneshot::Sender<CheckResult>>) -> Self {
+        Self {
+            trigger,
+            waiting: AtomicBool::new(false),
+            state: Mutex::new(State { waiters, ..State::default() }),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.lock().finished
+    }
+
+    /// Notes a slot that came while this check was under way, and why it could not be served. `None`: the check
+    /// has just ended, the slot can be served.
+    pub(super) fn miss(&self, slot: Timestamp) -> Option<MissedReason> {
+        let reason =
+            if self.waiting.load(Ordering::Relaxed) { MissedReason::Overload } else { MissedReason::Overrun };
+        let mut state = self.lock();
+        if state.finished {
+            return None;
+        }
+        match state.gaps.iter_mut().find(|gap| gap.reason == reason) {
+            Some(gap) => {
+                gap.slots += 1;
+                gap.last = slot;
+            }
+            None => state.gaps.push(Gap { reason, slots: 1, last: slot }),
+        }
+        Some(reason)
+    }
+
+    /// Waits for this check too. Gives the waiter back when the check has just ended.
+    pub(super) fn join(&self, waiter: oneshot::Sender<CheckResult>) -> Result<(), oneshot::Sender<CheckResult>> {
+        let mut state = self.lock();
+        if state.finished {
+            return Err(waiter);
+        }
+        state.waiters.push(waiter);
+        Ok(())
+    }
+
+    fn finish(&self) -> State {
+        let mut state = self.lock();
+        state.finished = true;
+        State { finished: true, gaps: std::mem::take(&mut state.gaps), waiters: std::mem::take(&mut state.waiters) }
+    }
+}
+
+/// Tells a running check's state that it waits for a permit, for as long as this lives.
+struct Waiting<'a>(&'a AtomicBool);
+
+impl<'a> Waiting<'a> {
+    fn begin(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(flag)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What every check task shares.
+#[derive(Debug)]
+pub(super) struct CheckContext {
+    pub(super) checker: Arc<dyn Checker>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) limits: Limits,
+    pub(super) submissions: mpsc::Sender<Submission>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Cuts checks that are still under way at the end of a stop.
+    pub(super) cut: CancellationToken,
+}
+
+/// A check to make.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) known: Arc<KnownEndpoint>,
+    pub(super) scheduled_at: Timestamp,
+    pub(super) due_at: Timestamp,
+    /// Until the next slot of the endpoint.
+    pub(super) next_slot_in: Option<Duration>,
+    pub(super) use_retry: bool,
+    pub(super) running: Arc<Running>,
+}
+
+/// Keeps the count of checks under way, and ends a check whose task panicked, so that its endpoint goes on.
+struct InFlight<'a>(&'a CheckContext, &'a Running);
+
+impl<'a> InFlight<'a> {
+    fn begin(context: &'a CheckContext, running: &'a Running) -> Self {
+        context.metrics.checks_in_flight.add(1);
+        Self(context, running)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.checks_in_flight.add(-1);
+        self.1.finish();
+    }
+}
+
+/// Makes a check and hands over its result. A check that is cut by the stop of the process is a missed slot.
+pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
+    let _in_flight = InFlight::begin(&context, &job.running);
+    let result = tokio::select! {
+        biased;
+        result = examine(&context, &job) => result,
+        () = context.cut.cancelled() => {
+            context.metrics.missed.add(MissedReason::Shutdown, 1);
+            CheckResult::missed(job.known.id, job.scheduled_at, 1, MissedReason::Shutdown)
+        }
+    };
+    submit(&context, &job, result).await;
+}
+
+async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
+    let endpoint = &job.known.endpoint;
+    let spec = &endpoint.check;
+    let host = spec.url.host_str().unwrap_or_default();
+    let port = spec.url.port_or_known_default().unwrap_or_default();
+    let plan = attempts::AttemptsPlan {
+        max_attempts: if job.use_retry { endpoint.retry.max_attempts } else { 1 },
+        next_slot_in: job.next_slot_in,
+    };
+    let acquire = async || {
+        let _waiting = Waiting::begin(&job.running.waiting);
+        context.limits.acquire(host, port).await
+    };
+    let attempted = attempts::run(
+        context.checker.as_ref(),
+        context.clock.as_ref(),
+        spec,
+        &endpoint.retry,
+        plan,
+        acquire,
+        fastrand::f64,
+    )
+    .await;
+    let lag = attempted.started_at - job.due_at;
+    context.metrics.schedule_lag_us.set(lag.num_microseconds().unwrap_or(i64::MAX).max(0));
+    CheckResult {
+        endpoint_id: job.known.id,
+        scheduled_at: job.scheduled_at,
+        started_at: attempted.started_at,
+        outcome: attempted.outcome,
+        slots: 1,
+        status_code: attempted.observation.status_code,
+        timings: attempted.observation.timings,
+        attempts: attempted.attempts,
+        trigger: job.running.trigger,
+        in_maintenance: false,
+    }
+}
+
+async fn submit(context: &CheckContext, job: &Job, result: CheckResult) {
+    // Room is taken before the check counts as finished: its own result and a gap a reason. So nothing of a
+    // later check of this endpoint can come before them, even while the channel is full.
+    let Ok(mut room) = context.submissions.reserve_many(3).await else {
+        tracing::error!(endpoint = %job.known.endpoint.name, "the recorder is gone: a result was lost");
+        return;
+    };
+    let State { mut gaps, waiters, .. } = job.running.finish();
+    let mut send = |submission| {
+        if let Some(permit) = room.next() {
+            permit.send(submission);
+        }
+    };
+    send(Submission { result, waiters });
+    gaps.sort_by_key(|gap| gap.last);
+    for gap in gaps {
+        let result = CheckResult::missed(job.known.id, gap.last, gap.slots, gap.reason);
+        send(Submission { result, waiters: Vec::new() });
+    }
+}

@@ -1,0 +1,278 @@
+//! The scheduler's loop: sleeps until something is due, starts what is due, and follows the board.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::board::Board;
+use crate::checks::Checker;
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::domain::check::{CheckResult, Trigger};
+use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::{from_micros, micros};
+use crate::events::{CheckRequest, ConfirmRequest, Submission};
+use crate::telemetry::metrics::Metrics;
+use crate::wakeup::Wakeup;
+
+use super::check::{CheckContext, Job, Running, carry_out};
+use super::limits::{Limits, fitting};
+use super::plan::{Due, Plan};
+
+/// The longest sleep: how soon a jump of the wall clock is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How long checks under way may go on after the stop has begun.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// What the scheduler is given.
+#[derive(Debug)]
+pub struct SchedulerParts {
+    pub board: Arc<Board>,
+    pub clock: Arc<dyn Clock>,
+    pub checker: Arc<dyn Checker>,
+    pub metrics: Arc<Metrics>,
+    /// To the recorder. When it is full, finished checks wait and the slots of their endpoints are missed.
+    pub submissions: mpsc::Sender<Submission>,
+    /// From the recorder.
+    pub confirmations: mpsc::Receiver<ConfirmRequest>,
+    /// From the service verbs.
+    pub requests: mpsc::Receiver<CheckRequest>,
+    /// Nudged when the board's endpoints changed.
+    pub changes: Wakeup,
+    /// `None`: fitted to the endpoints.
+    pub max_concurrent_checks: Option<usize>,
+    pub max_checks_per_host: usize,
+    /// File descriptors this process may open.
+    pub descriptors: usize,
+    pub stopping: CancellationToken,
+}
+
+/// Makes every check of this process.
+#[derive(Debug)]
+pub struct Scheduler {
+    plan: Plan,
+    board: Arc<Board>,
+    context: Arc<CheckContext>,
+    running: HashMap<EndpointId, Arc<Running>>,
+    /// What the plan was made from, by identity.
+    planned: HashMap<EndpointId, Arc<KnownEndpoint>>,
+    confirmations: mpsc::Receiver<ConfirmRequest>,
+    requests: mpsc::Receiver<CheckRequest>,
+    changes: Wakeup,
+    stopping: CancellationToken,
+    checks: TaskTracker,
+    max_concurrent_checks: Option<usize>,
+    descriptors: usize,
+    /// Gaps found at the start, handed over by the first step.
+    gaps: Vec<Due>,
+}
+
+enum Happened {
+    Due,
+    Changed,
+    Confirm(ConfirmRequest),
+    Requested(CheckRequest),
+    Stop,
+}
+
+impl Scheduler {
+    /// Plans every endpoint of the board; nothing runs yet.
+    pub fn new(parts: SchedulerParts) -> Self {
+        let total = parts.max_concurrent_checks.unwrap_or(1);
+        let context = Arc::new(CheckContext {
+            checker: parts.checker,
+            clock: parts.clock,
+            limits: Limits::new(total, parts.max_checks_per_host),
+            submissions: parts.submissions,
+            metrics: parts.metrics,
+            cut: CancellationToken::new(),
+        });
+        let mut scheduler = Self {
+            plan: Plan::new(),
+            board: parts.board,
+            context,
+            running: HashMap::new(),
+            planned: HashMap::new(),
+            confirmations: parts.confirmations,
+            requests: parts.requests,
+            changes: parts.changes,
+            stopping: parts.stopping,
+            checks: TaskTracker::new(),
+            max_concurrent_checks: parts.max_concurrent_checks,
+            descriptors: parts.descriptors,
+            gaps: Vec::new(),
+        };
+        scheduler.plan_all();
+        scheduler
+    }
+
+    fn plan_all(&mut self) {
+        let now = self.context.clock.now();
+        let mut endpoints = Vec::new();
+        for entry in self.board.entries() {
+            if entry.known.is_checked() {
+                self.planned.insert(entry.known.id, entry.known.clone());
+                endpoints.push((entry.known, entry.live.last.as_ref().map(|last| last.scheduled_at)));
+            }
+        }
+        self.gaps = self.plan.start(endpoints, now);
+        self.fit_limits(now);
+    }
+
+    /// Loops until the stop begins, then lets the checks under way end, or cuts them.
+    pub async fn run(mut self) {
+        let gaps = std::mem::take(&mut self.gaps);
+        self.carry_out(gaps).await;
+        loop {
+            let happened = self.wait().await;
+            match happened {
+                Happened::Stop => break,
+                Happened::Due => {}
+                Happened::Changed => self.follow_board(),
+                Happened::Confirm(request) => self.plan.confirm(request.endpoint_id, self.context.clock.now()),
+                Happened::Requested(request) => self.check_now(request),
+            }
+            self.step().await;
+        }
+        self.stop().await;
+    }
+
+    async fn wait(&mut self) -> Happened {
+        self.context.metrics.scheduler_heartbeat.beat(self.context.clock.monotonic());
+        let now = self.context.clock.now();
+        let sleep = self
+            .plan
+            .next_wake()
+            .map_or(LONGEST_SLEEP, |at| (at - now).to_std().unwrap_or(Duration::ZERO).min(LONGEST_SLEEP));
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => Happened::Stop,
+            () = self.changes.wait() => Happened::Changed,
+            Some(request) = self.requests.recv() => Happened::Requested(request),
+            Some(request) = self.confirmations.recv() => Happened::Confirm(request),
+            () = tokio::time::sleep(sleep) => Happened::Due,
+        }
+    }
+
+    /// Starts whatever is due now.
+    pub async fn step(&mut self) {
+        let due = self.plan.due(self.context.clock.now());
+        self.carry_out(due).await;
+    }
+
+    async fn carry_out(&mut self, due: Vec<Due>) {
+        for item in due {
+            match item {
+                Due::Check { id, scheduled_at, due_at, trigger } => self.begin_planned(id, scheduled_at, due_at, trigger),
+                Due::Missed { id, scheduled_at, slots, reason } => {
+                    self.context.metrics.missed.add(reason, u64::from(slots));
+                    let result = CheckResult::missed(id, scheduled_at, slots, reason);
+                    // Waits while the recorder's channel is full: a stalled recorder stalls the plan, and the
+                    // slots of that time are told as missed.
+                    if self.context.submissions.send(Submission { result, waiters: Vec::new() }).await.is_err() {
+                        tracing::error!(endpoint_id = id.0, "the recorder is gone: a gap was not recorded");
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_planned(&mut self, id: EndpointId, scheduled_at: Timestamp, due_at: Timestamp, trigger: Trigger) {
+        let Some(known) = self.planned.get(&id).cloned() else { return };
+        if let Some(running) = self.running.get(&id).filter(|running| !running.is_finished()) {
+            // A check under way between slots serves this slot as well: it is left out without a row. So is a
+            // confirming check when any other is under way.
+            if trigger == Trigger::Confirming || running.trigger == Trigger::Confirming {
+                return;
+            }
+            if let Some(reason) = running.miss(scheduled_at) {
+                self.context.metrics.missed.add(reason, 1);
+                return;
+            }
+        }
+        let running = Arc::new(Running::new(trigger, Vec::new()));
+        self.begin(known, scheduled_at, due_at, true, running);
+    }
+
+    fn begin(
+        &mut self,
+        known: Arc<KnownEndpoint>,
+        scheduled_at: Timestamp,
+        due_at: Timestamp,
+        use_retry: bool,
+        running: Arc<Running>,
+    ) {
+        let id = known.id;
+        let now = self.context.clock.now();
+        let next_slot_in = self.plan.next_slot(id).map(|slot| (slot - now).to_std().unwrap_or(Duration::ZERO));
+        self.context.metrics.checks_started.add(1);
+        self.running.insert(id, running.clone());
+        let job = Job { known, scheduled_at, due_at, next_slot_in, use_retry, running };
+        self.checks.spawn(carry_out(self.context.clone(), job));
+    }
+
+    fn check_now(&mut self, request: CheckRequest) {
+        let id = request.endpoint_id;
+        let Some(entry) = self.board.get(id) else { return };
+        let mut reply = request.reply;
+        if let Some(running) = self.running.get(&id) {
+            match running.join(reply) {
+                Ok(()) => return,
+                Err(back) => reply = back,
+            }
+        }
+        let now = self.context.clock.now();
+        // A paused endpoint is not on the plan; its newest result says what the stamp must follow.
+        let after = entry.live.last.as_ref().map_or(now, |last| now.max(from_micros(micros(last.scheduled_at) + 1)));
+        let scheduled_at = self.plan.stamp(id, after);
+        let running = Arc::new(Running::new(Trigger::Manual, vec![reply]));
+        self.begin(entry.known, scheduled_at, now, request.use_retry, running);
+    }
+
+    /// Brings the plan in step with the board.
+    fn follow_board(&mut self) {
+        let now = self.context.clock.now();
+        let entries = self.board.entries();
+        let mut current = HashMap::with_capacity(entries.len());
+        for entry in entries.into_iter().filter(|entry| entry.known.is_checked()) {
+            let id = entry.known.id;
+            match self.planned.get(&id) {
+                Some(planned) if Arc::ptr_eq(planned, &entry.known) => {}
+                Some(_) => self.plan.change(entry.known.clone(), now),
+                None => {
+                    let last = entry.live.last.as_ref().map(|last| last.scheduled_at);
+                    self.plan.add(entry.known.clone(), last, now);
+                }
+            }
+            current.insert(id, entry.known);
+        }
+        for id in self.planned.keys().filter(|id| !current.contains_key(id)) {
+            self.plan.remove(*id);
+        }
+        self.planned = current;
+        self.running.retain(|_, running| !running.is_finished());
+        self.context.limits.forget_idle_hosts();
+        self.fit_limits(now);
+    }
+
+    fn fit_limits(&mut self, now: Timestamp) {
+        if self.max_concurrent_checks.is_none() {
+            let endpoints: Vec<_> = self.planned.values().cloned().collect();
+            self.context.limits.resize(fitting(&endpoints, now, self.descriptors));
+        }
+    }
+
+    async fn stop(self) {
+        self.checks.close();
+        if tokio::time::timeout(STOP_GRACE, self.checks.wait()).await.is_err() {
+            tracing::warn!(checks = self.checks.len(), "checks still under way are cut");
+            self.context.cut.cancel();
+            self.checks.wait().await;
+        }
+    }
+}
