@@ -2,5 +2,6 @@
 //!
 //! Level 0 is [`domain`]; every other module imports only from levels below its own (see ARCHITECTURE.md).
 
+pub mod checks;
 pub mod clock;
 pub mod domain;
