@@ -3,6 +3,7 @@
 //! Level 0 is [`domain`]; every other module imports only from levels below its own (see ARCHITECTURE.md).
 
 pub mod board;
+pub mod checks;
 pub mod clock;
 pub mod domain;
 pub mod events;

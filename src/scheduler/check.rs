@@ -176,7 +176,7 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
         max_attempts: if job.use_retry { endpoint.retry.max_attempts } else { 1 },
         next_slot_in: job.next_slot_in,
     };
-    let acquire = async || {
+    let acquire = || async {
         let _waiting = Waiting::begin(&job.running.waiting);
         context.limits.acquire(host, port).await
     };

@@ -1,0 +1,207 @@
+//! From an error to its failure kind and one sentence for a person.
+//!
+//! The phase under way says which layer failed, the errors below the library's say how. Sentences name the
+//! peer and the cause, and never a header, a URL's userinfo, or a body.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use rustls::{AlertDescription, InvalidMessage};
+
+use super::certificate;
+use super::client::Worded;
+use super::trace::{Phase, Trace};
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::domain::setting::DurationSetting;
+
+/// Text of another party, fit for a sentence: no control characters, at most 200 characters.
+pub(super) fn shown(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown: String = text.chars().take(200).map(clean).collect();
+    if text.chars().nth(200).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The attempt's time was over in the phase under way.
+pub(super) fn timed_out(trace: &Trace, timeout: Duration, body_bytes: u64) -> Failure {
+    let (kind, doing) = match trace.phase() {
+        Phase::Dns => (FailureKind::DnsTimeout, format!("looking up {}", trace.target())),
+        Phase::Connect => (FailureKind::ConnectTimeout, format!("connecting to {}", trace.peer())),
+        Phase::Tls => (FailureKind::TlsTimeout, format!("waiting for the TLS handshake with {}", trace.peer())),
+        Phase::FirstByte => (FailureKind::TimeoutFirstByte, "waiting for the first byte".to_owned()),
+        Phase::Transfer => (FailureKind::TimeoutBody, format!("reading the body ({body_bytes} bytes had come)")),
+    };
+    Failure::new(kind, format!("Request timed out after {} while {doing}", DurationSetting(timeout)))
+}
+
+/// TCP did not connect within `connect_timeout`.
+pub(super) fn connect_timeout(peer: &str, limit: Duration) -> Failure {
+    Failure::new(
+        FailureKind::ConnectTimeout,
+        format!("Connection to {peer} timed out after {}", DurationSetting(limit)),
+    )
+}
+
+/// The name exists, but has no address.
+pub(super) fn no_records(name: &str) -> Failure {
+    Failure::new(FailureKind::DnsNoRecords, format!("The name {name} has no address"))
+}
+
+/// What the system's lookup said. It gives no code, only the words of the C library: glibc's and musl's.
+pub(super) fn of_lookup(name: &str, error: &io::Error) -> Failure {
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|w| text.contains(w));
+    if says(&["Name or service not known", "Name does not resolve"]) {
+        Failure::new(FailureKind::DnsNxdomain, format!("The name {name} does not exist (NXDOMAIN)"))
+    } else if says(&["No address associated with hostname", "Name has no usable address"]) {
+        no_records(name)
+    } else {
+        let reason = text.rsplit(": ").next().unwrap_or_default().to_owned();
+        Failure::new(FailureKind::DnsServfail, format!("The name {name} could not be looked up: {}", shown(&reason)))
+    }
+}
+
+/// What went wrong before the headers had come.
+pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failure {
+    let causes = Causes::of(error);
+    if let Some(worded) = causes.worded {
+        return worded.clone();
+    }
+    if let Some(refused) = trace.refusal().and_then(|refusal| certificate::refusal_failure(&refusal)) {
+        return refused;
+    }
+    let peer = trace.peer();
+    if let Some(error) = causes.tls {
+        return of_tls(error, &peer);
+    }
+    match trace.phase() {
+        Phase::Dns | Phase::Connect => of_connect(&causes, &peer),
+        Phase::Tls => Failure::new(
+            FailureKind::TlsHandshake,
+            if causes.is_cut() {
+                format!("Connection closed by {peer} during the TLS handshake")
+            } else {
+                format!("TLS handshake with {peer} failed: {}", causes.innermost)
+            },
+        ),
+        Phase::FirstByte | Phase::Transfer if causes.is_cut() => {
+            Failure::new(FailureKind::ConnectionClosed, format!("Connection closed by {peer} before it answered"))
+        }
+        Phase::FirstByte | Phase::Transfer if causes.is_head_too_large() => {
+            Failure::new(FailureKind::HttpProtocol, format!("{peer} answered with more headers than are accepted"))
+        }
+        Phase::FirstByte | Phase::Transfer => not_http(&peer, &causes.innermost),
+    }
+}
+
+/// What went wrong while the body was read.
+pub(super) fn of_body(error: &(dyn Error + 'static), trace: &Trace, read: u64, expected: Option<u64>) -> Failure {
+    let causes = Causes::of(error);
+    if causes.is_cut() {
+        let of = expected.map_or_else(String::new, |n| format!(" of {n}"));
+        return Failure::new(
+            FailureKind::BodyTruncated,
+            format!("Connection closed by {} in the middle of the body, after {read}{of} bytes", trace.peer()),
+        );
+    }
+    not_http(&trace.peer(), &causes.innermost)
+}
+
+fn not_http(peer: &str, why: &str) -> Failure {
+    Failure::new(FailureKind::HttpProtocol, format!("{peer} did not answer in valid HTTP: {why}"))
+}
+
+fn of_connect(causes: &Causes<'_>, peer: &str) -> Failure {
+    use io::ErrorKind as E;
+    let innermost = &causes.innermost;
+    match causes.io.map(io::Error::kind) {
+        Some(E::ConnectionRefused) => {
+            Failure::new(FailureKind::ConnectRefused, format!("Connection refused by {peer}"))
+        }
+        Some(E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe) => {
+            Failure::new(FailureKind::ConnectReset, format!("Connection reset by {peer}"))
+        }
+        Some(E::TimedOut) => Failure::new(FailureKind::ConnectTimeout, format!("Connection to {peer} timed out")),
+        Some(E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown) => {
+            Failure::new(FailureKind::ConnectUnreachable, format!("{peer} cannot be reached: {innermost}"))
+        }
+        _ => Failure::new(FailureKind::ConnectUnreachable, format!("Connection error: {peer}: {innermost}")),
+    }
+}
+
+fn of_tls(error: &rustls::Error, peer: &str) -> Failure {
+    use rustls::Error as E;
+    let handshake = |message: String| Failure::new(FailureKind::TlsHandshake, message);
+    let protocol = |why: String| {
+        Failure::new(FailureKind::TlsProtocol, format!("No TLS version or cipher in common with {peer} ({why})"))
+    };
+    match error {
+        E::AlertReceived(
+            alert @ (AlertDescription::ProtocolVersion
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity),
+        ) => protocol(format!("it sent the alert {alert:?}")),
+        E::AlertReceived(alert) => handshake(format!("{peer} refused the TLS handshake with the alert {alert:?}")),
+        E::PeerIncompatible(why) => protocol(format!("{why:?}")),
+        E::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge,
+        ) => handshake(format!("{peer} does not speak TLS on this port")),
+        other => handshake(format!("TLS handshake with {peer} failed: {}", shown(&other.to_string()))),
+    }
+}
+
+/// The errors of interest in a chain of sources.
+struct Causes<'a> {
+    worded: Option<&'a Failure>,
+    tls: Option<&'a rustls::Error>,
+    io: Option<&'a io::Error>,
+    hyper: Option<&'a hyper::Error>,
+    h2: Option<&'a h2::Error>,
+    /// What the last error of the chain says.
+    innermost: String,
+}
+
+impl<'a> Causes<'a> {
+    fn of(error: &'a (dyn Error + 'static)) -> Self {
+        let mut causes = Self { worded: None, tls: None, io: None, hyper: None, h2: None, innermost: String::new() };
+        let mut next = Some(error);
+        while let Some(error) = next {
+            causes.innermost = shown(&error.to_string());
+            causes.worded = causes.worded.or(error.downcast_ref::<Worded>().map(|w| &w.0));
+            causes.tls = error.downcast_ref().or(causes.tls);
+            causes.hyper = error.downcast_ref().or(causes.hyper);
+            causes.h2 = error.downcast_ref().or(causes.h2);
+            let io = error.downcast_ref::<io::Error>();
+            causes.io = io.or(causes.io);
+            // An `io::Error` passes over the error it wraps and names that one's source as its own.
+            next = match io.and_then(io::Error::get_ref) {
+                Some(wrapped) => Some(wrapped),
+                None => error.source(),
+            };
+        }
+        causes
+    }
+
+    /// The peer ended the connection, or the exchange on it.
+    fn is_cut(&self) -> bool {
+        use io::ErrorKind as E;
+        let by_io = |io: &io::Error| {
+            matches!(
+                io.kind(),
+                E::UnexpectedEof | E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe | E::NotConnected
+            )
+        };
+        self.io.is_some_and(by_io)
+            || self.h2.is_some_and(|h2| h2.is_io() || h2.is_remote())
+            || self.hyper.is_some_and(|h| h.is_incomplete_message() || h.is_closed() || h.is_canceled())
+    }
+
+    fn is_head_too_large(&self) -> bool {
+        self.hyper.is_some_and(hyper::Error::is_parse_too_large)
+    }
+}

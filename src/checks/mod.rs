@@ -1,0 +1,34 @@
+//! How an endpoint is examined: one [`Checker`] a kind of check, and the retry loop around it ([`attempts`]).
+//!
+//! Beside `notify` the only module that opens outgoing connections. Checkers observe and never decide: what an
+//! observation means is [`crate::domain::check::judge`]'s. It knows no schedule, no history and no database.
+
+pub mod attempts;
+mod certificate;
+mod client;
+mod failure;
+mod http;
+mod request;
+mod trace;
+mod trust;
+
+use std::fmt::Debug;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::domain::check::{CheckSpec, Observation};
+
+pub use client::ClientError;
+pub use http::HttpChecker;
+
+#[cfg(test)]
+mod testing;
+
+/// Makes one attempt at a check.
+pub trait Checker: Send + Sync + Debug {
+    /// Examines what `spec` names and says what was seen, however badly it went: a failing check is data. Ends
+    /// at `deadline` at the latest (the start of the attempt plus `spec.timeout`), with a failure that names
+    /// the phase which was under way. Dropping the future closes whatever it had opened.
+    fn check<'a>(&'a self, spec: &'a CheckSpec, deadline: Instant) -> BoxFuture<'a, Observation>;
+}
