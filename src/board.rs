@@ -67,6 +67,11 @@ impl Windows {
         Self { until, day, week, month, recent: Vec::new() }
     }
 
+    /// No checks in the hours that began before `until`.
+    pub fn empty(until: Timestamp) -> Self {
+        Self::new(until, Share::default(), Share::default(), Share::default())
+    }
+
     /// Adds an hour that has closed.
     pub fn close(&mut self, start: Timestamp, share: Share) {
         self.recent.push((start, share));
@@ -124,7 +129,7 @@ impl Live {
             last: None,
             last_verdict: None,
             open_hour: None,
-            windows: Windows::new(since, Share::default(), Share::default(), Share::default()),
+            windows: Windows::empty(since),
         }
     }
 }

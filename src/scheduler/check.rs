@@ -45,11 +45,7 @@ struct Gap {
 
 impl Running {
     pub(super) fn new(trigger: Trigger, waiters: Vec<oneshot::Sender<CheckResult>>) -> Self {
-        Self {
-            trigger,
-            waiting: AtomicBool::new(false),
-            state: Mutex::new(State { waiters, ..State::default() }),
-        }
+        Self { trigger, waiting: AtomicBool::new(false), state: Mutex::new(State { waiters, ..State::default() }) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -63,8 +59,7 @@ impl Running {
     /// Notes a slot that came while this check was under way, and why it could not be served. `None`: the check
     /// has just ended, the slot can be served.
     pub(super) fn miss(&self, slot: Timestamp) -> Option<MissedReason> {
-        let reason =
-            if self.waiting.load(Ordering::Relaxed) { MissedReason::Overload } else { MissedReason::Overrun };
+        let reason = if self.waiting.load(Ordering::Relaxed) { MissedReason::Overload } else { MissedReason::Overrun };
         let mut state = self.lock();
         if state.finished {
             return None;

@@ -168,7 +168,9 @@ impl Scheduler {
     async fn carry_out(&mut self, due: Vec<Due>) {
         for item in due {
             match item {
-                Due::Check { id, scheduled_at, due_at, trigger } => self.begin_planned(id, scheduled_at, due_at, trigger),
+                Due::Check { id, scheduled_at, due_at, trigger } => {
+                    self.begin_planned(id, scheduled_at, due_at, trigger)
+                }
                 Due::Missed { id, scheduled_at, slots, reason } => {
                     self.context.metrics.missed.add(reason, u64::from(slots));
                     let result = CheckResult::missed(id, scheduled_at, slots, reason);

@@ -1,0 +1,213 @@
+//! Builds the monitor, in order, and takes it down in reverse. The only module that knows everybody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::checks::{Checker, HttpChecker};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, MaxConcurrent};
+use crate::events::{CheckRequest, ConfirmRequest, Submission};
+use crate::jobs::cron::{Cron, When};
+use crate::jobs::retention::Retention;
+use crate::jobs::rollup::Rollup;
+use crate::lifecycle::Tasks;
+use crate::recorder::{Recorder, RecorderParts};
+use crate::scheduler::{Scheduler, SchedulerParts};
+use crate::service::context::ServiceContext;
+use crate::service::sync::SyncReport;
+use crate::store::{Store, StoreOptions};
+use crate::telemetry::metrics::Metrics;
+use crate::wakeup::Wakeup;
+use crate::{api, service};
+
+/// Finished checks between the scheduler and the recorder. When it is full, checks wait to be handed over and
+/// the slots of their endpoints are missed, with their reason.
+const SUBMISSIONS: usize = 8_192;
+
+/// Early checks asked for at once. When it is full the next slot confirms instead.
+const CONFIRMATIONS: usize = 4_096;
+
+/// Checks by hand that wait for the scheduler. When it is full the API answers 503.
+const REQUESTS: usize = 256;
+
+/// From the signal to the end of the process, whatever is still going on.
+const STOP_DEADLINE: Duration = Duration::from_secs(9);
+
+/// The parts that tests replace.
+#[derive(Debug)]
+pub struct Outside {
+    pub clock: Arc<dyn Clock>,
+    pub checker: Arc<dyn Checker>,
+}
+
+impl Outside {
+    /// The real clock and real HTTP.
+    pub fn real() -> anyhow::Result<Self> {
+        let checker = HttpChecker::new().context("the TLS trust store cannot be set up")?;
+        Ok(Self { clock: Arc::new(SystemClock::new()), checker: Arc::new(checker) })
+    }
+}
+
+/// A running monitor.
+#[derive(Debug)]
+pub struct Monitor {
+    pub service: Arc<ServiceContext>,
+    pub store: Arc<Store>,
+    pub synced: SyncReport,
+    tasks: Tasks,
+    cron: Cron,
+}
+
+impl Monitor {
+    /// Store, file → database, board, recorder, scheduler, housekeeping: consumers before producers.
+    ///
+    /// # Errors
+    /// One sentence that says what to do, when a part cannot be had.
+    pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
+        let Outside { clock, checker } = outside;
+        let started = clock.monotonic();
+        let store = Arc::new(Store::open(&store_options(&config)).await?);
+        let synced = service::sync::apply(&store, &config, clock.now()).await?;
+        let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
+        let metrics = Arc::new(Metrics::default());
+
+        let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
+        let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
+        let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
+        let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
+
+        let recorder = Recorder::new(RecorderParts {
+            store: store.clone(),
+            board: board.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            submissions: submitted,
+            confirmations,
+            close_hours: close_hours.clone(),
+        });
+        tasks.spawn_critical("recorder", recorder.run());
+
+        let scheduler = Scheduler::new(SchedulerParts {
+            board: board.clone(),
+            clock: clock.clone(),
+            checker,
+            metrics: metrics.clone(),
+            submissions,
+            confirmations: to_confirm,
+            requests: requested,
+            changes: changes.clone(),
+            max_concurrent_checks: match config.monitoring.max_concurrent_checks {
+                MaxConcurrent::Auto => None,
+                MaxConcurrent::Fixed(n) => Some(n as usize),
+            },
+            max_checks_per_host: config.monitoring.max_checks_per_host as usize,
+            descriptors: raise_descriptors(),
+            stopping: tasks.stopping().clone(),
+        });
+        tasks.spawn_critical("scheduler", scheduler.run());
+
+        let retention = Retention {
+            store: store.clone(),
+            clock: clock.clone(),
+            check_history_days: config.monitoring.check_history_days,
+            hourly_rollup_days: config.monitoring.hourly_rollup_days,
+        };
+        tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
+        let rollup = Rollup { store: store.clone(), board: board.clone(), clock: clock.clone() };
+        tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
+        // What a stop left undone is done soon after the start.
+        close_days.nudge();
+        clean_up.nudge();
+        let cron = Cron::start([
+            (When::Cron("0 * * * * *"), close_hours),
+            (When::Cron("0 20 * * * *"), close_days),
+            (When::Every(config.monitoring.cleanup_interval), clean_up),
+        ])
+        .await
+        .context("housekeeping cannot be started")?;
+
+        let service = Arc::new(ServiceContext {
+            store: store.clone(),
+            board,
+            clock,
+            config,
+            scheduler: changes,
+            checks: requests,
+            metrics,
+            tasks: tasks.clone(),
+            started,
+            changes: tokio::sync::Mutex::new(()),
+        });
+        Ok(Self { service, store, synced, tasks: tasks.clone(), cron })
+    }
+
+    /// Serves the API on `listener` until the stop begins.
+    pub fn serve(&self, listener: TcpListener) {
+        let router = api::router(self.service.clone());
+        let stopping = self.tasks.stopping().clone();
+        self.tasks.spawn_critical("API", async move {
+            if let Err(error) = api::serve(listener, router, stopping).await {
+                tracing::error!(%error, "the API cannot be served");
+            }
+        });
+    }
+
+    /// Waits until the stop begins, then for everything under way to end, within the deadline. The results that
+    /// were made are written.
+    ///
+    /// # Errors
+    /// When a critical task ended by itself, or the deadline passed.
+    pub async fn until_stopped(self) -> anyhow::Result<()> {
+        self.tasks.stopping().cancelled().await;
+        self.cron.stop().await;
+        let in_time = self.tasks.finish(STOP_DEADLINE).await;
+        if let Err(error) = self.store.close().await {
+            tracing::warn!(%error, "the database did not close cleanly");
+        }
+        if let Some(task) = self.tasks.crashed() {
+            anyhow::bail!("the {task} ended by itself");
+        }
+        anyhow::ensure!(in_time, "the stop took longer than {STOP_DEADLINE:?} and was cut short");
+        Ok(())
+    }
+}
+
+/// How the configured database is opened.
+pub fn store_options(config: &Config) -> StoreOptions {
+    let database = &config.database;
+    StoreOptions {
+        target: database.target.clone().into(),
+        readers: database.pool_size,
+        echo: database.echo,
+    }
+}
+
+/// Takes the port, so that a taken one is noticed before anything is begun.
+///
+/// # Errors
+/// One sentence that names the address and says what to do.
+pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let (host, port) = (config.api.host.as_str(), config.api.port);
+    TcpListener::bind((host, port)).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "port {port} on {host} is taken by another program: stop it, or choose another port with api.port or API_PORT"
+        ),
+        std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "port {port} on {host} is not allowed for this user: choose one above 1023 with api.port or API_PORT"
+        ),
+        std::io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
+            "{host} is not an address of this machine: set api.host or API_HOST to 0.0.0.0, 127.0.0.1 or one of its addresses"
+        ),
+        _ => anyhow::anyhow!("{host}:{port} cannot be listened on: {error}"),
+    })
+}
+
+/// Raises the soft limit of open files to the hard one, and says what it is now.
+fn raise_descriptors() -> usize {
+    let limit = rlimit::increase_nofile_limit(65_536).unwrap_or(1_024);
+    usize::try_from(limit).unwrap_or(65_536)
+}

@@ -1,0 +1,82 @@
+//! What the start says: to a person on the terminal, as one line to a log collector.
+
+use std::net::SocketAddr;
+
+use super::{counted, say};
+use crate::app::Monitor;
+use crate::config::Config;
+use crate::telemetry::logging::LogFormat;
+
+pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, format: LogFormat) {
+    let url = url_of(address);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let store = &monitor.store;
+    let database = store.path().display().to_string();
+    let opened = if store.was_created() { "created" } else { "opened" };
+    let synced = monitor.synced;
+    let endpoints = monitor.service.board.len();
+    let keyed = config.api.auth.api_key.is_some();
+    if format == LogFormat::Json {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            config = %config.path.display(),
+            endpoints,
+            groups = config.groups.len(),
+            database,
+            opened,
+            auth = keyed,
+            url,
+            "api-monitor started"
+        );
+        return;
+    }
+    say(&format!("api-monitor {}", env!("CARGO_PKG_VERSION")));
+    let from_api = endpoints.saturating_sub(config.endpoints.len());
+    let more = if from_api > 0 { format!(", {from_api} more made through the API") } else { String::new() };
+    say(&format!(
+        "  config    {} · {} in {}{more}",
+        config.path.display(),
+        counted(config.endpoints.len(), "endpoint"),
+        counted(groups(config), "group"),
+    ));
+    if !synced.is_empty() && !store.was_created() {
+        say(&format!(
+            "            {} added, {} changed, {} adopted, {} back again, {} archived",
+            synced.added, synced.changed, synced.adopted, synced.returned, synced.archived
+        ));
+    }
+    say(&format!("  database  {database} ({opened})"));
+    say(&format!(
+        "  auth      {}",
+        if keyed {
+            "on: send the key as X-API-Key or as a bearer token"
+        } else {
+            "off: only this machine may change anything; set API_KEY to turn it on"
+        }
+        .replace("X-API-Key", &config.api.auth.header_name)
+    ));
+    say(&format!("  API       {url}/api/v1/endpoints"));
+    say(&format!("  docs      {url}/docs"));
+    if endpoints == 0 {
+        say("  nothing is watched yet: add endpoints to the configuration, or POST one to /api/v1/endpoints");
+    }
+    say("");
+}
+
+fn groups(config: &Config) -> usize {
+    let mut groups: Vec<_> = config.endpoints.iter().map(|e| e.endpoint.group.as_str()).filter(|g| !g.is_empty()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.len()
+}
+
+/// The address as a person on this machine opens it.
+fn url_of(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}

@@ -1,0 +1,205 @@
+//! `check` and `healthcheck`: one examination now, told to a person or as JSON. Nothing is stored.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{FAILED, Failed, load, say, tokio_free_now};
+use crate::checks::attempts::{self, Attempted, AttemptsPlan};
+use crate::checks::HttpChecker;
+use crate::clock::SystemClock;
+use crate::config::{Config, LoadOptions};
+use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, resolve};
+use crate::domain::outcome::Outcome;
+use crate::domain::setting::DurationSetting;
+
+/// Examines a configured endpoint or a URL. The exit code is 0 when it is up and 1 when it is down.
+pub(super) async fn check(
+    options: &LoadOptions,
+    target: &str,
+    as_json: bool,
+    use_retry: bool,
+) -> Result<ExitCode, Failed> {
+    let endpoint = find(options, target)?;
+    let attempted = examine(&endpoint, use_retry).await?;
+    let up = attempted.outcome.is_good();
+    if as_json {
+        say(&serde_json::to_string_pretty(&as_value(&endpoint, &attempted)).map_err(Failed::running)?);
+    } else {
+        say(&as_text(&endpoint, &attempted));
+    }
+    Ok(if up { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Asks a monitor on this machine for its liveness.
+pub(super) async fn healthcheck(options: &LoadOptions, url: Option<String>) -> Result<ExitCode, Failed> {
+    let url = match url {
+        Some(url) => url,
+        None => {
+            let config = load(options)?;
+            let host = match config.api.host.as_str() {
+                "0.0.0.0" | "localhost" => "127.0.0.1".to_owned(),
+                "::" => "[::1]".to_owned(),
+                host if host.contains(':') => format!("[{host}]"),
+                host => host.to_owned(),
+            };
+            format!("http://{host}:{}/health/live", config.api.port)
+        }
+    };
+    let settings = EndpointSettings {
+        timeout: Some(DurationSetting(Duration::from_secs(3))),
+        ..settings_of_url(&url)
+    };
+    let endpoint = resolve_alone(&settings, &EndpointSettings::default())?;
+    let attempted = examine(&endpoint, false).await?;
+    match attempted.outcome.failure() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(failure) => Err(Failed::running(&failure.message)),
+    }
+}
+
+async fn examine(endpoint: &Endpoint, use_retry: bool) -> Result<Attempted, Failed> {
+    let checker = HttpChecker::new().map_err(Failed::cannot_start)?;
+    let max_attempts = if use_retry { endpoint.retry.max_attempts } else { 1 };
+    let plan = AttemptsPlan { max_attempts, next_slot_in: None };
+    let clock = SystemClock::new();
+    let no_limit = || std::future::ready(());
+    Ok(attempts::run(&checker, &clock, &endpoint.check, &endpoint.retry, plan, no_limit, fastrand::f64).await)
+}
+
+fn find(options: &LoadOptions, target: &str) -> Result<Endpoint, Failed> {
+    if target.contains("://") {
+        // The defaults of a configuration apply when there is one; a URL can be examined without any.
+        let defaults = crate::config::load(options, tokio_free_now()).map(|c| c.defaults).unwrap_or_default();
+        return resolve_alone(&settings_of_url(target), &defaults);
+    }
+    let config = load(options)?;
+    select(&config, target).cloned()
+}
+
+fn select<'a>(config: &'a Config, target: &str) -> Result<&'a Endpoint, Failed> {
+    let label = |e: &Endpoint| if e.group.is_empty() { e.name.clone() } else { format!("{}/{}", e.group, e.name) };
+    let all = || config.endpoints.iter().map(|c| &c.endpoint);
+    if let Some(found) = all().find(|e| label(e) == target) {
+        return Ok(found);
+    }
+    let named: Vec<_> = all().filter(|e| e.name == target).collect();
+    match named.as_slice() {
+        [one] => Ok(one),
+        [] => {
+            let labels: Vec<_> = all().map(label).collect();
+            let near = labels.iter().max_by(|a, b| {
+                strsim::jaro_winkler(a, target).total_cmp(&strsim::jaro_winkler(b, target))
+            });
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            Err(Failed::cannot_start(format!(
+                "`{target}` is neither a URL (with http:// or https://) nor an endpoint of {}{hint}",
+                config.path.display()
+            )))
+        }
+        many => {
+            let labels: Vec<_> = many.iter().map(|e| label(e)).collect();
+            Err(Failed::cannot_start(format!("`{target}` is in several groups: say {}", labels.join(" or "))))
+        }
+    }
+}
+
+fn settings_of_url(url: &str) -> EndpointSettings {
+    EndpointSettings { name: Some("url".to_owned()), url: Some(url.to_owned()), ..EndpointSettings::default() }
+}
+
+fn resolve_alone(settings: &EndpointSettings, defaults: &EndpointSettings) -> Result<Endpoint, Failed> {
+    let layers = Layers { defaults, group: None, timezone: chrono_tz::UTC };
+    resolve(settings, layers, tokio_free_now()).map_err(|errors| {
+        let all: Vec<_> =
+            errors.iter().map(|e| format!("{} {}", e.pointer.trim_start_matches('/'), e.detail)).collect();
+        Failed::cannot_start(all.join("; "))
+    })
+}
+
+fn milliseconds(micros: Option<u32>) -> Option<f64> {
+    micros.map(|us| f64::from(us) / 1_000.0)
+}
+
+fn phases(attempted: &Attempted) -> [(&'static str, Option<f64>); 6] {
+    let t = attempted.observation.timings;
+    [
+        ("dns", milliseconds(t.dns_us)),
+        ("connect", milliseconds(t.connect_us)),
+        ("tls", milliseconds(t.tls_us)),
+        ("first_byte", milliseconds(t.first_byte_us)),
+        ("transfer", milliseconds(t.transfer_us)),
+        ("total", milliseconds(Some(t.total_us))),
+    ]
+}
+
+fn as_value(endpoint: &Endpoint, attempted: &Attempted) -> serde_json::Value {
+    let seen = &attempted.observation;
+    let timings: serde_json::Map<_, _> =
+        phases(attempted).iter().map(|(name, ms)| (format!("{name}_ms"), json!(ms))).collect();
+    json!({
+        "url": shown_url(endpoint),
+        "method": endpoint.check.method,
+        "outcome": attempted.outcome.word(),
+        "failure_kind": attempted.outcome.failure().map(|f| f.kind),
+        "error": attempted.outcome.failure().map(|f| &f.message),
+        "status_code": seen.status_code,
+        "attempts": attempted.attempts,
+        "timings": timings,
+        "address": seen.remote_address,
+        "http_version": seen.http_version,
+        "redirects": seen.redirects,
+        "body_bytes": seen.body_bytes,
+        "certificate": seen.certificate.as_ref().map(|c| json!({
+            "subject": c.subject,
+            "issuer": c.issuer,
+            "not_before": c.not_before,
+            "not_after": c.not_after,
+            "sans": c.sans,
+        })),
+    })
+}
+
+fn shown_url(endpoint: &Endpoint) -> String {
+    crate::domain::endpoint::without_credentials(&endpoint.check.url)
+}
+
+fn as_text(endpoint: &Endpoint, attempted: &Attempted) -> String {
+    let seen = &attempted.observation;
+    let mut text = String::new();
+    let verdict = match &attempted.outcome {
+        Outcome::Down(failure) => format!("down: {} ({})", failure.message, failure.kind),
+        other => other.word().to_string(),
+    };
+    // Writing to a String cannot fail.
+    let mut line = |label: &str, value: &str| drop(writeln!(text, "{label:<12}{value}"));
+    line("", &format!("{} {}", endpoint.check.method, shown_url(endpoint)));
+    line("result", &verdict);
+    if let Some(code) = seen.status_code {
+        let version = seen.http_version.as_deref().unwrap_or("HTTP");
+        line("answer", &format!("{version} {code}, {} bytes of body", seen.body_bytes));
+    }
+    if let Some(address) = &seen.remote_address {
+        line("address", address);
+    }
+    for hop in &seen.redirects {
+        line("redirect", hop);
+    }
+    if let Some(certificate) = &seen.certificate {
+        line(
+            "certificate",
+            &format!("{} by {}, until {}", certificate.subject, certificate.issuer, certificate.not_after.format("%F")),
+        );
+    }
+    if attempted.attempts > 1 {
+        line("attempts", &attempted.attempts.to_string());
+    }
+    for (name, ms) in phases(attempted) {
+        if let Some(ms) = ms {
+            line(&name.replace('_', " "), &format!("{ms:>9.2} ms"));
+        }
+    }
+    text.trim_end().to_owned()
+}

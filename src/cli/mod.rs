@@ -1,0 +1,194 @@
+//! The command line → library → exit code: 0 done, 1 it failed while running, 2 it could not start.
+
+mod banner;
+mod check;
+mod demo;
+mod serve;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Environment, LoadOptions, Workers};
+
+/// It could not start: wrong command line, configuration, database, port.
+const CANNOT_START: u8 = 2;
+/// It failed while running, or what was examined is down.
+const FAILED: u8 = 1;
+
+const EXAMPLES: &str = "\
+Examples:
+  api-monitor                          monitor what config/config.yaml names
+  api-monitor --config /etc/monitor/   … what the files of a folder name
+  api-monitor validate                 print every mistake of the configuration
+  api-monitor check https://example.com/health
+                                       examine a URL now, and say what was seen
+  api-monitor demo                     see targets fail and recover, offline";
+
+/// Watches endpoints and keeps exact uptime.
+#[derive(Debug, Parser)]
+#[command(name = "api-monitor", version, after_help = EXAMPLES)]
+struct Cli {
+    /// The configuration file, or a folder of them [default: $CONFIG_PATH, else config/config.yaml]
+    #[arg(long, short, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Monitor and serve the API (the default)
+    Serve,
+    /// Check the configuration, print every mistake, and exit with 2 if there is one
+    Validate {
+        /// Accept variables that are not set here
+        #[arg(long)]
+        allow_missing_env: bool,
+    },
+    /// Create the database or bring its schema up to date, and exit
+    Migrate,
+    /// Examine one endpoint now and say what was seen; nothing is stored
+    #[command(after_help = "Examples:\n  api-monitor check https://example.com/health\n  api-monitor check core/api --json")]
+    Check {
+        /// A URL, or the name (`name` or `group/name`) of a configured endpoint
+        target: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Make one attempt only
+        #[arg(long)]
+        no_retry: bool,
+    },
+    /// Watch built-in targets that are fine, slow, flaky and broken, on this machine only
+    Demo {
+        /// The port of the API; 0: any free one
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+    },
+    /// Ask a running monitor on this machine whether it serves; for container health checks
+    Healthcheck {
+        /// Another address to ask [default: the configured port on 127.0.0.1]
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+/// A sentence for standard error, and the exit code that goes with it.
+#[derive(Debug)]
+struct Failed {
+    code: u8,
+    message: String,
+}
+
+impl Failed {
+    fn cannot_start(error: impl std::fmt::Display) -> Self {
+        Self { code: CANNOT_START, message: error.to_string() }
+    }
+
+    fn running(error: impl std::fmt::Display) -> Self {
+        Self { code: FAILED, message: error.to_string() }
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // clap prints help, version and mistakes itself and ends the process: 0 for help, 2 for mistakes.
+    let cli = Cli::parse();
+    // Two crypto providers may be compiled in by dependencies; this one is meant wherever none is named. It fails
+    // only if one was installed before, which is as good.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    match run(cli) {
+        Ok(code) => code,
+        Err(Failed { code, message }) => {
+            drop(writeln!(std::io::stderr(), "api-monitor: {message}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failed> {
+    let environment = Environment::from_process().map_err(Failed::cannot_start)?;
+    let options = LoadOptions { path: cli.config, environment, allow_missing_env: false };
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            let config = load(&options)?;
+            runtime(config.api.workers)?.block_on(serve::serve(config))
+        }
+        Command::Validate { allow_missing_env } => validate(&LoadOptions { allow_missing_env, ..options }),
+        Command::Migrate => {
+            let config = load(&options)?;
+            runtime(Workers::Fixed(1))?.block_on(migrate(&config))
+        }
+        Command::Check { target, json, no_retry } => {
+            runtime(Workers::Fixed(1))?.block_on(check::check(&options, &target, json, !no_retry))
+        }
+        Command::Demo { port } => runtime(Workers::Auto)?.block_on(demo::demo(port)),
+        Command::Healthcheck { url } => runtime(Workers::Fixed(1))?.block_on(check::healthcheck(&options, url)),
+        Command::Openapi => {
+            say(&crate::api::openapi_json());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn load(options: &LoadOptions) -> Result<Config, Failed> {
+    let now = tokio_free_now();
+    crate::config::load(options, now).map_err(|errors| Failed {
+        code: CANNOT_START,
+        message: format!("the configuration has mistakes\n\n{errors}"),
+    })
+}
+
+fn tokio_free_now() -> crate::domain::Timestamp {
+    SystemClock::new().now()
+}
+
+fn runtime(workers: Workers) -> Result<tokio::runtime::Runtime, Failed> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Workers::Fixed(threads) = workers {
+        builder.worker_threads(threads as usize);
+    }
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::cannot_start(format!("the threads of the runtime cannot be started: {error}")))
+}
+
+fn validate(options: &LoadOptions) -> Result<ExitCode, Failed> {
+    let config = load(options)?;
+    for warning in &config.warnings {
+        say(&format!("warning: {warning}"));
+    }
+    let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
+    say(&format!(
+        "valid: {} · {} · {}",
+        files.join(", "),
+        counted(config.endpoints.len(), "endpoint"),
+        counted(config.warnings.len(), "warning")
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(config: &Config) -> Result<ExitCode, Failed> {
+    let store = crate::store::Store::open(&crate::app::store_options(config)).await.map_err(Failed::cannot_start)?;
+    let what = if store.was_created() { "created" } else { "up to date" };
+    say(&format!("database {}: {what}", store.path().display()));
+    store.close().await.map_err(Failed::running)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a line to standard output. A reader that has gone away is no failure of ours.
+fn say(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
+}
+
+/// `1 endpoint`, `2 endpoints`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,61 @@
+//! `serve`: from the configuration to a running monitor, and to its end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{Failed, banner};
+use crate::app::{self, Monitor, Outside};
+use crate::config::{Config, LogFormat as Wanted};
+use crate::lifecycle::{Tasks, shutdown_signal};
+use crate::telemetry::logging::{self, LogFormat};
+
+pub(super) async fn serve(config: Config) -> Result<ExitCode, Failed> {
+    let format = match config.logging.format {
+        Wanted::Auto => LogFormat::fitting(),
+        Wanted::Text => LogFormat::Text,
+        Wanted::Json => LogFormat::Json,
+    };
+    if config.logging.console {
+        logging::start(config.logging.level.as_str(), format, config.database.echo).map_err(Failed::cannot_start)?;
+    }
+    run(config, format).await
+}
+
+/// Runs a monitor until a signal.
+pub(super) async fn run(config: Config, format: LogFormat) -> Result<ExitCode, Failed> {
+    let config = Arc::new(config);
+    let tasks = Tasks::new();
+    let listener = app::listen(&config).await.map_err(Failed::cannot_start)?;
+    let address = listener.local_addr().map_err(Failed::cannot_start)?;
+    let outside = Outside::real().map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
+    let monitor =
+        Monitor::start(config.clone(), outside, &tasks).await.map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
+    banner::show(&config, &monitor, address, format);
+    monitor.serve(listener);
+
+    let watched = tasks.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = watched.stopping().cancelled() => return,
+            signal = shutdown_signal() => if let Err(error) = signal {
+                tracing::error!(%error, "signals cannot be received; the process ends only when it is killed");
+                return;
+            },
+        }
+        tracing::info!("stopping: checks under way are finished, results are written");
+        watched.stopping().cancel();
+    });
+
+    let stopped = tasks.stopping().clone();
+    let end = monitor.until_stopped();
+    let second_signal = async {
+        stopped.cancelled().await;
+        shutdown_signal().await
+    };
+    tokio::select! {
+        end = end => end.map_err(|e| Failed::running(format!("{e:#}")))?,
+        _ = second_signal => return Err(Failed::running("a second signal: ended at once")),
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,6 @@
+//! Housekeeping: idempotent jobs without input. Each waits for a nudge and does whatever is to be done by now,
+//! so that the path after a crash and the everyday path are one path.
+
+pub mod cron;
+pub mod retention;
+pub mod rollup;

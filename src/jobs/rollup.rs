@@ -1,0 +1,69 @@
+//! Closes days that are over, lets go of the sketches of hours whose day has its own, and moves the far edge of
+//! the windows on the board.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::board::{Board, Windows};
+use crate::clock::Clock;
+use crate::domain::uptime::{DAY_US, HOUR_US, day_of, hour_of};
+use crate::domain::{from_micros, micros};
+use crate::store::{self, Store, StoreError};
+use crate::wakeup::Wakeup;
+
+const BATCH: u64 = 500;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long after midnight a day waits for late results before it is closed.
+const DAY_GRACE_US: i64 = 15 * 60 * 1_000_000;
+
+/// How long the sketches of hours are kept, so that percentiles of recent windows need few single checks.
+const HOUR_SKETCHES_US: i64 = 3 * DAY_US;
+
+/// Derives days from hours.
+#[derive(Debug)]
+pub struct Rollup {
+    pub store: Arc<Store>,
+    pub board: Arc<Board>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Rollup {
+    /// Does whatever is due at each nudge, until the stop.
+    pub async fn run(self, nudged: Wakeup, stopping: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = nudged.wait() => {}
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                done = self.step() => if let Err(error) = done {
+                    tracing::warn!(%error, "days could not be closed; tried again at the next run");
+                },
+            }
+        }
+    }
+
+    /// Does everything that is due now.
+    pub async fn step(&self) -> Result<(), StoreError> {
+        let now = micros(self.clock.now());
+        let over = day_of(from_micros(now - DAY_GRACE_US));
+        while store::rollups::close_days(self.store.writer(), over).await? > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let sketches_before = day_of(from_micros(now - HOUR_SKETCHES_US));
+        while store::rollups::drop_hour_sketches(self.store.writer(), sketches_before, BATCH).await? > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        // Hours older than the last two are written for sure; the newer ones the board holds itself.
+        let until = hour_of(from_micros(now - 2 * HOUR_US));
+        let mut windows = store::windows::sums(self.store.readers(), until).await?;
+        self.board.update(self.board.ids(), |id, live| {
+            live.windows.rebase(windows.remove(&id).unwrap_or_else(|| Windows::empty(until)));
+        });
+        Ok(())
+    }
+}

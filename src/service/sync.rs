@@ -1,0 +1,158 @@
+//! YAML → database: brings the configured endpoints in step with the file. Entries made through the API are
+//! never touched, but for one whose name the file takes: that one is adopted.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::config::{Config, ConfiguredEndpoint};
+use crate::domain::Timestamp;
+use crate::domain::endpoint::{EndpointId, Origin, resolve};
+use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
+use crate::store::{self, Store, StoreError, audit};
+
+/// What a sync did, by number of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SyncReport {
+    pub added: usize,
+    pub changed: usize,
+    /// Were made through the API and are the file's now.
+    pub adopted: usize,
+    /// Were archived, and the file names them again.
+    pub returned: usize,
+    /// Are no longer in the file.
+    pub archived: usize,
+}
+
+impl SyncReport {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+type Key = (String, String);
+
+fn key(stored: &StoredEndpoint) -> Key {
+    (stored.settings.group.clone().unwrap_or_default(), stored.settings.name.clone().unwrap_or_default())
+}
+
+/// Applies the file, all of it or nothing.
+///
+/// # Errors
+/// When the database fails; then nothing was changed.
+pub async fn apply(store: &Store, config: &Config, now: Timestamp) -> Result<SyncReport, StoreError> {
+    let transaction = store.begin().await?;
+    let mut current: HashMap<Key, StoredEndpoint> =
+        store::endpoints::list_current(&transaction).await?.into_iter().map(|stored| (key(&stored), stored)).collect();
+    let mut report = SyncReport::default();
+    let mut recount = HashSet::new();
+    for wanted in &config.endpoints {
+        let wanted_key = (wanted.endpoint.group.clone(), wanted.endpoint.name.clone());
+        let source = Some(format!("{}:{}", wanted.source.file.display(), wanted.source.line));
+        match current.remove(&wanted_key) {
+            Some(stored) if is_as_wanted(&stored, wanted, source.as_deref()) => {}
+            Some(stored) => {
+                let update = update_to(&stored, wanted, source, config, now, &mut recount);
+                let action = if stored.origin == Origin::Api {
+                    report.adopted += 1;
+                    "endpoint.adopt"
+                } else if stored.settings == wanted.settings {
+                    // Only its line moved.
+                    "endpoint.move"
+                } else {
+                    report.changed += 1;
+                    "endpoint.update"
+                };
+                store::endpoints::update(&transaction, stored.id, update, now).await?;
+                if action != "endpoint.move" {
+                    note(&transaction, action, stored.id, &wanted_key, now).await?;
+                }
+            }
+            None => match store::endpoints::find_archived(&transaction, &wanted_key.0, &wanted_key.1).await? {
+                Some(stored) => {
+                    let update = EndpointUpdate {
+                        scheduled_from: now,
+                        ..update_to(&stored, wanted, source, config, now, &mut recount)
+                    };
+                    store::endpoints::unarchive(&transaction, stored.id, update, now).await?;
+                    report.returned += 1;
+                    note(&transaction, "endpoint.return", stored.id, &wanted_key, now).await?;
+                }
+                None => {
+                    let settings = wanted.settings.clone();
+                    let new = NewEndpoint { settings, origin: Origin::Config, source, paused: false, now };
+                    let stored = store::endpoints::insert(&transaction, new).await?;
+                    report.added += 1;
+                    note(&transaction, "endpoint.create", stored.id, &wanted_key, now).await?;
+                }
+            },
+        }
+    }
+    for (gone_key, stored) in current.into_iter().filter(|(_, stored)| stored.origin == Origin::Config) {
+        store::endpoints::archive(&transaction, stored.id, now).await?;
+        report.archived += 1;
+        note(&transaction, "endpoint.archive", stored.id, &gone_key, now).await?;
+    }
+    start_counters_again(&transaction, &recount).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(report)
+}
+
+fn is_as_wanted(stored: &StoredEndpoint, wanted: &ConfiguredEndpoint, source: Option<&str>) -> bool {
+    stored.origin == Origin::Config && stored.settings == wanted.settings && stored.source.as_deref() == source
+}
+
+fn update_to(
+    stored: &StoredEndpoint,
+    wanted: &ConfiguredEndpoint,
+    source: Option<String>,
+    config: &Config,
+    now: Timestamp,
+    recount: &mut HashSet<EndpointId>,
+) -> EndpointUpdate {
+    let before = resolve(&stored.settings, config.layers(&wanted.endpoint.group), now).ok();
+    if before.as_ref().is_none_or(|before| before.check != wanted.endpoint.check) {
+        recount.insert(stored.id);
+    }
+    let same_schedule = before.is_some_and(|before| before.schedule == wanted.endpoint.schedule);
+    EndpointUpdate {
+        settings: wanted.settings.clone(),
+        origin: Origin::Config,
+        source,
+        paused: stored.paused,
+        scheduled_from: if same_schedule { stored.scheduled_from } else { now },
+        expected_revision: None,
+    }
+}
+
+/// An edit that changes what is checked starts the counters again but keeps the status.
+async fn start_counters_again(
+    db: &impl store::ConnectionTrait,
+    ids: &HashSet<EndpointId>,
+) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let states = store::states::list(db).await?;
+    let again: Vec<_> =
+        states.into_iter().filter(|(id, _)| ids.contains(id)).map(|(id, state)| (id, state.recounted())).collect();
+    store::states::upsert_many(db, &again).await
+}
+
+async fn note(
+    db: &impl store::ConnectionTrait,
+    action: &str,
+    id: EndpointId,
+    (group, name): &Key,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let label = if group.is_empty() { name.clone() } else { format!("{group}/{name}") };
+    let entry = audit::AuditEntry {
+        actor: "config".to_owned(),
+        address: None,
+        action: action.to_owned(),
+        subject: format!("endpoints/{id} {label}"),
+        result: "done".to_owned(),
+        before: None,
+        after: None,
+    };
+    audit::insert(db, now, &entry).await
+}
