@@ -2,12 +2,19 @@
 //!
 //! Level 0 is [`domain`]; every other module imports only from levels below its own (see ARCHITECTURE.md).
 
+pub mod app;
 pub mod board;
 pub mod checks;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod events;
+pub mod jobs;
 pub mod lifecycle;
+pub mod recorder;
 pub mod scheduler;
+pub mod service;
+pub mod store;
 pub mod telemetry;
 pub mod wakeup;

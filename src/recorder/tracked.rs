@@ -50,7 +50,7 @@ impl Tracked {
     pub fn from_live(live: &Live) -> Self {
         let closed_until = match (&live.open_hour, &live.last) {
             (Some(open), _) => Some(open.start),
-            (None, Some(last)) => Some(OpenHour::around(last.scheduled_at).end()),
+            (None, Some(last)) => Some(OpenHour::holding(last.scheduled_at).end()),
             (None, None) => None,
         };
         Self {
@@ -108,7 +108,7 @@ impl Tracked {
         if self.open_hour.as_ref().is_some_and(|open| open.start != hour) {
             effect.closed = self.close_hour();
         }
-        self.open_hour.get_or_insert_with(|| OpenHour::around(result.scheduled_at)).add(result);
+        self.open_hour.get_or_insert_with(|| OpenHour::holding(result.scheduled_at)).add(result);
     }
 
     /// Ends the open hour, to be written.

@@ -1,0 +1,3 @@
+//! The verbs of the monitor, the same for every surface.
+
+pub mod reports;
