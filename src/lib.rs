@@ -3,4 +3,5 @@
 //! Level 0 is [`domain`]; every other module imports only from levels below its own (see ARCHITECTURE.md).
 
 pub mod clock;
+pub mod config;
 pub mod domain;
