@@ -80,10 +80,8 @@ impl Server {
         Self::start(move |stream, requests| {
             let by_target = Arc::clone(&by_target);
             async move {
-                answer(stream, &requests, |head| {
-                    by_target(head.split(' ').nth(1).unwrap_or_default()).into_bytes()
-                })
-                .await;
+                answer(stream, &requests, |head| by_target(head.split(' ').nth(1).unwrap_or_default()).into_bytes())
+                    .await;
             }
         })
         .await
@@ -202,10 +200,7 @@ impl Identity {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(
-                self.chain.clone(),
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone())),
-            )
+            .with_single_cert(self.chain.clone(), PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone())))
             .unwrap();
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))

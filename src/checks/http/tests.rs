@@ -110,11 +110,8 @@ async fn a_json_body_is_sent_with_its_type_and_a_text_body_as_it_is() {
     };
     let mut typed = json.clone();
     typed.headers.insert("content-type".to_owned(), "application/vnd.api+json".to_owned());
-    let text = CheckSpec {
-        method: "REPORT".to_owned(),
-        body: Some(RequestBody::Text("plain".to_owned())),
-        ..json.clone()
-    };
+    let text =
+        CheckSpec { method: "REPORT".to_owned(), body: Some(RequestBody::Text("plain".to_owned())), ..json.clone() };
     for spec in [&json, &typed, &text] {
         assert_eq!(observe(spec).await.failure, None);
     }
@@ -131,14 +128,17 @@ async fn headers_of_the_user_win_and_userinfo_becomes_basic_authentication() {
     let server = Server::answering(OK).await;
     let url = format!("http://me:s%40crét@{}/", server.address);
     let mut with_headers = spec(&url);
-    with_headers.headers = [("host", "shop.example"), ("user-agent", "mine"), ("x-one", "1"), ("authorization", "Bearer t")]
-        .map(|(n, v)| (n.to_owned(), v.to_owned()))
-        .into();
+    with_headers.headers =
+        [("host", "shop.example"), ("user-agent", "mine"), ("x-one", "1"), ("authorization", "Bearer t")]
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .into();
     observe(&with_headers).await;
     observe(&spec(&url)).await;
 
     let requests = server.requests();
-    for (name, value) in [("host", "shop.example"), ("user-agent", "mine"), ("x-one", "1"), ("authorization", "Bearer t")] {
+    for (name, value) in
+        [("host", "shop.example"), ("user-agent", "mine"), ("x-one", "1"), ("authorization", "Bearer t")]
+    {
         assert_eq!(header(&requests[0], name), Some(value));
     }
     assert_eq!(header(&requests[1], "authorization"), Some("Basic bWU6c0BjcsOpdA=="));
@@ -276,8 +276,7 @@ async fn a_cut_body_fails_whatever_the_status() {
     ] {
         let server = Server::answering(answer).await;
         let seen = observe(&spec(&server.url("/"))).await;
-        let message =
-            format!("Connection closed by {} in the middle of the body, after {read} bytes", server.address);
+        let message = format!("Connection closed by {} in the middle of the body, after {read} bytes", server.address);
         assert_fails(&seen, FailureKind::BodyTruncated, &message);
         assert_eq!(seen.status_code, Some(200));
     }

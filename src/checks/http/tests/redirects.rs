@@ -142,7 +142,10 @@ async fn a_redirect_to_nowhere() {
     for (answer, message) in [
         ("HTTP/1.1 302 Found\r\n\r\n", "GET returned 302 without a Location to follow"),
         (&to(302, "http://"), "GET returned 302 with a Location that is not a URL"),
-        (&to(307, "mailto:a@b.example"), "GET returned 307 with a redirect to mailto:, which is neither http nor https"),
+        (
+            &to(307, "mailto:a@b.example"),
+            "GET returned 307 with a redirect to mailto:, which is neither http nor https",
+        ),
     ] {
         let server = Server::answering(answer).await;
         assert_fails(&observe(&spec(&server.url("/"))).await, FailureKind::HttpProtocol, message);

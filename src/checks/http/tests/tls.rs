@@ -183,16 +183,8 @@ async fn handshakes_that_fail() {
             FailureKind::TlsProtocol,
             "No TLS version or cipher in common with PEER (it sent the alert HandshakeFailure)",
         ),
-        (
-            alert_name,
-            FailureKind::TlsHandshake,
-            "PEER refused the TLS handshake with the alert UnrecognisedName",
-        ),
-        (
-            b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            FailureKind::TlsHandshake,
-            "PEER does not speak TLS on this port",
-        ),
+        (alert_name, FailureKind::TlsHandshake, "PEER refused the TLS handshake with the alert UnrecognisedName"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", FailureKind::TlsHandshake, "PEER does not speak TLS on this port"),
         (b"", FailureKind::TlsHandshake, "Connection closed by PEER during the TLS handshake"),
     ] {
         let server = replying(reply).await;
@@ -226,8 +218,7 @@ async fn a_stalled_handshake() {
         ..quick(&format!("https://{}/", server.address))
     };
     let seen = observe(&spec).await;
-    let message =
-        format!("Request timed out after 300ms while waiting for the TLS handshake with {}", server.address);
+    let message = format!("Request timed out after 300ms while waiting for the TLS handshake with {}", server.address);
     assert_fails(&seen, FailureKind::TlsTimeout, &message);
 }
 
