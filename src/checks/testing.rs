@@ -148,6 +148,7 @@ pub(crate) fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
 pub(crate) fn reset(stream: TcpStream) {
     #[expect(deprecated, reason = "a linger of zero never blocks, it is what makes the kernel send RST")]
     stream.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
 }
 
 /// A certificate authority of the test.

@@ -38,7 +38,7 @@ impl DurationSetting {
 }
 
 /// A hundred years: far beyond any use, and small enough that sums of instants never overflow.
-const MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+const MAX: Duration = Duration::from_hours(100 * 366 * 24);
 
 fn too_long(text: &str) -> String {
     format!("`{text}` is too long: at most 100 years")
