@@ -83,3 +83,191 @@ pub async fn run<P, F: Future<Output = P>>(
         attempts += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::sync::Mutex;
+
+    use futures_util::future::BoxFuture;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::checks::testing::spec;
+    use crate::clock::SystemClock;
+    use crate::domain::outcome::{Failure, FailureKind};
+
+    /// Answers as scripted, after 100 ms each, and notes when each attempt began.
+    #[derive(Debug)]
+    struct Scripted {
+        statuses: Mutex<VecDeque<u16>>,
+        born_at: Instant,
+        began_ms: Mutex<Vec<u128>>,
+        deadlines_ms: Mutex<Vec<u128>>,
+        permits: Arc<Semaphore>,
+    }
+
+    impl Scripted {
+        fn answering(statuses: impl IntoIterator<Item = u16>) -> Self {
+            Self {
+                statuses: Mutex::new(statuses.into_iter().collect()),
+                born_at: Instant::now(),
+                began_ms: Mutex::default(),
+                deadlines_ms: Mutex::default(),
+                permits: Arc::new(Semaphore::new(1)),
+            }
+        }
+
+        fn began_ms(&self) -> Vec<u128> {
+            self.began_ms.lock().unwrap().clone()
+        }
+    }
+
+    impl Checker for Scripted {
+        fn check<'a>(&'a self, _: &'a CheckSpec, deadline: Instant) -> BoxFuture<'a, Observation> {
+            Box::pin(async move {
+                assert_eq!(self.permits.available_permits(), 0, "an attempt holds a permit");
+                self.began_ms.lock().unwrap().push(self.born_at.elapsed().as_millis());
+                self.deadlines_ms.lock().unwrap().push((deadline - self.born_at).as_millis());
+                let status = self.statuses.lock().unwrap().pop_front().expect("no further attempt");
+                sleep(Duration::from_millis(100)).await;
+                Observation { status_code: Some(status), ..Observation::default() }
+            })
+        }
+    }
+
+    /// 1 s, 2 s, 4 s, without jitter.
+    fn steady() -> RetryPolicy {
+        RetryPolicy { jitter: false, ..RetryPolicy::default() }
+    }
+
+    fn plan(max_attempts: u32, next_slot_in: Option<u64>) -> AttemptsPlan {
+        AttemptsPlan { max_attempts, next_slot_in: next_slot_in.map(Duration::from_millis) }
+    }
+
+    async fn run_scripted(checker: &Scripted, retry: &RetryPolicy, plan: AttemptsPlan) -> Attempted {
+        let permit = || Arc::clone(&checker.permits).acquire_owned();
+        run(checker, &SystemClock::new(), &spec("http://x.example/"), retry, plan, permit, || 0.9).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_good_attempt_ends_the_check() {
+        let checker = Scripted::answering([200]);
+        let ended = run_scripted(&checker, &steady(), plan(3, None)).await;
+        assert_eq!((ended.outcome, ended.attempts), (Outcome::Up, 1));
+        assert_eq!(checker.deadlines_ms.lock().unwrap().as_slice(), [5000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_attempts_are_repeated_after_growing_pauses() {
+        let checker = Scripted::answering([500, 502, 200]);
+        let ended = run_scripted(&checker, &steady(), plan(3, None)).await;
+        assert_eq!((ended.outcome, ended.attempts, ended.observation.status_code), (Outcome::Up, 3, Some(200)));
+        assert_eq!(checker.began_ms(), [0, 1100, 3200]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_are_jittered_by_the_callers_random_number() {
+        let checker = Scripted::answering([500, 200]);
+        run_scripted(&checker, &RetryPolicy::default(), plan(2, None)).await;
+        assert_eq!(checker.began_ms(), [0, 1500], "a pause of 1 s times 0.5 + 0.9");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_failure_is_the_verdict_when_all_attempts_fail() {
+        for max in [0, 1, 3] {
+            let checker = Scripted::answering([500, 501, 503].into_iter().take(max.max(1) as usize));
+            let ended = run_scripted(&checker, &steady(), plan(max, None)).await;
+            assert_eq!(ended.attempts, max.max(1));
+            let last = ended.observation.status_code.unwrap();
+            let message = format!("GET returned {last}, expected 200");
+            assert_eq!(ended.outcome, Outcome::Down(Failure::new(FailureKind::HttpStatus, message)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_attempt_starts_that_would_end_after_the_next_slot() {
+        // The second would begin at 1.1 s and end by 6.1 s, the third begin at 3.2 s and end by 8.2 s.
+        for (slot_ms, attempts) in [(6099, 1), (6100, 2), (8199, 2), (8200, 3)] {
+            let checker = Scripted::answering([500, 500, 500]);
+            let ended = run_scripted(&checker, &steady(), plan(3, Some(slot_ms))).await;
+            assert_eq!(ended.attempts, attempts, "slot in {slot_ms} ms");
+            let waited_in_vain = checker.born_at.elapsed() > Duration::from_millis(3300);
+            assert!(!waited_in_vain, "the verdict does not wait for a pause that leads nowhere");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_attempt_is_made_whatever_the_slot() {
+        let ended = run_scripted(&Scripted::answering([200]), &steady(), plan(3, Some(0))).await;
+        assert_eq!((ended.outcome, ended.attempts), (Outcome::Up, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_permit_is_held_during_a_pause() {
+        let retry = steady();
+        let checker = Scripted::answering([500, 200]);
+        let other = async {
+            sleep(Duration::from_millis(200)).await;
+            let taken = Arc::clone(&checker.permits).acquire_owned().await.unwrap();
+            assert_eq!(checker.born_at.elapsed().as_millis(), 200, "taken in the pause between 0.1 s and 1.1 s");
+            drop(taken);
+        };
+        let (ended, ()) = tokio::join!(run_scripted(&checker, &retry, plan(2, None)), other);
+        assert_eq!(ended.attempts, 2);
+        assert_eq!(checker.permits.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_permits_is_counted_apart_and_not_against_the_timeout() {
+        let retry = steady();
+        let checker = Scripted::answering([500, 200]);
+        let busy = Arc::clone(&checker.permits).try_acquire_owned().unwrap();
+        let other = async {
+            sleep(Duration::from_secs(20)).await;
+            drop(busy);
+            // Taken again during the pause, until 2.5 s after it would have ended.
+            sleep(Duration::from_millis(500)).await;
+            let busy = Arc::clone(&checker.permits).acquire_owned().await.unwrap();
+            sleep(Duration::from_millis(3100)).await;
+            drop(busy);
+        };
+        let (ended, ()) = tokio::join!(run_scripted(&checker, &retry, plan(2, None)), other);
+        assert_eq!((ended.outcome, ended.attempts), (Outcome::Up, 2));
+        assert_eq!(checker.began_ms(), [20_000, 23_600]);
+        assert_eq!(checker.deadlines_ms.lock().unwrap().as_slice(), [25_000, 28_600]);
+        assert_eq!(ended.waited.as_millis(), 22_500);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_comes_too_late_is_given_back_unused() {
+        let retry = steady();
+        let checker = Scripted::answering([500]);
+        let other = async {
+            sleep(Duration::from_millis(500)).await;
+            let busy = Arc::clone(&checker.permits).acquire_owned().await.unwrap();
+            sleep(Duration::from_secs(6)).await;
+            drop(busy);
+        };
+        let (ended, ()) = tokio::join!(run_scripted(&checker, &retry, plan(2, Some(10_000))), other);
+        assert_eq!((ended.attempts, ended.observation.status_code), (1, Some(500)));
+        assert_eq!(checker.permits.available_permits(), 1);
+        assert!(ended.waited >= Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_runs_in_a_spawned_task() {
+        let checker = Arc::new(Scripted::answering([200]));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            let permits = Arc::clone(&checker.permits);
+            let checker: Arc<dyn Checker> = checker;
+            let spec = spec("http://x.example/");
+            let permit = || Arc::clone(&permits).acquire_owned();
+            run(&*checker, &*clock, &spec, &steady(), plan(1, None), permit, fastrand::f64).await
+        });
+        assert_eq!(tasks.join_next().await.unwrap().unwrap().outcome, Outcome::Up);
+    }
+}

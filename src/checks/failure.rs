@@ -88,7 +88,7 @@ pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failur
             },
         ),
         Phase::FirstByte | Phase::Transfer if causes.is_cut() => {
-            Failure::new(FailureKind::ConnectionClosed, format!("Connection closed by {peer} before it answered"))
+            Failure::new(FailureKind::ConnectionClosed, format!("{} before it answered", causes.how_cut(&peer)))
         }
         Phase::FirstByte | Phase::Transfer if causes.is_head_too_large() => {
             Failure::new(FailureKind::HttpProtocol, format!("{peer} answered with more headers than are accepted"))
@@ -104,7 +104,7 @@ pub(super) fn of_body(error: &(dyn Error + 'static), trace: &Trace, read: u64, e
         let of = expected.map_or_else(String::new, |n| format!(" of {n}"));
         return Failure::new(
             FailureKind::BodyTruncated,
-            format!("Connection closed by {} in the middle of the body, after {read}{of} bytes", trace.peer()),
+            format!("{} in the middle of the body, after {read}{of} bytes", causes.how_cut(&trace.peer())),
         );
     }
     not_http(&trace.peer(), &causes.innermost)
@@ -199,6 +199,13 @@ impl<'a> Causes<'a> {
         self.io.is_some_and(by_io)
             || self.h2.is_some_and(|h2| h2.is_io() || h2.is_remote())
             || self.hyper.is_some_and(|h| h.is_incomplete_message() || h.is_closed() || h.is_canceled())
+    }
+
+    fn how_cut(&self, peer: &str) -> String {
+        match self.h2.and_then(h2::Error::reason) {
+            Some(reason) => format!("HTTP/2 stream reset by {peer} ({reason:?})"),
+            None => format!("Connection closed by {peer}"),
+        }
     }
 
     fn is_head_too_large(&self) -> bool {

@@ -97,7 +97,7 @@ impl HttpChecker {
         let response = Arc::clone(trace)
             .scope(client.execute(request))
             .await
-            .map_err(|error| failure::of_request(&error, trace))?;
+            .map_err(|error| failure::of_request(&error.without_url(), trace))?;
         trace.enter(Phase::Transfer);
         seen.status_code = Some(response.status().as_u16());
         seen.http_version = Some(format!("{:?}", response.version()));
@@ -133,9 +133,13 @@ async fn read_body(
 ) -> Result<(), Failure> {
     let expected = response.content_length();
     while seen.body_bytes < max {
-        let chunk =
-            response.chunk().await.map_err(|error| failure::of_body(&error, trace, seen.body_bytes, expected))?;
+        let chunk = response
+            .chunk()
+            .await
+            .map_err(|error| failure::of_body(&error.without_url(), trace, seen.body_bytes, expected))?;
         let Some(chunk) = chunk else { break };
+        // A compressed body is long at hand when its few bytes have come: it must not hold the thread.
+        tokio::task::consume_budget().await;
         seen.body_bytes = max.min(seen.body_bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX)));
     }
     Ok(())

@@ -41,11 +41,12 @@ impl Trust {
             let store = Arc::make_mut(&mut roots);
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 let certificate = certificate.map_err(|e| wrong(format!("it is not PEM ({e})")))?;
-                store.add(certificate.clone()).map_err(|e| wrong(e.to_string()))?;
                 own.push(certificate);
             }
-            if own.is_empty() {
-                return Err(wrong("it holds no certificate".to_owned()));
+            // As with the machine's: an odd certificate in a large bundle does no harm.
+            let (trusted, _) = store.add_parsable_certificates(own.iter().cloned());
+            if trusted == 0 {
+                return Err(wrong("it holds no certificate that can be used".to_owned()));
             }
         }
         let webpki = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider))

@@ -171,3 +171,73 @@ impl CheckResult {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(expected: &serde_json::Value) -> CheckSpec {
+        CheckSpec {
+            url: "https://shop.example/".parse().unwrap(),
+            method: "HEAD".to_owned(),
+            headers: BTreeMap::new(),
+            body: None,
+            timeout: Duration::from_secs(5),
+            connect_timeout: None,
+            expected_status: serde_json::from_value(expected.clone()).unwrap(),
+            redirects: RedirectPolicy { follow: true, max: 10 },
+            tls: TlsPolicy { verify: true, ca_file: None },
+            max_body_bytes: 0,
+            user_agent: String::new(),
+            redact: Vec::new(),
+        }
+    }
+
+    fn saw(status_code: u16) -> Observation {
+        Observation { status_code: Some(status_code), ..Observation::default() }
+    }
+
+    #[test]
+    fn the_status_decides() {
+        use serde_json::json;
+        for (expected, status, complaint) in [
+            (json!(200), 200, None),
+            (json!(200), 500, Some("HEAD returned 500, expected 200")),
+            (json!(404), 200, Some("HEAD returned 200, expected 404")),
+            (json!("2xx"), 204, None),
+            (json!("2xx"), 301, Some("HEAD returned 301, expected 2xx")),
+            (json!("200-204"), 204, None),
+            (json!("200-204"), 205, Some("HEAD returned 205, expected 200-204")),
+            (json!([200, "3xx", "401-403"]), 399, None),
+            (json!([200, "3xx", "401-403"]), 404, Some("HEAD returned 404, expected 200, 3xx, 401-403")),
+            (json!(200), 999, Some("HEAD returned 999, expected 200")),
+        ] {
+            let outcome = judge(&spec(&expected), &saw(status));
+            let told = outcome.failure().map(|f| (f.kind, f.message.as_str()));
+            assert_eq!(told, complaint.map(|c| (FailureKind::HttpStatus, c)), "{expected} {status}");
+            assert_eq!(outcome.is_good(), complaint.is_none());
+        }
+    }
+
+    #[test]
+    fn a_transport_failure_wins_over_a_good_status() {
+        let cut = Failure::new(FailureKind::BodyTruncated, "cut");
+        let observation = Observation { failure: Some(cut.clone()), ..saw(200) };
+        assert_eq!(judge(&spec(&serde_json::json!(200)), &observation), Outcome::Down(cut));
+    }
+
+    #[test]
+    fn an_attempt_without_any_answer_is_down() {
+        let outcome = judge(&spec(&serde_json::json!("1xx")), &Observation::default());
+        assert_eq!(outcome.failure().map(|f| f.kind), Some(FailureKind::HttpProtocol));
+    }
+
+    #[test]
+    fn a_gap_of_missed_slots_has_no_response_time() {
+        let at = crate::domain::from_micros(1_000_000);
+        let missed = CheckResult::missed(EndpointId(1), at, 3, crate::domain::outcome::MissedReason::Stopped);
+        assert_eq!((missed.response_time_us(), missed.attempts, missed.slots), (None, 0, 3));
+        let made = CheckResult { attempts: 1, timings: Timings { total_us: 70, ..Timings::default() }, ..missed };
+        assert_eq!(made.response_time_us(), Some(70));
+    }
+}

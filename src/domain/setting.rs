@@ -38,7 +38,7 @@ impl DurationSetting {
 }
 
 /// A hundred years: far beyond any use, and small enough that sums of instants never overflow.
-const MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+const MAX: Duration = Duration::from_hours(100 * 366 * 24);
 
 fn too_long(text: &str) -> String {
     format!("`{text}` is too long: at most 100 years")
@@ -198,14 +198,19 @@ impl ExpectedStatus {
         let text = text.trim();
         let wrong =
             || format!("`{text}` is not an expected status: write 200, \"2xx\", \"200-299\", or a list of these");
+        // The standard library would also read `+200`.
+        let digits = |text: &str| match text.trim() {
+            digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse::<u16>().map_err(|_| wrong()),
+            _ => Err(wrong()),
+        };
         if let Some(class) = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
-            let class: u16 = class.parse().map_err(|_| wrong())?;
+            let class = digits(class)?;
             return if (1..=5).contains(&class) { Ok((class * 100, class * 100 + 99)) } else { Err(wrong()) };
         }
         if let Some((low, high)) = text.split_once('-') {
-            return Self::range(low.trim().parse().map_err(|_| wrong())?, high.trim().parse().map_err(|_| wrong())?);
+            return Self::range(digits(low)?, digits(high)?);
         }
-        let code = text.parse().map_err(|_| wrong())?;
+        let code = digits(text)?;
         Self::range(code, code)
     }
 
@@ -332,5 +337,168 @@ impl PartialSchema for RequestBody {
 impl ToSchema for RequestBody {
     fn name() -> Cow<'static, str> {
         "RequestBody".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde::de::DeserializeOwned;
+
+    fn read<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, String> {
+        serde_json::from_value(value.clone()).map_err(|e| e.to_string())
+    }
+
+    /// Reads each value, and asserts that it is written as said.
+    fn assert_round_trips<T: DeserializeOwned + Serialize>(table: &[(serde_json::Value, serde_json::Value)]) {
+        for (given, written) in table {
+            let setting: T = read(given).unwrap_or_else(|e| panic!("{given}: {e}"));
+            assert_eq!(serde_json::to_value(&setting).unwrap(), *written, "{given}");
+        }
+    }
+
+    /// Asserts that each value is refused in words that contain the text beside it.
+    fn assert_refused<T: DeserializeOwned + fmt::Debug>(table: &[(serde_json::Value, &str)]) {
+        for (given, words) in table {
+            let error = read::<T>(given).expect_err(&given.to_string());
+            assert!(error.contains(words), "{given}: {error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_whole_seconds_or_text_with_units() {
+        assert_round_trips::<DurationSetting>(&[
+            (json!(0), json!(0)),
+            (json!(60), json!(60)),
+            (json!(60.0), json!(60)),
+            (json!("60"), json!(60)),
+            (json!("500ms"), json!("500ms")),
+            (json!("30s"), json!(30)),
+            (json!("1h30m"), json!(5400)),
+            (json!("1h 30m"), json!(5400)),
+            (json!(" 10d "), json!(864_000)),
+            (json!("1s500ms"), json!("1s500ms")),
+        ]);
+        for (seconds, shown) in [(0, "0s"), (5, "5s"), (90, "1m30s"), (86_400, "1day")] {
+            assert_eq!(DurationSetting(Duration::from_secs(seconds)).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused_with_the_right_form() {
+        assert_refused::<DurationSetting>(&[
+            (json!(-1), "-1 is negative"),
+            (json!(0.5), "write milliseconds as 500ms"),
+            (json!(-0.5), "is not a whole number of seconds"),
+            (json!(1e300), "is not a whole number of seconds"),
+            (json!("soon"), "`soon` is not a duration"),
+            (json!(""), "is not a duration"),
+            (json!("-5s"), "is not a duration"),
+            (json!("5 parsecs"), "is not a duration"),
+            (json!("200y"), "at most 100 years"),
+            (json!(u64::MAX), "at most 100 years"),
+            (json!("99999999999999999999s"), "is not a duration"),
+            (json!(null), "expected a duration"),
+            (json!(true), "expected a duration"),
+            (json!([1]), "expected a duration"),
+        ]);
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_text_with_units() {
+        assert_round_trips::<SizeSetting>(&[
+            (json!(0), json!(0)),
+            (json!(1000), json!(1000)),
+            (json!("1000"), json!(1000)),
+            (json!("64KiB"), json!(65_536)),
+            (json!("64 KiB"), json!(65_536)),
+            (json!("1MiB"), json!(1_048_576)),
+            (json!("1MB"), json!(1_000_000)),
+        ]);
+        assert_refused::<SizeSetting>(&[
+            (json!(-1), "-1 is negative"),
+            (json!("large"), "`large` is not a size"),
+            (json!(""), "is not a size"),
+            (json!("-1KiB"), "is not a size"),
+            (json!(1.5), "expected a size"),
+            (json!(null), "expected a size"),
+        ]);
+    }
+
+    #[test]
+    fn expected_statuses_are_given_back_as_they_were_written() {
+        assert_round_trips::<ExpectedStatus>(&[
+            (json!(200), json!(200)),
+            (json!("200"), json!(200)),
+            (json!("2xx"), json!("2xx")),
+            (json!("5XX"), json!("5xx")),
+            (json!("200-299"), json!("2xx")),
+            (json!("200 - 204"), json!("200-204")),
+            (json!("418-418"), json!(418)),
+            (json!([200]), json!([200])),
+            (json!([200, "3xx", "401-403"]), json!([200, "3xx", "401-403"])),
+        ]);
+    }
+
+    #[test]
+    fn what_is_no_expected_status_is_refused() {
+        assert_refused::<ExpectedStatus>(&[
+            (json!(99), "99 is no HTTP status"),
+            (json!(600), "600 is no HTTP status"),
+            (json!(-200), "-200 is no HTTP status"),
+            (json!(70_000), "70000 is no HTTP status"),
+            (json!("600"), "600 is no HTTP status"),
+            (json!("6xx"), "`6xx` is not an expected status"),
+            (json!("0xx"), "`0xx` is not an expected status"),
+            (json!("xx"), "`xx` is not an expected status"),
+            (json!("+2xx"), "`+2xx` is not an expected status"),
+            (json!("+200"), "`+200` is not an expected status"),
+            (json!("200-"), "`200-` is not an expected status"),
+            (json!("299-200"), "299-200 is empty"),
+            (json!("200-600"), "600 is no HTTP status"),
+            (json!("ok"), "`ok` is not an expected status"),
+            (json!(200.5), "expected an expected status"),
+            (json!([]), "the list of expected statuses is empty"),
+            (json!([200, [201]]), "a flat list"),
+            (json!([200, "ok"]), "`ok` is not an expected status"),
+            (json!(vec![200; 101]), "at most 100"),
+            (json!(null), "expected an expected status"),
+        ]);
+    }
+
+    #[test]
+    fn a_body_is_text_or_json() {
+        assert_eq!(read(&json!("a: 1")), Ok(RequestBody::Text("a: 1".to_owned())));
+        for value in [json!({"a": 1}), json!([1])] {
+            assert_eq!(read(&value), Ok(RequestBody::Json(value)));
+        }
+        assert_round_trips::<RequestBody>(&[(json!("x"), json!("x")), (json!({"a": [1]}), json!({"a": [1]}))]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_duration_is_read_back_as_it_was(nanos in 0_u64..3_000_000_000_000_000_000) {
+            let setting = DurationSetting(Duration::from_nanos(nanos));
+            let written = serde_json::to_value(setting).unwrap();
+            prop_assert_eq!(read::<DurationSetting>(&written), Ok(setting));
+            prop_assert_eq!(DurationSetting::parse(&setting.to_string()), Ok(setting));
+        }
+
+        #[test]
+        fn a_range_contains_exactly_what_lies_in_it(low in 100_u16..=599, span in 0_u16..200, code in 0_u16..1000) {
+            let high = (low + span).min(599);
+            let range: ExpectedStatus = read(&json!(format!("{low}-{high}"))).unwrap();
+            prop_assert_eq!(range.contains(code), low <= code && code <= high);
+            let again = read::<ExpectedStatus>(&serde_json::to_value(&range).unwrap());
+            prop_assert_eq!(again, Ok(range));
+        }
+
+        #[test]
+        fn reading_never_panics(text in "\\PC{0,12}") {
+            drop(DurationSetting::parse(&text));
+            drop(SizeSetting::parse(&text));
+            drop(read::<ExpectedStatus>(&json!(text)));
+        }
     }
 }
