@@ -1,1 +1,32 @@
+//! The schema of api-monitor as code: one migration a table, applied in order at start.
+//!
+//! Instants are integer microseconds since the Unix epoch, UTC, in every database. A change of the schema is a
+//! new file and a new line below; an applied migration is never edited.
 
+mod m20261121_000001_create_endpoints;
+mod m20261121_000002_create_endpoint_states;
+mod m20261121_000003_create_check_results;
+mod m20261121_000004_create_rollups;
+mod m20261121_000005_create_audit_log;
+mod m20261121_000006_create_settings;
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::{MigrationTrait, async_trait};
+
+/// All migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_create_endpoints::Migration),
+            Box::new(m20261121_000002_create_endpoint_states::Migration),
+            Box::new(m20261121_000003_create_check_results::Migration),
+            Box::new(m20261121_000004_create_rollups::Migration),
+            Box::new(m20261121_000005_create_audit_log::Migration),
+            Box::new(m20261121_000006_create_settings::Migration),
+        ]
+    }
+}

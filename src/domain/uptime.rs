@@ -1,8 +1,14 @@
 //! Counting checks: the bucket of an hour or a day, its sums, and the percentage that may be shown.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use crate::domain::check::{CheckResult, Timings};
 use crate::domain::latency::LatencySketch;
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{Outcome, UnknownWord, words};
 use crate::domain::{Timestamp, from_micros, micros};
 
 /// Microseconds of an hour and of a day.
@@ -17,6 +23,33 @@ pub fn hour_of(at: Timestamp) -> Timestamp {
 /// The start of the UTC day that holds `at`.
 pub fn day_of(at: Timestamp) -> Timestamp {
     from_micros(micros(at).div_euclid(DAY_US) * DAY_US)
+}
+
+words! {
+    /// A window that ends now, as it is asked for.
+    pub enum Period {
+        Hour = "1h",
+        Day = "24h",
+        Week = "7d",
+        Month = "30d",
+        Quarter = "90d",
+        Year = "1y",
+    }
+}
+
+impl Period {
+    /// How far the window reaches back; a year is 365 days.
+    pub fn length(self) -> chrono::TimeDelta {
+        let hours = match self {
+            Self::Hour => 1,
+            Self::Day => 24,
+            Self::Week => 7 * 24,
+            Self::Month => 30 * 24,
+            Self::Quarter => 90 * 24,
+            Self::Year => 365 * 24,
+        };
+        chrono::TimeDelta::microseconds(hours * HOUR_US)
+    }
 }
 
 /// Checks of one endpoint counted over a period. A check is counted in exactly one of `up`, `degraded`, `down`,
@@ -162,30 +195,32 @@ impl Rollup {
     }
 }
 
-/// The hour of an endpoint that is still open: counted in memory, written when it is over.
+/// The hour of an endpoint that is not over: counted in memory, stored when it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenHour {
-    /// A whole hour.
+    /// The start of the hour, a whole hour UTC.
     pub start: Timestamp,
+    /// Everything recorded with a `scheduled_at` in this hour.
     pub rollup: Rollup,
 }
 
 impl OpenHour {
-    /// The empty hour that holds `at`.
-    pub fn around(at: Timestamp) -> Self {
+    /// The hour that holds `at`, with nothing counted.
+    pub fn holding(at: Timestamp) -> Self {
         Self { start: hour_of(at), rollup: Rollup::with_sketch() }
     }
 
-    /// The first instant after it.
+    /// The first instant after this hour.
     pub fn end(&self) -> Timestamp {
         from_micros(micros(self.start) + HOUR_US)
     }
 
-    /// Whether a check of this instant belongs to it.
+    /// Whether `at` lies in this hour.
     pub fn holds(&self, at: Timestamp) -> bool {
-        self.start <= at && at < self.end()
+        hour_of(at) == self.start
     }
 
+    /// Counts one result of this hour.
     pub fn add(&mut self, result: &CheckResult) {
         self.rollup.add(result);
     }
@@ -221,6 +256,21 @@ mod tests {
         ] {
             assert_eq!(uptime_percentage(good, counted), expected, "{good}/{counted}");
         }
+    }
+
+    #[test]
+    fn periods_are_read_by_their_words() {
+        let hours: Vec<i64> =
+            ["1h", "24h", "7d", "30d", "90d", "1y"].map(|w| w.parse::<Period>().unwrap().length().num_hours()).to_vec();
+        assert_eq!(hours, [1, 24, 168, 720, 2160, 8760]);
+        assert!("2h".parse::<Period>().is_err());
+    }
+
+    #[test]
+    fn an_open_hour_holds_its_hour_only() {
+        let at = from_micros(7 * HOUR_US + 5);
+        let open = OpenHour::holding(at);
+        assert!(open.holds(at) && open.holds(open.start) && !open.holds(open.end()));
     }
 
     fn any_bucket() -> impl Strategy<Value = Bucket> {

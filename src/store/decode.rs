@@ -1,0 +1,30 @@
+//! From columns to domain types. A value that cannot be one is damage, or the work of a newer version.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::StoreError;
+
+/// The enum value of a stored word.
+pub(super) fn word<T: FromStr>(text: &str, column: &'static str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| unreadable(column, text))
+}
+
+/// A stored integer in its range.
+pub(super) fn number<T: TryFrom<i64>>(value: i64, column: &'static str) -> Result<T, StoreError> {
+    T::try_from(value).map_err(|_| unreadable(column, value))
+}
+
+/// A stored integer in its range, or nothing.
+pub(super) fn optional<T: TryFrom<i64>>(value: Option<i64>, column: &'static str) -> Result<Option<T>, StoreError> {
+    value.map(|value| number(value, column)).transpose()
+}
+
+pub(super) fn unreadable(column: &'static str, value: impl Display) -> StoreError {
+    StoreError::Other(format!("the database holds `{value}` in {column}, which cannot be read"))
+}
+
+/// A count as it is stored. Counts never come near the end of an `i64`.
+pub(super) fn stored(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,9 @@
+//! One file a table. These types never leave `store`.
+#![expect(unreachable_pub, reason = "the derive macros of SeaORM make public types")]
+
+pub mod audit_log;
+pub mod check_results;
+pub mod endpoint_states;
+pub mod endpoints;
+pub mod rollups;
+pub mod settings;

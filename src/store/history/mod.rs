@@ -1,0 +1,200 @@
+//! The single checks. Everything that reads or writes one goes through here, so their layout is nobody else's
+//! concern; at present each is a row of `check_results`.
+//!
+//! Spans are half-open: `from` is within, `to` is not.
+
+mod newest;
+mod row;
+
+use std::ops::Range;
+
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
+
+use super::StoreError;
+use super::entities::{check_results as table, endpoints};
+use crate::domain::check::CheckResult;
+use crate::domain::endpoint::EndpointId;
+use crate::domain::{Timestamp, from_micros, micros};
+pub use newest::{Wanted, newest_with};
+
+/// Rows in one statement. Few sizes, so that each connection keeps few prepared statements; the largest is far
+/// below the bind limits and already as fast a row as any larger.
+const CHUNKS: [usize; 3] = [100, 10, 1];
+
+/// Rows read at a time when many are read.
+const PAGE: u64 = 2_000;
+
+/// Appends results and returns how many were new: a result whose endpoint and slot are there changes nothing.
+pub async fn append(db: &impl ConnectionTrait, results: &[CheckResult]) -> Result<u64, StoreError> {
+    let mut appended = 0;
+    let mut rest = results;
+    for size in CHUNKS {
+        let whole = rest.len() - rest.len() % size;
+        let (now, later) = rest.split_at(whole);
+        for chunk in now.chunks(size) {
+            appended += table::Entity::insert_many(chunk.iter().map(row::of))
+                .on_conflict(
+                    OnConflict::columns([table::Column::EndpointId, table::Column::ScheduledAt])
+                        .do_nothing()
+                        .to_owned(),
+                )
+                .exec_without_returning(db)
+                .await?;
+        }
+        rest = later;
+    }
+    Ok(appended)
+}
+
+/// The newest result of each current endpoint that has one.
+pub async fn last_of_each(db: &impl ConnectionTrait) -> Result<Vec<CheckResult>, StoreError> {
+    // Per endpoint one step to the end of its part of the index.
+    let newest = Query::select()
+        .expr(Expr::col((table::Entity, table::Column::ScheduledAt)).max())
+        .from(table::Entity)
+        .and_where(
+            Expr::col((table::Entity, table::Column::EndpointId)).equals((endpoints::Entity, endpoints::Column::Id)),
+        )
+        .to_owned();
+    let slots = endpoints::Entity::find()
+        .select_only()
+        .column(endpoints::Column::Id)
+        .expr(subquery(newest))
+        .filter(endpoints::Column::ArchivedAt.is_null())
+        .into_tuple::<(i64, Option<i64>)>()
+        .all(db)
+        .await?;
+    let slots: Vec<(i64, i64)> = slots.into_iter().filter_map(|(id, at)| Some((id, at?))).collect();
+    let mut results = Vec::with_capacity(slots.len());
+    let key = || Expr::tuple([Expr::col(table::Column::EndpointId), Expr::col(table::Column::ScheduledAt)]);
+    for chunk in slots.chunks(CHUNKS[0]) {
+        let rows = table::Entity::find().filter(key().in_tuples(chunk.iter().copied())).all(db).await?;
+        for row in rows {
+            results.push(row::read(row)?);
+        }
+    }
+    Ok(results)
+}
+
+fn subquery(query: SelectStatement) -> Expr {
+    Expr::SubQuery(None, Box::new(query.into()))
+}
+
+/// The newest slot of an endpoint that was recorded.
+pub async fn last_scheduled_at(db: &impl ConnectionTrait, id: EndpointId) -> Result<Option<Timestamp>, StoreError> {
+    edge_of(db, id, Order::Desc).await
+}
+
+/// The oldest slot of an endpoint that is still kept.
+pub async fn first_scheduled_at(db: &impl ConnectionTrait, id: EndpointId) -> Result<Option<Timestamp>, StoreError> {
+    edge_of(db, id, Order::Asc).await
+}
+
+async fn edge_of(db: &impl ConnectionTrait, id: EndpointId, order: Order) -> Result<Option<Timestamp>, StoreError> {
+    let at = table::Entity::find()
+        .select_only()
+        .column(table::Column::ScheduledAt)
+        .filter(table::Column::EndpointId.eq(id.0))
+        .order_by(table::Column::ScheduledAt, order)
+        .into_tuple::<i64>()
+        .one(db)
+        .await?;
+    Ok(at.map(from_micros))
+}
+
+/// Which results of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryQuery {
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    /// Results older than this slot: the last of the page before, instead of `offset`.
+    pub before: Option<Timestamp>,
+    pub offset: u64,
+    pub limit: u64,
+}
+
+/// Results of an endpoint, newest first.
+pub async fn page(
+    db: &impl ConnectionTrait,
+    id: EndpointId,
+    query: HistoryQuery,
+) -> Result<Vec<CheckResult>, StoreError> {
+    let mut select = within(id, query.from, query.to);
+    if let Some(before) = query.before {
+        select = select.filter(table::Column::ScheduledAt.lt(micros(before)));
+    }
+    select
+        .order_by(table::Column::ScheduledAt, Order::Desc)
+        .offset(query.offset)
+        .limit(query.limit)
+        .all(db)
+        .await?
+        .into_iter()
+        .map(row::read)
+        .collect()
+}
+
+/// How many results of an endpoint are kept in a span.
+pub async fn count(
+    db: &impl ConnectionTrait,
+    id: EndpointId,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+) -> Result<u64, StoreError> {
+    Ok(within(id, from, to).count(db).await?)
+}
+
+/// Hands over every result of an endpoint in a span, oldest first, without holding all of them in memory.
+pub async fn for_each(
+    db: &impl ConnectionTrait,
+    id: EndpointId,
+    span: Range<Timestamp>,
+    mut each: impl FnMut(&CheckResult),
+) -> Result<(), StoreError> {
+    let mut from = span.start;
+    while from < span.end {
+        let rows = within(id, Some(from), Some(span.end))
+            .order_by(table::Column::ScheduledAt, Order::Asc)
+            .limit(PAGE)
+            .all(db)
+            .await?;
+        let last_page = (rows.len() as u64) < PAGE;
+        for row in rows {
+            from = from_micros(row.scheduled_at + 1);
+            each(&row::read(row)?);
+        }
+        if last_page {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes results from before `cutoff`, at most `batch` of them; returns how many, 0 when none is left.
+pub async fn delete_before(db: &impl ConnectionTrait, cutoff: Timestamp, batch: u64) -> Result<u64, StoreError> {
+    // By endpoint, so that the index of their identity finds the old ones: there is none by time alone.
+    let every_endpoint = Query::select().column(endpoints::Column::Id).from(endpoints::Entity).to_owned();
+    let old = Query::select()
+        .column(table::Column::Position)
+        .from(table::Entity)
+        .and_where(Expr::col(table::Column::EndpointId).in_subquery(every_endpoint))
+        .and_where(Expr::col(table::Column::ScheduledAt).lt(micros(cutoff)))
+        .limit(batch)
+        .to_owned();
+    let deleted = table::Entity::delete_many().filter(table::Column::Position.in_subquery(old)).exec(db).await?;
+    Ok(deleted.rows_affected)
+}
+
+fn within(id: EndpointId, from: Option<Timestamp>, to: Option<Timestamp>) -> Select<table::Entity> {
+    let mut select = table::Entity::find().filter(table::Column::EndpointId.eq(id.0));
+    if let Some(from) = from {
+        select = select.filter(table::Column::ScheduledAt.gte(micros(from)));
+    }
+    if let Some(to) = to {
+        select = select.filter(table::Column::ScheduledAt.lt(micros(to)));
+    }
+    select
+}

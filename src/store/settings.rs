@@ -1,0 +1,31 @@
+//! `settings`: what the monitor remembers of itself between two runs, as JSON by key. Not the configuration.
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
+use serde_json::Value;
+
+use super::StoreError;
+use super::entities::settings as table;
+use crate::domain::{Timestamp, micros};
+
+/// The value of a key, if it was ever put.
+pub async fn get(db: &impl ConnectionTrait, key: &str) -> Result<Option<Value>, StoreError> {
+    Ok(table::Entity::find_by_id(key.to_owned()).one(db).await?.map(|row| row.value))
+}
+
+/// Puts a value in place of the one that is there.
+pub async fn put(db: &impl ConnectionTrait, key: &str, value: Value, now: Timestamp) -> Result<(), StoreError> {
+    table::Entity::insert(table::ActiveModel {
+        key: ActiveValue::Set(key.to_owned()),
+        value: ActiveValue::Set(value),
+        updated_at: ActiveValue::Set(micros(now)),
+    })
+    .on_conflict(
+        OnConflict::column(table::Column::Key)
+            .update_columns([table::Column::Value, table::Column::UpdatedAt])
+            .to_owned(),
+    )
+    .exec_without_returning(db)
+    .await?;
+    Ok(())
+}
