@@ -1,0 +1,504 @@
+//! Reads a typed value from a [`Node`]: what a scalar is, the asking type decides, so that `1.10` stays text
+//! where text is asked for and `${PORT}` is a number where a number is. A [`Fault`] knows the place and the way
+//! to it, and shows no secret.
+
+use std::fmt;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::load;
+use super::overrides::variable_of;
+use super::report::Report;
+use super::suggest::closest;
+use super::tree::{Entry, Node, Place, Plain, Scalar, Trail, Value, boolean, float, integer, without_secrets};
+
+/// Why a node is not what was asked for.
+pub(super) struct Fault {
+    message: String,
+    help: Option<Help>,
+    place: Option<Place>,
+    /// From the innermost outwards.
+    path: Vec<Segment>,
+    kind: FaultKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FaultKind {
+    Value,
+    /// A field set twice under two names: the place is that of the second key.
+    Duplicate,
+}
+
+enum Help {
+    DidYouMean(String),
+    Known(Vec<&'static str>),
+}
+
+enum Segment {
+    Key(String),
+    Index(usize),
+}
+
+impl Fault {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, place: None, path: Vec::new(), kind: FaultKind::Value }
+    }
+
+    /// Says where it happened, if nothing further inside has said so.
+    fn at(mut self, place: &Place) -> Self {
+        self.place.get_or_insert_with(|| place.clone());
+        self
+    }
+
+    fn under(mut self, segment: Segment) -> Self {
+        self.path.push(segment);
+        self
+    }
+
+    /// `endpoints[3].retry.max_attempts`
+    fn path(&self, at: &Trail<'_>) -> String {
+        let mut path = at.to_string();
+        for segment in self.path.iter().rev() {
+            match segment {
+                Segment::Key(key) if path.is_empty() => path.clone_from(key),
+                Segment::Key(key) => path = format!("{path}.{key}"),
+                Segment::Index(index) => path = format!("{path}[{index}]"),
+            }
+        }
+        path
+    }
+
+    fn help(&self, path: &str) -> Option<String> {
+        match self.help.as_ref()? {
+            Help::Known(known) if known.is_empty() => None,
+            Help::Known(known) => Some(format!("known here: {}", known.join(", "))),
+            Help::DidYouMean(meant) if self.place.as_ref().is_some_and(Place::is_variable) => {
+                let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
+                let meant = if parent.is_empty() { meant.clone() } else { format!("{parent}.{meant}") };
+                Some(format!("did you mean {} ?", variable_of(&meant)))
+            }
+            Help::DidYouMean(meant) => Some(format!("did you mean {meant} ?")),
+        }
+    }
+}
+
+/// What a word was meant to be, or what it could be.
+fn help_for(word: &str, known: &'static [&'static str]) -> Help {
+    closest(word, known.iter().copied())
+        .map_or_else(|| Help::Known(known.to_vec()), |meant| Help::DidYouMean(meant.to_owned()))
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+
+    /// Text is never shown: what stands where a mapping of headers belongs may be a secret.
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let found = match unexpected {
+            Unexpected::Bool(value) => format!("`{value}`"),
+            Unexpected::Unsigned(value) => format!("`{value}`"),
+            Unexpected::Signed(value) => format!("`{value}`"),
+            Unexpected::Float(value) => format!("`{value}`"),
+            Unexpected::Str(_) | Unexpected::Char(_) => "text".to_owned(),
+            Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
+            Unexpected::Seq => "a list".to_owned(),
+            Unexpected::Map => "a mapping".to_owned(),
+            other => other.to_string(),
+        };
+        Self::new(format!("{found} stands where {} is expected", in_words(&expected.to_string())))
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::invalid_type(unexpected, expected)
+    }
+
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self { help: Some(help_for(field, known)), ..Self::new("unknown key") }
+    }
+
+    fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
+        let message = format!("`{variant}` is not one of {}", known.join(", "));
+        let meant = closest(variant, known.iter().copied()).map(|meant| Help::DidYouMean(meant.to_owned()));
+        Self { help: meant, ..Self::new(message) }
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        let message = format!("`{field}` is set twice, once under its other name: keep one");
+        Self { kind: FaultKind::Duplicate, ..Self::new(message) }
+    }
+}
+
+/// Serde's names of types as people say them.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number of at least 0",
+        "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "a sequence" => "a list",
+        "a map" => "a mapping",
+        struct_name if struct_name.starts_with("struct ") => "a mapping",
+        other => other,
+    }
+}
+
+/// A value with the places, as JSON pointers, that had to be left out of it because they are mistaken.
+pub(super) struct Typed<T> {
+    pub(super) value: T,
+    pub(super) left_out: Vec<String>,
+}
+
+/// The most mistakes told of one node.
+const MAX_FAULTS: usize = 100;
+
+/// Reads `node`, telling every mistake in it; `value` is then what remains without the mistaken parts.
+pub(super) fn typed<T: DeserializeOwned + Default>(node: &Node, at: &Trail<'_>, report: &mut Report) -> Typed<T> {
+    let mut left_out = Vec::new();
+    let mut pruned: Option<Node> = None;
+    loop {
+        let current = pruned.as_ref().unwrap_or(node);
+        let fault = match T::deserialize(NodeDeserializer(current)) {
+            Ok(value) => return Typed { value, left_out },
+            Err(fault) => fault.at(&node.place),
+        };
+        let mut rest = pruned.take().unwrap_or_else(|| node.clone());
+        let removed = prune(&mut rest, &fault);
+        let blameless = removed.as_ref().map_or_else(|| rest.has_missing(), |(_, removed)| removed.has_missing());
+        if !blameless {
+            let path = fault.path(at);
+            let help = fault.help(&path);
+            if let Some(place) = &fault.place {
+                report.error_with_help(place, path, &fault.message, help);
+            }
+        }
+        let Some((pointer, _)) = removed.filter(|_| left_out.len() < MAX_FAULTS) else {
+            left_out.push(String::new());
+            return Typed { value: T::default(), left_out };
+        };
+        left_out.push(pointer);
+        pruned = Some(rest);
+    }
+}
+
+/// Takes the innermost entry of a mapping on the fault's way out of the tree.
+fn prune(node: &mut Node, fault: &Fault) -> Option<(String, Node)> {
+    let keys: Vec<&str> = fault
+        .path
+        .iter()
+        .rev()
+        .map_while(|segment| match segment {
+            Segment::Key(key) => Some(key.as_str()),
+            Segment::Index(_) => None,
+        })
+        .collect();
+    let (last, parents) = keys.split_last()?;
+    let mut parent = node;
+    for key in parents {
+        parent = parent.get_mut(key)?;
+    }
+    let removed = parent.remove(last)?;
+    Some((format!("/{}", keys.join("/")), removed.value))
+}
+
+struct NodeDeserializer<'n>(&'n Node);
+
+impl NodeDeserializer<'_> {
+    /// Runs `visit` on the scalar; faults get the place and lose the secrets.
+    fn on_scalar<T>(&self, expected: &str, visit: impl FnOnce(&Scalar) -> Result<T, Fault>) -> Result<T, Fault> {
+        match &self.0.value {
+            Value::Scalar(scalar) => visit(scalar),
+            _ => Err(Fault::new(format!("{} stands where {expected} is expected", self.0.kind()))),
+        }
+        .map_err(|fault| self.fault(fault))
+    }
+
+    fn fault(&self, fault: Fault) -> Fault {
+        let fault = fault.at(&self.0.place);
+        // Faults from further inside have been cleaned there.
+        if !fault.path.is_empty() || !matches!(self.0.value, Value::Scalar(_)) {
+            return fault;
+        }
+        Fault { message: without_secrets(fault.message, self.0), ..fault }
+    }
+
+    /// The list or mapping that a variable holds as text: `[a, b]`, `{a: 1}`, or `a, b` where a list is asked for.
+    fn inline(&self, list: bool) -> Option<Result<Node, Fault>> {
+        let Value::Scalar(scalar) = &self.0.value else { return None };
+        if !self.0.place.is_variable() || scalar.is_null() {
+            return None;
+        }
+        expand_inline(&self.0.place, &scalar.text, list)
+    }
+}
+
+fn expand_inline(place: &Place, text: &str, list: bool) -> Option<Result<Node, Fault>> {
+    if text.trim_start().starts_with(['[', '{']) {
+        let parsed =
+            load::parse(&place.source, text).map_err(|_| Fault::new("is not a YAML list or mapping").at(place));
+        return Some(parsed.map(|node| relocated(node, place)));
+    }
+    list.then(|| {
+        let items = text.split(',').map(|item| Node::scalar(place.clone(), item.trim())).collect();
+        Ok(Node { place: place.clone(), value: Value::Sequence(items) })
+    })
+}
+
+/// The node a variable holds as text, where lists and mappings are walked by hand.
+pub(super) fn inline_collection(node: &Node) -> Option<Result<Node, String>> {
+    let expanded = NodeDeserializer(node).inline(false)?;
+    Some(expanded.map_err(|fault| fault.message))
+}
+
+/// Lines and columns within a variable help nobody.
+fn relocated(mut node: Node, place: &Place) -> Node {
+    node.place = place.clone();
+    node.value = match node.value {
+        Value::Sequence(items) => Value::Sequence(items.into_iter().map(|item| relocated(item, place)).collect()),
+        Value::Mapping(entries) => Value::Mapping(
+            entries
+                .into_iter()
+                .map(|Entry { mut key, value }| {
+                    key.place = place.clone();
+                    Entry { key, value: relocated(value, place) }
+                })
+                .collect(),
+        ),
+        scalar @ Value::Scalar(_) => scalar,
+    };
+    node
+}
+
+fn not_a(scalar: &Scalar, expected: &str) -> Fault {
+    if scalar.is_null() {
+        Fault::new(format!("nothing stands where {expected} is expected"))
+    } else {
+        Fault::new(format!("`{}` is not {expected}", scalar.text))
+    }
+}
+
+fn visit_integer<'de, V: Visitor<'de>>(number: i128, visitor: V) -> Result<V::Value, Fault> {
+    if let Ok(number) = u64::try_from(number) {
+        visitor.visit_u64(number)
+    } else if let Ok(number) = i64::try_from(number) {
+        visitor.visit_i64(number)
+    } else {
+        Err(Fault::new(format!("{number} is too large a number")))
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            self.on_scalar("a whole number", |scalar| match integer(scalar.text.trim()) {
+                Some(number) => visit_integer(number, visitor),
+                None => Err(not_a(scalar, "a whole number")),
+            })
+        }
+    )*};
+}
+
+macro_rules! numbers {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            self.on_scalar("a number", |scalar| match float(scalar.text.trim()) {
+                Some(number) => visitor.visit_f64(number),
+                None => Err(not_a(scalar, "a number")),
+            })
+        }
+    )*};
+}
+
+macro_rules! texts {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            self.on_scalar("text", |scalar| {
+                // A variable may well be empty; what is written as nothing is rather a mistake.
+                if scalar.is_null() && scalar.written.is_none() {
+                    return Err(Fault::new("nothing stands where text is expected: write \"\" for an empty text"));
+                }
+                visitor.visit_str(&scalar.text)
+            })
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if let Some(inline) = self.inline(false) {
+            return NodeDeserializer(&inline?).deserialize_any(visitor);
+        }
+        match &self.0.value {
+            Value::Scalar(scalar) => match scalar.resolve() {
+                Plain::Null => visitor.visit_unit(),
+                Plain::Bool(value) => visitor.visit_bool(value),
+                Plain::Integer(number) => visit_integer(number, visitor),
+                Plain::Float(number) => visitor.visit_f64(number),
+                Plain::Text => visitor.visit_str(&scalar.text),
+            },
+            Value::Sequence(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            Value::Mapping(entries) => visitor.visit_map(Entries::of(entries, false)),
+        }
+        .map_err(|fault| self.fault(fault))
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.on_scalar("true or false", |scalar| match boolean(scalar.text.trim()) {
+            Some(value) => visitor.visit_bool(value),
+            None => Err(not_a(scalar, "true or false")),
+        })
+    }
+
+    whole_numbers! { deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+    deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 }
+    numbers! { deserialize_f32 deserialize_f64 }
+    texts! { deserialize_str deserialize_string deserialize_char deserialize_identifier }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if let Some(inline) = self.inline(true) {
+            return NodeDeserializer(&inline?).deserialize_seq(visitor);
+        }
+        match &self.0.value {
+            Value::Sequence(items) => {
+                visitor.visit_seq(Items(items.iter().enumerate())).map_err(|fault| self.fault(fault))
+            }
+            _ => Err(self.fault(Fault::new(format!("{} stands where a list is expected", self.0.kind())))),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if let Some(inline) = self.inline(false) {
+            return NodeDeserializer(&inline?).deserialize_map(visitor);
+        }
+        self.visit_entries(visitor, false)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        if let Some(inline) = self.inline(false) {
+            return NodeDeserializer(&inline?).visit_entries(visitor, true);
+        }
+        self.visit_entries(visitor, true)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.on_scalar("a word", |scalar| {
+            if scalar.is_null() {
+                return Err(not_a(scalar, &format!("one of {}", variants.join(", "))));
+            }
+            visitor.visit_enum(StrDeserializer::<Fault>::new(&scalar.text))
+        })
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! { bytes byte_buf unit unit_struct tuple tuple_struct }
+}
+
+impl NodeDeserializer<'_> {
+    /// `free`: keys beginning with `x-` belong to nobody.
+    fn visit_entries<'de, V: Visitor<'de>>(self, visitor: V, free: bool) -> Result<V::Value, Fault> {
+        let Value::Mapping(entries) = &self.0.value else {
+            return Err(self.fault(Fault::new(format!("{} stands where a mapping is expected", self.0.kind()))));
+        };
+        let mut access = Entries::of(entries, free);
+        visitor.visit_map(&mut access).map_err(|fault| match access.current {
+            Some(entry) if fault.kind == FaultKind::Duplicate && fault.place.is_none() => {
+                fault.at(&entry.key.place).under(Segment::Key(entry.key.text.clone()))
+            }
+            _ => self.fault(fault),
+        })
+    }
+}
+
+struct Items<'n>(std::iter::Enumerate<std::slice::Iter<'n, Node>>);
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        for (index, item) in self.0.by_ref() {
+            // An unset variable that was allowed: as if the item were not there.
+            if item.is_null() && item.has_missing() {
+                continue;
+            }
+            let value = seed.deserialize(NodeDeserializer(item));
+            return value.map(Some).map_err(|fault| fault.at(&item.place).under(Segment::Index(index)));
+        }
+        Ok(None)
+    }
+}
+
+struct Entries<'n> {
+    rest: std::slice::Iter<'n, Entry>,
+    /// The one whose key was given out last.
+    current: Option<&'n Entry>,
+    skip_free: bool,
+}
+
+impl<'n> Entries<'n> {
+    fn of(entries: &'n [Entry], skip_free: bool) -> Self {
+        Self { rest: entries.iter(), current: None, skip_free }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        let skip_free = self.skip_free;
+        self.current = self.rest.find(|entry| !(skip_free && entry.key.text.starts_with("x-")));
+        let Some(Entry { key, .. }) = self.current else { return Ok(None) };
+        seed.deserialize(key.text.as_str().into_deserializer())
+            .map(Some)
+            .map_err(|fault: Fault| fault.at(&key.place).under(Segment::Key(key.text.clone())))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let Some(Entry { key, value }) = self.current else { return Err(Fault::new("a value without its key")) };
+        seed.deserialize(NodeDeserializer(value))
+            .map_err(|fault| fault.at(&value.place).under(Segment::Key(key.text.clone())))
+    }
+}

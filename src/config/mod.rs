@@ -1,0 +1,241 @@
+//! The configuration: one YAML file or a folder of them, environment variables on top, checked as a whole.
+//!
+//! [`load`] gives a [`Config`] in which every default is applied and every rule holds, or every mistake at once
+//! with file, line, column and what would be right. This module alone reads the process's environment. It keeps
+//! nothing and watches nothing: whoever wants to reload calls `load` again.
+//!
+//! The way of a value: [`files`] finds and merges, [`load`](mod@load) parses to a tree with places,
+//! [`substitute`] fills in variables, [`overrides`] lays the environment over it, [`de`] gives it the type that
+//! a section ([`raw`]) asks for, [`validate`], [`endpoints`] and [`layer`] check the rules.
+
+mod database;
+mod de;
+mod endpoints;
+mod env;
+mod errors;
+mod files;
+mod layer;
+mod load;
+mod original;
+mod overrides;
+mod raw;
+mod report;
+mod secret;
+mod substitute;
+mod suggest;
+mod tree;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use self::env::Environment;
+pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
+use self::report::Report;
+pub use self::secret::Secret;
+use self::substitute::Substitution;
+use self::tree::Trail;
+use crate::domain::Timestamp;
+use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers};
+
+/// Where a configuration is looked for when neither the command line nor `CONFIG_PATH` names one.
+pub const DEFAULT_PATH: &str = "config/config.yaml";
+
+/// What to load.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// `--config`: a file or a folder. Else `CONFIG_PATH`, else [`DEFAULT_PATH`].
+    pub path: Option<PathBuf>,
+    pub environment: Environment,
+    /// An unset `${VAR}` is a warning and counts as a key that is not set. Only to validate where the secrets
+    /// are not: a configuration made so is not one to run.
+    pub allow_missing_env: bool,
+}
+
+/// A configuration with every default applied and every rule checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file or the folder, absolute.
+    pub path: PathBuf,
+    /// The files that were read, absolute, in their order.
+    pub files: Vec<PathBuf>,
+    pub database: DatabaseConfig,
+    /// Of schedules without one of their own.
+    pub timezone: chrono_tz::Tz,
+    /// `defaults:`, which apply where group and endpoint say nothing.
+    pub defaults: EndpointSettings,
+    /// By name.
+    pub groups: BTreeMap<String, GroupConfig>,
+    /// Those of `endpoints:` in their order, then those of the groups.
+    pub endpoints: Vec<ConfiguredEndpoint>,
+    pub monitoring: MonitoringConfig,
+    pub logging: LoggingConfig,
+    pub api: ApiConfig,
+    /// In the order of the files and their lines.
+    pub warnings: Vec<ConfigWarning>,
+}
+
+impl Config {
+    /// What applies to endpoints of `group` (empty: of none) where they say nothing.
+    pub fn layers<'a>(&'a self, group: &str) -> Layers<'a> {
+        Layers {
+            defaults: &self.defaults,
+            group: self.groups.get(group).map(|group| &group.settings),
+            timezone: self.timezone,
+        }
+    }
+}
+
+/// `database:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseConfig {
+    pub target: DatabaseTarget,
+    /// Readers (SQLite) or connections, at least 1.
+    pub pool_size: u32,
+    /// Connections beyond `pool_size` in times of need.
+    pub max_overflow: u32,
+    /// Whether a connection is tried before it is used.
+    pub pool_pre_ping: bool,
+    /// Whether SQL statements are logged.
+    pub echo: bool,
+}
+
+/// Where the history is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseTarget {
+    /// A file, absolute.
+    Sqlite { path: PathBuf },
+    /// Gone when the process ends.
+    SqliteMemory,
+}
+
+/// A group of `groups:`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GroupConfig {
+    /// Of the group itself, not inherited.
+    pub description: String,
+    /// Inherited by its endpoints; without name, url, group and description.
+    pub settings: EndpointSettings,
+}
+
+/// An endpoint of the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfiguredEndpoint {
+    /// As set, with name, url and group filled in.
+    pub settings: EndpointSettings,
+    /// With everything inherited and all defaults applied.
+    pub endpoint: Endpoint,
+    pub source: SourceRef,
+}
+
+/// `monitoring:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitoringConfig {
+    /// Days for which each check result is kept, at least 1.
+    pub check_history_days: u32,
+    /// Time between two runs of the retention.
+    pub cleanup_interval: Duration,
+    pub max_concurrent_checks: MaxConcurrent,
+    /// Attempts in flight to one host and port, at least 1.
+    pub max_checks_per_host: u32,
+    /// Days for which hourly rollups are kept, at least 1.
+    pub hourly_rollup_days: u32,
+}
+
+/// How many attempts may be in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxConcurrent {
+    /// As fits endpoints, timeouts and file descriptors.
+    Auto,
+    /// At least 1.
+    Fixed(u32),
+}
+
+/// `logging:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggingConfig {
+    pub level: LogLevel,
+    pub format: LogFormat,
+    /// Whether anything is logged to the terminal.
+    pub console: bool,
+}
+
+/// The least severe messages that are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    Text,
+    Json,
+}
+
+/// `api:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// An IP address or a host name.
+    pub host: String,
+    /// 0: any free one.
+    pub port: u16,
+    pub workers: Workers,
+    pub auth: AuthConfig,
+}
+
+/// How many threads the runtime has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// One a processor.
+    Auto,
+    /// At least 1.
+    Fixed(u32),
+}
+
+/// `api.auth:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// The key of an administrator; `None`: no authentication.
+    pub api_key: Option<Secret>,
+    /// The header the key is sent in.
+    pub header_name: String,
+    /// Named in `WWW-Authenticate`.
+    pub realm: String,
+}
+
+/// Reads, merges and checks the configuration. `now` serves only to refuse schedules without a next date.
+///
+/// # Errors
+/// Every mistake that could be found, in the order of the files and their lines.
+pub fn load(options: &LoadOptions, now: Timestamp) -> Result<Config, ConfigErrors> {
+    let named = options.path.as_deref();
+    let path = named
+        .or_else(|| options.environment.get_filled("CONFIG_PATH").map(Path::new))
+        .unwrap_or_else(|| Path::new(DEFAULT_PATH));
+
+    let mut report = Report::default();
+    let files = files::read(path, &mut report);
+    let Some(mut root) = files.root else {
+        return Err(report.finish(&files.names).err().unwrap_or(ConfigErrors(Vec::new())));
+    };
+    original::without_meaningless(&mut root, &mut report);
+    let substitution = Substitution { environment: &options.environment, allow_missing: options.allow_missing_env };
+    substitution.apply(&mut root, &Trail::Root, &mut report);
+    original::move_aliases(&mut root, &mut report);
+    overrides::apply(&mut root, &options.environment, &mut report);
+    original::without_meaningless(&mut root, &mut report);
+
+    let config = validate::config(root, now, &mut report);
+    let warnings = report.finish(&files.names)?;
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Ok(Config { path, files: files.paths, warnings, ..config })
+}

@@ -1,0 +1,173 @@
+//! The sections as they are written, each key optional. What the keys mean and which values are refused is said
+//! in [`super::validate`]; endpoints, groups and `defaults` have their own form,
+//! [`crate::domain::endpoint::EndpointSettings`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+use super::secret::Secret;
+use super::{LogFormat, LogLevel};
+use crate::domain::setting::DurationSetting;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDatabase {
+    pub(super) url: Option<Secret>,
+    #[serde(rename = "type")]
+    pub(super) kind: Option<DatabaseType>,
+    pub(super) pool_size: Option<u32>,
+    pub(super) max_overflow: Option<u32>,
+    pub(super) pool_pre_ping: Option<bool>,
+    pub(super) echo: Option<bool>,
+}
+
+/// `database.type`: only compared with the url.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum DatabaseType {
+    Sqlite,
+    #[serde(alias = "postgres")]
+    Postgresql,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMonitoring {
+    pub(super) check_history_days: Option<u32>,
+    pub(super) cleanup_interval: Option<DurationSetting>,
+    pub(super) max_concurrent_checks: Option<AutoOr>,
+    pub(super) max_checks_per_host: Option<u32>,
+    pub(super) hourly_rollup_days: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLogging {
+    pub(super) level: Option<LogLevel>,
+    pub(super) format: Option<LogFormat>,
+    pub(super) file: Option<String>,
+    pub(super) console: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawApi {
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) workers: Option<AutoOr>,
+    pub(super) cors: Option<RawCors>,
+    pub(super) auth: Option<RawAuth>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAuth {
+    pub(super) enabled: Option<bool>,
+    pub(super) api_key: Option<Secret>,
+    pub(super) header_name: Option<String>,
+    pub(super) realm: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawCors {
+    enabled: Option<bool>,
+    allow_origins: Option<Vec<String>>,
+    allow_credentials: Option<bool>,
+    allow_methods: Option<Vec<String>>,
+    allow_headers: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPrometheus {
+    enabled: Option<bool>,
+    path: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawNotifications {
+    enabled: Option<bool>,
+    cooldown_seconds: Option<DurationSetting>,
+    send_recovery: Option<bool>,
+    email: Option<RawEmail>,
+    webhook: Option<RawWebhook>,
+    telegram: Option<RawTelegram>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawEmail {
+    enabled: Option<bool>,
+    smtp_host: Option<String>,
+    smtp_port: Option<u16>,
+    smtp_use_tls: Option<bool>,
+    smtp_user: Option<String>,
+    smtp_password: Option<Secret>,
+    from_addr: Option<String>,
+    from_name: Option<String>,
+    to_addrs: Option<Vec<String>>,
+    subject_template: Option<String>,
+    body_template: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawWebhook {
+    enabled: Option<bool>,
+    url: Option<Secret>,
+    method: Option<String>,
+    headers: Option<BTreeMap<String, Secret>>,
+    retry_count: Option<u32>,
+    retry_delay: Option<DurationSetting>,
+    timeout: Option<DurationSetting>,
+    payload_template: Option<String>,
+    secret: Option<Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTelegram {
+    enabled: Option<bool>,
+    bot_token: Option<Secret>,
+    chat_id: Option<String>,
+    message_template: Option<String>,
+    parse_mode: Option<String>,
+    api_url: Option<String>,
+}
+
+/// `auto` or a whole number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AutoOr {
+    Auto,
+    Number(u64),
+}
+
+impl<'de> Deserialize<'de> for AutoOr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl Visitor<'_> for V {
+            type Value = AutoOr;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`auto` or a whole number")
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<AutoOr, E> {
+                Ok(AutoOr::Number(number))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<AutoOr, E> {
+                match text.trim() {
+                    "auto" => Ok(AutoOr::Auto),
+                    number => number
+                        .parse()
+                        .map(AutoOr::Number)
+                        .map_err(|_| E::custom(format!("`{text}` is not `auto` or a whole number"))),
+                }
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
+}

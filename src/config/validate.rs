@@ -1,0 +1,313 @@
+//! From the tree to [`Config`]: the sections with their defaults, and the rules of their values.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
+
+use super::database::{self, DatabaseUrl};
+use super::de::typed;
+use super::endpoints::{self, Endpoints, Sections};
+use super::raw::{AutoOr, DatabaseType, RawApi, RawAuth, RawDatabase, RawLogging, RawMonitoring};
+use super::raw::{RawNotifications, RawPrometheus};
+use super::report::Report;
+use super::secret::Secret;
+use super::suggest::closest;
+use super::tree::{Node, Place, Trail};
+use super::{
+    ApiConfig, AuthConfig, Config, DatabaseConfig, DatabaseTarget, LogFormat, LogLevel, LoggingConfig, MaxConcurrent,
+    MonitoringConfig, Workers, original, overrides,
+};
+use crate::domain::Timestamp;
+use crate::domain::schedule::parse_timezone;
+
+/// The keys at the top. `retry` has become a part of `defaults` by now.
+const SECTIONS: [&str; 11] = [
+    "database",
+    "timezone",
+    "defaults",
+    "retry",
+    "notifications",
+    "groups",
+    "endpoints",
+    "monitoring",
+    "logging",
+    "prometheus",
+    "api",
+];
+
+const DEFAULT_DATABASE: &str = "sqlite://data/api_monitor.db";
+
+/// Checks everything; what is mistaken is in the report, and the result is then of no use.
+pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Config {
+    unknown_sections(&root, report);
+    let timezone = timezone(&root, report);
+    let mut section = |name| root.remove(name).map(|entry| entry.value);
+    let sections =
+        Sections { defaults: section("defaults"), groups: section("groups"), endpoints: section("endpoints") };
+    let Endpoints { defaults, groups, endpoints } = endpoints::read(sections, timezone, now, report);
+    let root = &root;
+    let database = database_section(&Section::of(root, "database"), report);
+    let monitoring = monitoring(&Section::of(root, "monitoring"), report);
+    let logging = logging(&Section::of(root, "logging"), report);
+    let api = api(&Section::of(root, "api"), report);
+    Section::of(root, "notifications").read::<RawNotifications>(report);
+    Section::of(root, "prometheus").read::<RawPrometheus>(report);
+    original::check_channels(root, report);
+    original::warn_of_not_in_effect(root, report);
+    Config {
+        path: PathBuf::new(),
+        files: Vec::new(),
+        database,
+        timezone,
+        defaults,
+        groups,
+        endpoints,
+        monitoring,
+        logging,
+        api,
+        warnings: Vec::new(),
+    }
+}
+
+fn unknown_sections(root: &Node, report: &mut Report) {
+    for entry in root.entries() {
+        let key = &entry.key.text;
+        if SECTIONS.contains(&key.as_str()) {
+            continue;
+        }
+        let help = match closest(key, SECTIONS) {
+            // The whole name of the variable, with the right section in it.
+            Some(meant) if entry.key.place.is_variable() => {
+                format!("did you mean {}__… ?", overrides::variable_of(meant))
+            }
+            Some(meant) => format!("did you mean {meant} ?"),
+            None => format!("known here: {}", SECTIONS.join(", ")),
+        };
+        report.error_with_help(&entry.key.place, key, "unknown key", help);
+    }
+}
+
+/// A section of the tree, which may not be there.
+struct Section<'n> {
+    name: &'static str,
+    node: Option<&'n Node>,
+}
+
+impl<'n> Section<'n> {
+    fn of(root: &'n Node, name: &'static str) -> Self {
+        Self { name, node: root.get(name).filter(|node| !node.is_null()) }
+    }
+
+    fn read<T: DeserializeOwned + Default>(&self, report: &mut Report) -> T {
+        let Some(node) = self.node else { return T::default() };
+        typed(node, &Trail::Key(&Trail::Root, self.name), report).value
+    }
+
+    /// Says that the value of a key is wrong; `key` may be `auth.enabled`.
+    fn wrong(&self, key: &str, message: impl Into<String>, report: &mut Report) {
+        if let Some((place, blameless)) = self.place_of(key)
+            && !blameless
+        {
+            report.error(place, format_args!("{}.{key}", self.name), message);
+        }
+    }
+
+    fn warn(&self, key: &str, message: impl Into<String>, report: &mut Report) {
+        if let Some((place, _)) = self.place_of(key) {
+            report.warn(place, format_args!("{}.{key}", self.name), message);
+        }
+    }
+
+    /// Where a key is, or what is nearest to it, and whether an unset variable is to blame for its value.
+    fn place_of(&self, key: &str) -> Option<(&'n Place, bool)> {
+        let (node, _) = self.node?.at_pointer(&format!("/{}", key.replace('.', "/")));
+        Some((&node.place, node.has_missing()))
+    }
+
+    fn in_range(&self, key: &str, value: Option<u32>, default: u32, low: u32, high: u32, report: &mut Report) -> u32 {
+        let value = value.unwrap_or(default);
+        if !(low..=high).contains(&value) {
+            self.wrong(key, format!("{value} is out of range: {low} to {high}"), report);
+        }
+        value
+    }
+
+    /// `None`: auto.
+    fn auto_or(&self, key: &str, value: Option<AutoOr>, high: u32, report: &mut Report) -> Option<u32> {
+        match value {
+            None | Some(AutoOr::Auto) => None,
+            Some(AutoOr::Number(number)) => {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                Some(self.in_range(key, Some(number), 0, 1, high, report))
+            }
+        }
+    }
+}
+
+fn database_section(section: &Section<'_>, report: &mut Report) -> DatabaseConfig {
+    let raw: RawDatabase = section.read(report);
+    let text = raw.url.as_ref().map_or(DEFAULT_DATABASE, Secret::expose);
+    let target = match database::parse(text) {
+        Ok(parsed) => {
+            if parsed.ignored_query {
+                section.warn("url", "what follows the ? has no effect", report);
+            }
+            database_type(section, raw.kind, &parsed.url, report);
+            target(section, parsed.url, report)
+        }
+        Err(message) => {
+            section.wrong("url", message, report);
+            DatabaseTarget::SqliteMemory
+        }
+    };
+    DatabaseConfig {
+        target,
+        pool_size: section.in_range("pool_size", raw.pool_size, 5, 1, 1000, report),
+        max_overflow: section.in_range("max_overflow", raw.max_overflow, 10, 0, 1000, report),
+        pool_pre_ping: raw.pool_pre_ping.unwrap_or(true),
+        echo: raw.echo.unwrap_or(false),
+    }
+}
+
+/// What this build can store in.
+fn target(section: &Section<'_>, url: DatabaseUrl, report: &mut Report) -> DatabaseTarget {
+    match url {
+        DatabaseUrl::Sqlite(path) => DatabaseTarget::Sqlite { path: std::path::absolute(&path).unwrap_or(path) },
+        DatabaseUrl::SqliteMemory => DatabaseTarget::SqliteMemory,
+        DatabaseUrl::Postgres => {
+            let message = "PostgreSQL is not supported by this build: it stores in SQLite only, \
+                           such as sqlite://data/api_monitor.db";
+            section.wrong("url", message, report);
+            DatabaseTarget::SqliteMemory
+        }
+    }
+}
+
+fn database_type(section: &Section<'_>, kind: Option<DatabaseType>, url: &DatabaseUrl, report: &mut Report) {
+    let of_url = match url {
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteMemory => DatabaseType::Sqlite,
+        DatabaseUrl::Postgres => DatabaseType::Postgresql,
+    };
+    if kind.is_some_and(|kind| kind != of_url) {
+        section.wrong("type", "does not fit database.url, which names another database: leave it out", report);
+    }
+}
+
+fn timezone(root: &Node, report: &mut Report) -> chrono_tz::Tz {
+    let Some(node) = root.get("timezone").filter(|node| !node.is_null()) else { return chrono_tz::Tz::UTC };
+    let at = Trail::Key(&Trail::Root, "timezone");
+    let Some(name) = typed::<Option<String>>(node, &at, report).value else { return chrono_tz::Tz::UTC };
+    parse_timezone(&name).unwrap_or_else(|message| {
+        if !node.has_missing() {
+            let meant = closest(&name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+            let message = super::tree::without_secrets(message, node);
+            report.error_with_help(&node.place, at, message, meant.map(|meant| format!("did you mean {meant} ?")));
+        }
+        chrono_tz::Tz::UTC
+    })
+}
+
+fn monitoring(section: &Section<'_>, report: &mut Report) -> MonitoringConfig {
+    const CENTURY: u32 = 36_500;
+    let raw: RawMonitoring = section.read(report);
+    let cleanup_interval = raw.cleanup_interval.map_or(Duration::from_secs(86_400), |d| d.0);
+    if cleanup_interval < Duration::from_secs(1) || cleanup_interval > Duration::from_secs(366 * 86_400) {
+        section.wrong("cleanup_interval", "must be 1 s to 366 days", report);
+    }
+    MonitoringConfig {
+        check_history_days: section.in_range("check_history_days", raw.check_history_days, 90, 1, CENTURY, report),
+        cleanup_interval,
+        max_concurrent_checks: section
+            .auto_or("max_concurrent_checks", raw.max_concurrent_checks, 100_000, report)
+            .map_or(MaxConcurrent::Auto, MaxConcurrent::Fixed),
+        max_checks_per_host: section.in_range("max_checks_per_host", raw.max_checks_per_host, 10, 1, 10_000, report),
+        hourly_rollup_days: section.in_range("hourly_rollup_days", raw.hourly_rollup_days, 400, 1, CENTURY, report),
+    }
+}
+
+fn logging(section: &Section<'_>, report: &mut Report) -> LoggingConfig {
+    let raw: RawLogging = section.read(report);
+    LoggingConfig {
+        level: raw.level.unwrap_or(LogLevel::Info),
+        format: raw.format.unwrap_or(LogFormat::Auto),
+        console: raw.console.unwrap_or(true),
+    }
+}
+
+impl<'de> Deserialize<'de> for LogLevel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const KNOWN: &[&str] = &["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"];
+        let word = String::deserialize(deserializer)?;
+        match word.trim().to_ascii_uppercase().as_str() {
+            "TRACE" => Ok(Self::Trace),
+            "DEBUG" => Ok(Self::Debug),
+            "INFO" => Ok(Self::Info),
+            "WARN" | "WARNING" => Ok(Self::Warn),
+            // The most severe level of the original; here errors are the most severe.
+            "ERROR" | "CRITICAL" => Ok(Self::Error),
+            _ => Err(serde::de::Error::unknown_variant(&word, KNOWN)),
+        }
+    }
+}
+
+fn api(section: &Section<'_>, report: &mut Report) -> ApiConfig {
+    let raw: RawApi = section.read(report);
+    let host = raw.host.unwrap_or_else(|| "0.0.0.0".to_owned());
+    if !is_host(&host) {
+        section.wrong("host", "is not an IP address or a host name, such as 0.0.0.0, :: or localhost", report);
+    }
+    ApiConfig {
+        host,
+        port: raw.port.unwrap_or(8000),
+        workers: section.auto_or("workers", raw.workers, 1024, report).map_or(Workers::Auto, Workers::Fixed),
+        auth: auth(section, raw.auth.unwrap_or_default(), report),
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let name = || {
+        (1..=253).contains(&host.len())
+            && !host.starts_with(['-', '.'])
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_')
+    };
+    host.parse::<std::net::IpAddr>().is_ok() || name()
+}
+
+fn auth(section: &Section<'_>, raw: RawAuth, report: &mut Report) -> AuthConfig {
+    let header_name = raw.header_name.unwrap_or_else(|| "X-API-Key".to_owned());
+    if http::HeaderName::from_bytes(header_name.as_bytes()).is_err() {
+        section.wrong("auth.header_name", "is not a header name, such as X-API-Key", report);
+    }
+    let realm = raw.realm.unwrap_or_else(|| "api-monitor".to_owned());
+    if realm.len() > 200 || !realm.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
+        section.wrong("auth.realm", "is printable ASCII without quotes and backslashes, at most 200 bytes", report);
+    }
+    let api_key = raw.api_key.filter(|key| !key.expose().is_empty());
+    if let Some(key) = &api_key
+        && (key.expose().len() > 1000 || !key.expose().bytes().all(|b| (0x21..0x7f).contains(&b)))
+    {
+        let message = "cannot be sent in a header: printable ASCII without spaces, at most 1,000 bytes";
+        section.wrong("auth.api_key", message, report);
+    }
+    let api_key = match (raw.enabled, api_key) {
+        (Some(false), Some(_)) => {
+            let message = "has no effect while api.auth.enabled is false: requests are not authenticated";
+            section.warn("auth.api_key", message, report);
+            None
+        }
+        (Some(true), None) => {
+            // A key that an allowed unset variable would give is there as far as anybody can tell; nobody may
+            // guess what stands for it.
+            let unset = section.place_of("auth.api_key").is_some_and(|(_, missing)| missing);
+            if !unset {
+                let message = "authentication is on and there is no key: set api.auth.api_key or the variable API_KEY";
+                section.wrong("auth.enabled", message, report);
+            }
+            Some(Secret::new(uuid::Uuid::new_v4().to_string()))
+        }
+        (_, key) => key,
+    };
+    AuthConfig { api_key, header_name, realm }
+}
