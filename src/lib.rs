@@ -2,6 +2,7 @@
 //!
 //! Level 0 is [`domain`]; every other module imports only from levels below its own (see ARCHITECTURE.md).
 
+pub mod api;
 pub mod app;
 pub mod board;
 pub mod checks;

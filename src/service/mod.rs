@@ -1,3 +1,20 @@
-//! The verbs of the monitor, the same for every surface.
+//! The verbs: what can be done with the monitor, the same for every surface.
+//!
+//! A verb checks the permission, validates, makes its change and its audit row in one transaction, brings the
+//! board up to date after the commit and nudges the scheduler. It knows nothing of HTTP.
 
+pub mod checks;
+pub mod context;
+pub mod endpoints;
+pub mod error;
+pub mod health;
+pub mod history;
+pub mod merge_patch;
+pub mod redaction;
+pub mod rebuild;
 pub mod reports;
+pub mod sync;
+pub mod summary;
+
+pub use context::{Access, Actor, ServiceContext};
+pub use error::ServiceError;

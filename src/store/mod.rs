@@ -18,6 +18,7 @@ pub mod recount;
 pub mod rollups;
 pub mod settings;
 pub mod states;
+pub mod windows;
 
 use std::path::{Path, PathBuf};
 

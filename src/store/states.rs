@@ -78,3 +78,9 @@ fn read(row: table::Model) -> Result<(EndpointId, EndpointState), StoreError> {
     };
     Ok((EndpointId(row.endpoint_id), state))
 }
+
+/// The state of an endpoint, if it has one.
+pub async fn find(db: &impl ConnectionTrait, id: EndpointId) -> Result<Option<EndpointState>, StoreError> {
+    let row = table::Entity::find_by_id(id.0).one(db).await?;
+    Ok(row.map(read).transpose()?.map(|(_, state)| state))
+}

@@ -1,0 +1,81 @@
+//! `/docs`: the interactive documentation, from the binary alone, and the document it shows.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use utoipa_swagger_ui::Config;
+
+use super::error::Problem;
+
+/// Where the document is.
+pub const DOCUMENT_PATH: &str = "/api/v1/openapi.json";
+
+/// Only what the binary serves may be loaded; the pages style themselves inline.
+const PAGE_HEADERS: [(HeaderName, &str); 3] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+    ),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// The document, written once when the router is made.
+#[derive(Debug, Clone)]
+pub struct Document(pub Arc<str>);
+
+/// The description of this API in OpenAPI 3.1
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "server",
+    responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
+pub async fn openapi(State(document): State<Document>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document.0.to_string()).into_response()
+}
+
+/// The description of this API in OpenAPI 3.1, under its short path
+#[utoipa::path(get, path = "/openapi.json", tag = "server",
+    responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
+pub async fn openapi_alias(document: State<Document>) -> Response {
+    openapi(document).await
+}
+
+/// The interactive documentation
+#[utoipa::path(get, path = "/docs", tag = "server",
+    responses((status = 200, content_type = "text/html", body = String)))]
+pub async fn index() -> Result<Response, Problem> {
+    asset("index.html")
+}
+
+/// A file of the interactive documentation
+#[utoipa::path(get, path = "/docs/{file}", tag = "server", params(("file" = String, Path)),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+pub async fn file(Path(path): Path<String>) -> Result<Response, Problem> {
+    asset(&path)
+}
+
+fn asset(path: &str) -> Result<Response, Problem> {
+    // "none": the built-in validator badge would ask a server elsewhere.
+    let config = Arc::new(Config::from(DOCUMENT_PATH).validator_url("none").try_it_out_enabled(true));
+    let missing = || Problem::of_status(StatusCode::NOT_FOUND);
+    let file = utoipa_swagger_ui::serve(path, config)
+        .map_err(|error| {
+            tracing::error!(%error, path, "an asset of the documentation cannot be served");
+            Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)
+        })?
+        .ok_or_else(missing)?;
+    let mut bytes = file.bytes.into_owned();
+    if path == "index.html" {
+        bytes = below_docs(&bytes);
+    }
+    let mut response = (PAGE_HEADERS, [(header::CONTENT_TYPE, file.content_type)], bytes).into_response();
+    if file.gzpipped {
+        response.headers_mut().insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+/// The page is at `/docs`, without a slash at the end, its files are below it.
+fn below_docs(page: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(page).replace("href=\"./", "href=\"/docs/").replace("src=\"./", "src=\"/docs/").into_bytes()
+}

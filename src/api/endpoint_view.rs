@@ -1,0 +1,198 @@
+//! How an endpoint is shown: in lists, and by itself with its settings.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::check_view::Check;
+use crate::board::Entry;
+use crate::domain::Timestamp;
+use crate::domain::endpoint::{
+    AlertPolicySettings, Endpoint, EndpointSettings, Kind, Origin, RedirectSettings, RetrySettings, TlsSettings,
+};
+use crate::domain::outcome::{OutcomeWord, Status};
+use crate::domain::schedule::Schedule;
+use crate::domain::setting::{DurationSetting, ExpectedStatus, RequestBody, SizeSetting};
+use crate::service::redaction;
+
+/// An endpoint in a list: what is watched, and how it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndpointItem {
+    id: i64,
+    name: String,
+    /// Without user and password.
+    url: String,
+    method: String,
+    /// Time between checks; null for a cron schedule.
+    interval: Option<DurationSetting>,
+    /// Cron expression.
+    schedule: Option<String>,
+    timeout: DurationSetting,
+    expected_status: ExpectedStatus,
+    /// As set; secret values read `***`.
+    headers: Option<BTreeMap<String, String>>,
+    body: Option<RequestBody>,
+    /// Whether it is checked: active and not paused.
+    is_active: bool,
+    /// Paused by hand, whatever the configuration says.
+    paused: bool,
+    /// Empty: no group.
+    group: String,
+    tags: Vec<String>,
+    description: String,
+    kind: Kind,
+    origin: Origin,
+    /// File and line of a configured endpoint.
+    source: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    /// Counts changes; also the `ETag` of the endpoint.
+    revision: i64,
+    /// The confirmed status.
+    status: Status,
+    /// Since when the status holds.
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    /// The newest outcome, not yet confirmed perhaps.
+    last_outcome: Option<OutcomeWord>,
+    /// The newest check with a verdict.
+    last_check: Option<Check>,
+    uptime: UptimeShares,
+}
+
+/// Percentages of successful checks; null where nothing was checked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UptimeShares {
+    #[serde(rename = "24h")]
+    day: Option<f64>,
+    #[serde(rename = "7d")]
+    week: Option<f64>,
+    #[serde(rename = "30d")]
+    month: Option<f64>,
+}
+
+/// An endpoint by itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndpointResource {
+    #[serde(flatten)]
+    item: EndpointItem,
+    /// What was set; may be sent back by PUT.
+    settings: EndpointSettings,
+    /// What applies, with all defaults.
+    effective: EndpointSettings,
+}
+
+/// A page of endpoints.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndpointList {
+    pub endpoints: Vec<EndpointItem>,
+    /// Endpoints that the filters let through, on all pages.
+    pub total: u64,
+    pub limit: u64,
+    pub offset: u64,
+}
+
+impl From<&Entry> for EndpointItem {
+    fn from(entry: &Entry) -> Self {
+        let (known, endpoint, live) = (&*entry.known, &entry.known.endpoint, &*entry.live);
+        let shown = redaction::redacted(&known.settings, &endpoint.check.redact);
+        let uptimes = entry.uptimes();
+        let (interval, schedule) = schedule_of(&endpoint.schedule);
+        Self {
+            id: known.id.0,
+            name: endpoint.name.clone(),
+            url: redaction::redacted_url(endpoint.check.url.as_str()),
+            method: endpoint.check.method.clone(),
+            interval,
+            schedule,
+            timeout: DurationSetting(endpoint.check.timeout),
+            expected_status: endpoint.check.expected_status.clone(),
+            headers: shown.headers,
+            body: known.settings.body.clone(),
+            is_active: known.is_checked(),
+            paused: known.paused,
+            group: endpoint.group.clone(),
+            tags: endpoint.tags.clone(),
+            description: endpoint.description.clone(),
+            kind: endpoint.kind,
+            origin: known.origin,
+            source: known.source.clone(),
+            created_at: known.created_at,
+            updated_at: known.updated_at,
+            revision: known.revision,
+            status: entry.status(),
+            since: entry.since(),
+            last_outcome: live.last.as_ref().map(|result| result.outcome.word()),
+            last_check: live.last_verdict.as_ref().map(|result| Check::from(&**result)),
+            uptime: UptimeShares { day: uptimes.day, week: uptimes.week, month: uptimes.month },
+        }
+    }
+}
+
+impl From<&Entry> for EndpointResource {
+    fn from(entry: &Entry) -> Self {
+        let known = &entry.known;
+        Self {
+            item: entry.into(),
+            settings: redaction::redacted(&known.settings, &known.endpoint.check.redact),
+            effective: effective(&known.endpoint),
+        }
+    }
+}
+
+fn schedule_of(schedule: &Schedule) -> (Option<DurationSetting>, Option<String>) {
+    match schedule {
+        Schedule::Interval(every) => (Some(DurationSetting(*every)), None),
+        Schedule::Cron(cron) => (None, Some(cron.expression().to_owned())),
+    }
+}
+
+/// Every setting as it applies, in the form in which it would be set.
+fn effective(endpoint: &Endpoint) -> EndpointSettings {
+    let (check, retry, policy) = (&endpoint.check, &endpoint.retry, &endpoint.alert_policy);
+    let (interval, schedule) = schedule_of(&endpoint.schedule);
+    let timezone = match &endpoint.schedule {
+        Schedule::Interval(_) => None,
+        Schedule::Cron(cron) => Some(cron.timezone().name().to_owned()),
+    };
+    let all = EndpointSettings {
+        name: Some(endpoint.name.clone()),
+        url: Some(check.url.to_string()),
+        kind: Some(endpoint.kind),
+        group: Some(endpoint.group.clone()),
+        tags: Some(endpoint.tags.clone()),
+        description: Some(endpoint.description.clone()),
+        method: Some(check.method.clone()),
+        interval,
+        schedule,
+        timezone,
+        timeout: Some(DurationSetting(check.timeout)),
+        connect_timeout: check.connect_timeout.map(DurationSetting),
+        expected_status: Some(check.expected_status.clone()),
+        headers: Some(check.headers.clone()),
+        body: check.body.clone(),
+        is_active: Some(endpoint.is_active),
+        retry: Some(RetrySettings {
+            enabled: Some(retry.max_attempts > 1),
+            max_attempts: Some(retry.max_attempts),
+            base_delay: Some(DurationSetting(retry.base_delay)),
+            multiplier: Some(retry.multiplier),
+            max_delay: Some(DurationSetting(retry.max_delay)),
+            jitter: Some(retry.jitter),
+        }),
+        alert_policy: Some(AlertPolicySettings {
+            failure_threshold: Some(policy.failure_threshold),
+            confirm_interval: Some(DurationSetting(policy.confirm_interval)),
+            success_threshold: Some(policy.success_threshold),
+        }),
+        redirects: Some(RedirectSettings { follow: Some(check.redirects.follow), max: Some(check.redirects.max) }),
+        tls: Some(TlsSettings { verify: Some(check.tls.verify), ca_file: check.tls.ca_file.clone() }),
+        max_body_bytes: Some(SizeSetting(check.max_body_bytes)),
+        user_agent: Some(check.user_agent.clone()),
+        redact: Some(check.redact.clone()),
+    };
+    redaction::redacted(&all, &check.redact)
+}

@@ -1,0 +1,434 @@
+//! `/api/v1/endpoints`: what is watched.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::check_view::Check;
+use super::endpoint_view::{EndpointItem, EndpointList, EndpointResource};
+use super::error::Problem;
+use super::extract::{EndpointPath, IfMatch, JsonBody, KeyPath, OptionalJsonBody, etag};
+use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
+use crate::board::Entry;
+use crate::domain::endpoint::EndpointSettings;
+use crate::domain::outcome::Status;
+use crate::service::endpoints::{self as verbs, Purge, Put};
+use crate::service::{Actor, ServiceContext, ServiceError, checks};
+
+type Ctx = State<Arc<ServiceContext>>;
+
+/// Which endpoints, in which order.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Only those that are checked, or only those that are not.
+    is_active: Option<bool>,
+    /// Only those of this status.
+    status: Option<Status>,
+    /// Only those of this group; empty: without a group.
+    group: Option<String>,
+    /// Only those with this tag.
+    tag: Option<String>,
+    /// Only those with this text in name, URL or description, in any case.
+    search: Option<String>,
+    /// Order: one of `id`, `name`, `group`, `status`, `created_at`, `updated_at`; `-` before it reverses.
+    #[param(value_type = Option<String>, example = "-created_at")]
+    sort: Option<Sort>,
+    /// Items of one page, 1 to 1000. Default 1000.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    #[expect(dead_code, reason = "read into `page`; here for the documentation")]
+    limit: (),
+    /// Items before the page. Default 0.
+    #[param(value_type = Option<u64>)]
+    #[expect(dead_code, reason = "read into `page`; here for the documentation")]
+    offset: (),
+    #[param(ignore)]
+    page: Page,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sort {
+    by: SortKey,
+    descending: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum SortKey {
+    Id,
+    Name,
+    Group,
+    Status,
+    CreatedAt,
+    UpdatedAt,
+}
+
+impl Sort {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (word, descending) = text.strip_prefix('-').map_or((text, false), |word| (word, true));
+        let by = match word {
+            "id" => SortKey::Id,
+            "name" => SortKey::Name,
+            "group" => SortKey::Group,
+            "status" => SortKey::Status,
+            "created_at" => SortKey::CreatedAt,
+            "updated_at" => SortKey::UpdatedAt,
+            _ => return Err("must be id, name, group, status, created_at or updated_at, or one of them after -".into()),
+        };
+        Ok(Self { by, descending })
+    }
+
+    fn compare(self, a: &Entry, b: &Entry) -> Ordering {
+        let (x, y) = (&a.known.endpoint, &b.known.endpoint);
+        let order = match self.by {
+            SortKey::Id => Ordering::Equal,
+            SortKey::Name => x.name.cmp(&y.name),
+            SortKey::Group => (&x.group, &x.name).cmp(&(&y.group, &y.name)),
+            SortKey::Status => a.status().as_str().cmp(b.status().as_str()),
+            SortKey::CreatedAt => a.known.created_at.cmp(&b.known.created_at),
+            SortKey::UpdatedAt => a.known.updated_at.cmp(&b.known.updated_at),
+        };
+        let order = order.then(a.known.id.cmp(&b.known.id));
+        if self.descending { order.reverse() } else { order }
+    }
+}
+
+impl FromParams for ListQuery {
+    fn from_params(params: &mut Params) -> Self {
+        Self {
+            is_active: params.boolean("is_active"),
+            status: params.word("status", "up, degraded, down, pending, paused, maintenance, unknown"),
+            group: params.text("group"),
+            tag: params.text("tag"),
+            search: params.text("search"),
+            sort: params.parsed("sort", Sort::parse),
+            limit: (),
+            offset: (),
+            page: params.page(MAX_LIMIT),
+        }
+    }
+}
+
+impl ListQuery {
+    fn lets_through(&self, entry: &Entry) -> bool {
+        let endpoint = &entry.known.endpoint;
+        let contains = |needle: &String| {
+            let needle = needle.to_lowercase();
+            // The text as shown: a search must not find out credentials.
+            let url = crate::service::redaction::redacted_url(endpoint.check.url.as_str());
+            [&endpoint.name, &url, &endpoint.description].iter().any(|text| text.to_lowercase().contains(&needle))
+        };
+        self.is_active.is_none_or(|wanted| entry.known.is_checked() == wanted)
+            && self.status.is_none_or(|wanted| entry.status() == wanted)
+            && self.group.as_ref().is_none_or(|wanted| endpoint.group == *wanted)
+            && self.tag.as_ref().is_none_or(|wanted| endpoint.tags.contains(wanted))
+            && self.search.as_ref().is_none_or(contains)
+    }
+}
+
+/// List endpoints
+#[utoipa::path(get, path = "/api/v1/endpoints", tag = "endpoints", params(ListQuery),
+    responses((status = 200, body = EndpointList)))]
+pub async fn list(State(ctx): Ctx, Query(query): Query<ListQuery>) -> Json<EndpointList> {
+    let mut entries: Vec<Entry> = ctx.board.entries().into_iter().filter(|e| query.lets_through(e)).collect();
+    if let Some(sort) = query.sort {
+        entries.sort_by(|a, b| sort.compare(a, b));
+    }
+    let total = entries.len() as u64;
+    let endpoints = query.page.cut(entries).iter().map(EndpointItem::from).collect();
+    Json(EndpointList { endpoints, total, limit: query.page.limit, offset: query.page.offset })
+}
+
+type Shown = ([(HeaderName, String); 1], Json<EndpointResource>);
+
+fn shown(entry: &Entry) -> Shown {
+    ([etag(entry.known.revision)], Json(entry.into()))
+}
+
+fn created(entry: &Entry) -> Response {
+    let location = [(header::LOCATION, format!("/api/v1/endpoints/{}", entry.known.id))];
+    (StatusCode::CREATED, location, shown(entry)).into_response()
+}
+
+/// Create an endpoint
+///
+/// `name` and `url` are required. It is checked at once.
+#[utoipa::path(post, path = "/api/v1/endpoints", tag = "endpoints", request_body = EndpointSettings, responses(
+    (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String))),
+    (status = 409, response = super::openapi::ProblemResponse),
+))]
+pub async fn create(
+    State(ctx): Ctx,
+    actor: Actor,
+    Query(()): Query<()>,
+    JsonBody(settings): JsonBody<EndpointSettings>,
+) -> Result<Response, Problem> {
+    Ok(created(&verbs::create(&ctx, &actor, settings).await?))
+}
+
+/// Get an endpoint
+///
+/// What was set is in `settings`, what applies with all defaults in `effective`.
+#[utoipa::path(get, path = "/api/v1/endpoints/{id}", tag = "endpoints", params(("id" = i64, Path, minimum = 1)),
+    responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
+pub async fn get(State(ctx): Ctx, EndpointPath(id): EndpointPath, Query(()): Query<()>) -> Result<Shown, Problem> {
+    let entry = ctx.board.get(id).ok_or_else(|| ServiceError::NotFound(format!("endpoint {id}")))?;
+    Ok(shown(&entry))
+}
+
+/// Replace an endpoint
+///
+/// `name` and `url` are required; whatever is absent returns to its default.
+#[utoipa::path(put, path = "/api/v1/endpoints/{id}", tag = "endpoints", request_body = EndpointSettings,
+    params(("id" = i64, Path, minimum = 1), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 200, body = EndpointResource, headers(("ETag" = String))),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn replace(
+    State(ctx): Ctx,
+    actor: Actor,
+    EndpointPath(id): EndpointPath,
+    Query(()): Query<()>,
+    IfMatch(revision): IfMatch,
+    JsonBody(settings): JsonBody<EndpointSettings>,
+) -> Result<Shown, Problem> {
+    Ok(shown(&verbs::replace(&ctx, &actor, id, revision, settings).await?))
+}
+
+/// Change an endpoint
+///
+/// A JSON merge patch (RFC 7396): `null` returns a setting to its default.
+#[utoipa::path(patch, path = "/api/v1/endpoints/{id}", tag = "endpoints",
+    request_body(content((EndpointSettings = "application/json"), (EndpointSettings = "application/merge-patch+json"))),
+    params(("id" = i64, Path, minimum = 1), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 200, body = EndpointResource, headers(("ETag" = String))),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn patch(
+    State(ctx): Ctx,
+    actor: Actor,
+    EndpointPath(id): EndpointPath,
+    Query(()): Query<()>,
+    IfMatch(revision): IfMatch,
+    JsonBody(patch): JsonBody<serde_json::Value>,
+) -> Result<Shown, Problem> {
+    Ok(shown(&verbs::patch(&ctx, &actor, id, revision, patch).await?))
+}
+
+/// Whether the history goes too.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// Remove the history as well, at once. Default false: it stays until retention.
+    purge: Option<bool>,
+}
+
+impl FromParams for DeleteQuery {
+    fn from_params(params: &mut Params) -> Self {
+        Self { purge: params.boolean("purge") }
+    }
+}
+
+impl DeleteQuery {
+    fn purge(&self) -> Purge {
+        if self.purge == Some(true) { Purge::History } else { Purge::Nothing }
+    }
+}
+
+/// Delete an endpoint
+///
+/// It is no longer checked and its name is free again.
+#[utoipa::path(delete, path = "/api/v1/endpoints/{id}", tag = "endpoints",
+    params(("id" = i64, Path, minimum = 1), DeleteQuery,
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn delete(
+    State(ctx): Ctx,
+    actor: Actor,
+    EndpointPath(id): EndpointPath,
+    Query(query): Query<DeleteQuery>,
+    IfMatch(revision): IfMatch,
+) -> Result<StatusCode, Problem> {
+    verbs::archive(&ctx, &actor, id, revision, query.purge()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Pause an endpoint
+///
+/// Allowed on configured endpoints too; survives a reload of the configuration.
+#[utoipa::path(post, path = "/api/v1/endpoints/{id}/pause", tag = "endpoints", params(("id" = i64, Path, minimum = 1)),
+    responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
+pub async fn pause(
+    State(ctx): Ctx,
+    actor: Actor,
+    EndpointPath(id): EndpointPath,
+    Query(()): Query<()>,
+) -> Result<Shown, Problem> {
+    Ok(shown(&verbs::pause(&ctx, &actor, id).await?))
+}
+
+/// Resume an endpoint
+#[utoipa::path(post, path = "/api/v1/endpoints/{id}/resume", tag = "endpoints", params(("id" = i64, Path, minimum = 1)),
+    responses(
+        (status = 200, body = EndpointResource, headers(("ETag" = String))),
+        (status = 409, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn resume(
+    State(ctx): Ctx,
+    actor: Actor,
+    EndpointPath(id): EndpointPath,
+    Query(()): Query<()>,
+) -> Result<Shown, Problem> {
+    Ok(shown(&verbs::resume(&ctx, &actor, id).await?))
+}
+
+/// How to check.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckOptions {
+    /// `false`: one attempt only. Default true.
+    #[serde(default = "yes")]
+    use_retry: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Check an endpoint now
+///
+/// Waits for the result, which is recorded like every other. Works on inactive endpoints too.
+#[utoipa::path(post, path = "/api/v1/endpoints/{id}/check", tag = "endpoints",
+    request_body = Option<CheckOptions>, params(("id" = i64, Path, minimum = 1)),
+    responses((status = 200, body = Check)))]
+pub async fn check(
+    State(ctx): Ctx,
+    actor: Actor,
+    EndpointPath(id): EndpointPath,
+    Query(()): Query<()>,
+    OptionalJsonBody(options): OptionalJsonBody<CheckOptions>,
+) -> Result<Json<Check>, Problem> {
+    let use_retry = options.is_none_or(|options| options.use_retry);
+    Ok(Json(Check::from(&checks::check_now(&ctx, &actor, id, use_retry).await?)))
+}
+
+/// Get an endpoint by group and name
+#[utoipa::path(get, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
+    params(("group" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
+pub async fn get_by_key(State(ctx): Ctx, key: KeyPath, Query(()): Query<()>) -> Result<Shown, Problem> {
+    find_by_key(&ctx, &key).map(|entry| shown(&entry))
+}
+
+/// Replace or create an endpoint by group and name
+#[utoipa::path(put, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
+    request_body = EndpointSettings,
+    params(("group" = String, Path), ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 200, body = EndpointResource, headers(("ETag" = String)), description = "replaced"),
+        (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String)), description = "created"),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn put_by_key(
+    State(ctx): Ctx,
+    actor: Actor,
+    key: KeyPath,
+    Query(()): Query<()>,
+    IfMatch(revision): IfMatch,
+    JsonBody(settings): JsonBody<EndpointSettings>,
+) -> Result<Response, Problem> {
+    Ok(match verbs::put_by_key(&ctx, &actor, key.group, key.name, revision, settings).await? {
+        Put::Created(entry) => created(&entry),
+        Put::Replaced(entry) => shown(&entry).into_response(),
+    })
+}
+
+/// Delete an endpoint by group and name
+#[utoipa::path(delete, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
+    params(("group" = String, Path), ("name" = String, Path), DeleteQuery,
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn delete_by_key(
+    State(ctx): Ctx,
+    actor: Actor,
+    key: KeyPath,
+    Query(query): Query<DeleteQuery>,
+    IfMatch(revision): IfMatch,
+) -> Result<StatusCode, Problem> {
+    let id = find_by_key(&ctx, &key)?.known.id;
+    verbs::archive(&ctx, &actor, id, revision, query.purge()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Get an endpoint without a group by name
+#[utoipa::path(get, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", params(("name" = String, Path)),
+    responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
+pub async fn get_by_name(ctx: Ctx, key: KeyPath, query: Query<()>) -> Result<Shown, Problem> {
+    get_by_key(ctx, key, query).await
+}
+
+/// Replace or create an endpoint without a group by name
+#[utoipa::path(put, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", request_body = EndpointSettings,
+    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 200, body = EndpointResource, headers(("ETag" = String)), description = "replaced"),
+        (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String)), description = "created"),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn put_by_name(
+    ctx: Ctx,
+    actor: Actor,
+    key: KeyPath,
+    query: Query<()>,
+    revision: IfMatch,
+    body: JsonBody<EndpointSettings>,
+) -> Result<Response, Problem> {
+    put_by_key(ctx, actor, key, query, revision, body).await
+}
+
+/// Delete an endpoint without a group by name
+#[utoipa::path(delete, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints",
+    params(("name" = String, Path), DeleteQuery,
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn delete_by_name(
+    ctx: Ctx,
+    actor: Actor,
+    key: KeyPath,
+    query: Query<DeleteQuery>,
+    revision: IfMatch,
+) -> Result<StatusCode, Problem> {
+    delete_by_key(ctx, actor, key, query, revision).await
+}
+
+fn find_by_key(ctx: &ServiceContext, key: &KeyPath) -> Result<Entry, Problem> {
+    let missing = || {
+        let KeyPath { group, name } = key;
+        ServiceError::NotFound(if group.is_empty() { format!("endpoint {name}") } else { format!("endpoint {group}/{name}") })
+    };
+    ctx.board.find_by_key(&key.group, &key.name).ok_or_else(|| missing().into())
+}

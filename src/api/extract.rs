@@ -1,0 +1,221 @@
+//! Reading requests: bodies, ids and the preconditions of single resources. Each failure is a problem document
+//! that names the place.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::error::{Problem, ProblemKind};
+use crate::domain::endpoint::EndpointId;
+use crate::service::error::{FieldError, Place};
+use crate::service::merge_patch::pointer_of;
+
+/// The longest body read, in bytes; a longer one is refused with 413.
+pub const MAX_BODY_BYTES: usize = 1_048_576;
+
+/// A JSON body. An absent one is refused.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+/// A JSON body that may be left out altogether.
+#[derive(Debug)]
+pub struct OptionalJsonBody<T>(pub Option<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (headers, bytes) = read_body(request).await?;
+        if bytes.is_empty() {
+            return Err(Problem::invalid(vec![FieldError::at("", "required", "A JSON body is needed")]));
+        }
+        check_content_type(&headers)?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (headers, bytes) = read_body(request).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        check_content_type(&headers)?;
+        parse_json(&bytes).map(|body| Self(Some(body)))
+    }
+}
+
+async fn read_body(request: Request) -> Result<(HeaderMap, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    Ok((parts.headers, read_bounded(body).await?))
+}
+
+async fn read_bounded(body: Body) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|e| {
+        // Beside the bound, reading fails only when the client goes away in the middle.
+        if std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit")) {
+            too_large()
+        } else {
+            Problem::invalid(vec![FieldError::at("", "invalid", "The body ended before it was complete")])
+        }
+    })
+}
+
+pub(super) fn too_large() -> Problem {
+    Problem::new(ProblemKind::TooLarge, format!("A body has at most {MAX_BODY_BYTES} bytes"))
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemKind::UnsupportedMediaType, "Send the body with `Content-Type: application/json`"))
+}
+
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer = pointer_of(error.path());
+        json_problem(pointer, error.inner())
+    })?;
+    deserializer.end().map_err(|error| json_problem(String::new(), &error))?;
+    Ok(parsed)
+}
+
+fn json_problem(pointer: String, error: &serde_json::Error) -> Problem {
+    use serde_json::error::Category;
+    let entry = match error.classify() {
+        Category::Data => {
+            let rule = if error.to_string().starts_with("unknown field") { "unknown" } else { "invalid" };
+            FieldError::at(pointer, rule, bare_message(error))
+        }
+        Category::Syntax | Category::Eof | Category::Io => FieldError::at(
+            "",
+            "invalid",
+            format!("Not JSON at line {} column {}: {}", error.line(), error.column(), bare_message(error)),
+        ),
+    };
+    Problem::invalid(vec![entry])
+}
+
+/// The message of `serde_json` without its position.
+fn bare_message(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned()
+}
+
+/// The id of an endpoint in the path. Digits that no id can have name no endpoint; anything else is bad input.
+#[derive(Debug, Clone, Copy)]
+pub struct EndpointPath(pub EndpointId);
+
+impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| path_problem())?;
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+            let detail = "must be the id of an endpoint: a whole number";
+            return Err(Problem::invalid(vec![FieldError::parameter("id", "invalid", detail)]));
+        }
+        text.parse().map(|id| Self(EndpointId(id))).map_err(|_| {
+            Problem::new(ProblemKind::NotFound, "No endpoint has this id: it is larger than any id can be")
+        })
+    }
+}
+
+/// Group and name in the path; without a group the name alone.
+#[derive(Debug, Clone)]
+pub struct KeyPath {
+    pub group: String,
+    pub name: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(segments) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| path_problem())?;
+        let mut key = Self { group: String::new(), name: String::new() };
+        for (parameter, value) in segments {
+            match parameter.as_str() {
+                "group" => key.group = value,
+                _ => key.name = value,
+            }
+        }
+        Ok(key)
+    }
+}
+
+fn path_problem() -> Problem {
+    Problem::invalid(vec![FieldError::parameter("path", "invalid", "must be percent-encoded UTF-8")])
+}
+
+/// The revision demanded by `If-Match`; `None` without the header or with `*`.
+#[derive(Debug, Clone, Copy)]
+pub struct IfMatch(pub Option<i64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(Self(None));
+        }
+        let revision = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).and_then(|t| t.parse().ok());
+        revision.map(|revision| Self(Some(revision))).ok_or_else(|| {
+            let detail = "must be the ETag of this resource, such as \"3\", or *";
+            let error = FieldError { place: Place::Header("If-Match"), rule: "invalid", detail: detail.to_owned() };
+            Problem::invalid(vec![error])
+        })
+    }
+}
+
+/// The ETag of a revision.
+pub fn etag(revision: i64) -> (header::HeaderName, String) {
+    (header::ETAG, format!("\"{revision}\""))
+}
+
+/// Whether `Accept` lets us answer with JSON. A request without the header accepts everything.
+pub fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut given = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
+    if given.peek().is_none() {
+        return true;
+    }
+    // The most specific matching range decides, so that `*/*, application/json;q=0` refuses.
+    let mut best: Option<(u8, bool)> = None;
+    for range in given.flat_map(|v| v.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let specificity = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "application/json" => 2,
+            "application/*" => 1,
+            "*/*" | "*" => 0,
+            _ => continue,
+        };
+        let refused = parts.any(|p| {
+            p.strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0))
+        });
+        if best.is_none_or(|(known, _)| specificity >= known) {
+            best = Some((specificity, !refused));
+        }
+    }
+    best.is_some_and(|(_, accepted)| accepted)
+}
+
+/// The problem for a path that the router does not know, and `OPTIONS` on one that it does.
+pub(super) async fn no_such_method(request: Request) -> Result<StatusCode, Problem> {
+    // axum adds `Allow` to whatever this answers.
+    if request.method() == axum::http::Method::OPTIONS {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED))
+}

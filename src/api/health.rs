@@ -1,0 +1,178 @@
+//! Probes: `/health`, `/health/live`, `/health/ready`. Open without a key, unknown parameters ignored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::Timestamp;
+use crate::domain::outcome::MissedReason;
+use crate::service::ServiceContext;
+use crate::service::health::health as ask;
+
+/// How well the monitor itself is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    Healthy,
+    /// The database is away: checks go on and their results wait.
+    Degraded,
+    /// The scheduler or the recorder is dead.
+    Unhealthy,
+}
+
+/// The health report.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HealthReport {
+    status: HealthStatus,
+    version: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: Timestamp,
+    /// `connected` or `disconnected`.
+    #[schema(example = "connected")]
+    database: &'static str,
+    /// `running` or `stopped`.
+    #[schema(example = "running")]
+    scheduler: &'static str,
+    /// `running` or `stopped`.
+    #[schema(example = "running")]
+    recorder: &'static str,
+    /// Time since the start, in words.
+    #[schema(example = "48 hours")]
+    uptime: String,
+    uptime_seconds: u64,
+    /// How long ago the last backup was made, in words; null without one.
+    last_backup: Option<String>,
+    /// Endpoints known, active or not.
+    endpoints: u64,
+    checks_in_flight: i64,
+    /// How late the last due check was begun.
+    schedule_lag_ms: f64,
+    /// Slots without a verdict since the start, by reason.
+    missed: MissedSlots,
+    /// Results that wait to be written.
+    results_pending: i64,
+    /// Results lost since the start because too many waited.
+    results_dropped: u64,
+}
+
+/// Slots without a verdict, by reason.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MissedSlots {
+    /// The previous check was still being made.
+    overrun: u64,
+    /// The previous check was still waiting for its turn.
+    overload: u64,
+    /// The monitor was not running.
+    stopped: u64,
+    /// The machine slept, or its clock jumped.
+    suspended: u64,
+    /// The check was cut by a stop.
+    shutdown: u64,
+}
+
+/// How well the monitor is
+///
+/// 200 while checks are made, even without the database (`degraded`); 503 when the scheduler or the recorder is dead.
+#[utoipa::path(get, path = "/health", tag = "health", responses(
+    (status = 200, body = HealthReport, description = "healthy or degraded"),
+    (status = 503, body = HealthReport, description = "unhealthy: the scheduler or the recorder is dead"),
+))]
+pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json<HealthReport>) {
+    let health = ask(&ctx).await;
+    let (code, status) = match (health.is_working(), health.is_whole()) {
+        (true, true) => (StatusCode::OK, HealthStatus::Healthy),
+        (true, false) => (StatusCode::OK, HealthStatus::Degraded),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy),
+    };
+    let running = |alive| if alive { "running" } else { "stopped" };
+    let metrics = &ctx.metrics;
+    let missed = |reason| metrics.missed.get(reason);
+    let report = HealthReport {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        timestamp: ctx.clock.now(),
+        database: if health.database { "connected" } else { "disconnected" },
+        scheduler: running(health.scheduler),
+        recorder: running(health.recorder),
+        uptime: in_words(health.uptime),
+        uptime_seconds: health.uptime.as_secs(),
+        last_backup: None,
+        endpoints: ctx.board.len() as u64,
+        checks_in_flight: metrics.checks_in_flight.get(),
+        schedule_lag_ms: milliseconds(metrics.schedule_lag_us.get()),
+        missed: MissedSlots {
+            overrun: missed(MissedReason::Overrun),
+            overload: missed(MissedReason::Overload),
+            stopped: missed(MissedReason::Stopped),
+            suspended: missed(MissedReason::Suspended),
+            shutdown: missed(MissedReason::Shutdown),
+        },
+        results_pending: metrics.results_pending.get(),
+        results_dropped: metrics.results_dropped.get(),
+    };
+    (code, Json(report))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52 microseconds")]
+fn milliseconds(micros: i64) -> f64 {
+    micros as f64 / 1000.0
+}
+
+/// The largest unit that says enough: `12 seconds`, `1 minute`, `48 hours`, `5 days`.
+fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (n, unit) = match seconds {
+        0..60 => (seconds, "second"),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..259_200 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    if n == 1 { format!("1 {unit}") } else { format!("{n} {unit}s") }
+}
+
+/// One word of a probe.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Probe {
+    #[schema(example = "alive")]
+    status: &'static str,
+}
+
+/// Whether the process serves
+///
+/// 200 as long as anything is answered: restarting would not help against whatever else is wrong.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Probe)))]
+pub async fn live() -> Json<Probe> {
+    Json(Probe { status: "alive" })
+}
+
+/// Whether everything is up
+#[utoipa::path(get, path = "/health/ready", tag = "health", responses(
+    (status = 200, body = Probe, description = "checks are made and kept"),
+    (status = 503, body = Probe, description = "the database, the scheduler or the recorder is away"),
+))]
+pub async fn ready(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json<Probe>) {
+    if ask(&ctx).await.is_whole() {
+        (StatusCode::OK, Json(Probe { status: "ready" }))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not_ready" }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_words() {
+        for (seconds, words) in
+            [(0, "0 seconds"), (59, "59 seconds"), (60, "1 minute"), (7_199, "1 hour"), (172_800, "48 hours"), (259_200, "3 days")]
+        {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
+    }
+}

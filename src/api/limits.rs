@@ -1,0 +1,22 @@
+//! Bounds that differ by route.
+
+use std::time::Duration;
+
+use crate::service::checks;
+
+/// The route template of a check by hand, which takes as long as the check.
+pub const CHECK_ROUTE: &str = "/api/v1/endpoints/{id}/check";
+
+/// The most time of an ordinary request; then it is answered with 503.
+const ORDINARY: Duration = Duration::from_secs(30);
+
+/// How long a request to a route may take.
+pub fn handler_timeout(template: Option<&str>) -> Duration {
+    // The verb gives up by itself, with a better sentence than the bound has.
+    if template == Some(CHECK_ROUTE) { checks::MAX_WAIT + ORDINARY } else { ORDINARY }
+}
+
+/// Routes that answer with pages and their assets instead of JSON.
+pub fn is_page(template: &str) -> bool {
+    template.starts_with("/docs")
+}

@@ -1,0 +1,22 @@
+//! The REST surface: it translates between HTTP and the verbs of [`service`](crate::service), and nothing else.
+//! No query and no rule is in here.
+
+pub mod auth;
+pub mod check_view;
+pub mod docs;
+pub mod endpoint_view;
+pub mod endpoints;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod limits;
+pub mod observe;
+pub mod openapi;
+pub mod pagination;
+pub mod root;
+pub mod router;
+pub mod serve;
+pub mod stats;
+
+pub use router::{router, router_and_document};
+pub use serve::serve;

@@ -1,0 +1,119 @@
+//! The OpenAPI document: what the handlers declare, completed with what is the same for all of them.
+
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
+    ResponseBuilder,
+};
+use utoipa::{PartialSchema, ToResponse, ToSchema};
+
+use super::auth::OPEN_ROUTES;
+use super::error::{ProblemDocument, ProblemEntry, ProblemKind};
+
+/// The name of the one problem response that every operation refers to.
+const PROBLEM: &str = "Problem";
+
+/// A problem document, in the declarations of handlers.
+#[derive(Debug)]
+pub struct ProblemResponse;
+
+impl<'r> ToResponse<'r> for ProblemResponse {
+    fn response() -> (&'r str, RefOr<Response>) {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))).build();
+        let kinds = ProblemKind::ALL.map(|kind| {
+            let (name, title, status) = kind.facts();
+            format!("`urn:api-monitor:problem:{name}` ({}): {title}", status.as_u16())
+        });
+        let description = format!("A problem document (RFC 9457). Types: {}", kinds.join("; "));
+        let response =
+            ResponseBuilder::new().description(description).content("application/problem+json", content).build();
+        (PROBLEM, response.into())
+    }
+}
+
+/// The document before any route is in it.
+pub fn blank() -> OpenApi {
+    let description = "Endpoints are watched, checks are recorded, uptime is exact. Errors are problem documents; \
+                       times are RFC 3339 in UTC; secrets are write-only and read `***`.";
+    let info = InfoBuilder::new()
+        .title("api-monitor")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(description))
+        .license(Some(License::new("MIT")))
+        .build();
+    OpenApiBuilder::new().info(info).build()
+}
+
+/// Adds security, and to every operation the problems it can answer with.
+pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
+    let (name, response) = ProblemResponse::response();
+    let mut schemas = Vec::new();
+    ProblemDocument::schemas(&mut schemas);
+    let components = std::mem::take(&mut document.components).unwrap_or_default();
+    let mut builder = ComponentsBuilder::from(components)
+        .schema(PROBLEM, ProblemDocument::schema())
+        .schema(ProblemEntry::name(), ProblemEntry::schema())
+        .security_scheme(
+            "api_key",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+                key_header,
+                "The key of `api.auth.api_key` (API_KEY), if one is set",
+            ))),
+        )
+        .security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    for (name, schema) in schemas {
+        builder = builder.schema(name, schema);
+    }
+    let mut components = builder.build();
+    components.responses.insert(name.to_owned(), response);
+    document.components = Some(components);
+    let no_scopes: [&str; 0] = [];
+    document.security =
+        Some(vec![SecurityRequirement::new("api_key", no_scopes), SecurityRequirement::new("bearer", no_scopes)]);
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            add_problems(path, &method, operation);
+        }
+    }
+    document
+}
+
+fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
+    [
+        (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Put, &mut item.put),
+        (HttpMethod::Post, &mut item.post),
+        (HttpMethod::Delete, &mut item.delete),
+        (HttpMethod::Patch, &mut item.patch),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.as_mut().map(|operation| (method, operation)))
+    .collect()
+}
+
+fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    let is_open = OPEN_ROUTES.contains(&path) || path.starts_with("/docs");
+    let mut statuses = vec!["405", "500", "503"];
+    if !path.starts_with("/docs") {
+        statuses.push("406");
+    }
+    if is_open {
+        operation.security = Some(vec![SecurityRequirement::default()]);
+    } else {
+        statuses.extend(["400", "401"]);
+    }
+    if !matches!(method, HttpMethod::Get) {
+        statuses.extend(["403", "413"]);
+    }
+    if operation.request_body.is_some() {
+        statuses.push("415");
+    }
+    if path.contains('{') {
+        statuses.push("404");
+    }
+    for status in statuses {
+        let problem = RefOr::Ref(Ref::from_response_name(PROBLEM));
+        operation.responses.responses.entry(status.to_owned()).or_insert(problem);
+    }
+}

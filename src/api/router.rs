@@ -1,0 +1,78 @@
+//! All routes, in one place, and the layers around them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{Gate, guard};
+use super::docs::{self, Document};
+use super::error::Problem;
+use super::extract::no_such_method;
+use super::{endpoints, health, observe, openapi, root, stats};
+use crate::service::ServiceContext;
+
+/// The whole surface.
+pub fn router(ctx: Arc<ServiceContext>) -> Router {
+    router_and_document(ctx).0
+}
+
+/// The whole surface and its description.
+pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
+    let (routes, declared) = routes().split_for_parts();
+    let (documents, described) = document_routes().split_for_parts();
+    let mut document = openapi::blank();
+    document.merge(declared);
+    document.merge(described);
+    let document = openapi::complete(document, &ctx.config.api.auth.header_name);
+    // Made of strings, numbers and maps with string keys, which JSON always has.
+    let text = document.to_json().unwrap_or_default();
+
+    let clock = Arc::clone(&ctx.clock);
+    let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
+    let inner = routes
+        .with_state(ctx)
+        .merge(documents.with_state(Document(text.into())))
+        .fallback(async || Problem::of_status(StatusCode::NOT_FOUND))
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(gate, guard))
+        .layer(from_fn(observe::bounds))
+        .layer(CatchPanicLayer::custom(observe::panicked));
+    // Outside the router, which adds `Allow` to the answers of its routes.
+    let outer = Router::new().fallback_service(inner).layer(from_fn_with_state(clock, observe::observe));
+    (outer, document)
+}
+
+fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
+    OpenApiRouter::new()
+        .routes(routes!(root::about))
+        .routes(routes!(root::versions))
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(endpoints::list, endpoints::create))
+        .routes(routes!(endpoints::get, endpoints::replace, endpoints::patch, endpoints::delete))
+        .routes(routes!(endpoints::pause))
+        .routes(routes!(endpoints::resume))
+        .routes(routes!(endpoints::check))
+        .routes(routes!(endpoints::get_by_key, endpoints::put_by_key, endpoints::delete_by_key))
+        .routes(routes!(endpoints::get_by_name, endpoints::put_by_name, endpoints::delete_by_name))
+        .routes(routes!(stats::uptime))
+        .routes(routes!(stats::history))
+        .routes(routes!(stats::summarise))
+}
+
+fn document_routes() -> OpenApiRouter<Document> {
+    OpenApiRouter::new()
+        .routes(routes!(docs::openapi))
+        .routes(routes!(docs::openapi_alias))
+        .routes(routes!(docs::index))
+        .routes(routes!(docs::file))
+        .route("/docs/", get(docs::index))
+}

@@ -1,0 +1,96 @@
+//! What every verb works with ([`ServiceContext`]) and on whose behalf ([`Actor`]).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::error::ServiceError;
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::events::CheckRequest;
+use crate::lifecycle::Tasks;
+use crate::domain::Timestamp;
+use crate::store::audit::AuditEntry;
+use crate::store::{Store, audit};
+use crate::telemetry::metrics::Metrics;
+use crate::wakeup::Wakeup;
+
+/// The parts of the monitor that verbs use. Shared as an `Arc`.
+#[derive(Debug)]
+pub struct ServiceContext {
+    pub store: Arc<Store>,
+    pub board: Arc<Board>,
+    pub clock: Arc<dyn Clock>,
+    pub config: Arc<Config>,
+    /// Nudged after every change of what is watched.
+    pub scheduler: Wakeup,
+    /// To the scheduler; full means that too many people wait for checks by hand.
+    pub checks: mpsc::Sender<CheckRequest>,
+    pub metrics: Arc<Metrics>,
+    /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
+    /// the board.
+    pub tasks: Tasks,
+    /// Monotonic time of the clock when the process started.
+    pub started: Duration,
+    /// Held from before a change's transaction until the board shows it, so that the board sees changes in the
+    /// order of their commits.
+    pub changes: tokio::sync::Mutex<()>,
+}
+
+/// What an actor may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    Read,
+    Change,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// As written into the audit log: `api-key`, `local`, `anonymous`, `config`, `cli`.
+    pub name: String,
+    pub address: Option<IpAddr>,
+    pub access: Access,
+}
+
+impl Actor {
+    /// Refuses what the actor may not do.
+    pub fn require(&self, needed: Access) -> Result<(), ServiceError> {
+        if self.access >= needed {
+            return Ok(());
+        }
+        Err(ServiceError::Forbidden(
+            "Without an API key only clients on this machine may change anything: set API_KEY and send it as \
+             X-API-Key, or send the request directly to the loopback address"
+                .to_owned(),
+        ))
+    }
+
+    /// The audit row of something this actor did at `now`.
+    pub(super) fn audit_row(&self, now: Timestamp, action: &str, subject: impl Into<String>) -> AuditEntry {
+        AuditEntry {
+            at: now,
+            actor: self.name.clone(),
+            address: self.address.map(|a| a.to_string()),
+            action: action.to_owned(),
+            subject: subject.into(),
+            result: "ok".to_owned(),
+            before: None,
+            after: None,
+        }
+    }
+}
+
+impl ServiceContext {
+    /// Writes a refusal into the audit log. One that cannot be written is only logged: refusing goes on.
+    pub async fn record_refusal(&self, actor: &Actor, subject: &str, result: &str) {
+        let row =
+            AuditEntry { result: result.to_owned(), ..actor.audit_row(self.clock.now(), "request.refused", subject) };
+        if let Err(error) = audit::append(self.store.writer(), row).await {
+            tracing::warn!(%error, subject, "a refusal could not be written into the audit log");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a verb can answer instead of its result. It knows nothing of HTTP: `api::error` alone turns it into a
+//! problem document.
+
+use crate::domain::endpoint::RuleError;
+use crate::store::StoreError;
+
+/// Why a verb did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The thing named does not exist (or no longer). The text names it.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// Every mistake in the input at once.
+    #[error("the input breaks {} rule(s)", .0.len())]
+    Invalid(Vec<FieldError>),
+    #[error("{0}")]
+    Conflict(Conflict),
+    /// The actor may not do this. The text says what would help.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The resource has changed since the revision the caller knows.
+    #[error("the resource is at revision {revision}, not at the one that was asked for")]
+    Stale { revision: i64 },
+    /// A part of the monitor that is needed cannot answer at this moment. The text names it.
+    #[error("{0}")]
+    Unavailable(String),
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// Why a change contradicts what there is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error("{} is already the name of an endpoint: choose another name or group", key_text(.group, .name))]
+    NameTaken { group: String, name: String },
+    /// The entry belongs to the configuration file.
+    #[error("this endpoint is managed by the configuration: change it in {source_line}")]
+    ManagedByConfig { source_line: String },
+}
+
+/// How an endpoint is named in sentences: `group/name`, or the name alone.
+pub(super) fn key_text(group: &str, name: &str) -> String {
+    if group.is_empty() { format!("`{name}`") } else { format!("`{group}/{name}`") }
+}
+
+/// One mistake in the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    pub place: Place,
+    /// The rule that is broken: `required`, `invalid`, `out_of_range`, `conflict`, `unknown`.
+    pub rule: &'static str,
+    /// What is wrong and what would be right. Never repeats a secret.
+    pub detail: String,
+}
+
+/// Where a mistake is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// JSON pointer into the body.
+    Pointer(String),
+    /// A parameter of the query or the path.
+    Parameter(String),
+    Header(&'static str),
+}
+
+impl FieldError {
+    pub fn at(pointer: impl Into<String>, rule: &'static str, detail: impl Into<String>) -> Self {
+        Self { place: Place::Pointer(pointer.into()), rule, detail: detail.into() }
+    }
+
+    pub fn parameter(name: impl Into<String>, rule: &'static str, detail: impl Into<String>) -> Self {
+        Self { place: Place::Parameter(name.into()), rule, detail: detail.into() }
+    }
+}
+
+impl From<RuleError> for FieldError {
+    fn from(error: RuleError) -> Self {
+        Self::at(error.pointer, error.code, error.detail)
+    }
+}
+
+impl ServiceError {
+    /// The input broke these rules.
+    pub fn rules(errors: Vec<RuleError>) -> Self {
+        Self::Invalid(errors.into_iter().map(FieldError::from).collect())
+    }
+
+    /// A single mistake.
+    pub fn invalid(error: FieldError) -> Self {
+        Self::Invalid(vec![error])
+    }
+}

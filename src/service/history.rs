@@ -1,0 +1,35 @@
+//! Reading the single checks of an endpoint.
+
+use super::context::ServiceContext;
+use super::error::ServiceError;
+use crate::domain::Timestamp;
+use crate::domain::check::CheckResult;
+use crate::domain::endpoint::EndpointId;
+use crate::store::history as stored;
+pub use crate::store::history::HistoryQuery;
+
+/// A page of checks, newest first.
+#[derive(Debug)]
+pub struct Slice {
+    pub checks: Vec<CheckResult>,
+    /// Checks between the bounds, on all pages.
+    pub total: u64,
+    /// What to give as `before` for the next page; `None` on the last.
+    pub next: Option<Timestamp>,
+}
+
+/// Reads a page.
+///
+/// # Errors
+/// `Store`.
+pub async fn page(ctx: &ServiceContext, id: EndpointId, query: HistoryQuery) -> Result<Slice, ServiceError> {
+    let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
+    // One more than asked for tells whether there is a next page.
+    let wanted = HistoryQuery { limit: query.limit + 1, ..query };
+    let mut checks = stored::page(&db, id, wanted).await.map_err(ServiceError::Store)?;
+    let total = stored::count(&db, id, query.from, query.to).await.map_err(ServiceError::Store)?;
+    let more = checks.len() as u64 > query.limit;
+    checks.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+    let next = checks.last().filter(|_| more).map(|last| last.scheduled_at);
+    Ok(Slice { checks, total, next })
+}

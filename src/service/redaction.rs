@@ -1,0 +1,161 @@
+//! Secrets in settings: what is shown instead of them, and how writing that back keeps what is stored.
+
+use std::ops::Range;
+
+use super::error::FieldError;
+use crate::domain::endpoint::{EndpointSettings, SECRET_HEADERS};
+
+/// What is shown in the place of a secret.
+pub const HIDDEN: &str = "***";
+
+/// Whether the values of this header are secret under these settings.
+fn is_secret(settings: &EndpointSettings, header: &str) -> bool {
+    SECRET_HEADERS.iter().any(|n| n.eq_ignore_ascii_case(header))
+        || settings.redact.iter().flatten().any(|n| n.eq_ignore_ascii_case(header))
+}
+
+/// The settings as they may be shown: values of secret headers and credentials in the URL are hidden.
+/// `also_secret` are header names made secret by the group or the defaults.
+#[must_use]
+pub fn redacted(settings: &EndpointSettings, also_secret: &[String]) -> EndpointSettings {
+    let mut shown = settings.clone();
+    for (name, value) in shown.headers.iter_mut().flatten() {
+        if is_secret(settings, name) || also_secret.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+            HIDDEN.clone_into(value);
+        }
+    }
+    shown.url = settings.url.as_deref().map(redacted_url);
+    shown
+}
+
+/// A URL without its user and password: `https://***@host/path`.
+#[must_use]
+pub fn redacted_url(text: &str) -> String {
+    let Ok(mut url) = url::Url::parse(text) else { return text.to_owned() };
+    if url.username().is_empty() && url.password().is_none() {
+        return text.to_owned();
+    }
+    if let Some(range) = userinfo(text) {
+        let mut shown = text.to_owned();
+        shown.replace_range(range, HIDDEN);
+        return shown;
+    }
+    // An unusual spelling that the parser accepts: show its normal form instead.
+    if url.set_username(HIDDEN).and_then(|()| url.set_password(None)).is_err() {
+        return HIDDEN.to_owned();
+    }
+    url.to_string()
+}
+
+/// Where user and password stand in the text of a URL.
+fn userinfo(text: &str) -> Option<Range<usize>> {
+    let start = text.find("://")? + 3;
+    let rest = text.get(start..)?;
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    authority.rfind('@').map(|end| start..start + end)
+}
+
+/// Puts the stored secrets where `***` was written back.
+///
+/// # Errors
+/// Where there is nothing stored to keep, where the stored credentials would go to another host, and where a
+/// stored secret would become readable.
+pub fn restore(new: &mut EndpointSettings, stored: Option<&EndpointSettings>) -> Result<(), Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let secret: Vec<String> = new.headers.iter().flatten().map(|(name, _)| name.clone()).collect();
+    let stored_header = |name: &str| {
+        stored.and_then(|s| s.headers.as_ref()?.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+    };
+    for name in secret {
+        let was_secret = stored.is_some_and(|s| is_secret(s, &name));
+        let becomes_readable = was_secret && !is_secret(new, &name);
+        let Some(value) = new.headers.as_mut().and_then(|h| h.get_mut(&name)) else { continue };
+        let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+        if value == HIDDEN {
+            match stored_header(&name) {
+                Some(kept) => kept.clone_into(value),
+                None => {
+                    errors.push(FieldError::at(&pointer, "invalid", "no value is stored that *** could keep"));
+                    continue;
+                }
+            }
+        }
+        if becomes_readable && stored_header(&name).is_some_and(|kept| kept == value) {
+            let detail = "the stored value would become readable: give a new one, or leave its name in `redact`";
+            errors.push(FieldError::at(&pointer, "conflict", detail));
+        }
+    }
+    if let Some(url) = &mut new.url
+        && let Some(range) = userinfo(url)
+        && url.get(range.clone()) == Some(HIDDEN)
+    {
+        match stored.and_then(|s| s.url.as_deref()).and_then(|old| kept_userinfo(old, url)) {
+            Some(kept) => url.replace_range(range, &kept),
+            None => errors.push(FieldError::at(
+                "/url",
+                "invalid",
+                "no user and password are stored for this host that *** could keep: write them out",
+            )),
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The stored user and password, if the new URL goes to the same place: they are not sent anywhere else.
+fn kept_userinfo(old: &str, new: &str) -> Option<String> {
+    let (old_url, new_url) = (url::Url::parse(old).ok()?, url::Url::parse(new).ok()?);
+    (old_url.origin() == new_url.origin()).then(|| userinfo(old).and_then(|range| old.get(range)))?.map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(json: serde_json::Value) -> EndpointSettings {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn credentials_in_urls_are_hidden_however_they_are_spelt() {
+        for (text, shown) in [
+            ("https://example.com/a@b", "https://example.com/a@b"),
+            ("https://user:pass@example.com/x", "https://***@example.com/x"),
+            ("https://token@example.com", "https://***@example.com"),
+            ("https://a@b:c@example.com/", "https://***@example.com/"),
+            ("https:user:pass@example.com/", "https://***@example.com/"),
+            ("https:///user:pass@example.com/", "https://***@example.com/"),
+        ] {
+            assert_eq!(redacted_url(text), shown, "{text}");
+            assert!(!redacted_url(text).contains("pass"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_written_back() {
+        let stored = settings(serde_json::json!({
+            "name": "a", "url": "https://u:p@example.com/x", "redact": ["X-Own"],
+            "headers": {"Authorization": "Bearer 1", "X-Own": "2", "Accept": "text/html"}
+        }));
+        let shown = redacted(&stored, &[]);
+        assert_eq!(shown.headers.as_ref().unwrap()["Authorization"], HIDDEN);
+        assert_eq!(shown.headers.as_ref().unwrap()["X-Own"], HIDDEN);
+        assert_eq!(shown.headers.as_ref().unwrap()["Accept"], "text/html");
+        let mut written = shown;
+        restore(&mut written, Some(&stored)).unwrap();
+        assert_eq!(written, stored);
+    }
+
+    #[test]
+    fn a_kept_secret_never_becomes_readable_or_goes_elsewhere() {
+        let stored = settings(serde_json::json!({
+            "name": "a", "url": "https://u:p@example.com/x", "redact": ["X-Own"], "headers": {"X-Own": "2"}
+        }));
+        let refused = |json| restore(&mut settings(json), Some(&stored)).unwrap_err();
+        let mut made_public = serde_json::json!({"headers": {"X-Own": "***"}});
+        assert_eq!(refused(made_public.clone())[0].rule, "conflict");
+        made_public["headers"]["X-Own"] = "2".into();
+        assert_eq!(refused(made_public)[0].rule, "conflict");
+        assert_eq!(refused(serde_json::json!({"url": "https://***@elsewhere.test/x"})).len(), 1);
+        assert_eq!(refused(serde_json::json!({"headers": {"Cookie": "***"}})).len(), 1);
+    }
+}
