@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, MaxConcurrent};
+use crate::config::{Config, DatabaseTarget, MaxConcurrent};
 use crate::events::{CheckRequest, ConfirmRequest, Submission};
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::retention::Retention;
@@ -19,7 +19,7 @@ use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::service::context::ServiceContext;
 use crate::service::sync::SyncReport;
-use crate::store::{Store, StoreOptions};
+use crate::store::{Store, StoreOptions, StoreTarget};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 use crate::{api, service};
@@ -180,7 +180,10 @@ impl Monitor {
 pub fn store_options(config: &Config) -> StoreOptions {
     let database = &config.database;
     StoreOptions {
-        target: database.target.clone().into(),
+        target: match &database.target {
+            DatabaseTarget::Sqlite { path } => StoreTarget::Sqlite(path.clone()),
+            DatabaseTarget::SqliteMemory => StoreTarget::Memory,
+        },
         readers: database.pool_size,
         echo: database.echo,
     }

@@ -18,5 +18,5 @@ pub mod router;
 pub mod serve;
 pub mod stats;
 
-pub use router::{router, router_and_document};
+pub use router::{document, router, router_and_document};
 pub use serve::serve;

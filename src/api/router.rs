@@ -27,10 +27,7 @@ pub fn router(ctx: Arc<ServiceContext>) -> Router {
 pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let (routes, declared) = routes().split_for_parts();
     let (documents, described) = document_routes().split_for_parts();
-    let mut document = openapi::blank();
-    document.merge(declared);
-    document.merge(described);
-    let document = openapi::complete(document, &ctx.config.api.auth.header_name);
+    let document = describe(declared, described, &ctx.config.api.auth.header_name);
     // Made of strings, numbers and maps with string keys, which JSON always has.
     let text = document.to_json().unwrap_or_default();
 
@@ -47,6 +44,18 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     // Outside the router, which adds `Allow` to the answers of its routes.
     let outer = Router::new().fallback_service(inner).layer(from_fn_with_state(clock, observe::observe));
     (outer, document)
+}
+
+/// The description of the whole surface, without serving it. `key_header` is the header that carries the key.
+pub fn document(key_header: &str) -> OpenApi {
+    describe(routes().into_openapi(), document_routes().into_openapi(), key_header)
+}
+
+fn describe(declared: OpenApi, described: OpenApi, key_header: &str) -> OpenApi {
+    let mut document = openapi::blank();
+    document.merge(declared);
+    document.merge(described);
+    openapi::complete(document, key_header)
 }
 
 fn routes() -> OpenApiRouter<Arc<ServiceContext>> {

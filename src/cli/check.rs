@@ -1,6 +1,5 @@
 //! `check` and `healthcheck`: one examination now, told to a person or as JSON. Nothing is stored.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::config::{Config, LoadOptions};
 use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, resolve};
 use crate::domain::outcome::Outcome;
 use crate::domain::setting::DurationSetting;
+use crate::service::redaction::redacted_url;
 
 /// Examines a configured endpoint or a URL. The exit code is 0 when it is up and 1 when it is down.
 pub(super) async fn check(
@@ -163,19 +163,18 @@ fn as_value(endpoint: &Endpoint, attempted: &Attempted) -> serde_json::Value {
 }
 
 fn shown_url(endpoint: &Endpoint) -> String {
-    crate::domain::endpoint::without_credentials(&endpoint.check.url)
+    redacted_url(endpoint.check.url.as_str())
 }
 
 fn as_text(endpoint: &Endpoint, attempted: &Attempted) -> String {
     let seen = &attempted.observation;
-    let mut text = String::new();
+    let mut lines: Vec<String> = Vec::new();
     let verdict = match &attempted.outcome {
         Outcome::Down(failure) => format!("down: {} ({})", failure.message, failure.kind),
         other => other.word().to_string(),
     };
-    // Writing to a String cannot fail.
-    let mut line = |label: &str, value: &str| drop(writeln!(text, "{label:<12}{value}"));
-    line("", &format!("{} {}", endpoint.check.method, shown_url(endpoint)));
+    let mut line = |label: &str, value: &str| lines.push(format!("{label:<12}{value}"));
+    line("request", &format!("{} {}", endpoint.check.method, shown_url(endpoint)));
     line("result", &verdict);
     if let Some(code) = seen.status_code {
         let version = seen.http_version.as_deref().unwrap_or("HTTP");
@@ -201,5 +200,5 @@ fn as_text(endpoint: &Endpoint, attempted: &Attempted) -> String {
             line(&name.replace('_', " "), &format!("{ms:>9.2} ms"));
         }
     }
-    text.trim_end().to_owned()
+    lines.join("\n")
 }

@@ -131,7 +131,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Demo { port } => runtime(Workers::Auto)?.block_on(demo::demo(port)),
         Command::Healthcheck { url } => runtime(Workers::Fixed(1))?.block_on(check::healthcheck(&options, url)),
         Command::Openapi => {
-            say(&crate::api::openapi_json());
+            let header = load(&options).map_or_else(|_| "X-API-Key".to_owned(), |c| c.api.auth.header_name);
+            say(&crate::api::document(&header).to_pretty_json().map_err(Failed::running)?);
             Ok(ExitCode::SUCCESS)
         }
     }

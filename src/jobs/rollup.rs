@@ -51,7 +51,7 @@ impl Rollup {
     pub async fn step(&self) -> Result<(), StoreError> {
         let now = micros(self.clock.now());
         let over = day_of(from_micros(now - DAY_GRACE_US));
-        while store::rollups::close_days(self.store.writer(), over).await? > 0 {
+        while store::rollups::close_days(self.store.writer(), over, BATCH).await? > 0 {
             tokio::time::sleep(PAUSE).await;
         }
         let sketches_before = day_of(from_micros(now - HOUR_SKETCHES_US));

@@ -33,7 +33,7 @@ const HOUR_GRACE_US: i64 = 5 * 60 * 1_000_000;
 /// What the recorder is given.
 #[derive(Debug)]
 pub struct RecorderParts {
-    pub store: Store,
+    pub store: Arc<Store>,
     pub board: Arc<Board>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,

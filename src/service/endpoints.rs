@@ -346,7 +346,7 @@ async fn change_locked(
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     if recount {
-        ctx.board.update([(id, |live: &mut Live| live.state = live.state.recounted())]);
+        ctx.board.update([id], |_, live| live.state = live.state.recounted());
     }
     Ok(show(ctx, changed, endpoint))
 }

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, resolve};
 use crate::domain::outcome::Outcome;
-use crate::domain::uptime::{OpenHour, hour_of};
+use crate::domain::uptime::hour_of;
 use crate::domain::Timestamp;
 use crate::store::endpoints::StoredEndpoint;
 use crate::store::history::HistoryQuery;
@@ -72,7 +72,7 @@ pub async fn board(store: &Store, config: &Config, now: Timestamp) -> Result<Boa
             board.put(known);
         }
     }
-    let open_hours: HashMap<EndpointId, OpenHour> = store::recount::recount(store, now).await?.into_iter().collect();
+    let open_hours = store::recount::recount(store, now).await?;
     let states: HashMap<_, _> = store::states::list(store.readers()).await?.into_iter().collect();
     let mut last: HashMap<EndpointId, CheckResult> =
         store::history::last_of_each(store.readers()).await?.into_iter().map(|r| (r.endpoint_id, r)).collect();
@@ -100,7 +100,7 @@ async fn newest_verdict(store: &Store, last: &CheckResult) -> Result<Option<Chec
     if !matches!(last.outcome, Outcome::Missed(_)) {
         return Ok(Some(last.clone()));
     }
-    let query = HistoryQuery { limit: VERDICT_SEARCH, ..HistoryQuery::default() };
-    let page = store::history::page(store.readers(), last.endpoint_id, &query).await?;
+    let query = HistoryQuery { from: None, to: None, before: None, offset: 0, limit: VERDICT_SEARCH };
+    let page = store::history::page(store.readers(), last.endpoint_id, query).await?;
     Ok(page.into_iter().find(|result| !matches!(result.outcome, Outcome::Missed(_))))
 }

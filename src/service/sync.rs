@@ -46,7 +46,7 @@ pub async fn apply(store: &Store, config: &Config, now: Timestamp) -> Result<Syn
     let mut recount = HashSet::new();
     for wanted in &config.endpoints {
         let wanted_key = (wanted.endpoint.group.clone(), wanted.endpoint.name.clone());
-        let source = Some(format!("{}:{}", wanted.source.file.display(), wanted.source.line));
+        let source = Some(format!("{}:{}", wanted.source.file, wanted.source.line));
         match current.remove(&wanted_key) {
             Some(stored) if is_as_wanted(&stored, wanted, source.as_deref()) => {}
             Some(stored) => {
@@ -146,6 +146,7 @@ async fn note(
 ) -> Result<(), StoreError> {
     let label = if group.is_empty() { name.clone() } else { format!("{group}/{name}") };
     let entry = audit::AuditEntry {
+        at: now,
         actor: "config".to_owned(),
         address: None,
         action: action.to_owned(),
@@ -154,5 +155,5 @@ async fn note(
         before: None,
         after: None,
     };
-    audit::insert(db, now, &entry).await
+    audit::append(db, entry).await
 }

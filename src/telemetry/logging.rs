@@ -41,7 +41,7 @@ pub fn start(level: &str, format: LogFormat, echo_statements: bool) -> Result<()
                 .try_init()
         }
         LogFormat::Json => {
-            registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer)).try_init()
+            registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer)).try_init()
         }
     }
 }
