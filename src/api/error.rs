@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::service::StoreError;
 use crate::service::error::{Conflict, FieldError, Place, ServiceError};
-use crate::store::StoreError;
 
 /// The prefix of every problem type. A URN, so that it is stable without a domain.
 const TYPE_PREFIX: &str = "urn:api-monitor:problem:";

@@ -66,7 +66,8 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
 }
 
 fn groups(config: &Config) -> usize {
-    let mut groups: Vec<_> = config.endpoints.iter().map(|e| e.endpoint.group.as_str()).filter(|g| !g.is_empty()).collect();
+    let mut groups: Vec<_> =
+        config.endpoints.iter().map(|e| e.endpoint.group.as_str()).filter(|g| !g.is_empty()).collect();
     groups.sort_unstable();
     groups.dedup();
     groups.len()

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{FAILED, Failed, load, say, tokio_free_now};
-use crate::checks::attempts::{self, Attempted, AttemptsPlan};
 use crate::checks::HttpChecker;
+use crate::checks::attempts::{self, Attempted, AttemptsPlan};
 use crate::clock::SystemClock;
 use crate::config::{Config, LoadOptions};
 use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, resolve};
@@ -48,10 +48,7 @@ pub(super) async fn healthcheck(options: &LoadOptions, url: Option<String>) -> R
             format!("http://{host}:{}/health/live", config.api.port)
         }
     };
-    let settings = EndpointSettings {
-        timeout: Some(DurationSetting(Duration::from_secs(3))),
-        ..settings_of_url(&url)
-    };
+    let settings = EndpointSettings { timeout: Some(DurationSetting(Duration::from_secs(3))), ..settings_of_url(&url) };
     let endpoint = resolve_alone(&settings, &EndpointSettings::default())?;
     let attempted = examine(&endpoint, false).await?;
     match attempted.outcome.failure() {
@@ -90,9 +87,9 @@ fn select<'a>(config: &'a Config, target: &str) -> Result<&'a Endpoint, Failed> 
         [one] => Ok(one),
         [] => {
             let labels: Vec<_> = all().map(label).collect();
-            let near = labels.iter().max_by(|a, b| {
-                strsim::jaro_winkler(a, target).total_cmp(&strsim::jaro_winkler(b, target))
-            });
+            let near = labels
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(a, target).total_cmp(&strsim::jaro_winkler(b, target)));
             let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             Err(Failed::cannot_start(format!(
                 "`{target}` is neither a URL (with http:// or https://) nor an endpoint of {}{hint}",

@@ -32,12 +32,13 @@ pub(super) async fn demo(port: u16) -> Result<ExitCode, Failed> {
     let database = folder.path().join("demo.db");
     std::fs::write(&file, configuration(port, &database.display().to_string(), targets, nobody))
         .map_err(Failed::cannot_start)?;
-    let options =
-        LoadOptions { path: Some(file), environment: Environment::default(), allow_missing_env: false };
+    let options = LoadOptions { path: Some(file), environment: Environment::default(), allow_missing_env: false };
     let config = crate::config::load(&options, tokio_free_now()).map_err(Failed::running)?;
 
     say("Targets: `ok` is fine, `slow` takes 0.8 s, `flaky` needs a retry, `nobody home` refuses connections, and");
-    say("`breaking` answers for 15 s, fails for 20 s, and comes back. Ctrl-C ends the demo and leaves nothing behind.\n");
+    say(
+        "`breaking` answers for 15 s, fails for 20 s, and comes back. Ctrl-C ends the demo and leaves nothing behind.\n",
+    );
     let end = serve::run(config, LogFormat::Text).await;
     tasks.stopping().cancel();
     tasks.finish(Duration::from_secs(1)).await;

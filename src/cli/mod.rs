@@ -52,7 +52,9 @@ enum Command {
     /// Create the database or bring its schema up to date, and exit
     Migrate,
     /// Examine one endpoint now and say what was seen; nothing is stored
-    #[command(after_help = "Examples:\n  api-monitor check https://example.com/health\n  api-monitor check core/api --json")]
+    #[command(
+        after_help = "Examples:\n  api-monitor check https://example.com/health\n  api-monitor check core/api --json"
+    )]
     Check {
         /// A URL, or the name (`name` or `group/name`) of a configured endpoint
         target: String,
@@ -140,10 +142,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
 
 fn load(options: &LoadOptions) -> Result<Config, Failed> {
     let now = tokio_free_now();
-    crate::config::load(options, now).map_err(|errors| Failed {
-        code: CANNOT_START,
-        message: format!("the configuration has mistakes\n\n{errors}"),
-    })
+    crate::config::load(options, now)
+        .map_err(|errors| Failed { code: CANNOT_START, message: format!("the configuration has mistakes\n\n{errors}") })
 }
 
 fn tokio_free_now() -> crate::domain::Timestamp {

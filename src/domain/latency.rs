@@ -105,10 +105,10 @@ impl LatencySketch {
 
 fn write_varint(bytes: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
-        bytes.push((value & 0x7f) as u8 | 0x80);
+        bytes.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    bytes.push(value as u8);
+    bytes.push(value.to_le_bytes()[0]);
 }
 
 fn read_varint(bytes: &mut &[u8]) -> Option<u32> {
@@ -144,7 +144,7 @@ mod tests {
         #[test]
         fn percentiles_are_within_one_percent(mut values in proptest::collection::vec(1_u32..60_000_000, 1..300), q in 0.0_f64..=1.0) {
             let mut sketch = LatencySketch::default();
-            values.iter().for_each(|v| sketch.add(*v));
+            for value in &values { sketch.add(*value); }
             values.sort_unstable();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank")]
             let exact = f64::from(values[(q * (values.len() - 1) as f64).round() as usize]);
@@ -154,7 +154,7 @@ mod tests {
 
         #[test]
         fn encoding_and_merging_lose_nothing(a in proptest::collection::vec(any::<u32>(), 0..100), b in proptest::collection::vec(any::<u32>(), 0..100)) {
-            let sketch = |values: &[u32]| { let mut s = LatencySketch::default(); values.iter().for_each(|v| s.add(*v)); s };
+            let sketch = |values: &[u32]| { let mut s = LatencySketch::default(); for value in values { s.add(*value); } s };
             let (sa, sb) = (sketch(&a), sketch(&b));
             prop_assert_eq!(LatencySketch::decode(&sa.encode()), Some(sa.clone()));
             let mut merged = sa;

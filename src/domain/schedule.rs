@@ -193,7 +193,7 @@ mod tests {
             let mut offsets: Vec<_> = (1..=count).map(|id| golden_offset(EndpointId(id), every)).collect();
             offsets.sort_unstable();
             let even = every / u32::try_from(count).unwrap();
-            let widest = offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            let widest = offsets.windows(2).map(|pair| pair[1].abs_diff(pair[0])).max().unwrap();
             assert!(widest < even * 3, "{count} endpoints leave a gap of {widest:?}, even is {even:?}");
         }
     }

@@ -63,12 +63,8 @@ pub struct Recorder {
 impl Recorder {
     /// Goes on from the board, whose entries were rebuilt from the store.
     pub fn new(parts: RecorderParts) -> Self {
-        let tracked = parts
-            .board
-            .entries()
-            .into_iter()
-            .map(|entry| (entry.known.id, Tracked::from_live(&entry.live)))
-            .collect();
+        let tracked =
+            parts.board.entries().into_iter().map(|entry| (entry.known.id, Tracked::from_live(&entry.live))).collect();
         Self {
             parts,
             tracked,
@@ -114,9 +110,10 @@ impl Recorder {
         let id = result.endpoint_id;
         let entry = self.parts.board.get(id);
         let known = entry.as_ref().map(|entry| entry.known.as_ref());
-        let tracked = self.tracked.entry(id).or_insert_with(|| {
-            Tracked::pending(known.map_or(result.scheduled_at, |known| known.created_at))
-        });
+        let tracked = self
+            .tracked
+            .entry(id)
+            .or_insert_with(|| Tracked::pending(known.map_or(result.scheduled_at, |known| known.created_at)));
         let effect = tracked.take(&result, known);
         if effect.repeated {
             tracing::debug!(endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
@@ -210,9 +207,8 @@ impl Recorder {
         self.close_hours_ended_by(limit);
         let board = &self.parts.board;
         let changed = &self.changed;
-        self.tracked.retain(|id, tracked| {
-            tracked.open_hour.is_some() || changed.contains(id) || board.get(*id).is_some()
-        });
+        self.tracked
+            .retain(|id, tracked| tracked.open_hour.is_some() || changed.contains(id) || board.get(*id).is_some());
     }
 
     fn close_hours_ended_by(&mut self, limit: Timestamp) {

@@ -516,7 +516,12 @@ mod tests {
                         Due::Missed { scheduled_at, slots, .. } => (scheduled_at, slots),
                     };
                     prop_assert!(last.is_none_or(|last| stamp > last));
-                    first.get_or_insert(stamp);
+                    // What comes first stands for slots up to its own.
+                    if first.is_none() {
+                        first = Some(stamp);
+                        last = first;
+                        continue;
+                    }
                     last = Some(stamp);
                     covered += u64::from(slots);
                 }
@@ -524,7 +529,7 @@ mod tests {
             if let (true, Some(first), Some(last)) = (forward, first, last) {
                 let endpoint = known(3, interval, start());
                 let slots = endpoint.endpoint.schedule.slots(EndpointId(3));
-                prop_assert_eq!(covered, 1 + u64::from(slots.count_between(first, from_micros(micros(last) + 1))));
+                prop_assert_eq!(covered, u64::from(slots.count_between(first, from_micros(micros(last) + 1))));
             }
         }
     }

@@ -169,7 +169,7 @@ impl Scheduler {
         for item in due {
             match item {
                 Due::Check { id, scheduled_at, due_at, trigger } => {
-                    self.begin_planned(id, scheduled_at, due_at, trigger)
+                    self.begin_planned(id, scheduled_at, due_at, trigger);
                 }
                 Due::Missed { id, scheduled_at, slots, reason } => {
                     self.context.metrics.missed.add(reason, u64::from(slots));

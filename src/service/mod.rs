@@ -10,11 +10,12 @@ pub mod error;
 pub mod health;
 pub mod history;
 pub mod merge_patch;
-pub mod redaction;
 pub mod rebuild;
+pub mod redaction;
 pub mod reports;
-pub mod sync;
 pub mod summary;
+pub mod sync;
 
+pub use crate::store::StoreError;
 pub use context::{Access, Actor, ServiceContext};
 pub use error::ServiceError;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use crate::board::{Board, Live, Windows};
 use crate::config::Config;
+use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, resolve};
 use crate::domain::outcome::Outcome;
 use crate::domain::uptime::hour_of;
-use crate::domain::Timestamp;
 use crate::store::endpoints::StoredEndpoint;
 use crate::store::history::HistoryQuery;
 use crate::store::{self, Store, StoreError};
@@ -53,10 +53,18 @@ fn known_at_any_rate(stored: StoredEndpoint, config: &Config, now: Timestamp) ->
     let none = EndpointSettings::default();
     let built_in = Layers { defaults: &none, group: None, timezone: config.timezone };
     if let Ok(endpoint) = resolve(&stored.settings, built_in, now) {
-        tracing::warn!(endpoint = name, why = why.join("; "), "{name} does not fit the configured defaults: the built-in ones apply to it");
+        tracing::warn!(
+            endpoint = name,
+            why = why.join("; "),
+            "{name} does not fit the configured defaults: the built-in ones apply to it"
+        );
         Some(with_meaning(stored, endpoint))
     } else {
-        tracing::error!(endpoint = name, why = why.join("; "), "{name} is not watched: its stored settings break a rule; change it through the API");
+        tracing::error!(
+            endpoint = name,
+            why = why.join("; "),
+            "{name} is not watched: its stored settings break a rule; change it through the API"
+        );
         None
     }
 }

@@ -124,10 +124,7 @@ fn update_to(
 }
 
 /// An edit that changes what is checked starts the counters again but keeps the status.
-async fn start_counters_again(
-    db: &impl store::ConnectionTrait,
-    ids: &HashSet<EndpointId>,
-) -> Result<(), StoreError> {
+async fn start_counters_again(db: &impl store::ConnectionTrait, ids: &HashSet<EndpointId>) -> Result<(), StoreError> {
     if ids.is_empty() {
         return Ok(());
     }

@@ -40,8 +40,8 @@ pub fn start(level: &str, format: LogFormat, echo_statements: bool) -> Result<()
                 .with(tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi).with_target(false))
                 .try_init()
         }
-        LogFormat::Json => {
-            registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer)).try_init()
-        }
+        LogFormat::Json => registry
+            .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer))
+            .try_init(),
     }
 }

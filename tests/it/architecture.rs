@@ -90,7 +90,7 @@ fn imports_point_downwards() {
 #[test]
 fn the_outside_world_stays_in_its_rooms() {
     let rules: [(&str, &[&str]); 7] = [
-        ("sea_orm", &["store"]),
+        ("sea_orm::", &["store"]),
         ("reqwest::", &["checks"]),
         ("std::env::var", &["config"]),
         ("tokio::spawn(", &["lifecycle"]),
