@@ -68,10 +68,7 @@ async fn a_name_is_taken_within_its_group_only() {
         let second = endpoints::insert(store.writer(), new_endpoint(grouped.clone())).await.unwrap();
         let update = EndpointUpdate { settings: grouped, ..unchanged(&first) };
         let refused = endpoints::update(store.writer(), first.id, update, first.created_at).await;
-        assert_eq!(
-            refused,
-            Err(StoreError::Conflict("an endpoint named `shop` exists in the group `eu`".to_owned()))
-        );
+        assert_eq!(refused, Err(StoreError::Conflict("an endpoint named `shop` exists in the group `eu`".to_owned())));
         assert_eq!(endpoints::find(store.writer(), first.id).await.unwrap(), Some(first));
         assert_eq!(endpoints::list_current(store.writer()).await.unwrap().len(), 2);
         assert_eq!(endpoints::find_by_key(store.writer(), "eu", "shop").await.unwrap(), Some(second));
@@ -117,10 +114,7 @@ async fn a_change_counts_the_revision_and_a_lost_update_is_stale() {
         assert_eq!(changed, expected);
         assert_eq!(endpoints::update(store.writer(), first.id, update.clone(), now).await, Err(StoreError::Stale));
         let unconditional = EndpointUpdate { expected_revision: None, ..update.clone() };
-        assert_eq!(
-            endpoints::update(store.writer(), first.id, unconditional.clone(), now).await.unwrap().revision,
-            3
-        );
+        assert_eq!(endpoints::update(store.writer(), first.id, unconditional.clone(), now).await.unwrap().revision, 3);
         let unknown = EndpointId(first.id.0 + 1);
         assert_eq!(endpoints::update(store.writer(), unknown, unconditional, now).await, Err(StoreError::NotFound));
     })
@@ -148,7 +142,10 @@ async fn an_archived_name_is_free_and_the_last_configured_one_can_return() {
         assert_eq!((last.id, last.archived_at), (archived[1].id, Some(plus(now, 1))));
         let back = endpoints::unarchive(store.writer(), last.id, unchanged(&last), plus(now, 9)).await.unwrap();
         assert_eq!((back.archived_at, back.revision, back.created_at), (None, 3, archived[1].created_at));
-        assert_eq!(endpoints::unarchive(store.writer(), back.id, unchanged(&back), now).await, Err(StoreError::NotFound));
+        assert_eq!(
+            endpoints::unarchive(store.writer(), back.id, unchanged(&back), now).await,
+            Err(StoreError::NotFound)
+        );
         // The name is taken again, so its older namesake cannot return beside it.
         let refused = endpoints::unarchive(store.writer(), archived[0].id, unchanged(&archived[0]), now).await;
         assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");

@@ -4,10 +4,12 @@ use api_monitor::domain::check::{CheckResult, Timings, Trigger};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::{Failure, FailureKind, MissedReason, Outcome};
 use api_monitor::domain::{from_micros, micros};
-use api_monitor::store::history::{self, HistoryQuery, Wanted};
 use api_monitor::store::endpoints;
+use api_monitor::store::history::{self, HistoryQuery, Wanted};
 
 use super::{Recorder, add_endpoint, at, close_all_days, days, failed, good, history_of, plus, with_database};
+
+type IsWanted = fn(&CheckResult) -> bool;
 
 const EVERYTHING: HistoryQuery = HistoryQuery { from: None, to: None, before: None, offset: 0, limit: 1_000 };
 
@@ -20,7 +22,10 @@ async fn every_field_of_every_sort_of_result_comes_back() {
             good(id, start, u32::MAX),
             CheckResult { outcome: Outcome::Degraded, trigger: Trigger::Manual, ..good(id, plus(start, 1), 0) },
             CheckResult { in_maintenance: true, trigger: Trigger::Confirming, ..failed(id, plus(start, 2)) },
-            CheckResult { timings: Timings { dns_us: Some(1), tls_us: Some(2), ..Timings::default() }, ..failed(id, plus(start, 3)) },
+            CheckResult {
+                timings: Timings { dns_us: Some(1), tls_us: Some(2), ..Timings::default() },
+                ..failed(id, plus(start, 3))
+            },
         ];
         for (n, kind) in (10..).zip(FailureKind::ALL) {
             let outcome = Outcome::Down(Failure::new(*kind, "it's \"so\" — \u{1F4A5}"));
@@ -174,7 +179,7 @@ async fn the_newest_of_a_sort_is_the_one_a_scan_would_find() {
         let cutoff = plus(from, days(1));
         while history::delete_before(store.writer(), cutoff, 1_000).await.unwrap() > 0 {}
 
-        let sorts: [(Wanted, fn(&CheckResult) -> bool); 3] = [
+        let sorts: [(Wanted, IsWanted); 3] = [
             (Wanted::Checked, |r| !matches!(r.outcome, Outcome::Missed(_))),
             (Wanted::Good, |r| r.outcome.is_good() && !r.in_maintenance),
             (Wanted::Failed, |r| r.outcome.failure().is_some() && !r.in_maintenance),
@@ -184,8 +189,9 @@ async fn the_newest_of_a_sort_is_the_one_a_scan_would_find() {
             let longest = days(random.i64(1..5));
             let b = plus(a, random.i64(1..=longest));
             for (wanted, is_wanted) in sorts {
-                let expected =
-                    results.iter().rfind(|r| r.scheduled_at >= cutoff && (a..b).contains(&r.scheduled_at) && is_wanted(r));
+                let expected = results
+                    .iter()
+                    .rfind(|r| r.scheduled_at >= cutoff && (a..b).contains(&r.scheduled_at) && is_wanted(r));
                 let found = history::newest_with(store.readers(), id, wanted, a..b).await.unwrap();
                 assert_eq!(found.as_ref(), expected, "{wanted:?} in {a}..{b}");
             }

@@ -120,7 +120,8 @@ fn history_of(
                 result = CheckResult::missed(id, slot, slots, MissedReason::Overload);
             }
             6 => {
-                let between = good(id, from_micros(micros(slot) + random.i64(1..interval_seconds * 1_000_000)), latency);
+                let between =
+                    good(id, from_micros(micros(slot) + random.i64(1..interval_seconds * 1_000_000)), latency);
                 results.push(CheckResult { trigger: Trigger::Manual, ..between });
             }
             7 => slot = plus(slot, random.i64(1..20) * 3_000),

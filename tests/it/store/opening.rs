@@ -96,7 +96,8 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 async fn files_and_folders_that_cannot_be_used_are_explained() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("notes.txt");
-    std::fs::write(&text, "This is no database, but it is longer than the header of one would be. ".repeat(20)).unwrap();
+    std::fs::write(&text, "This is no database, but it is longer than the header of one would be. ".repeat(20))
+        .unwrap();
     let refusal = sentence(Store::open(&options_at(&text)).await);
     assert!(refusal.contains("not an SQLite database") && refusal.contains("notes.txt"), "{refusal}");
 

@@ -41,7 +41,12 @@ fn assert_percentiles(report: &UptimeReport, results: &[CheckResult], note: &str
             assert_eq!(found, None, "{note}");
             continue;
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rank"
+        )]
         let exact = f64::from(latencies[(q * last as f64).round() as usize]);
         let found = found.unwrap();
         assert!((found - exact).abs() <= exact * 0.0101, "{note}: p{q} is {found}, exactly {exact}");
@@ -64,7 +69,10 @@ async fn one_failure_in_1008_checks_is_99_90_and_each_edge_is_exact_at_the_secon
         for period in Period::ALL {
             let query = window(id, from_micros(micros(now) - period.length().num_microseconds().unwrap()), now, now);
             let report = uptime(store, open, &query).await.unwrap();
-            assert_eq!((report.from, report.to), (if query.from < plus(now, -days(90)) { hour_of(query.from) } else { query.from }, now));
+            assert_eq!(
+                (report.from, report.to),
+                (if query.from < plus(now, -days(90)) { hour_of(query.from) } else { query.from }, now)
+            );
             assert_exact(&report, &results, period.as_str());
         }
         let week = uptime(store, open, &window(id, from, now, now)).await.unwrap();

@@ -6,7 +6,9 @@ use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::store::rollups::{self, Grain};
 use api_monitor::store::{Store, endpoints, history};
 
-use super::{Recorder, add_endpoint, at, close_all_days, counted, days, failed, good, history_of, plus, rolled_up, with_database};
+use super::{
+    Recorder, add_endpoint, at, close_all_days, counted, days, failed, good, history_of, plus, rolled_up, with_database,
+};
 
 async fn stored(store: &Store, id: EndpointId, grain: Grain) -> Vec<(Timestamp, Rollup)> {
     rollups::list(store.readers(), id, grain, from_micros(0)..Timestamp::MAX_UTC).await.unwrap()
@@ -22,7 +24,10 @@ async fn hours_are_replaced_and_come_back_whole() {
         let whole = rolled_up(&results, start, plus(start, 3_600));
         let many: Vec<_> = (0..123).map(|n| (id, plus(start, n * 3_600), whole.clone())).collect();
         rollups::put_hours(store.writer(), &many).await.unwrap();
-        assert_eq!(stored(store, id, Grain::Hour).await, many.iter().map(|(_, s, r)| (*s, r.clone())).collect::<Vec<_>>());
+        assert_eq!(
+            stored(store, id, Grain::Hour).await,
+            many.iter().map(|(_, s, r)| (*s, r.clone())).collect::<Vec<_>>()
+        );
         let bare = Rollup { sketch: None, ..whole.clone() };
         rollups::put_hours(store.writer(), &[(id, start, bare.clone())]).await.unwrap();
         let read = rollups::hours(store.readers(), id, start, plus(start, 7_200)).await.unwrap();
@@ -106,7 +111,8 @@ async fn an_hour_that_is_stored_after_its_day_was_closed_is_in_the_day() {
         let id = add_endpoint(store, "a").await.id;
         let day = at("2026-11-01T00:00:00Z");
         let results: Vec<_> = (0..24).map(|n| good(id, plus(day, n * 3_600), 1_000)).collect();
-        let hour = |n: i64| (id, plus(day, n * 3_600), rolled_up(&results, plus(day, n * 3_600), plus(day, (n + 1) * 3_600)));
+        let hour =
+            |n: i64| (id, plus(day, n * 3_600), rolled_up(&results, plus(day, n * 3_600), plus(day, (n + 1) * 3_600)));
         rollups::put_hours(store.writer(), &(0..23).map(hour).collect::<Vec<_>>()).await.unwrap();
         assert_eq!(close_all_days(store, plus(day, days(1))).await, 1);
         rollups::put_hours(store.writer(), &[hour(23)]).await.unwrap();
