@@ -1,8 +1,9 @@
 //! Opening, closing, the schema, and one process a database.
 
 use api_monitor::domain::endpoint::EndpointId;
-use api_monitor::store::{self, ConnectionTrait, Store, StoreError, StoreOptions, StoreTarget};
+use api_monitor::store::{self, ConnectionTrait, DatabaseConnection, Store, StoreError, StoreOptions, StoreTarget};
 use migrations::{Migrator, MigratorTrait};
+use sea_orm::Statement;
 
 use super::{add_endpoint, at, good, open_at, options_at, with_database};
 
@@ -42,6 +43,32 @@ async fn nothing_stays_of_a_database_in_memory() {
     store.close().await.unwrap();
     drop(store);
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn the_connections_are_set_up_for_one_writer_beside_readers() {
+    with_database(async |store| {
+        let pragma = async |db: &DatabaseConnection, name: &str| {
+            let statement = Statement::from_string(db.get_database_backend(), format!("PRAGMA {name}"));
+            let row = db.query_one_raw(statement).await.unwrap().unwrap();
+            row.try_get_by_index::<i64>(0).map_or_else(|_| row.try_get_by_index(0).unwrap(), |n| n.to_string())
+        };
+        for (name, expected) in [
+            ("journal_mode", "wal"),
+            ("synchronous", "1"),
+            ("foreign_keys", "1"),
+            ("busy_timeout", "5000"),
+            ("auto_vacuum", "2"),
+            ("cache_size", "-4000"),
+            ("mmap_size", "0"),
+        ] {
+            assert_eq!(pragma(store.writer(), name).await, expected, "{name}");
+        }
+        for (name, expected) in [("journal_mode", "wal"), ("busy_timeout", "5000"), ("cache_size", "-2000")] {
+            assert_eq!(pragma(store.readers(), name).await, expected, "{name}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

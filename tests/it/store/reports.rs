@@ -6,6 +6,7 @@ use api_monitor::domain::outcome::Outcome;
 use api_monitor::domain::uptime::{OpenHour, Period, day_of, hour_of};
 use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::service::reports::{Retention, UptimeQuery, UptimeReport, uptime};
+use api_monitor::store::recount::recount;
 use api_monitor::store::{Store, history, rollups};
 
 use super::{Recorder, add_endpoint, at, close_all_days, counted, days, failed, good, history_of, plus, with_database};
@@ -159,6 +160,64 @@ async fn any_window_over_any_history_is_exact() {
 }
 
 #[tokio::test]
+async fn edges_at_the_borders_of_hours_and_days_take_each_check_once() {
+    with_database(async |store| {
+        let id = add_endpoint(store, "a").await.id;
+        let start = at("2026-11-01T00:00:00Z");
+        let now = plus(start, days(3) + 1_800);
+        // A check on each border, and one a microsecond before and after it.
+        let borders: Vec<_> = (0..=72).map(|n| plus(start, n * 3_600)).collect();
+        let shifted = |at: Timestamp, by: i64| from_micros(micros(at) + by);
+        let results: Vec<_> =
+            borders.iter().flat_map(|at| [-1, 0, 1].map(|by| good(id, shifted(*at, by), 1_000))).collect();
+        let mut recorder = Recorder::new(store);
+        recorder.record(&results).await;
+        close_all_days(store, day_of(now)).await;
+        for from in [0, 1, 23, 24, 25, 48, 71, 72] {
+            for to in [24, 25, 47, 48, 49, 72] {
+                for (before, after) in [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 1), (1, 2), (1_000_000, -1_000_000)] {
+                    let query = window(id, shifted(borders[from], before), shifted(borders[to], after), now);
+                    for open in [recorder.open.as_ref(), None] {
+                        let report = uptime(store, open, &query).await.unwrap();
+                        assert_exact(&report, &results, &format!("hours {from}..{to}, {before} and {after} µs"));
+                    }
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_hour_that_went_on_after_a_clean_stop_is_counted_whole() {
+    with_database(async |store| {
+        let id = add_endpoint(store, "a").await.id;
+        let start = at("2026-11-21T08:00:00Z");
+        let mut results: Vec<_> = (0..90).map(|n| good(id, plus(start, n * 60), 1_000)).collect();
+        let mut before = Recorder::new(store);
+        before.record(&results).await;
+        let stopped = before.open.unwrap();
+        rollups::put_hours(store.writer(), &[(id, stopped.start, stopped.rollup)]).await.unwrap();
+
+        let restarted = plus(start, 90 * 60);
+        let mut after = Recorder { store, open: recount(store, restarted).await.unwrap().remove(&id) };
+        let more: Vec<_> = (91..110).map(|n| failed(id, plus(start, n * 60))).collect();
+        after.record(&more).await;
+        results.extend(more);
+        // Within the hour, and when it is over and nothing came to close it.
+        for now in [plus(start, 110 * 60), plus(start, 130 * 60)] {
+            for open in [after.open.as_ref(), None] {
+                for from in [start, plus(start, 3_600), plus(start, 100 * 60)] {
+                    let report = uptime(store, open, &window(id, from, now, now)).await.unwrap();
+                    assert_exact(&report, &results, &format!("{from}..{now}, {}", open.is_some()));
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_recorded_after_the_open_hour_was_taken_is_not_counted_twice() {
     with_database(async |store| {
         let id = add_endpoint(store, "a").await.id;
@@ -284,7 +343,7 @@ async fn print_others(store: &Store, now: Timestamp) {
     let sums = rollups::sums(store.readers(), plus(now, -days(30)), now).await.unwrap();
     println!("sums of {} endpoints over 30 days: {:?}", sums.len(), started.elapsed());
     let started = tokio::time::Instant::now();
-    api_monitor::store::recount::recount(store, now).await.unwrap();
+    recount(store, now).await.unwrap();
     println!("recount: {:?}", started.elapsed());
     let started = tokio::time::Instant::now();
     history::last_of_each(store.readers()).await.unwrap();
