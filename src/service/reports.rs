@@ -253,9 +253,9 @@ impl<C: ConnectionTrait> Sum<'_, C> {
                 }
                 continue;
             }
-            let mut rollup = Rollup::with_sketch();
-            history::for_each(self.db, self.id, span, |result| rollup.add(result)).await?;
-            self.latencies_of(rollup.sketch.as_ref());
+            let mut sketch = LatencySketch::default();
+            history::for_each_latency(self.db, self.id, span, |micros| sketch.add(micros)).await?;
+            self.latencies_of(Some(&sketch));
         }
         for day in days {
             let known = rollups::list(self.db, self.id, Grain::Day, day..after(DAY_US, day)).await?;

@@ -1,4 +1,4 @@
-//! Everything that differs from database to database. At present there is SQLite alone.
+//! Everything that differs from database to database. At present there is `SQLite` alone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const STATEMENTS: usize = 48;
 const BUSY: Duration = Duration::from_secs(5);
 const ACQUIRE: Duration = Duration::from_secs(10);
 /// Idle readers are closed, and their caches with them.
-const READER_IDLE: Duration = Duration::from_secs(300);
+const READER_IDLE: Duration = Duration::from_mins(5);
 
 /// The one connection that writes; it creates the file.
 pub(super) fn writer_options(path: &Path, echo: bool) -> ConnectOptions {
@@ -79,7 +79,7 @@ pub(super) fn write_transaction() -> TransactionOptions {
     TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() }
 }
 
-/// A transaction whose queries all see the same state: what any transaction does under SQLite's WAL.
+/// A transaction whose queries all see the same state: what any transaction does under the WAL of `SQLite`.
 pub(super) fn snapshot_transaction() -> TransactionOptions {
     TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred), ..Default::default() }
 }

@@ -8,10 +8,13 @@ mod days;
 mod row;
 mod sums;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Iterable, Order, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, Order, QueryFilter, QueryOrder, QuerySelect,
+};
 
 use super::StoreError;
 use super::entities::{endpoints, rollups as table};
@@ -146,43 +149,67 @@ pub async fn latest_hour_of_each(
 /// Drops the sketches of hours that start before `before`, at most `batch` of them; returns how many. Their days
 /// keep theirs, so call [`close_days`] first.
 pub async fn drop_hour_sketches(db: &impl ConnectionTrait, before: Timestamp, batch: u64) -> Result<u64, StoreError> {
-    let old = Query::select()
-        .columns([table::Column::EndpointId, table::Column::Period, table::Column::StartAt])
-        .from(table::Entity)
-        .and_where(Expr::col(table::Column::Period).eq(Grain::Hour.as_str()))
-        .and_where(Expr::col(table::Column::Sketch).is_not_null())
-        .and_where(Expr::col(table::Column::StartAt).lt(micros(before)))
+    // The word is written out, since a parameter would keep the planner from the index of just these rows.
+    let hour = Expr::Constant(Grain::Hour.as_str().into());
+    let found = table::Entity::find()
+        .select_only()
+        .columns([table::Column::EndpointId, table::Column::StartAt])
+        .filter(Expr::col(table::Column::Period).eq(hour))
+        .filter(table::Column::Sketch.is_not_null())
+        .filter(table::Column::StartAt.lt(micros(before)))
+        .order_by(table::Column::StartAt, Order::Asc)
         .limit(batch)
-        .to_owned();
-    let dropped = table::Entity::update_many()
-        .col_expr(table::Column::Sketch, Expr::value(None::<Vec<u8>>))
-        .filter(key().in_subquery(old))
-        .exec(db)
+        .into_tuple::<(i64, i64)>()
+        .all(db)
         .await?;
-    Ok(dropped.rows_affected)
+    let mut dropped = 0;
+    for (id, newest) in newest_of_each(&found) {
+        dropped += table::Entity::update_many()
+            .col_expr(table::Column::Sketch, Expr::value(None::<Vec<u8>>))
+            .filter(hours_until(id, newest))
+            .filter(table::Column::Sketch.is_not_null())
+            .exec(db)
+            .await?
+            .rows_affected;
+    }
+    Ok(dropped)
 }
 
 /// Removes hours that start before `cutoff` and whose day is closed, at most `batch` of them; returns how many.
 pub async fn delete_hours_before(db: &impl ConnectionTrait, cutoff: Timestamp, batch: u64) -> Result<u64, StoreError> {
     let every_endpoint = Query::select().column(endpoints::Column::Id).from(endpoints::Entity).to_owned();
-    let hour = sea_orm::sea_query::Alias::new("hour_rows");
-    let old = Query::select()
-        .columns([table::Column::EndpointId, table::Column::Period, table::Column::StartAt].map(|c| (hour.clone(), c)))
-        .from_as(table::Entity, hour.clone())
-        .and_where(Expr::col((hour.clone(), table::Column::EndpointId)).in_subquery(every_endpoint))
-        .and_where(Expr::col((hour.clone(), table::Column::Period)).eq(Grain::Hour.as_str()))
-        .and_where(Expr::col((hour.clone(), table::Column::StartAt)).lt(micros(cutoff)))
-        .and_where(
-            Expr::col((hour.clone(), table::Column::StartAt)).lt(days::closed_until((hour, table::Column::EndpointId))),
-        )
+    let closed = days::closed_until((table::Entity, table::Column::EndpointId));
+    let found = table::Entity::find()
+        .select_only()
+        .columns([table::Column::EndpointId, table::Column::StartAt])
+        .filter(table::Column::EndpointId.in_subquery(every_endpoint))
+        .filter(table::Column::Period.eq(Grain::Hour.as_str()))
+        .filter(table::Column::StartAt.lt(micros(cutoff)))
+        .filter(Expr::col((table::Entity, table::Column::StartAt)).lt(closed))
+        .order_by(table::Column::EndpointId, Order::Asc)
+        .order_by(table::Column::StartAt, Order::Asc)
         .limit(batch)
-        .to_owned();
-    let deleted = table::Entity::delete_many().filter(key().in_subquery(old)).exec(db).await?;
-    Ok(deleted.rows_affected)
+        .into_tuple::<(i64, i64)>()
+        .all(db)
+        .await?;
+    let mut deleted = 0;
+    for (id, newest) in newest_of_each(&found) {
+        deleted += table::Entity::delete_many().filter(hours_until(id, newest)).exec(db).await?.rows_affected;
+    }
+    Ok(deleted)
 }
 
-fn key() -> Expr {
-    Expr::tuple([table::Column::EndpointId, table::Column::Period, table::Column::StartAt].map(Expr::col))
+/// Of keys in ascending order the last of each endpoint. One range an endpoint is found by the key of the table,
+/// which a list of whole keys would not be on every database.
+fn newest_of_each(keys: &[(i64, i64)]) -> BTreeMap<i64, i64> {
+    keys.iter().copied().collect()
+}
+
+fn hours_until(id: i64, newest: i64) -> Condition {
+    Condition::all()
+        .add(table::Column::EndpointId.eq(id))
+        .add(table::Column::Period.eq(Grain::Hour.as_str()))
+        .add(table::Column::StartAt.lte(newest))
 }
 
 async fn find(

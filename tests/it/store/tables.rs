@@ -1,0 +1,77 @@
+//! The small tables: states, audit log, settings.
+
+use api_monitor::domain::endpoint::EndpointId;
+use api_monitor::domain::incident::EndpointState;
+use api_monitor::domain::outcome::{Failure, FailureKind, Status};
+use api_monitor::store::audit::{self, AuditEntry};
+use api_monitor::store::{settings, states};
+use serde_json::json;
+
+use super::{at, plus, with_database};
+
+#[tokio::test]
+async fn states_are_replaced_and_come_back_whole() {
+    with_database(async |store| {
+        let since = at("2026-11-21T10:00:00Z");
+        let pending = EndpointState::pending(since);
+        let down = EndpointState {
+            status: Status::Down,
+            since,
+            failures: 0,
+            successes: 1,
+            run_started_at: Some(plus(since, 30)),
+            cause: Some(Failure::new(FailureKind::TlsExpired, "The certificate expired on 2026-11-20")),
+        };
+        let many: Vec<_> = (1..=250).map(|id| (EndpointId(id), pending.clone())).collect();
+        states::upsert_many(store.writer(), &many).await.unwrap();
+        states::upsert_many(store.writer(), &[(EndpointId(7), down.clone())]).await.unwrap();
+        let stored = states::list(store.readers()).await.unwrap();
+        assert_eq!(stored.len(), 250);
+        for (id, state) in stored {
+            assert_eq!(&state, if id == EndpointId(7) { &down } else { &pending }, "{id}");
+        }
+        states::upsert_many(store.writer(), &[(EndpointId(7), pending.clone())]).await.unwrap();
+        assert!(states::list(store.readers()).await.unwrap().contains(&(EndpointId(7), pending)));
+        states::delete(store.writer(), EndpointId(7)).await.unwrap();
+        states::delete(store.writer(), EndpointId(7)).await.unwrap();
+        assert_eq!(states::list(store.readers()).await.unwrap().len(), 249);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_audit_log_is_listed_newest_first_and_paged() {
+    with_database(async |store| {
+        let entry = |n: i64| AuditEntry {
+            at: plus(at("2026-11-21T10:00:00Z"), n),
+            actor: "admin".to_owned(),
+            address: (n % 2 == 0).then(|| "127.0.0.1".to_owned()),
+            action: "endpoint.update".to_owned(),
+            subject: format!("endpoint/{n}"),
+            result: "ok".to_owned(),
+            before: None,
+            after: Some(json!({"interval": n})),
+        };
+        for n in 0..5 {
+            audit::append(store.writer(), entry(n)).await.unwrap();
+        }
+        let first = audit::list(store.readers(), 3, None).await.unwrap();
+        let next = audit::list(store.readers(), 3, Some(first[2].id)).await.unwrap();
+        let listed: Vec<_> = first.into_iter().chain(next).map(|stored| stored.entry).collect();
+        assert_eq!(listed, (0..5).rev().map(entry).collect::<Vec<_>>());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settings_are_put_and_replaced() {
+    with_database(async |store| {
+        let now = at("2026-11-21T10:00:00Z");
+        assert_eq!(settings::get(store.readers(), "last_backup").await.unwrap(), None);
+        for value in [json!({"at": 1}), json!(null), json!("two")] {
+            settings::put(store.writer(), "last_backup", value.clone(), now).await.unwrap();
+            assert_eq!(settings::get(store.readers(), "last_backup").await.unwrap(), Some(value));
+        }
+    })
+    .await;
+}
