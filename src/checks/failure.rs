@@ -64,6 +64,19 @@ pub(super) fn of_lookup(name: &str, error: &io::Error) -> Failure {
     }
 }
 
+/// Whether the attempt failed for want of our own files, ports or memory, and so says nothing of the other side.
+pub(super) fn is_own_trouble(error: &(dyn Error + 'static)) -> bool {
+    // EADDRNOTAVAIL while connecting: no local port is free. The numbers are those of Linux; elsewhere some of
+    // them are not recognised, and the failure is told as the connection's.
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const EADDRNOTAVAIL: i32 = 99;
+    const ENOBUFS: i32 = 105;
+    let number = Causes::of(error).io.and_then(io::Error::raw_os_error);
+    cfg!(target_os = "linux") && matches!(number, Some(ENOMEM | ENFILE | EMFILE | EADDRNOTAVAIL | ENOBUFS))
+}
+
 /// What went wrong before the headers had come.
 pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failure {
     let causes = Causes::of(error);
@@ -210,5 +223,20 @@ impl<'a> Causes<'a> {
 
     fn is_head_too_large(&self) -> bool {
         self.hyper.is_some_and(hyper::Error::is_parse_too_large)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn want_of_our_own_resources_is_told_from_the_others_refusal() {
+        for (number, ours) in [(24, true), (23, true), (99, true), (12, true), (105, true), (111, false), (113, false)]
+        {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(is_own_trouble(&error), ours, "{error}");
+        }
     }
 }

@@ -94,10 +94,14 @@ impl HttpChecker {
         let mut request = reqwest::Request::new(hop.method.clone(), hop.url.clone());
         *request.headers_mut() = hop.headers.clone();
         *request.body_mut() = hop.body.clone().map(Into::into);
-        let response = Arc::clone(trace)
-            .scope(client.execute(request))
-            .await
-            .map_err(|error| failure::of_request(&error.without_url(), trace))?;
+        let response = match Arc::clone(trace).scope(client.execute(request)).await {
+            Ok(response) => response,
+            Err(error) => {
+                let error = error.without_url();
+                seen.own_trouble = failure::is_own_trouble(&error);
+                return Err(failure::of_request(&error, trace));
+            }
+        };
         trace.enter(Phase::Transfer);
         seen.status_code = Some(response.status().as_u16());
         seen.http_version = Some(format!("{:?}", response.version()));

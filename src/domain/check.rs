@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
-use crate::domain::outcome::{Failure, FailureKind, Outcome, words};
+use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::setting::{ExpectedStatus, RequestBody};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,6 +70,8 @@ pub struct Timings {
 pub struct Observation {
     /// The transport failure, if the attempt did not bring a whole answer.
     pub failure: Option<Failure>,
+    /// The attempt could not be made for want of our own files, ports or memory: it says nothing of the endpoint.
+    pub own_trouble: bool,
     /// Status of the last response, when headers came.
     pub status_code: Option<u16>,
     pub timings: Timings,
@@ -95,9 +97,12 @@ pub struct CertificateSeen {
     pub sans: Vec<String>,
 }
 
-/// Decides what an observation means. A transport failure is a failure whatever else was seen; then the status
+/// Decides what an observation means. Our own trouble is never the endpoint's downtime. A transport failure is a failure whatever else was seen; then the status
 /// must be one of the expected.
 pub fn judge(spec: &CheckSpec, observation: &Observation) -> Outcome {
+    if observation.own_trouble {
+        return Outcome::Missed(MissedReason::Overload);
+    }
     if let Some(failure) = &observation.failure {
         return Outcome::Down(failure.clone());
     }
@@ -195,6 +200,13 @@ mod tests {
 
     fn saw(status_code: u16) -> Observation {
         Observation { status_code: Some(status_code), ..Observation::default() }
+    }
+
+    #[test]
+    fn our_own_trouble_is_never_downtime() {
+        let failure = Some(Failure::new(FailureKind::ConnectUnreachable, "Connection error: too many open files"));
+        let observation = Observation { failure, own_trouble: true, ..Observation::default() };
+        assert_eq!(judge(&spec(&serde_json::json!(200)), &observation), Outcome::Missed(MissedReason::Overload));
     }
 
     #[test]

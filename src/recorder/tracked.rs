@@ -48,9 +48,11 @@ impl Tracked {
 
     /// As it stands on the board, whose open hour and newest result were rebuilt from the store.
     pub fn from_live(live: &Live) -> Self {
+        // Every hour up to the newest result's is written, but for the open one.
         let closed_until = match (&live.open_hour, &live.last) {
-            (Some(open), _) => Some(open.start),
-            (None, Some(last)) => Some(OpenHour::holding(last.scheduled_at).end()),
+            (Some(open), Some(last)) if open.holds(last.scheduled_at) => Some(open.start),
+            (_, Some(last)) => Some(OpenHour::holding(last.scheduled_at).end()),
+            (Some(open), None) => Some(open.start),
             (None, None) => None,
         };
         Self {
@@ -101,11 +103,12 @@ impl Tracked {
 
     fn count(&mut self, result: &CheckResult, effect: &mut Effect) {
         let hour = hour_of(result.scheduled_at);
-        if self.closed_until.is_some_and(|closed| hour < closed) {
+        let is_open = self.open_hour.as_ref().is_some_and(|open| open.start == hour);
+        if !is_open && self.closed_until.is_some_and(|closed| hour < closed) {
             effect.amends = true;
             return;
         }
-        if self.open_hour.as_ref().is_some_and(|open| open.start != hour) {
+        if !is_open {
             effect.closed = self.close_hour();
         }
         self.open_hour.get_or_insert_with(|| OpenHour::holding(result.scheduled_at)).add(result);
@@ -114,7 +117,7 @@ impl Tracked {
     /// Ends the open hour, to be written.
     pub fn close_hour(&mut self) -> Option<(Timestamp, Rollup)> {
         let open = self.open_hour.take()?;
-        self.closed_until = Some(open.end());
+        self.closed_until = self.closed_until.max(Some(open.end()));
         self.newly_closed.push((open.start, Share::of(&open.rollup.bucket)));
         Some((open.start, open.rollup))
     }
@@ -128,5 +131,90 @@ impl Tracked {
         for (start, share) in self.newly_closed.drain(..) {
             live.windows.close(start, share);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::check::{Timings, Trigger};
+    use crate::domain::endpoint::EndpointId;
+    use crate::domain::from_micros;
+    use crate::domain::uptime::HOUR_US;
+
+    fn at(hour: i64, second: i64) -> Timestamp {
+        from_micros(hour * HOUR_US + second * 1_000_000)
+    }
+
+    fn good(scheduled_at: Timestamp) -> CheckResult {
+        CheckResult {
+            endpoint_id: EndpointId(1),
+            scheduled_at,
+            started_at: scheduled_at,
+            outcome: Outcome::Up,
+            slots: 1,
+            status_code: Some(200),
+            timings: Timings { total_us: 1_000, ..Timings::default() },
+            attempts: 1,
+            trigger: Trigger::Scheduled,
+            in_maintenance: false,
+        }
+    }
+
+    #[test]
+    fn an_hour_is_closed_once_by_the_first_result_after_it() {
+        let mut tracked = Tracked::pending(at(0, 0));
+        assert!(tracked.take(&good(at(10, 5)), None).closed.is_none());
+        assert!(tracked.take(&good(at(10, 3599)), None).closed.is_none());
+        let (start, rollup) = tracked.take(&good(at(11, 0)), None).closed.unwrap();
+        assert_eq!((start, rollup.bucket.up), (at(10, 0), 2));
+        assert!(tracked.take(&good(at(11, 1)), None).closed.is_none());
+    }
+
+    #[test]
+    fn a_slot_recorded_before_is_refused() {
+        let mut tracked = Tracked::pending(at(0, 0));
+        tracked.take(&good(at(10, 5)), None);
+        for repeated in [at(10, 5), at(10, 4), at(9, 0)] {
+            assert!(tracked.take(&good(repeated), None).repeated);
+        }
+        assert_eq!(tracked.open_hour.unwrap().rollup.bucket.up, 1);
+    }
+
+    #[test]
+    fn a_result_for_a_written_hour_amends_it() {
+        let mut tracked = Tracked::pending(at(0, 0));
+        tracked.take(&good(at(10, 5)), None);
+        assert!(tracked.close_hour().is_some());
+        let late = tracked.take(&good(at(10, 50)), None);
+        assert!(late.amends && late.closed.is_none() && tracked.open_hour.is_none());
+        assert!(!tracked.take(&good(at(11, 0)), None).amends);
+    }
+
+    #[test]
+    fn after_a_start_hours_up_to_the_newest_result_count_as_written() {
+        // The clock was set back before the start: the newest result lies in an hour that is still to come.
+        let mut live = Live::pending(at(0, 0));
+        live.last = Some(Arc::new(good(at(12, 10))));
+        let mut present = OpenHour::holding(at(10, 0));
+        present.add(&good(at(10, 1)));
+        live.open_hour = Some(present);
+        let mut tracked = Tracked::from_live(&live);
+        assert!(tracked.take(&good(at(12, 11)), None).amends);
+        assert_eq!(tracked.open_hour.as_ref().unwrap().rollup.bucket.up, 1);
+        assert_eq!(tracked.take(&good(at(13, 0)), None).closed.unwrap().0, at(10, 0));
+    }
+
+    #[test]
+    fn telling_the_board_moves_closed_hours_once() {
+        let mut tracked = Tracked::pending(at(0, 0));
+        let mut live = Live::pending(at(0, 0));
+        tracked.take(&good(at(10, 5)), None);
+        tracked.take(&good(at(11, 5)), None);
+        tracked.tell(&mut live);
+        tracked.tell(&mut live);
+        let mut expected = Live::pending(at(0, 0)).windows;
+        expected.close(at(10, 0), Share { good: 1, counted: 1 });
+        assert_eq!(live.windows, expected);
     }
 }

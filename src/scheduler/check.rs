@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};
 use crate::domain::endpoint::KnownEndpoint;
-use crate::domain::outcome::MissedReason;
+use crate::domain::outcome::{MissedReason, Outcome};
 use crate::events::Submission;
 use crate::telemetry::metrics::Metrics;
 
@@ -185,6 +185,9 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
         fastrand::f64,
     )
     .await;
+    if let Outcome::Missed(reason) = attempted.outcome {
+        context.metrics.missed.add(reason, 1);
+    }
     let lag = attempted.started_at - job.due_at;
     context.metrics.schedule_lag_us.set(lag.num_microseconds().unwrap_or(i64::MAX).max(0));
     CheckResult {
