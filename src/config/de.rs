@@ -124,7 +124,7 @@ impl de::Error for Fault {
             Unexpected::Map => "a mapping".to_owned(),
             other => other.to_string(),
         };
-        Self::new(format!("{found} stands where {} is expected", in_words(&expected.to_string())))
+        Self::new(unexpected_kind(in_words(&expected.to_string()), &found))
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -145,6 +145,10 @@ impl de::Error for Fault {
         let message = format!("`{field}` is set twice, once under its other name: keep one");
         Self { kind: FaultKind::Duplicate, ..Self::new(message) }
     }
+}
+
+pub(super) fn unexpected_kind(expected: &str, found: &str) -> String {
+    format!("expected {expected}; found {found}")
 }
 
 /// Serde's names of types as people say them.
@@ -197,6 +201,11 @@ pub(super) fn typed<T: DeserializeOwned + Default>(node: &Node, at: &Trail<'_>, 
             left_out.push(String::new());
             return Typed { value: T::default(), left_out };
         };
+        if let Some(Help::DidYouMean(meant)) = &fault.help {
+            // The key that was meant is not missing either.
+            let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+            left_out.push(format!("{parent}/{meant}"));
+        }
         left_out.push(pointer);
         pruned = Some(rest);
     }
@@ -229,7 +238,7 @@ impl NodeDeserializer<'_> {
     fn on_scalar<T>(&self, expected: &str, visit: impl FnOnce(&Scalar) -> Result<T, Fault>) -> Result<T, Fault> {
         match &self.0.value {
             Value::Scalar(scalar) => visit(scalar),
-            _ => Err(Fault::new(format!("{} stands where {expected} is expected", self.0.kind()))),
+            _ => Err(Fault::new(unexpected_kind(expected, self.0.kind()))),
         }
         .map_err(|fault| self.fault(fault))
     }
@@ -292,7 +301,7 @@ fn relocated(mut node: Node, place: &Place) -> Node {
 
 fn not_a(scalar: &Scalar, expected: &str) -> Fault {
     if scalar.is_null() {
-        Fault::new(format!("nothing stands where {expected} is expected"))
+        Fault::new(unexpected_kind(expected, "nothing"))
     } else {
         Fault::new(format!("`{}` is not {expected}", scalar.text))
     }
@@ -336,7 +345,7 @@ macro_rules! texts {
             self.on_scalar("text", |scalar| {
                 // A variable may well be empty; what is written as nothing is rather a mistake.
                 if scalar.is_null() && scalar.written.is_none() {
-                    return Err(Fault::new("nothing stands where text is expected: write \"\" for an empty text"));
+                    return Err(Fault::new("expected text, found nothing: write \"\" for an empty text"));
                 }
                 visitor.visit_str(&scalar.text)
             })
@@ -393,7 +402,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             Value::Sequence(items) => {
                 visitor.visit_seq(Items(items.iter().enumerate())).map_err(|fault| self.fault(fault))
             }
-            _ => Err(self.fault(Fault::new(format!("{} stands where a list is expected", self.0.kind())))),
+            _ => Err(self.fault(Fault::new(unexpected_kind("a list", self.0.kind())))),
         }
     }
 
@@ -441,7 +450,7 @@ impl NodeDeserializer<'_> {
     /// `free`: keys beginning with `x-` belong to nobody.
     fn visit_entries<'de, V: Visitor<'de>>(self, visitor: V, free: bool) -> Result<V::Value, Fault> {
         let Value::Mapping(entries) = &self.0.value else {
-            return Err(self.fault(Fault::new(format!("{} stands where a mapping is expected", self.0.kind()))));
+            return Err(self.fault(Fault::new(unexpected_kind("a mapping", self.0.kind()))));
         };
         let mut access = Entries::of(entries, free);
         visitor.visit_map(&mut access).map_err(|fault| match access.current {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::de::{Typed, inline_collection, typed};
-use super::layer::{InheritedMistakes, Layer, depends_on_others, overlaps};
+use super::de::{Typed, inline_collection, typed, unexpected_kind};
+use super::layer::{InheritedMistakes, Layer, depends_on_left_out, depends_on_others, overlaps};
 use super::report::Report;
 use super::suggest::closest;
 use super::tree::{Node, Place, Trail, Value, without_secrets};
@@ -13,7 +13,7 @@ use super::{ConfiguredEndpoint, GroupConfig, SourceRef};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, resolve};
 
-pub(super) struct Endpoints {
+pub(super) struct Resolved {
     pub(super) defaults: EndpointSettings,
     pub(super) groups: BTreeMap<String, GroupConfig>,
     pub(super) endpoints: Vec<ConfiguredEndpoint>,
@@ -26,7 +26,7 @@ pub(super) struct Sections {
     pub(super) endpoints: Option<Node>,
 }
 
-pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, report: &mut Report) -> Endpoints {
+pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, report: &mut Report) -> Resolved {
     let mut reader = Reader {
         timezone,
         now,
@@ -54,7 +54,7 @@ pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, 
         reader.read_endpoints(&list, &Trail::Key(&at, "endpoints"), Some(&group));
     }
     reader.inherited.tell(reader.report);
-    Endpoints {
+    Resolved {
         defaults: reader.defaults.map(|layer| layer.settings).unwrap_or_default(),
         groups: reader.groups.into_iter().map(|(name, group)| (name, group.into_config())).collect(),
         endpoints: reader.endpoints,
@@ -118,7 +118,7 @@ impl Reader<'_> {
         let root = Trail::Key(&Trail::Root, "groups");
         let kind = groups.kind();
         let Value::Mapping(entries) = groups.value else {
-            self.report.error(&groups.place, root, format!("{kind} stands where a mapping of groups is expected"));
+            self.report.error(&groups.place, root, unexpected_kind("a mapping of groups", kind));
             return lists;
         };
         for entry in entries {
@@ -128,7 +128,7 @@ impl Reader<'_> {
                 node = Node::mapping(node.place);
             }
             if !matches!(node.value, Value::Mapping(_)) {
-                let message = format!("{} stands where the settings of a group are expected", node.kind());
+                let message = unexpected_kind("a mapping with the settings of the group", node.kind());
                 self.report.error(&node.place, Trail::Key(&root, &name), message);
                 continue;
             }
@@ -163,7 +163,7 @@ impl Reader<'_> {
                 }
             }
             Value::Scalar(_) => {
-                let message = format!("{} stands where a list of endpoints is expected", list.kind());
+                let message = unexpected_kind("a list of endpoints", list.kind());
                 self.report.error(&list.place, at, message);
             }
         }
@@ -207,9 +207,8 @@ impl Reader<'_> {
             }
             Value::Mapping(_) => Some(typed(item.node, item.at, self.report)),
             _ => {
-                let message = format!("{} stands where an endpoint is expected", item.node.kind());
-                let help = "write a URL, or a mapping with name and url".to_owned();
-                self.report.error_with_help(item.place, item.at, message, help);
+                let message = unexpected_kind("a URL, or a mapping with name and url", item.node.kind());
+                self.report.error(item.place, item.at, message);
                 None
             }
         }
@@ -283,7 +282,7 @@ impl Reader<'_> {
 
     /// Tells of a broken rule where the value that breaks it is written: here, in the group, or in the defaults.
     fn blame(&mut self, item: &Item<'_>, settings: &EndpointSettings, left_out: &[String], rule: &RuleError) {
-        if overlaps(left_out, &rule.pointer) || (!left_out.is_empty() && depends_on_others(rule)) {
+        if overlaps(left_out, &rule.pointer) || depends_on_left_out(rule, left_out) {
             return;
         }
         let group = settings.group.as_ref().and_then(|name| self.groups.get(name)).map(|group| &group.layer);

@@ -39,6 +39,12 @@ impl Environment {
         self.get(name).filter(|value| !value.trim().is_empty())
     }
 
+    pub(super) fn without(&self, mut unwanted: impl FnMut(&str, &str) -> bool) -> Self {
+        Self(
+            self.0.iter().filter(|(name, value)| !unwanted(name, value)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+        )
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Deserializer};
 
 use super::database::{self, DatabaseUrl};
 use super::de::typed;
-use super::endpoints::{self, Endpoints, Sections};
+use super::endpoints::{self, Resolved, Sections};
 use super::raw::{AutoOr, DatabaseType, RawApi, RawAuth, RawDatabase, RawLogging, RawMonitoring};
 use super::raw::{RawNotifications, RawPrometheus};
 use super::report::Report;
@@ -46,7 +46,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let mut section = |name| root.remove(name).map(|entry| entry.value);
     let sections =
         Sections { defaults: section("defaults"), groups: section("groups"), endpoints: section("endpoints") };
-    let Endpoints { defaults, groups, endpoints } = endpoints::read(sections, timezone, now, report);
+    let Resolved { defaults, groups, endpoints } = endpoints::read(sections, timezone, now, report);
     let root = &root;
     let database = database_section(&Section::of(root, "database"), report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
@@ -212,8 +212,8 @@ fn timezone(root: &Node, report: &mut Report) -> chrono_tz::Tz {
 fn monitoring(section: &Section<'_>, report: &mut Report) -> MonitoringConfig {
     const CENTURY: u32 = 36_500;
     let raw: RawMonitoring = section.read(report);
-    let cleanup_interval = raw.cleanup_interval.map_or(Duration::from_secs(86_400), |d| d.0);
-    if cleanup_interval < Duration::from_secs(1) || cleanup_interval > Duration::from_secs(366 * 86_400) {
+    let cleanup_interval = raw.cleanup_interval.map_or(Duration::from_hours(24), |d| d.0);
+    if cleanup_interval < Duration::from_secs(1) || cleanup_interval > Duration::from_hours(366 * 24) {
         section.wrong("cleanup_interval", "must be 1 s to 366 days", report);
     }
     MonitoringConfig {
