@@ -185,7 +185,7 @@ pub(super) fn typed<T: DeserializeOwned + Default>(node: &Node, at: &Trail<'_>, 
         let current = pruned.as_ref().unwrap_or(node);
         let fault = match T::deserialize(NodeDeserializer(current)) {
             Ok(value) => return Typed { value, left_out },
-            Err(fault) => fault.at(&node.place),
+            Err(fault) => NodeDeserializer(current).fault(fault),
         };
         let mut rest = pruned.take().unwrap_or_else(|| node.clone());
         let removed = prune(&mut rest, &fault);
@@ -243,13 +243,14 @@ impl NodeDeserializer<'_> {
         .map_err(|fault| self.fault(fault))
     }
 
+    /// The fault with its place and without secrets, unless something further inside has seen to that.
     fn fault(&self, fault: Fault) -> Fault {
-        let fault = fault.at(&self.0.place);
-        // Faults from further inside have been cleaned there.
-        if !fault.path.is_empty() || !matches!(self.0.value, Value::Scalar(_)) {
-            return fault;
+        match (&fault.place, &self.0.value) {
+            (None, Value::Scalar(_)) => {
+                Fault { message: without_secrets(fault.message, self.0), ..fault }.at(&self.0.place)
+            }
+            _ => fault.at(&self.0.place),
         }
-        Fault { message: without_secrets(fault.message, self.0), ..fault }
     }
 
     /// The list or mapping that a variable holds as text: `[a, b]`, `{a: 1}`, or `a, b` where a list is asked for.
@@ -474,7 +475,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
                 continue;
             }
             let value = seed.deserialize(NodeDeserializer(item));
-            return value.map(Some).map_err(|fault| fault.at(&item.place).under(Segment::Index(index)));
+            return value.map(Some).map_err(|fault| NodeDeserializer(item).fault(fault).under(Segment::Index(index)));
         }
         Ok(None)
     }
@@ -508,6 +509,6 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let Some(Entry { key, value }) = self.current else { return Err(Fault::new("a value without its key")) };
         seed.deserialize(NodeDeserializer(value))
-            .map_err(|fault| fault.at(&value.place).under(Segment::Key(key.text.clone())))
+            .map_err(|fault| NodeDeserializer(value).fault(fault).under(Segment::Key(key.text.clone())))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::de::{Typed, inline_collection, typed, unexpected_kind};
 use super::layer::{InheritedMistakes, Layer, depends_on_left_out, depends_on_others, overlaps};
@@ -12,6 +13,7 @@ use super::tree::{Node, Place, Trail, Value, without_secrets};
 use super::{ConfiguredEndpoint, GroupConfig, SourceRef};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, resolve};
+use crate::domain::setting::DurationSetting;
 
 pub(super) struct Resolved {
     pub(super) defaults: EndpointSettings,
@@ -288,7 +290,7 @@ impl Reader<'_> {
         let group = settings.group.as_ref().and_then(|name| self.groups.get(name)).map(|group| &group.layer);
         let layers = || group.into_iter().chain(&self.defaults);
         let (node, exact) = item.node.at_pointer(&rule.pointer);
-        if node.has_missing() && (exact || depends_on_others(rule)) {
+        if (exact && node.has_missing()) || (depends_on_others(rule) && item.node.has_missing()) {
             return;
         }
         if !exact && let Some(layer) = layers().find(|layer| layer.node.at_pointer(&rule.pointer).1) {
@@ -313,6 +315,10 @@ fn fill_holes(item: &Item<'_>, settings: &mut EndpointSettings) {
     };
     if settings.url.is_none() && hole("url") {
         settings.url = Some("http://unset.invalid/".to_owned());
+    }
+    if settings.interval.is_none() && settings.schedule.is_none() && (hole("interval") || hole("schedule")) {
+        // Long enough for any timeout.
+        settings.interval = Some(DurationSetting(Duration::from_hours(366 * 24)));
     }
     if settings.name.is_none() && hole("name") {
         settings.name = Some("unset".to_owned());

@@ -32,7 +32,11 @@ pub(super) fn parse(source: &Arc<Source>, text: &str) -> Result<Node, Vec<Config
             Ok(next) => next,
             Err(e) => {
                 let at = builder.place_at(e.marker().line(), e.marker().col());
-                builder.errors.push(ConfigError::new(at.to_ref(), "", format!("is not YAML: {}", e.info())));
+                // The brace of an unquoted ${VAR} begins a mapping within {} and [].
+                let line = text.lines().nth(e.marker().line().saturating_sub(1)).unwrap_or_default();
+                let help = line.contains("${").then(|| "within { } and [ ] a ${…} needs quotes: \"${…}\"".to_owned());
+                let message = format!("is not YAML: {}", e.info());
+                builder.errors.push(ConfigError::new(at.to_ref(), "", message).with_help(help));
                 return Err(builder.errors);
             }
         };
