@@ -34,8 +34,22 @@ enum FaultKind {
 }
 
 enum Help {
-    DidYouMean(String),
-    Known(Vec<&'static str>),
+    DidYouMean(&'static str),
+    /// The key that is unknown, and those that are known.
+    Keys(String, &'static [&'static str]),
+}
+
+/// Where the keys of a mapping differ from those of the type it is read as.
+#[derive(Clone, Copy)]
+pub(super) struct Keys {
+    /// Known, but read by someone else.
+    pub(super) also: &'static [&'static str],
+    /// Refused by someone else.
+    pub(super) without: &'static [&'static str],
+}
+
+impl Keys {
+    pub(super) const OF_THE_TYPE: Self = Self { also: &[], without: &[] };
 }
 
 enum Segment {
@@ -72,24 +86,35 @@ impl Fault {
         path
     }
 
-    fn help(&self, path: &str) -> Option<String> {
+    /// The word that was meant.
+    fn meant(&self, keys: Keys) -> Option<&'static str> {
         match self.help.as_ref()? {
-            Help::Known(known) if known.is_empty() => None,
-            Help::Known(known) => Some(format!("known here: {}", known.join(", "))),
-            Help::DidYouMean(meant) if self.place.as_ref().is_some_and(Place::is_variable) => {
-                let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
-                let meant = if parent.is_empty() { meant.clone() } else { format!("{parent}.{meant}") };
-                Some(format!("did you mean {} ?", variable_of(&meant)))
-            }
-            Help::DidYouMean(meant) => Some(format!("did you mean {meant} ?")),
+            Help::DidYouMean(meant) => Some(meant),
+            Help::Keys(key, known) => closest(key, self.known(known, keys)),
         }
     }
-}
 
-/// What a word was meant to be, or what it could be.
-fn help_for(word: &str, known: &'static [&'static str]) -> Help {
-    closest(word, known.iter().copied())
-        .map_or_else(|| Help::Known(known.to_vec()), |meant| Help::DidYouMean(meant.to_owned()))
+    /// The known keys; those of a nested mapping are as its type says.
+    fn known(&self, known: &'static [&'static str], keys: Keys) -> impl Iterator<Item = &'static str> {
+        let keys = if self.path.len() == 1 { keys } else { Keys::OF_THE_TYPE };
+        known.iter().chain(keys.also).copied().filter(move |key| !keys.without.contains(key))
+    }
+
+    fn help(&self, path: &str, keys: Keys) -> Option<String> {
+        let help = self.help.as_ref()?;
+        match (self.meant(keys), help) {
+            (Some(meant), Help::Keys(..)) if self.place.as_ref().is_some_and(Place::is_variable) => {
+                let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
+                let meant = if parent.is_empty() { meant.to_owned() } else { format!("{parent}.{meant}") };
+                Some(format!("did you mean {} ?", variable_of(&meant)))
+            }
+            (Some(meant), _) => Some(format!("did you mean {meant} ?")),
+            (None, Help::Keys(_, known)) => {
+                Some(format!("known here: {}", self.known(known, keys).collect::<Vec<_>>().join(", ")))
+            }
+            (None, Help::DidYouMean(_)) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Fault {
@@ -132,13 +157,12 @@ impl de::Error for Fault {
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self { help: Some(help_for(field, known)), ..Self::new("unknown key") }
+        Self { help: Some(Help::Keys(field.to_owned(), known)), ..Self::new("unknown key") }
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
         let message = format!("`{variant}` is not one of {}", known.join(", "));
-        let meant = closest(variant, known.iter().copied()).map(|meant| Help::DidYouMean(meant.to_owned()));
-        Self { help: meant, ..Self::new(message) }
+        Self { help: closest(variant, known.iter().copied()).map(Help::DidYouMean), ..Self::new(message) }
     }
 
     fn duplicate_field(field: &'static str) -> Self {
@@ -179,6 +203,16 @@ const MAX_FAULTS: usize = 100;
 
 /// Reads `node`, telling every mistake in it; `value` is then what remains without the mistaken parts.
 pub(super) fn typed<T: DeserializeOwned + Default>(node: &Node, at: &Trail<'_>, report: &mut Report) -> Typed<T> {
+    typed_among(node, Keys::OF_THE_TYPE, at, report)
+}
+
+/// As [`typed`], where the keys are not quite those of the type.
+pub(super) fn typed_among<T: DeserializeOwned + Default>(
+    node: &Node,
+    keys: Keys,
+    at: &Trail<'_>,
+    report: &mut Report,
+) -> Typed<T> {
     let mut left_out = Vec::new();
     let mut pruned: Option<Node> = None;
     loop {
@@ -192,7 +226,7 @@ pub(super) fn typed<T: DeserializeOwned + Default>(node: &Node, at: &Trail<'_>, 
         let blameless = removed.as_ref().map_or_else(|| rest.has_missing(), |(_, removed)| removed.has_missing());
         if !blameless {
             let path = fault.path(at);
-            let help = fault.help(&path);
+            let help = fault.help(&path, keys);
             if let Some(place) = &fault.place {
                 report.error_with_help(place, path, &fault.message, help);
             }
@@ -201,7 +235,7 @@ pub(super) fn typed<T: DeserializeOwned + Default>(node: &Node, at: &Trail<'_>, 
             left_out.push(String::new());
             return Typed { value: T::default(), left_out };
         };
-        if let Some(Help::DidYouMean(meant)) = &fault.help {
+        if let Some(meant) = fault.meant(keys) {
             // The key that was meant is not missing either.
             let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
             left_out.push(format!("{parent}/{meant}"));

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::de::typed;
+use super::de::{Keys, typed_among};
 use super::errors::ConfigError;
 use super::report::Report;
 use super::tree::{Node, Place, Trail, without_secrets};
@@ -35,7 +35,8 @@ impl Layer {
         report: &mut Report,
     ) -> Self {
         let at = Trail::Key(&Trail::Root, &name);
-        let read = typed::<EndpointSettings>(&node, &at, report);
+        let keys = Keys { also: if group.is_some() { &["endpoints"] } else { &[] }, without: &OWN_KEYS };
+        let read = typed_among::<EndpointSettings>(&node, keys, &at, report);
         let (mut settings, mut told) = (read.value, read.left_out);
         for key in OWN_KEYS {
             if let Some(entry) = node.get_entry(key) {

@@ -488,3 +488,360 @@ api: {port: "${LISTEN:-9000}", auth: {enabled: true, api_key: "${KEY}"}}
     assert_eq!(config.api.port, 9000);
     assert!(config.api.auth.api_key.is_some(), "a key that is not known here is no reason to be open");
 }
+
+#[test]
+fn a_folder_is_merged() {
+    let case = Case::new()
+        .file("10-base.yaml", "x-base: &b {timeout: 3}\ndefaults: {tags: [all]}\nendpoints:\n  - {<<: *b, name: one, url: 'https://one.example'}\nlogging:\n")
+        .file("20-more.yml", "x-base: &b {timeout: 4}\ndefaults: {method: HEAD, tags: [more]}\nendpoints:\n  - {<<: *b, name: two, url: 'https://two.example'}\nlogging: {level: debug}\n")
+        .file("30-groups.yaml", "groups: {core: {interval: 10, endpoints: {a: 'https://a.example'}}}\n")
+        .file("40-groups.yaml", "groups: {core: {timeout: 2, endpoints: {b: 'https://b.example'}}}\n")
+        .file("..data.yaml", "timezone: [")
+        .file("notes.txt", "not read");
+    let config = case.good("");
+    let names: Vec<_> = config.endpoints.iter().map(|e| e.endpoint.name.as_str()).collect();
+    assert_eq!(names, ["one", "two", "a", "b"]);
+    assert_eq!(config.defaults.tags.as_deref().unwrap(), ["all", "more"]);
+    assert_eq!(config.endpoints[1].endpoint.check.method, "HEAD");
+    assert_eq!(config.endpoints[1].endpoint.check.timeout, Duration::from_secs(4));
+    assert_eq!(config.endpoints[3].endpoint.check.timeout, Duration::from_secs(2));
+    assert_eq!(config.endpoints[3].endpoint.schedule, Schedule::Interval(Duration::from_secs(10)));
+    assert_eq!(config.logging.level, LogLevel::Debug);
+    assert!(config.endpoints[1].source.file.ends_with("20-more.yml") && config.endpoints[1].source.line == 4);
+    let files: Vec<_> = config.files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(files, ["10-base.yaml", "20-more.yml", "30-groups.yaml", "40-groups.yaml"]);
+    assert!(config.path.is_absolute() && config.files.iter().all(|file| file.is_absolute()));
+}
+
+#[test]
+fn what_two_files_of_a_folder_set_is_a_mistake() {
+    let case = Case::new()
+        .file("a.yaml", "timezone: UTC\napi: {port: 1}\nendpoints:\n  - {name: one, url: 'https://one.example'}\n")
+        .file(
+            "b.yaml",
+            "timezone: UTC\napi: [1]\nendpoints:\n  - https://two.example\n  - {name: one, url: 'htp://one.example'}\n",
+        )
+        .file("c.yaml", "databas: {}\n");
+    snapshot!("folder_conflicts", case.errors(""));
+    snapshot!(
+        "folder_empty",
+        Case::new().errors("").replace(case.folder.path().to_str().unwrap(), "").split("  ").last().unwrap()
+    );
+}
+
+#[test]
+fn variables_win_over_files() {
+    let case = yaml("monitoring: {check_history_days: 10}\ndefaults: {retry: {max_attempts: 5}}\nlogging: {level: INFO}\napi: {port: 1000}\nretry:\n")
+        .env("API_MONITOR__MONITORING__CHECK_HISTORY_DAYS", "30")
+        .env("API_MONITOR__MONITORING__CLEANUP_INTERVAL", "2h")
+        .env("API_MONITOR__MONITORING__MAX_CONCURRENT_CHECKS", "7")
+        .env("API_MONITOR__DEFAULTS__RETRY__JITTER", "false")
+        .env("API_MONITOR__DEFAULTS__TAGS", "prod, eu")
+        .env("API_MONITOR__DEFAULTS__EXPECTED_STATUS", "[200, 3xx]")
+        .env("API_MONITOR__DEFAULTS__HEADERS__X_TOKEN", "[a")
+        .env("API_MONITOR__GROUPS__CORE__INTERVAL", "5m")
+        .env("API_MONITOR__ENDPOINTS", "[{name: one, url: 'https://one.example', group: core}, 'https://two.example']")
+        .env("API_MONITOR__LOGGING__LEVEL", "")
+        .env("LOG_LEVEL", "WARNING")
+        .env("LOG_FORMAT", "json")
+        .env("PORT", "2000")
+        .env("API_PORT", "3000")
+        .env("API_HOST", "::1")
+        .env("DB_ECHO", "true")
+        .env("DB_POOL_SIZE", "9")
+        .env("API_KEY", "null")
+        .env("HOME", "/root");
+    let file = case.load("config.yaml").unwrap_err();
+    assert_eq!(file.0.len(), 1, "an empty alias beside what it stands for: {file}");
+    let case = case.file(
+        "config.yaml",
+        "monitoring: {check_history_days: 10}\nretry: {max_attempts: 5}\nlogging: {level: INFO}\napi: {port: 1000}\n",
+    );
+    let config = case.good("config.yaml");
+    assert_eq!(config.monitoring.check_history_days, 30);
+    assert_eq!(config.monitoring.cleanup_interval, Duration::from_hours(2));
+    assert_eq!(config.monitoring.max_concurrent_checks, MaxConcurrent::Fixed(7));
+    assert_eq!((config.logging.level, config.logging.format), (LogLevel::Warn, LogFormat::Json));
+    assert_eq!((config.api.host.as_str(), config.api.port), ("::1", 3000));
+    assert_eq!((config.database.pool_size, config.database.echo), (9, true));
+    assert_eq!(config.api.auth.api_key, Some(Secret::new("null")));
+    let [one, two] = &config.endpoints[..] else { panic!("two endpoints") };
+    assert_eq!((one.endpoint.retry.max_attempts, one.endpoint.retry.jitter), (5, false));
+    assert_eq!(one.endpoint.tags, ["prod", "eu"]);
+    assert!(one.endpoint.check.expected_status.contains(301) && !one.endpoint.check.expected_status.contains(201));
+    assert_eq!(one.endpoint.check.headers["x-token"], "[a");
+    assert_eq!(one.endpoint.schedule, Schedule::Interval(Duration::from_mins(5)));
+    assert_eq!(two.endpoint.name, "two.example");
+    assert_eq!(one.source.to_string(), "environment variable API_MONITOR__ENDPOINTS");
+}
+
+#[test]
+fn mistakes_in_variables_name_them() {
+    let case = yaml("endpoints: [https://one.example]\n")
+        .env("API_MONITOR__MONITORING__CHECK_HISTORY_DAY", "30")
+        .env("API_MONITOR__MONITRING__CLEANUP_INTERVAL", "30")
+        .env("API_MONITOR__MONITORING__CLEANUP_INTERVAL", "soon")
+        .env("API_MONITOR__ENDPOINTS__0__NAME", "one")
+        .env("API_MONITOR__API____PORT", "1")
+        .env("API_MONITOR__GROUPS", "[")
+        .env("API_PORT", "70000")
+        .env("LOG_LEVEL", "loud")
+        .env("SMTP_PORT", "mail")
+        .env("DB_POOL_SIZE", "0")
+        .env("DATABASE_URL", "oracle://u:hunter2@h/x");
+    let told = case.errors("config.yaml");
+    assert!(!told.contains("hunter2"));
+    snapshot!(told);
+}
+
+#[test]
+fn container_links_are_not_ports() {
+    let case = yaml("endpoints: ['http://127.0.0.1:${API_PORT:-8000}/health/live']\n")
+        .env("API_PORT", "tcp://10.0.0.7:8000")
+        .env("PORT", "9000")
+        .env("SMTP_PORT", "tcp://10.0.0.8:25");
+    let config = case.good("config.yaml");
+    assert_eq!(config.api.port, 9000);
+    assert_eq!(config.endpoints[0].endpoint.check.url.port(), Some(8000));
+    snapshot!(case.warnings("config.yaml"));
+}
+
+#[test]
+fn a_key_turns_authentication_on_unless_it_is_switched_off() {
+    for (file, variable, key, warned) in [
+        ("", None, None, false),
+        ("api: {auth: {enabled: true, api_key: in-file}}", None, Some("in-file"), false),
+        ("api: {auth: {api_key: in-file}}", None, Some("in-file"), false),
+        ("api: {auth: {enabled: false, api_key: in-file}}", None, None, true),
+        ("api: {auth: {enabled: false}}", Some("in-env"), None, true),
+        ("api: {auth: {enabled: true, api_key: in-file}}", Some("in-env"), Some("in-env"), false),
+        ("", Some("in-env"), Some("in-env"), false),
+        ("", Some(""), None, false),
+    ] {
+        let case = variable.iter().fold(yaml(file), |case, key| case.env("API_KEY", key));
+        let config = case.good("config.yaml");
+        assert_eq!(config.api.auth.api_key.as_ref().map(Secret::expose), key, "{file} {variable:?}");
+        assert_eq!(!config.warnings.is_empty(), warned, "{file} {variable:?}");
+        assert!(!format!("{config:?}").contains("in-"), "a key is shown");
+    }
+    for wrong in ["{enabled: true}", "{enabled: true, api_key: ''}", "{api_key: 'with space'}", "{header_name: 'a b'}"]
+    {
+        errors(&format!("api: {{auth: {wrong}}}"));
+    }
+}
+
+#[test]
+fn the_database_is_where_the_url_says() {
+    let here = std::env::current_dir().unwrap();
+    let at = |url: &str| good(&format!("database: {{url: '{url}'}}")).database.target;
+    let path = |path: PathBuf| DatabaseTarget::Sqlite { path };
+    assert_eq!(good("").database.target, path(here.join("data/api_monitor.db")));
+    assert_eq!(at("sqlite:///./data/api_monitor.db"), path(here.join("data/api_monitor.db")));
+    assert_eq!(at("sqlite+aiosqlite:///./data/api_monitor.db"), path(here.join("data/api_monitor.db")));
+    assert_eq!(at("sqlite:///var/lib/a.db"), path("/var/lib/a.db".into()));
+    assert_eq!(at("sqlite::memory:"), DatabaseTarget::SqliteMemory);
+    snapshot!(
+        errors("database: {type: postgresql}")
+            + "\n\n"
+            + &errors(
+                "database: {type: sqlite, url: 'postgresql+asyncpg://monitor:hunter2@postgres:5432/api_monitor'}"
+            )
+    );
+}
+
+#[test]
+fn aliases_and_channels_are_checked() {
+    snapshot!(errors(
+        r#"
+defaults: {retry: {max_attempts: 2}}
+retry: {max_attempts: 3}
+endpoints:
+  - {name: one, url: "https://one.example", is_active: true, enabled: false}
+notifications:
+  email: {enabled: true, smtp_port: mail}
+  webhook: {enabled: true, url: ""}
+  telegram: {enabled: true, bot_token: abc}
+"#
+    ));
+}
+
+/// The example of the original's README, and its guide put together.
+const ORIGINAL_MINIMAL: &str = include_str!("fixtures/config/original-minimal.yaml");
+const ORIGINAL_GUIDE: &str = include_str!("fixtures/config/original-guide.yaml");
+
+#[test]
+fn the_original_minimal_configuration_works_unchanged() {
+    let config = good(ORIGINAL_MINIMAL);
+    assert_eq!(config.warnings, []);
+    let [endpoint] = &config.endpoints[..] else { panic!("one endpoint") };
+    assert_eq!(endpoint.endpoint.name, "Example API");
+    assert_eq!(endpoint.endpoint.check.timeout, Duration::from_secs(5));
+    assert!(endpoint.endpoint.check.expected_status.contains(200));
+}
+
+#[test]
+fn the_original_guide_works_unchanged() {
+    let config = good(ORIGINAL_GUIDE);
+    let [endpoint] = &config.endpoints[..] else { panic!("one endpoint") };
+    assert_eq!(endpoint.endpoint.check.headers["authorization"], "Bearer token");
+    assert_eq!(endpoint.endpoint.check.body, Some(RequestBody::Json(serde_json::json!({"ping": "test"}))));
+    assert_eq!(config.monitoring.max_concurrent_checks, MaxConcurrent::Fixed(50));
+    assert_eq!((config.database.pool_size, config.database.max_overflow), (20, 30));
+    assert_eq!(config.api.workers, Workers::Fixed(4));
+    assert_eq!(config.api.auth.api_key, Some(Secret::new("your-secret-key")));
+    assert_eq!((config.logging.level, config.logging.format), (LogLevel::Debug, LogFormat::Text));
+    snapshot!(yaml(ORIGINAL_GUIDE).warnings("config.yaml"));
+}
+
+#[test]
+fn the_originals_variables_work() {
+    let case = yaml(ORIGINAL_MINIMAL)
+        .env("DATABASE_URL", "sqlite+aiosqlite:////var/lib/monitor.db")
+        .env("SMTP_HOST", "smtp.example.com")
+        .env("SMTP_PASSWORD", "hunter2")
+        .env("EMAIL_TO", "a@example.com,b@example.com")
+        .env("TELEGRAM_CHAT_ID", "-100123")
+        .env("WEBHOOK_URL", "https://hooks.example/x")
+        .env("PROMETHEUS_ENABLED", "false")
+        .env("PROMETHEUS_PORT", "9090");
+    assert_eq!(case.good("config.yaml").database.target, DatabaseTarget::Sqlite { path: "/var/lib/monitor.db".into() });
+    snapshot!(case.warnings("config.yaml"));
+}
+
+fn shipped(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_shipped_configuration_is_short_and_works() {
+    let text = shipped("config/config.yaml");
+    assert!(text.lines().count() < 25);
+    let config = yaml(&text).env("API_PORT", "8123").good("config.yaml");
+    assert_eq!(config.warnings, []);
+    let [endpoint] = &config.endpoints[..] else { panic!("one endpoint") };
+    assert_eq!(endpoint.endpoint.check.url.as_str(), "http://127.0.0.1:8123/health/live");
+    let path = CONFIG_FOLDER.join("config.yaml");
+    load(&LoadOptions { path: Some(path), ..LoadOptions::default() }, now()).unwrap();
+}
+
+static CONFIG_FOLDER: std::sync::LazyLock<PathBuf> =
+    std::sync::LazyLock::new(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("config"));
+
+#[test]
+fn every_key_has_its_default() {
+    let config = good(&shipped("config/every-key.yaml"));
+    let plain = good("endpoints: [{name: api-monitor itself, url: 'http://127.0.0.1:8000/health/live'}]");
+    assert_eq!(config.database, plain.database);
+    assert_eq!(config.timezone, plain.timezone);
+    assert_eq!(config.monitoring, plain.monitoring);
+    assert_eq!(config.logging, plain.logging);
+    assert_eq!(config.api, plain.api);
+    assert_eq!(config.endpoints[0].endpoint, plain.endpoints[0].endpoint);
+    snapshot!(config.warnings.iter().map(|w| format!("{}: {}", w.path, w.message)).collect::<Vec<_>>().join("\n"));
+}
+
+/// An unknown key is answered with those that are known: so each mapping of the file is asked for its keys, and all
+/// of them must stand in it.
+#[test]
+fn every_key_is_in_every_key() {
+    let text = shipped("config/every-key.yaml");
+    let lines: Vec<&str> = text.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
+    let key_of = |line: &str| {
+        let line = line.split(" #").next()?.trim_start_matches([' ', '-']);
+        let (key, value) = line.split_once(':')?;
+        (!key.starts_with('#') && !key.is_empty()).then(|| (key.to_owned(), value.trim().to_owned()))
+    };
+    let mut asked = 0;
+    let mut ask = |at: usize, depth: usize, present: Vec<String>| {
+        let mut with_unknown = lines.clone();
+        let unknown = format!("{}zzzzzzzz: 1", " ".repeat(depth));
+        with_unknown.insert(at, &unknown);
+        let told = errors(&with_unknown.join("\n"));
+        let known = told.split_once("known here: ").expect(&told).1.lines().next().unwrap();
+        for key in known.split(", ").filter(|key| !["retry", "enabled"].contains(key) || depth != 4 && depth != 0) {
+            assert!(present.iter().any(|p| p == key), "{key} is missing near line {at}: {present:?}");
+        }
+        asked += 1;
+    };
+    let keys_at = |from: usize, depth: usize| -> Vec<String> {
+        let block = lines[from..]
+            .iter()
+            .take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#') || indent(line) >= depth);
+        block.filter(|line| indent(line) == depth).filter_map(|line| key_of(line)).map(|(key, _)| key).collect()
+    };
+    ask(lines.len(), 0, keys_at(0, 0));
+    for (number, line) in lines.iter().enumerate() {
+        let Some((key, value)) = key_of(line) else { continue };
+        let Some(next) = lines.get(number + 1).filter(|next| value.is_empty() && indent(next) > indent(line)) else {
+            continue;
+        };
+        // Mappings of names, not of keys; an endpoint has the dash of its item; a group and the defaults have any
+        // key of an endpoint.
+        if ["groups", "example group", "defaults"].contains(&key.as_str()) {
+            continue;
+        }
+        let depth = indent(next);
+        let at = if next.trim_start().starts_with('-') { number + 2 } else { number + 1 };
+        ask(at, depth, keys_at(number + 1, depth));
+    }
+    assert!(asked >= 15, "only {asked} mappings were found");
+}
+
+#[test]
+fn every_variable_is_in_the_example() {
+    let example = shipped(".env.example");
+    for name in [
+        "CONFIG_PATH",
+        "DATABASE_URL",
+        "DB_POOL_SIZE",
+        "DB_MAX_OVERFLOW",
+        "DB_ECHO",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "API_HOST",
+        "API_PORT",
+        "PORT",
+        "API_KEY",
+        "API_AUTH_API_KEY",
+        "API_AUTH_ENABLED",
+        "SMTP_HOST",
+        "SMTP_PORT",
+        "SMTP_USER",
+        "SMTP_PASSWORD",
+        "EMAIL_FROM",
+        "EMAIL_TO",
+        "WEBHOOK_URL",
+        "TELEGRAM_BOT_TOKEN",
+        "TELEGRAM_CHAT_ID",
+        "PROMETHEUS_ENABLED",
+        "PROMETHEUS_PORT",
+    ] {
+        let line = example.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{name}=")));
+        assert!(line, "{name}");
+        assert!(shipped("docs/configuration.md").contains(&format!("`{name}`")), "{name} in docs/configuration.md");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_the_loader_panic(text in "\\PC{0,200}") {
+        let _ = yaml(&text).load("config.yaml").map_err(|errors| errors.to_string());
+    }
+
+    #[test]
+    fn nothing_like_a_configuration_makes_the_loader_panic(
+        parts in proptest::collection::vec(proptest::sample::select(vec![
+            "endpoints", "groups", "defaults", "retry", "api", "auth", "database", "url", "name", ": ", ":\n  ", "\n", "- ",
+            "[", "]", "{", "}", "&a ", "*a", "<<: ", "${A}", "${", "}", "${A:-", "$${", "\"", "'", "|\n", "null", "~", "1e999",
+            "-1", "99999999999999999999999999999999999999999", "https://x.example", "interval", "0.5", "!!str ", "? ", "# ", "\t",
+            "x-a", "timezone", "expected_status", "headers", "\u{feff}", "\u{0}", "é", "  ", "    ",
+        ]), 0..40),
+        value in "\\PC{0,20}",
+    ) {
+        let case = yaml(&parts.concat()).env("A", &value).env("API_MONITOR__DEFAULTS__HEADERS", &value).env("API_KEY", &value);
+        let _ = case.load("config.yaml").map_err(|errors| errors.to_string());
+    }
+}
