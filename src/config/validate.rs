@@ -190,9 +190,16 @@ fn database_type(section: &Section<'_>, kind: Option<DatabaseType>, url: &Databa
         DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteMemory => DatabaseType::Sqlite,
         DatabaseUrl::Postgres => DatabaseType::Postgresql,
     };
-    if kind.is_some_and(|kind| kind != of_url) {
-        section.wrong("type", "does not fit database.url, which names another database: leave it out", report);
+    let Some(kind) = kind.filter(|kind| *kind != of_url) else { return };
+    let written = |key: &str| section.node.and_then(|node| node.get(key)).filter(|node| !node.is_null());
+    let by_variable = |key: &str| written(key).is_some_and(|node| node.place.is_variable());
+    // DATABASE_URL is meant to replace what the file says, type and all.
+    if by_variable("url") && !by_variable("type") {
+        return;
     }
+    let default = if written("url").is_some() { "" } else { ", which is not set," };
+    let message = format!("is {}, but database.url{default} is {}", kind.as_str(), of_url.as_str());
+    section.wrong("type", message, report);
 }
 
 fn timezone(root: &Node, report: &mut Report) -> chrono_tz::Tz {
