@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::de::{Typed, inline_collection, typed, unexpected_kind};
+use super::de::{Typed, inline_collection, typed};
+use super::fault::unexpected_kind;
 use super::layer::{InheritedMistakes, Layer, depends_on_left_out, depends_on_others, overlaps};
 use super::report::Report;
 use super::suggest::closest;

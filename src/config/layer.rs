@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::de::{Keys, typed_among};
+use super::de::typed_among;
 use super::errors::ConfigError;
+use super::fault::Keys;
 use super::report::Report;
 use super::tree::{Node, Place, Trail, without_secrets};
 use crate::domain::Timestamp;

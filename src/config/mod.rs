@@ -13,6 +13,7 @@ mod de;
 mod endpoints;
 mod env;
 mod errors;
+mod fault;
 mod files;
 mod layer;
 mod load;

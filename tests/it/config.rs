@@ -1,4 +1,6 @@
 //! The configuration: what is shipped loads, what the original had loads, bad files give exactly these errors.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::format_push_string, reason = "the texts of tests are small")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -788,6 +790,26 @@ fn every_key_is_in_every_key() {
         ask(at, depth, keys_at(number + 1, depth), alias);
     }
     assert!(asked >= 15, "only {asked} mappings were found");
+}
+
+#[test]
+fn the_documented_example_loads() {
+    let text = shipped("docs/configuration.md");
+    let example = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let config = good(example);
+    let names: Vec<_> = config.endpoints.iter().map(|e| e.endpoint.name.as_str()).collect();
+    assert_eq!(names, ["example.com", "nightly", "api", "login"]);
+}
+
+#[test]
+fn config_path_names_the_file_unless_the_command_line_does() {
+    let case = yaml("api: {port: 1}").file("other.yaml", "api: {port: 2}");
+    let path = |name: &str| case.folder.path().join(name);
+    let environment = Environment::from_pairs([("CONFIG_PATH", path("config.yaml").to_str().unwrap())]);
+    let options = LoadOptions { environment, ..LoadOptions::default() };
+    assert_eq!(load(&options, now()).unwrap().api.port, 1);
+    let options = LoadOptions { path: Some(path("other.yaml")), ..options };
+    assert_eq!(load(&options, now()).unwrap().path, path("other.yaml"));
 }
 
 #[test]
