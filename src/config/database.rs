@@ -52,7 +52,7 @@ fn sqlite(rest: &str) -> Result<DatabaseUrl, String> {
     }
 }
 
-/// SQLAlchemy's rule: after three slashes comes the path, so a fourth one makes it absolute; no path is memory.
+/// The rule of `SQLAlchemy`: after three slashes comes the path, so a fourth one makes it absolute; no path is memory.
 fn sqlalchemy(rest: &str) -> Result<DatabaseUrl, String> {
     if rest == "//" {
         return Ok(DatabaseUrl::SqliteMemory);

@@ -1,168 +1,14 @@
 //! Reads a typed value from a [`Node`]: what a scalar is, the asking type decides, so that `1.10` stays text
-//! where text is asked for and `${PORT}` is a number where a number is. A [`Fault`] knows the place and the way
-//! to it, and shows no secret.
-
-use std::fmt;
+//! where text is asked for and `${PORT}` is a number where a number is. What goes wrong is a [`Fault`].
 
 use serde::de::value::StrDeserializer;
-use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
-};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::fault::{Fault, FaultKind, Keys, Segment, unexpected_kind};
 use super::load;
-use super::overrides::variable_of;
 use super::report::Report;
-use super::suggest::closest;
 use super::tree::{Entry, Node, Place, Plain, Scalar, Trail, Value, boolean, float, integer, without_secrets};
-
-/// Why a node is not what was asked for.
-pub(super) struct Fault {
-    message: String,
-    help: Option<Help>,
-    place: Option<Place>,
-    /// From the innermost outwards.
-    path: Vec<Segment>,
-    kind: FaultKind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum FaultKind {
-    Value,
-    /// A field set twice under two names: the place is that of the second key.
-    Duplicate,
-}
-
-enum Help {
-    DidYouMean(String),
-    Known(Vec<&'static str>),
-}
-
-enum Segment {
-    Key(String),
-    Index(usize),
-}
-
-impl Fault {
-    fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, place: None, path: Vec::new(), kind: FaultKind::Value }
-    }
-
-    /// Says where it happened, if nothing further inside has said so.
-    fn at(mut self, place: &Place) -> Self {
-        self.place.get_or_insert_with(|| place.clone());
-        self
-    }
-
-    fn under(mut self, segment: Segment) -> Self {
-        self.path.push(segment);
-        self
-    }
-
-    /// `endpoints[3].retry.max_attempts`
-    fn path(&self, at: &Trail<'_>) -> String {
-        let mut path = at.to_string();
-        for segment in self.path.iter().rev() {
-            match segment {
-                Segment::Key(key) if path.is_empty() => path.clone_from(key),
-                Segment::Key(key) => path = format!("{path}.{key}"),
-                Segment::Index(index) => path = format!("{path}[{index}]"),
-            }
-        }
-        path
-    }
-
-    fn help(&self, path: &str) -> Option<String> {
-        match self.help.as_ref()? {
-            Help::Known(known) if known.is_empty() => None,
-            Help::Known(known) => Some(format!("known here: {}", known.join(", "))),
-            Help::DidYouMean(meant) if self.place.as_ref().is_some_and(Place::is_variable) => {
-                let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
-                let meant = if parent.is_empty() { meant.clone() } else { format!("{parent}.{meant}") };
-                Some(format!("did you mean {} ?", variable_of(&meant)))
-            }
-            Help::DidYouMean(meant) => Some(format!("did you mean {meant} ?")),
-        }
-    }
-}
-
-/// What a word was meant to be, or what it could be.
-fn help_for(word: &str, known: &'static [&'static str]) -> Help {
-    closest(word, known.iter().copied())
-        .map_or_else(|| Help::Known(known.to_vec()), |meant| Help::DidYouMean(meant.to_owned()))
-}
-
-impl fmt::Debug for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
-    }
-
-    /// Text is never shown: what stands where a mapping of headers belongs may be a secret.
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let found = match unexpected {
-            Unexpected::Bool(value) => format!("`{value}`"),
-            Unexpected::Unsigned(value) => format!("`{value}`"),
-            Unexpected::Signed(value) => format!("`{value}`"),
-            Unexpected::Float(value) => format!("`{value}`"),
-            Unexpected::Str(_) | Unexpected::Char(_) => "text".to_owned(),
-            Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
-            Unexpected::Seq => "a list".to_owned(),
-            Unexpected::Map => "a mapping".to_owned(),
-            other => other.to_string(),
-        };
-        Self::new(format!("{found} stands where {} is expected", in_words(&expected.to_string())))
-    }
-
-    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::invalid_type(unexpected, expected)
-    }
-
-    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self { help: Some(help_for(field, known)), ..Self::new("unknown key") }
-    }
-
-    fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        let message = format!("`{variant}` is not one of {}", known.join(", "));
-        let meant = closest(variant, known.iter().copied()).map(|meant| Help::DidYouMean(meant.to_owned()));
-        Self { help: meant, ..Self::new(message) }
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        let message = format!("`{field}` is set twice, once under its other name: keep one");
-        Self { kind: FaultKind::Duplicate, ..Self::new(message) }
-    }
-}
-
-/// Serde's names of types as people say them.
-fn in_words(expected: &str) -> &str {
-    match expected {
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" | "u64" | "usize" => "a whole number of at least 0",
-        "i32" | "i64" => "a whole number",
-        "f32" | "f64" => "a number",
-        "a boolean" => "true or false",
-        "a string" => "text",
-        "a sequence" => "a list",
-        "a map" => "a mapping",
-        struct_name if struct_name.starts_with("struct ") => "a mapping",
-        other => other,
-    }
-}
 
 /// A value with the places, as JSON pointers, that had to be left out of it because they are mistaken.
 pub(super) struct Typed<T> {
@@ -175,20 +21,30 @@ const MAX_FAULTS: usize = 100;
 
 /// Reads `node`, telling every mistake in it; `value` is then what remains without the mistaken parts.
 pub(super) fn typed<T: DeserializeOwned + Default>(node: &Node, at: &Trail<'_>, report: &mut Report) -> Typed<T> {
+    typed_among(node, Keys::OF_THE_TYPE, at, report)
+}
+
+/// As [`typed`], where the keys are not quite those of the type.
+pub(super) fn typed_among<T: DeserializeOwned + Default>(
+    node: &Node,
+    keys: Keys,
+    at: &Trail<'_>,
+    report: &mut Report,
+) -> Typed<T> {
     let mut left_out = Vec::new();
     let mut pruned: Option<Node> = None;
     loop {
         let current = pruned.as_ref().unwrap_or(node);
         let fault = match T::deserialize(NodeDeserializer(current)) {
             Ok(value) => return Typed { value, left_out },
-            Err(fault) => fault.at(&node.place),
+            Err(fault) => NodeDeserializer(current).fault(fault),
         };
         let mut rest = pruned.take().unwrap_or_else(|| node.clone());
         let removed = prune(&mut rest, &fault);
         let blameless = removed.as_ref().map_or_else(|| rest.has_missing(), |(_, removed)| removed.has_missing());
         if !blameless {
             let path = fault.path(at);
-            let help = fault.help(&path);
+            let help = fault.help(&path, keys);
             if let Some(place) = &fault.place {
                 report.error_with_help(place, path, &fault.message, help);
             }
@@ -197,6 +53,11 @@ pub(super) fn typed<T: DeserializeOwned + Default>(node: &Node, at: &Trail<'_>, 
             left_out.push(String::new());
             return Typed { value: T::default(), left_out };
         };
+        if let Some(meant) = fault.meant(keys) {
+            // The key that was meant is not missing either.
+            let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+            left_out.push(format!("{parent}/{meant}"));
+        }
         left_out.push(pointer);
         pruned = Some(rest);
     }
@@ -229,18 +90,19 @@ impl NodeDeserializer<'_> {
     fn on_scalar<T>(&self, expected: &str, visit: impl FnOnce(&Scalar) -> Result<T, Fault>) -> Result<T, Fault> {
         match &self.0.value {
             Value::Scalar(scalar) => visit(scalar),
-            _ => Err(Fault::new(format!("{} stands where {expected} is expected", self.0.kind()))),
+            _ => Err(Fault::new(unexpected_kind(expected, self.0.kind()))),
         }
         .map_err(|fault| self.fault(fault))
     }
 
+    /// The fault with its place and without secrets, unless something further inside has seen to that.
     fn fault(&self, fault: Fault) -> Fault {
-        let fault = fault.at(&self.0.place);
-        // Faults from further inside have been cleaned there.
-        if !fault.path.is_empty() || !matches!(self.0.value, Value::Scalar(_)) {
-            return fault;
+        match (&fault.place, &self.0.value) {
+            (None, Value::Scalar(_)) => {
+                Fault { message: without_secrets(fault.message, self.0), ..fault }.at(&self.0.place)
+            }
+            _ => fault.at(&self.0.place),
         }
-        Fault { message: without_secrets(fault.message, self.0), ..fault }
     }
 
     /// The list or mapping that a variable holds as text: `[a, b]`, `{a: 1}`, or `a, b` where a list is asked for.
@@ -292,7 +154,7 @@ fn relocated(mut node: Node, place: &Place) -> Node {
 
 fn not_a(scalar: &Scalar, expected: &str) -> Fault {
     if scalar.is_null() {
-        Fault::new(format!("nothing stands where {expected} is expected"))
+        Fault::new(unexpected_kind(expected, "nothing"))
     } else {
         Fault::new(format!("`{}` is not {expected}", scalar.text))
     }
@@ -336,7 +198,7 @@ macro_rules! texts {
             self.on_scalar("text", |scalar| {
                 // A variable may well be empty; what is written as nothing is rather a mistake.
                 if scalar.is_null() && scalar.written.is_none() {
-                    return Err(Fault::new("nothing stands where text is expected: write \"\" for an empty text"));
+                    return Err(Fault::new("expected text, found nothing: write \"\" for an empty text"));
                 }
                 visitor.visit_str(&scalar.text)
             })
@@ -393,7 +255,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             Value::Sequence(items) => {
                 visitor.visit_seq(Items(items.iter().enumerate())).map_err(|fault| self.fault(fault))
             }
-            _ => Err(self.fault(Fault::new(format!("{} stands where a list is expected", self.0.kind())))),
+            _ => Err(self.fault(Fault::new(unexpected_kind("a list", self.0.kind())))),
         }
     }
 
@@ -441,7 +303,7 @@ impl NodeDeserializer<'_> {
     /// `free`: keys beginning with `x-` belong to nobody.
     fn visit_entries<'de, V: Visitor<'de>>(self, visitor: V, free: bool) -> Result<V::Value, Fault> {
         let Value::Mapping(entries) = &self.0.value else {
-            return Err(self.fault(Fault::new(format!("{} stands where a mapping is expected", self.0.kind()))));
+            return Err(self.fault(Fault::new(unexpected_kind("a mapping", self.0.kind()))));
         };
         let mut access = Entries::of(entries, free);
         visitor.visit_map(&mut access).map_err(|fault| match access.current {
@@ -465,7 +327,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
                 continue;
             }
             let value = seed.deserialize(NodeDeserializer(item));
-            return value.map(Some).map_err(|fault| fault.at(&item.place).under(Segment::Index(index)));
+            return value.map(Some).map_err(|fault| NodeDeserializer(item).fault(fault).under(Segment::Index(index)));
         }
         Ok(None)
     }
@@ -499,6 +361,6 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let Some(Entry { key, value }) = self.current else { return Err(Fault::new("a value without its key")) };
         seed.deserialize(NodeDeserializer(value))
-            .map_err(|fault| fault.at(&value.place).under(Segment::Key(key.text.clone())))
+            .map_err(|fault| NodeDeserializer(value).fault(fault).under(Segment::Key(key.text.clone())))
     }
 }

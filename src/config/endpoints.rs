@@ -3,17 +3,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::de::{Typed, inline_collection, typed};
-use super::layer::{InheritedMistakes, Layer, depends_on_others, overlaps};
+use super::fault::unexpected_kind;
+use super::layer::{InheritedMistakes, Layer, depends_on_left_out, depends_on_others, overlaps};
 use super::report::Report;
 use super::suggest::closest;
 use super::tree::{Node, Place, Trail, Value, without_secrets};
 use super::{ConfiguredEndpoint, GroupConfig, SourceRef};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, resolve};
+use crate::domain::setting::DurationSetting;
 
-pub(super) struct Endpoints {
+pub(super) struct Resolved {
     pub(super) defaults: EndpointSettings,
     pub(super) groups: BTreeMap<String, GroupConfig>,
     pub(super) endpoints: Vec<ConfiguredEndpoint>,
@@ -26,7 +29,7 @@ pub(super) struct Sections {
     pub(super) endpoints: Option<Node>,
 }
 
-pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, report: &mut Report) -> Endpoints {
+pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, report: &mut Report) -> Resolved {
     let mut reader = Reader {
         timezone,
         now,
@@ -54,7 +57,7 @@ pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, 
         reader.read_endpoints(&list, &Trail::Key(&at, "endpoints"), Some(&group));
     }
     reader.inherited.tell(reader.report);
-    Endpoints {
+    Resolved {
         defaults: reader.defaults.map(|layer| layer.settings).unwrap_or_default(),
         groups: reader.groups.into_iter().map(|(name, group)| (name, group.into_config())).collect(),
         endpoints: reader.endpoints,
@@ -118,7 +121,7 @@ impl Reader<'_> {
         let root = Trail::Key(&Trail::Root, "groups");
         let kind = groups.kind();
         let Value::Mapping(entries) = groups.value else {
-            self.report.error(&groups.place, root, format!("{kind} stands where a mapping of groups is expected"));
+            self.report.error(&groups.place, root, unexpected_kind("a mapping of groups", kind));
             return lists;
         };
         for entry in entries {
@@ -128,7 +131,7 @@ impl Reader<'_> {
                 node = Node::mapping(node.place);
             }
             if !matches!(node.value, Value::Mapping(_)) {
-                let message = format!("{} stands where the settings of a group are expected", node.kind());
+                let message = unexpected_kind("a mapping with the settings of the group", node.kind());
                 self.report.error(&node.place, Trail::Key(&root, &name), message);
                 continue;
             }
@@ -163,7 +166,7 @@ impl Reader<'_> {
                 }
             }
             Value::Scalar(_) => {
-                let message = format!("{} stands where a list of endpoints is expected", list.kind());
+                let message = unexpected_kind("a list of endpoints", list.kind());
                 self.report.error(&list.place, at, message);
             }
         }
@@ -207,9 +210,8 @@ impl Reader<'_> {
             }
             Value::Mapping(_) => Some(typed(item.node, item.at, self.report)),
             _ => {
-                let message = format!("{} stands where an endpoint is expected", item.node.kind());
-                let help = "write a URL, or a mapping with name and url".to_owned();
-                self.report.error_with_help(item.place, item.at, message, help);
+                let message = unexpected_kind("a URL, or a mapping with name and url", item.node.kind());
+                self.report.error(item.place, item.at, message);
                 None
             }
         }
@@ -283,13 +285,13 @@ impl Reader<'_> {
 
     /// Tells of a broken rule where the value that breaks it is written: here, in the group, or in the defaults.
     fn blame(&mut self, item: &Item<'_>, settings: &EndpointSettings, left_out: &[String], rule: &RuleError) {
-        if overlaps(left_out, &rule.pointer) || (!left_out.is_empty() && depends_on_others(rule)) {
+        if overlaps(left_out, &rule.pointer) || depends_on_left_out(rule, left_out) {
             return;
         }
         let group = settings.group.as_ref().and_then(|name| self.groups.get(name)).map(|group| &group.layer);
         let layers = || group.into_iter().chain(&self.defaults);
         let (node, exact) = item.node.at_pointer(&rule.pointer);
-        if node.has_missing() && (exact || depends_on_others(rule)) {
+        if (exact && node.has_missing()) || (depends_on_others(rule) && item.node.has_missing()) {
             return;
         }
         if !exact && let Some(layer) = layers().find(|layer| layer.node.at_pointer(&rule.pointer).1) {
@@ -314,6 +316,10 @@ fn fill_holes(item: &Item<'_>, settings: &mut EndpointSettings) {
     };
     if settings.url.is_none() && hole("url") {
         settings.url = Some("http://unset.invalid/".to_owned());
+    }
+    if settings.interval.is_none() && settings.schedule.is_none() && (hole("interval") || hole("schedule")) {
+        // Long enough for any timeout.
+        settings.interval = Some(DurationSetting(Duration::from_hours(366 * 24)));
     }
     if settings.name.is_none() && hole("name") {
         settings.name = Some("unset".to_owned());

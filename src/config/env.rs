@@ -39,6 +39,12 @@ impl Environment {
         self.get(name).filter(|value| !value.trim().is_empty())
     }
 
+    pub(super) fn without(&self, mut unwanted: impl FnMut(&str, &str) -> bool) -> Self {
+        Self(
+            self.0.iter().filter(|(name, value)| !unwanted(name, value)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+        )
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -58,12 +64,13 @@ fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, ConfigErrors> {
         Err(e) => return Err(ConfigError::of_file(path.display(), format!("cannot be read: {e}")).into()),
     };
     let mut variables = BTreeMap::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     for pair in dotenvy::from_read_iter(text.as_bytes()) {
         match pair {
             Ok((name, value)) => {
                 variables.insert(name, value);
             }
-            Err(error) => return Err(bad_line(path, &text, &error).into()),
+            Err(error) => return Err(bad_line(path, text, &error).into()),
         }
     }
     Ok(variables)
@@ -72,7 +79,12 @@ fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, ConfigErrors> {
 /// Points at the line without showing it: it may hold a secret.
 fn bad_line(path: &Path, text: &str, error: &dotenvy::Error) -> ConfigError {
     let line = match error {
-        dotenvy::Error::LineParse(bad, _) => text.lines().position(|line| line.trim() == bad.trim()),
+        // It names the line, or only its value.
+        dotenvy::Error::LineParse(bad, _) => {
+            let bad = bad.lines().next().unwrap_or_default().trim();
+            let mut candidates = text.lines().enumerate().filter(|(_, line)| line.trim().ends_with(bad));
+            candidates.next().filter(|_| candidates.next().is_none()).map(|(index, _)| index)
+        }
         _ => None,
     };
     let line = line.map_or(0, |index| u32::try_from(index + 1).unwrap_or(u32::MAX));

@@ -1,5 +1,6 @@
 //! What is told about a configuration: [`ConfigErrors`] that refuse it, [`ConfigWarning`]s that do not, and
-//! the [`SourceRef`] both point with. Values that came from the environment or a secret file never appear.
+//! the [`SourceRef`] both point with. Values substituted from variables or
+//! secret files never appear.
 
 use std::fmt;
 

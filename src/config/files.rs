@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Files {
     let found = match find(path) {
         Ok(found) => found,
         Err(error) => {
-            report.errors.push(*error);
+            report.errors.push(error);
             return Files { names: Vec::new(), paths: Vec::new(), root: None };
         }
     };
@@ -55,16 +55,16 @@ fn whole_file(name: &str) -> Place {
 }
 
 /// The files at `path`, never none.
-fn find(path: &Path) -> Result<Vec<PathBuf>, Box<ConfigError>> {
+fn find(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let cannot = |e: std::io::Error| {
         if e.kind() == std::io::ErrorKind::NotFound {
-            Box::new(ConfigError::of_file(path.display(), "there is no configuration here").with_help(
+            ConfigError::of_file(path.display(), "there is no configuration here").with_help(
                 "name a file or a folder with --config PATH or CONFIG_PATH, or make this one; the least it needs is\n\
                  endpoints:\n  - https://example.com/health"
                     .to_owned(),
-            ))
+            )
         } else {
-            Box::new(ConfigError::of_file(path.display(), format!("cannot be read: {e}")))
+            ConfigError::of_file(path.display(), format!("cannot be read: {e}"))
         }
     };
     if !std::fs::metadata(path).map_err(cannot)?.is_dir() {
@@ -82,10 +82,8 @@ fn find(path: &Path) -> Result<Vec<PathBuf>, Box<ConfigError>> {
     }
     files.sort();
     match files.len() {
-        0 => Err(Box::new(ConfigError::of_file(path.display(), "there is no *.yaml or *.yml file in this folder"))),
-        n if n > MAX_FILES => {
-            Err(Box::new(ConfigError::of_file(path.display(), format!("has {n} files: at most {MAX_FILES}"))))
-        }
+        0 => Err(ConfigError::of_file(path.display(), "there is no *.yaml or *.yml file in this folder")),
+        n if n > MAX_FILES => Err(ConfigError::of_file(path.display(), format!("has {n} files: at most {MAX_FILES}"))),
         _ => Ok(files),
     }
 }

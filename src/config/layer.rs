@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::de::typed;
+use super::de::typed_among;
 use super::errors::ConfigError;
+use super::fault::Keys;
 use super::report::Report;
 use super::tree::{Node, Place, Trail, without_secrets};
 use crate::domain::Timestamp;
@@ -35,7 +36,8 @@ impl Layer {
         report: &mut Report,
     ) -> Self {
         let at = Trail::Key(&Trail::Root, &name);
-        let read = typed::<EndpointSettings>(&node, &at, report);
+        let keys = Keys { also: if group.is_some() { &["endpoints"] } else { &[] }, without: &OWN_KEYS };
+        let read = typed_among::<EndpointSettings>(&node, keys, &at, report);
         let (mut settings, mut told) = (read.value, read.left_out);
         for key in OWN_KEYS {
             if let Some(entry) = node.get_entry(key) {
@@ -69,7 +71,7 @@ impl Layer {
 
 /// The rules that settings break whoever inherits them, tried on an endpoint that has everything else.
 fn mistakes(settings: &EndpointSettings, group: Option<&str>, now: Timestamp) -> Vec<RuleError> {
-    let year = DurationSetting(Duration::from_secs(366 * 86_400));
+    let year = DurationSetting(Duration::from_hours(366 * 24));
     let scheduled = settings.interval.is_some() || settings.schedule.is_some();
     let probe = EndpointSettings {
         name: Some("probe".to_owned()),
@@ -87,6 +89,12 @@ fn mistakes(settings: &EndpointSettings, group: Option<&str>, now: Timestamp) ->
 /// Whether the rule is about more than the key it points at, so that an endpoint can mend it with another key.
 pub(super) fn depends_on_others(rule: &RuleError) -> bool {
     rule.code == "conflict" || matches!(rule.pointer.as_str(), "/timeout" | "/connect_timeout")
+}
+
+/// Whether such another key was mistaken itself, so that the rule may not be broken at all.
+pub(super) fn depends_on_left_out(rule: &RuleError, left_out: &[String]) -> bool {
+    depends_on_others(rule)
+        && ["/interval", "/schedule", "/timeout", "/retry"].iter().any(|pointer| overlaps(left_out, pointer))
 }
 
 /// Whether a pointer is at, above or below one of `pointers`.

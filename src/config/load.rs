@@ -32,12 +32,16 @@ pub(super) fn parse(source: &Arc<Source>, text: &str) -> Result<Node, Vec<Config
             Ok(next) => next,
             Err(e) => {
                 let at = builder.place_at(e.marker().line(), e.marker().col());
-                builder.errors.push(ConfigError::new(at.to_ref(), "", format!("is not YAML: {}", e.info())));
+                // The brace of an unquoted ${VAR} begins a mapping within {} and [].
+                let line = text.lines().nth(e.marker().line().saturating_sub(1)).unwrap_or_default();
+                let help = line.contains("${").then(|| "within { } and [ ] a ${…} needs quotes: \"${…}\"".to_owned());
+                let message = format!("is not YAML: {}", e.info());
+                builder.errors.push(ConfigError::new(at.to_ref(), "", message).with_help(help));
                 return Err(builder.errors);
             }
         };
         if let Err(error) = builder.take(event, span) {
-            builder.errors.push(*error);
+            builder.errors.push(error);
             return Err(builder.errors);
         }
     }
@@ -48,8 +52,6 @@ pub(super) fn parse(source: &Arc<Source>, text: &str) -> Result<Node, Vec<Config
         Err(builder.errors)
     }
 }
-
-type Fatal = Box<ConfigError>;
 
 struct Builder<'s> {
     source: &'s Arc<Source>,
@@ -105,7 +107,7 @@ impl<'s> Builder<'s> {
         Place { source: Arc::clone(self.source), line: number(line.max(1)), column: number(column.saturating_add(1)) }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fatal> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), ConfigError> {
         let place = self.place_at(span.start.line(), span.start.col());
         match event {
             Event::DocumentStart(..) if self.root.is_some() => Err(fatal(
@@ -133,7 +135,13 @@ impl<'s> Builder<'s> {
         }
     }
 
-    fn begin(&mut self, place: Place, anchor: usize, tag: Option<&Cow<'_, Tag>>, kind: Open) -> Result<(), Fatal> {
+    fn begin(
+        &mut self,
+        place: Place,
+        anchor: usize,
+        tag: Option<&Cow<'_, Tag>>,
+        kind: Open,
+    ) -> Result<(), ConfigError> {
         if let Some(tag) = tag.filter(|tag| !matches!(tag.core_suffix(), Some("map" | "seq"))) {
             return Err(fatal(&place, unusable_tag(tag)));
         }
@@ -144,7 +152,7 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Fatal> {
+    fn end(&mut self) -> Result<(), ConfigError> {
         let Some(Frame { place, anchor, kind }) = self.open.pop() else { return Ok(()) };
         let value = match kind {
             Open::Sequence(items) => Value::Sequence(items),
@@ -153,7 +161,7 @@ impl<'s> Builder<'s> {
         self.complete(Node { place, value }, anchor)
     }
 
-    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), Fatal> {
+    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), ConfigError> {
         if anchor != 0 {
             let size = measure(&node);
             self.charge(size.weight, &node.place)?;
@@ -162,7 +170,7 @@ impl<'s> Builder<'s> {
         self.add(node)
     }
 
-    fn expand(&mut self, id: usize, place: &Place) -> Result<Node, Fatal> {
+    fn expand(&mut self, id: usize, place: &Place) -> Result<Node, ConfigError> {
         let Some(Anchored { size, .. }) = self.anchors.get(&id) else {
             return Err(fatal(place, "the alias stands inside of what it refers to"));
         };
@@ -174,7 +182,7 @@ impl<'s> Builder<'s> {
         Ok(self.anchors[&id].node.clone())
     }
 
-    fn charge(&mut self, weight: usize, place: &Place) -> Result<(), Fatal> {
+    fn charge(&mut self, weight: usize, place: &Place) -> Result<(), ConfigError> {
         self.expanded = self.expanded.saturating_add(weight);
         if self.expanded > MAX_EXPANSION {
             return Err(fatal(place, "anchors and aliases make this file too large: at most 64 MiB"));
@@ -182,7 +190,7 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    fn add(&mut self, node: Node) -> Result<(), Fatal> {
+    fn add(&mut self, node: Node) -> Result<(), ConfigError> {
         match self.open.last_mut().map(|frame| &mut frame.kind) {
             None => self.root = Some(node),
             Some(Open::Sequence(items)) => items.push(node),
@@ -191,7 +199,7 @@ impl<'s> Builder<'s> {
                 Some((key, true)) => mapping.set_merge(key, node)?,
                 Some((key, false)) => {
                     if let Err(error) = mapping.set(key, node) {
-                        self.errors.push(*error);
+                        self.errors.push(error);
                     }
                 }
             },
@@ -201,17 +209,17 @@ impl<'s> Builder<'s> {
 }
 
 impl OpenMapping {
-    fn set(&mut self, key: Key, value: Node) -> Result<(), Fatal> {
+    fn set(&mut self, key: Key, value: Node) -> Result<(), ConfigError> {
         if let Some(first) = self.keys.get(&key.text).map(|i| &self.entries[*i].key) {
             let message = format!("`{}` is set twice: first in line {}", key.text, first.place.line);
-            return Err(Box::new(ConfigError::new(key.place.to_ref(), &key.text, message)));
+            return Err(ConfigError::new(key.place.to_ref(), &key.text, message));
         }
         self.keys.insert(key.text.clone(), self.entries.len());
         self.entries.push(Entry { key, value });
         Ok(())
     }
 
-    fn set_merge(&mut self, key: Key, value: Node) -> Result<(), Fatal> {
+    fn set_merge(&mut self, key: Key, value: Node) -> Result<(), ConfigError> {
         let mergeable = match &value.value {
             Value::Mapping(_) => true,
             Value::Sequence(items) => items.iter().all(|item| matches!(item.value, Value::Mapping(_))),
@@ -219,11 +227,11 @@ impl OpenMapping {
         };
         if !mergeable {
             let message = "`<<` takes a mapping or a list of mappings, such as `<<: *base`";
-            return Err(Box::new(ConfigError::new(key.place.to_ref(), key.text, message)));
+            return Err(ConfigError::new(key.place.to_ref(), key.text, message));
         }
         if self.merge.is_some() {
             let message = "`<<` is set twice: give a list, `<<: [*one, *other]`";
-            return Err(Box::new(ConfigError::new(key.place.to_ref(), key.text, message)));
+            return Err(ConfigError::new(key.place.to_ref(), key.text, message));
         }
         self.merge = Some(value);
         Ok(())
@@ -249,7 +257,7 @@ impl OpenMapping {
     }
 }
 
-fn as_key(node: Node) -> Result<(Key, bool), Fatal> {
+fn as_key(node: Node) -> Result<(Key, bool), ConfigError> {
     match node.value {
         Value::Scalar(scalar) => {
             let merge = scalar.text == "<<" && !scalar.quoted;
@@ -289,6 +297,6 @@ fn measure(node: &Node) -> Size {
     size
 }
 
-fn fatal(place: &Place, message: impl Into<String>) -> Fatal {
-    Box::new(ConfigError::new(place.to_ref(), "", message))
+fn fatal(place: &Place, message: impl Into<String>) -> ConfigError {
+    ConfigError::new(place.to_ref(), "", message)
 }

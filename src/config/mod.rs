@@ -13,6 +13,7 @@ mod de;
 mod endpoints;
 mod env;
 mod errors;
+mod fault;
 mod files;
 mod layer;
 mod load;
@@ -91,7 +92,7 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseConfig {
     pub target: DatabaseTarget,
-    /// Readers (SQLite) or connections, at least 1.
+    /// Readers (`SQLite`) or connections, at least 1.
     pub pool_size: u32,
     /// Connections beyond `pool_size` in times of need.
     pub max_overflow: u32,
@@ -241,10 +242,11 @@ pub fn load(options: &LoadOptions, now: Timestamp) -> Result<Config, ConfigError
         return Err(report.finish(&files.names).err().unwrap_or(ConfigErrors(Vec::new())));
     };
     original::without_meaningless(&mut root, &mut report);
-    let substitution = Substitution { environment: &options.environment, allow_missing: options.allow_missing_env };
+    let environment = overrides::without_container_links(&options.environment, &mut report);
+    let substitution = Substitution { environment: &environment, allow_missing: options.allow_missing_env };
     substitution.apply(&mut root, &Trail::Root, &mut report);
     original::move_aliases(&mut root, &mut report);
-    overrides::apply(&mut root, &options.environment, &mut report);
+    overrides::apply(&mut root, &environment, &mut report);
     original::without_meaningless(&mut root, &mut report);
 
     let config = validate::config(root, now, &mut report);

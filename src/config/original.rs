@@ -69,8 +69,7 @@ pub(super) fn warn_of_not_in_effect(root: &Node, report: &mut Report) {
             node.get_entry(segment).map(|entry| (&entry.value, Some(&entry.key)))
         });
         let Some((node, Some(key))) = entry else { continue };
-        let only_off = node.entries().iter().all(|e| e.key.text == "enabled" && is_false(&e.value));
-        if node.is_null() || (matches!(node.value, Value::Mapping(_)) && only_off) {
+        if node.is_null() || node.get("enabled").is_some_and(is_false) {
             continue;
         }
         report.warn(&key.place, path, format!("not in effect yet: {why}"));

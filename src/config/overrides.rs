@@ -3,12 +3,12 @@
 
 use super::env::Environment;
 use super::report::Report;
-use super::tree::{Entry, Key, Node, Place, Value};
+use super::tree::{Entry, Key, Node, Place, Scalar, Value};
 
 const PREFIX: &str = "API_MONITOR__";
 
 /// The original's names with the keys they set. A later one wins over an earlier one of the same key.
-const ORIGINAL_NAMES: [(&str, &str); 24] = [
+const ORIGINAL_NAMES: [(&str, &str); 23] = [
     ("DATABASE_URL", "database.url"),
     ("DB_POOL_SIZE", "database.pool_size"),
     ("DB_MAX_OVERFLOW", "database.max_overflow"),
@@ -32,8 +32,22 @@ const ORIGINAL_NAMES: [(&str, &str); 24] = [
     ("WEBHOOK_URL", "notifications.webhook.url"),
     ("TELEGRAM_BOT_TOKEN", "notifications.telegram.bot_token"),
     ("TELEGRAM_CHAT_ID", "notifications.telegram.chat_id"),
-    ("TELEGRAM_API_URL", "notifications.telegram.api_url"),
 ];
+
+/// Variables that hold a port and whose names container links use as well.
+const PORTS: [&str; 4] = ["API_PORT", "PORT", "SMTP_PORT", "PROMETHEUS_PORT"];
+
+/// The environment without `API_PORT=tcp://10.0.0.7:8000`, as it is put into containers beside one named `api`.
+pub(super) fn without_container_links(environment: &Environment, report: &mut Report) -> Environment {
+    environment.without(|name, value| {
+        let link = PORTS.contains(&name) && value.starts_with("tcp://");
+        if link {
+            let message = "is ignored: a tcp:// address is a container link, not a port";
+            report.warn(&Place::of_variable(name), "", message);
+        }
+        link
+    })
+}
 
 /// Lays the variables over `root`. Keys that do not exist are found later, when the tree is read.
 pub(super) fn apply(root: &mut Node, environment: &Environment, report: &mut Report) {
@@ -64,11 +78,6 @@ pub(super) fn apply(root: &mut Node, environment: &Environment, report: &mut Rep
 fn set<'p>(root: &mut Node, name: &str, path: impl Iterator<Item = &'p str> + Clone, value: &str, report: &mut Report) {
     let place = Place::of_variable(name);
     let shown = path.clone().collect::<Vec<_>>().join(".");
-    // Container links put `API_PORT=tcp://10.0.0.7:8000` into the environment of their neighbours.
-    if shown.ends_with("port") && value.starts_with("tcp://") {
-        report.warn(&place, shown, "is ignored: a tcp:// address is a container link, not a port");
-        return;
-    }
     let mut node = root;
     let mut parent = String::new();
     for segment in path {
@@ -91,7 +100,9 @@ fn set<'p>(root: &mut Node, name: &str, path: impl Iterator<Item = &'p str> + Cl
         node = &mut entries[index].value;
         segment.clone_into(&mut parent);
     }
-    *node = Node::scalar(place, value);
+    // As if substituted: a variable is never null, a key may well be `null`.
+    let scalar = Scalar { written: Some(value.to_owned()), ..Scalar::plain(value) };
+    *node = Node { place, value: Value::Scalar(scalar) };
 }
 
 /// Names of variables know neither case nor hyphens.

@@ -33,6 +33,15 @@ pub(super) enum DatabaseType {
     Postgresql,
 }
 
+impl DatabaseType {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgresql => "postgresql",
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawMonitoring {

@@ -33,13 +33,15 @@ impl Report {
     /// The warnings, or every error in the order of `files` and of their lines; variables come last.
     pub(super) fn finish(mut self, files: &[String]) -> Result<Vec<ConfigWarning>, ConfigErrors> {
         let rank = |file: &str| files.iter().position(|f| f == file).unwrap_or(files.len());
+        // What stands once and is used by several aliases is told once.
+        let mut seen = std::collections::HashSet::new();
         if self.errors.is_empty() {
+            self.warnings
+                .retain(|w| seen.insert((w.source.file.clone(), w.source.line, w.source.column, w.message.clone())));
             self.warnings.sort_by_key(|w| (rank(&w.source.file), w.source.line, w.source.column));
             return Ok(self.warnings);
         }
         self.errors.sort_by_key(|e| (rank(&e.file), e.line, e.column));
-        // What stands once and is used by several aliases is one mistake.
-        let mut seen = std::collections::HashSet::new();
         self.errors.retain(|e| seen.insert((e.file.clone(), e.line, e.column, e.message.clone())));
         Err(ConfigErrors(self.errors))
     }

@@ -1,14 +1,14 @@
 //! `${VAR}`, `${VAR:-default}`, `${file:/path}` and `$${` inside values, after the YAML is parsed: a value can
 //! never change the structure around it.
 
-use std::fmt::Write as _;
-
 use super::env::Environment;
 use super::report::Report;
 use super::tree::{Node, Place, Scalar, Trail, Value};
 
 /// The largest secret file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// The deepest nesting of defaults.
+const MAX_NESTING: usize = 8;
 /// What stands for an unset variable that was allowed, within a longer text.
 const PLACEHOLDER: &str = "unset";
 
@@ -16,6 +16,12 @@ pub(super) struct Substitution<'a> {
     pub(super) environment: &'a Environment,
     /// An unset variable is a warning.
     pub(super) allow_missing: bool,
+}
+
+/// A variable or secret file that is not there.
+struct Unset {
+    message: String,
+    help: String,
 }
 
 impl Substitution<'_> {
@@ -43,42 +49,30 @@ impl Substitution<'_> {
         }
         let mut result = String::with_capacity(scalar.text.len());
         let mut missing = Vec::new();
-        match self.expand(&scalar.text, &mut result, &mut missing) {
-            Err(message) => report.error(place, at, message),
-            Ok(()) => {
-                let hole = result == PLACEHOLDER && !missing.is_empty();
-                scalar.missing = !missing.is_empty();
-                scalar.written = Some(std::mem::replace(&mut scalar.text, result));
-                if hole {
-                    // Nothing at all is known of this value: it counts as not set.
-                    scalar.text.clear();
-                    scalar.quoted = false;
-                }
-            }
+        if let Err(message) = self.expand(&scalar.text, 0, &mut result, &mut missing) {
+            report.error(place, at, message);
+            (scalar.missing, scalar.quoted) = (true, false);
+            scalar.written = Some(std::mem::take(&mut scalar.text));
+            return;
         }
-        for (name, message) in missing {
+        scalar.missing = !missing.is_empty();
+        if scalar.missing && result == PLACEHOLDER {
+            // Nothing at all is known of this value: it counts as not set.
+            result.clear();
+            scalar.quoted = false;
+        }
+        scalar.written = Some(std::mem::replace(&mut scalar.text, result));
+        for Unset { message, help } in missing {
             if self.allow_missing {
                 report.warn(place, at, message);
             } else {
-                scalar.missing = true;
-                let help = match name {
-                    Some(name) => {
-                        format!("set it, give a default as in ${{{name}:-value}}, or write $${{ for a literal ${{")
-                    }
-                    None => "make the file, or give the value otherwise".to_owned(),
-                };
                 report.error_with_help(place, at, message, help);
             }
         }
     }
 
-    /// Appends `text` with everything substituted. What is unset is noted with the variable's name and a message.
-    fn expand(
-        &self,
-        text: &str,
-        result: &mut String,
-        missing: &mut Vec<(Option<String>, String)>,
-    ) -> Result<(), String> {
+    /// Appends `text` with everything substituted. What is unset is noted in `missing`.
+    fn expand(&self, text: &str, depth: usize, result: &mut String, missing: &mut Vec<Unset>) -> Result<(), String> {
         let mut rest = text;
         while let Some(start) = rest.find("${") {
             if rest[..start].ends_with('$') {
@@ -92,7 +86,7 @@ impl Substitution<'_> {
             let Some(end) = closing_brace(inside) else {
                 return Err("`${` without `}`: write $${ for a literal ${".to_owned());
             };
-            self.expand_one(&inside[..end], result, missing)?;
+            self.expand_one(&inside[..end], depth, result, missing)?;
             rest = &inside[end + 1..];
         }
         result.push_str(rest);
@@ -102,14 +96,16 @@ impl Substitution<'_> {
     fn expand_one(
         &self,
         inside: &str,
+        depth: usize,
         result: &mut String,
-        missing: &mut Vec<(Option<String>, String)>,
+        missing: &mut Vec<Unset>,
     ) -> Result<(), String> {
         if let Some(path) = inside.strip_prefix("file:") {
             match read_secret(path) {
                 Ok(text) => result.push_str(text.trim()),
                 Err(message) => {
-                    missing.push((None, message));
+                    let help = "make the file, or give the value otherwise".to_owned();
+                    missing.push(Unset { message, help });
                     result.push_str(PLACEHOLDER);
                 }
             }
@@ -120,17 +116,21 @@ impl Substitution<'_> {
             None => (inside, None),
         };
         if !is_variable_name(name) {
-            let mut message = format!("`${{{inside}}}` is not a substitution: ");
-            write!(message, "write ${{VAR}}, ${{VAR:-default}} or ${{file:/path}}, and $${{ for a literal ${{")
-                .map_err(|e| e.to_string())?;
-            return Err(message);
+            return Err(format!(
+                "`${{{inside}}}` is not a substitution: write ${{VAR}}, ${{VAR:-default}} or ${{file:/path}}, \
+                 and $${{ for a literal ${{"
+            ));
         }
         match (self.environment.get(name), default) {
             (Some(value), None) => result.push_str(value),
             (Some(value), Some(_)) if !value.is_empty() => result.push_str(value),
-            (_, Some(default)) => self.expand(default, result, missing)?,
+            (_, Some(_)) if depth >= MAX_NESTING => {
+                return Err(format!("defaults within defaults: at most {MAX_NESTING} levels"));
+            }
+            (_, Some(default)) => self.expand(default, depth + 1, result, missing)?,
             (None, None) => {
-                missing.push((Some(name.to_owned()), format!("the environment variable {name} is not set")));
+                let help = format!("set it, give a default as in ${{{name}:-value}}, or write $${{ for a literal ${{");
+                missing.push(Unset { message: format!("the environment variable {name} is not set"), help });
                 result.push_str(PLACEHOLDER);
             }
         }
@@ -177,9 +177,9 @@ mod tests {
         let environment = Environment::from_pairs([("A", "one"), ("EMPTY", ""), ("TRICKY", "${A}: [x]\n- y")]);
         let substitution = Substitution { environment: &environment, allow_missing: false };
         let (mut result, mut missing) = (String::new(), Vec::new());
-        substitution.expand(text, &mut result, &mut missing)?;
+        substitution.expand(text, 0, &mut result, &mut missing)?;
         match missing.pop() {
-            Some((_, message)) => Err(message),
+            Some(unset) => Err(unset.message),
             None => Ok(result),
         }
     }

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Deserializer};
 
 use super::database::{self, DatabaseUrl};
 use super::de::typed;
-use super::endpoints::{self, Endpoints, Sections};
+use super::endpoints::{self, Resolved, Sections};
 use super::raw::{AutoOr, DatabaseType, RawApi, RawAuth, RawDatabase, RawLogging, RawMonitoring};
 use super::raw::{RawNotifications, RawPrometheus};
 use super::report::Report;
@@ -46,7 +46,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let mut section = |name| root.remove(name).map(|entry| entry.value);
     let sections =
         Sections { defaults: section("defaults"), groups: section("groups"), endpoints: section("endpoints") };
-    let Endpoints { defaults, groups, endpoints } = endpoints::read(sections, timezone, now, report);
+    let Resolved { defaults, groups, endpoints } = endpoints::read(sections, timezone, now, report);
     let root = &root;
     let database = database_section(&Section::of(root, "database"), report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
@@ -190,9 +190,16 @@ fn database_type(section: &Section<'_>, kind: Option<DatabaseType>, url: &Databa
         DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteMemory => DatabaseType::Sqlite,
         DatabaseUrl::Postgres => DatabaseType::Postgresql,
     };
-    if kind.is_some_and(|kind| kind != of_url) {
-        section.wrong("type", "does not fit database.url, which names another database: leave it out", report);
+    let Some(kind) = kind.filter(|kind| *kind != of_url) else { return };
+    let written = |key: &str| section.node.and_then(|node| node.get(key)).filter(|node| !node.is_null());
+    let by_variable = |key: &str| written(key).is_some_and(|node| node.place.is_variable());
+    // DATABASE_URL is meant to replace what the file says, type and all.
+    if by_variable("url") && !by_variable("type") {
+        return;
     }
+    let default = if written("url").is_some() { "" } else { ", which is not set," };
+    let message = format!("is {}, but database.url{default} is {}", kind.as_str(), of_url.as_str());
+    section.wrong("type", message, report);
 }
 
 fn timezone(root: &Node, report: &mut Report) -> chrono_tz::Tz {
@@ -212,8 +219,8 @@ fn timezone(root: &Node, report: &mut Report) -> chrono_tz::Tz {
 fn monitoring(section: &Section<'_>, report: &mut Report) -> MonitoringConfig {
     const CENTURY: u32 = 36_500;
     let raw: RawMonitoring = section.read(report);
-    let cleanup_interval = raw.cleanup_interval.map_or(Duration::from_secs(86_400), |d| d.0);
-    if cleanup_interval < Duration::from_secs(1) || cleanup_interval > Duration::from_secs(366 * 86_400) {
+    let cleanup_interval = raw.cleanup_interval.map_or(Duration::from_hours(24), |d| d.0);
+    if cleanup_interval < Duration::from_secs(1) || cleanup_interval > Duration::from_hours(366 * 24) {
         section.wrong("cleanup_interval", "must be 1 s to 366 days", report);
     }
     MonitoringConfig {
