@@ -7,7 +7,7 @@ use api_monitor::domain::uptime::{OpenHour, Period, day_of, hour_of};
 use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::service::reports::{Retention, UptimeQuery, UptimeReport, uptime};
 use api_monitor::store::recount::recount;
-use api_monitor::store::{Store, history, rollups};
+use api_monitor::store::{history, rollups};
 
 use super::{Recorder, add_endpoint, at, close_all_days, counted, days, failed, good, history_of, plus, with_database};
 
@@ -304,49 +304,4 @@ async fn checks_by_hand_and_missed_slots_are_told_apart() {
         assert_exact(&report, &results, "by hand");
     })
     .await;
-}
-
-/// Prints how long a month of checks every minute takes to answer: `cargo test --test it month -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "prints times, asserts none"]
-async fn a_month_of_checks_is_answered() {
-    with_database(async |store| {
-        let mut random = fastrand::Rng::with_seed(9);
-        let now = at("2026-11-30T12:34:56Z");
-        let mut ids = Vec::new();
-        for n in 0..10 {
-            let id = add_endpoint(store, &format!("e{n}")).await.id;
-            let results: Vec<_> =
-                (0..43_200).map(|n| good(id, plus(now, (n - 43_200) * 60), random.u32(2_000..90_000))).collect();
-            let mut recorder = Recorder::new(store);
-            recorder.record(&results).await;
-            ids.push((id, recorder.open));
-        }
-        close_all_days(store, day_of(now)).await;
-        while rollups::drop_hour_sketches(store.writer(), plus(now, -days(3)), 500).await.unwrap() > 0 {}
-        for period in Period::ALL {
-            let started = tokio::time::Instant::now();
-            for (id, open) in &ids {
-                let from = from_micros(micros(now) - period.length().num_microseconds().unwrap());
-                let report = uptime(store, open.as_ref(), &window(*id, from, now, now)).await.unwrap();
-                assert_eq!(report.bucket.uptime_percentage(), Some(100.0));
-            }
-            println!("{period}: {:?} an endpoint", started.elapsed() / 10);
-        }
-        print_others(store, now).await;
-    })
-    .await;
-}
-
-async fn print_others(store: &Store, now: Timestamp) {
-    let started = tokio::time::Instant::now();
-    let sums = rollups::sums(store.readers(), plus(now, -days(30)), now).await.unwrap();
-    println!("sums of {} endpoints over 30 days: {:?}", sums.len(), started.elapsed());
-    let started = tokio::time::Instant::now();
-    recount(store, now).await.unwrap();
-    println!("recount: {:?}", started.elapsed());
-    let started = tokio::time::Instant::now();
-    history::last_of_each(store.readers()).await.unwrap();
-    println!("last of each: {:?}", started.elapsed());
-    println!("{} bytes in the file", std::fs::metadata(store.path()).unwrap().len());
 }
