@@ -8,6 +8,7 @@
 //! [`substitute`] fills in variables, [`overrides`] lays the environment over it, [`de`] gives it the type that
 //! a section ([`raw`]) asks for, [`validate`], [`endpoints`] and [`layer`] check the rules.
 
+pub mod channels;
 mod database;
 mod de;
 mod endpoints;

@@ -9,6 +9,7 @@ pub mod check;
 pub mod endpoint;
 pub mod incident;
 pub mod latency;
+pub mod notification;
 pub mod outcome;
 pub mod retry;
 pub mod schedule;

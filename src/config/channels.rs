@@ -1,0 +1,107 @@
+//! What a configured channel is, with every default applied. `validate` makes these; `notify` builds from them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Secret;
+use crate::domain::notification::Severity;
+
+/// Where to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelConfig {
+    /// Unique; the key under `channels:`, or `email`, `webhook`, `telegram` of `notifications:`.
+    pub name: String,
+    pub enabled: bool,
+    /// Whether endpoints that name no channel are told through it.
+    pub default: bool,
+    /// Tell only what is at least this severe. `None`: everything.
+    pub severity: Option<Severity>,
+    /// Channels through which a failure of this one is told. Empty: every other one.
+    pub fallback: Vec<String>,
+    pub transport: Transport,
+}
+
+/// How a channel delivers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transport {
+    /// Prints on standard output.
+    Console,
+    Email(Box<EmailConfig>),
+    Telegram(Box<TelegramConfig>),
+    Webhook(Box<WebhookConfig>),
+    /// A data file of `notify/presets/` with its options, for example `slack` with `url`.
+    Preset {
+        preset: String,
+        options: BTreeMap<String, Secret>,
+    },
+}
+
+/// How the connection to a mail server is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// Plain, then upgraded; refused when the server cannot. The default, `smtp_use_tls: true`.
+    StartTls,
+    /// From the first byte; the default on port 465.
+    Tls,
+    /// `smtp_use_tls: false`.
+    None,
+}
+
+/// `type: email`
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmailConfig {
+    pub smtp_host: String,
+    pub smtp_port: u16,
+    pub security: SmtpSecurity,
+    /// User and password.
+    pub login: Option<(String, Secret)>,
+    pub from_addr: String,
+    pub from_name: String,
+    /// At least one.
+    pub to_addrs: Vec<String>,
+    /// Of down messages; `None`: our own.
+    pub subject_template: Option<String>,
+    pub body_template: Option<String>,
+    /// A PEM file of further trusted authorities.
+    pub ca_file: Option<String>,
+}
+
+/// `type: telegram`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TelegramConfig {
+    pub bot_token: Secret,
+    pub chat_id: String,
+    pub topic_id: Option<i32>,
+    /// Of down messages; `None`: our own.
+    pub message_template: Option<String>,
+    pub parse_mode: TelegramParseMode,
+    pub api_url: String,
+}
+
+/// How Telegram reads a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TelegramParseMode {
+    Markdown,
+    MarkdownV2,
+    Html,
+    None,
+}
+
+/// `type: webhook`
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebhookConfig {
+    /// May hold a token, so it is a secret.
+    pub url: Secret,
+    pub method: String,
+    pub headers: BTreeMap<String, Secret>,
+    /// Fast attempts `retry_delay` apart, before the backoff of deliveries; at least 1.
+    pub retry_count: u32,
+    pub retry_delay: Duration,
+    pub timeout: Duration,
+    /// Of down messages; `None`: the default JSON body.
+    pub payload_template: Option<String>,
+    /// Of recoveries; `None`: `payload_template` with the recovery's words.
+    pub recovery_template: Option<String>,
+    /// Signs by the Standard Webhooks scheme.
+    pub secret: Option<Secret>,
+}

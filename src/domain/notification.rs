@@ -1,0 +1,149 @@
+//! One thing to tell about an endpoint: the facts, the same for every channel. How they read in a channel is not
+//! decided here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::{Timestamp, micros};
+
+words! {
+    /// What happened.
+    pub enum Event {
+        Down = "down",
+        Up = "up",
+        /// Down again within the cooldown of a told recovery: the same incident.
+        DownAgain = "down_again",
+        Reminder = "reminder",
+        /// A channel does not deliver; told through the others.
+        ChannelFailing = "channel_failing",
+        /// The endpoint was paused or removed while its incident was open.
+        NoLongerMonitored = "no_longer_monitored",
+        /// Sent by hand to try a channel.
+        Test = "test",
+    }
+}
+
+impl Event {
+    /// Whether it ends what a `down` told: it goes to exactly the channels that were told.
+    pub fn is_resolve(self) -> bool {
+        matches!(self, Self::Up | Self::NoLongerMonitored)
+    }
+}
+
+words! {
+    /// How bad it is when this endpoint is down.
+    pub enum Severity {
+        Info = "info",
+        Warning = "warning",
+        Critical = "critical",
+    }
+}
+
+/// The facts of a notification; its JSON is the default webhook body (`version` 1) and what the outbox stores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Notification {
+    /// Version of this form: 1.
+    pub version: u32,
+    /// The same for every attempt and from every process: [`notification_id`].
+    pub id: String,
+    pub event: Event,
+    pub occurred_at: Timestamp,
+    /// It could not be delivered before the outage was over.
+    pub told_late: bool,
+    pub endpoint: EndpointFacts,
+    /// `endpoint.name` again, as the original's webhook had it.
+    pub endpoint_name: String,
+    /// `endpoint.url` again, without credentials.
+    pub url: String,
+    /// `occurred_at` again.
+    pub timestamp: Timestamp,
+    /// `up`, `down`, …: the status after the event.
+    pub status: String,
+    pub previous_status: String,
+    pub severity: Severity,
+    pub runbook: Option<String>,
+    pub failure_kind: Option<String>,
+    /// Why, in one sentence without a full stop. For `up` the cause of the outage that ended.
+    pub error: Option<String>,
+    /// Absent for `test` and `channel_failing`.
+    pub incident: Option<IncidentFacts>,
+    /// The check that confirmed it.
+    pub check: Option<CheckFacts>,
+    /// What else a person should know, one sentence each: outages waiting in a failing channel, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+}
+
+/// The endpoint of a notification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointFacts {
+    pub id: i64,
+    pub name: String,
+    pub group: String,
+    pub tags: Vec<String>,
+    /// Without credentials.
+    pub url: String,
+    pub kind: String,
+}
+
+/// The incident of a notification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentFacts {
+    pub id: i64,
+    /// The first failed check of the confirming run.
+    pub started_at: Timestamp,
+    /// The confirmation.
+    pub opened_at: Timestamp,
+    pub resolved_at: Option<Timestamp>,
+    /// From `started_at` to `resolved_at`, or to `occurred_at` while it is open.
+    pub duration_seconds: i64,
+    /// A link for a person, when `public_url` is set.
+    pub url: Option<String>,
+}
+
+/// The check of a notification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CheckFacts {
+    pub scheduled_at: Timestamp,
+    pub attempts: u32,
+    pub status_code: Option<u16>,
+    pub response_time_ms: Option<f64>,
+}
+
+/// What a notification is about, as far as its id goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    Endpoint(i64),
+    Channel(&'a str),
+}
+
+/// The deterministic id: two processes or two attempts make the same one. `span` is the instant that began what is
+/// told (the first failing check for down events, the first good one for recoveries), `ordinal` counts reminders.
+pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordinal: u32) -> String {
+    let subject = match subject {
+        Subject::Endpoint(id) => format!("e{id}"),
+        // Channel names are the configuration's and hold no control characters; what is not a plain letter is
+        // written as its code, so that the id is fit for headers.
+        Subject::Channel(name) => {
+            let mut plain = String::from("c-");
+            for c in name.chars() {
+                if c.is_ascii_alphanumeric() {
+                    plain.push(c);
+                } else {
+                    plain.push_str(&format!("_{:x}", u32::from(c)));
+                }
+            }
+            plain
+        }
+    };
+    let span = micros(span);
+    if ordinal == 0 {
+        format!("ntf_{subject}_{span}_{event}")
+    } else {
+        format!("ntf_{subject}_{span}_{event}_{ordinal}")
+    }
+}
