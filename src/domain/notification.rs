@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -51,7 +52,7 @@ pub struct Notification {
     /// The same for every attempt and from every process: [`notification_id`].
     pub id: String,
     pub event: Event,
-    pub occurred_at: Timestamp,
+    pub occurred_at: DateTime<Utc>,
     /// It could not be delivered before the outage was over.
     pub told_late: bool,
     pub endpoint: EndpointFacts,
@@ -60,7 +61,7 @@ pub struct Notification {
     /// `endpoint.url` again, without credentials.
     pub url: String,
     /// `occurred_at` again.
-    pub timestamp: Timestamp,
+    pub timestamp: DateTime<Utc>,
     /// `up`, `down`, …: the status after the event.
     pub status: String,
     pub previous_status: String,
@@ -95,10 +96,10 @@ pub struct EndpointFacts {
 pub struct IncidentFacts {
     pub id: i64,
     /// The first failed check of the confirming run.
-    pub started_at: Timestamp,
+    pub started_at: DateTime<Utc>,
     /// The confirmation.
-    pub opened_at: Timestamp,
-    pub resolved_at: Option<Timestamp>,
+    pub opened_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
     /// From `started_at` to `resolved_at`, or to `occurred_at` while it is open.
     pub duration_seconds: i64,
     /// A link for a person, when `public_url` is set.
@@ -108,7 +109,7 @@ pub struct IncidentFacts {
 /// The check of a notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckFacts {
-    pub scheduled_at: Timestamp,
+    pub scheduled_at: DateTime<Utc>,
     pub attempts: u32,
     pub status_code: Option<u16>,
     pub response_time_ms: Option<f64>,
