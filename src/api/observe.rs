@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -63,7 +64,11 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     };
     let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let template = response.extensions().get::<Template>().cloned();
-    let mut response = problem.map_or(response, |problem| problem.render(path));
+    let mut response = match problem {
+        Some(problem) if method == Method::HEAD => problem.render(path).map(|_| Body::empty()),
+        Some(problem) => problem.render(path),
+        None => response,
+    };
     if let Some(template) = template {
         response.extensions_mut().insert(template);
     }

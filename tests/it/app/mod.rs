@@ -26,38 +26,38 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 /// When every test begins.
-pub const START: &str = "2026-03-01T12:00:00Z";
+pub(crate) const START: &str = "2026-03-01T12:00:00Z";
 
-pub struct TestApp {
-    pub ctx: Arc<ServiceContext>,
-    pub clock: Arc<ManualClock>,
+pub(crate) struct TestApp {
+    pub(crate) ctx: Arc<ServiceContext>,
+    pub(crate) clock: Arc<ManualClock>,
     /// What the scheduler would be asked.
-    pub checks: mpsc::Receiver<CheckRequest>,
-    pub router: Router,
-    pub document: Value,
+    pub(crate) checks: mpsc::Receiver<CheckRequest>,
+    pub(crate) router: Router,
+    pub(crate) document: Value,
     _folder: tempfile::TempDir,
 }
 
 /// A whole response.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("not JSON ({e}): {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Asserts that this is a problem document of the type and returns it.
     #[track_caller]
-    pub fn problem(&self, status: u16, kind: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, kind: &str) -> Value {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let document = self.json();
         assert_eq!(self.status.as_u16(), status, "{document}");
@@ -69,32 +69,32 @@ impl Answer {
 }
 
 /// A request being put together; by default one from this machine.
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     app: &'a TestApp,
     request: Request<Body>,
 }
 
 impl Call<'_> {
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.request.headers_mut().insert(name, value.parse().unwrap());
         self
     }
 
-    pub fn from(mut self, peer: IpAddr) -> Self {
+    pub(crate) fn from(mut self, peer: IpAddr) -> Self {
         self.request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
         self
     }
 
-    pub fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json").body(body.to_string())
     }
 
-    pub fn body(mut self, body: impl Into<Body>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
         *self.request.body_mut() = body.into();
         self
     }
 
-    pub async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> Answer {
         let response = self.app.router.clone().oneshot(self.request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -104,11 +104,11 @@ impl Call<'_> {
 
 impl TestApp {
     /// Without authentication.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with_config("api: {port: 0}\n").await
     }
 
-    pub async fn with_config(yaml: &str) -> Self {
+    pub(crate) async fn with_config(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let start: Timestamp = START.parse().unwrap();
         let clock = Arc::new(ManualClock::at(start));
@@ -141,7 +141,7 @@ impl TestApp {
         Self { ctx, clock, checks, router, document, _folder: folder }
     }
 
-    pub fn call(&self, method: &str, path: &str) -> Call<'_> {
+    pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
         *request.uri_mut() = path.parse().unwrap();
@@ -149,23 +149,23 @@ impl TestApp {
         call.from(Ipv4Addr::LOCALHOST.into()).header("host", "localhost:8000")
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call("GET", path).send().await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.call("POST", path).json(body).send().await
     }
 
     /// Makes an endpoint and returns it as shown.
-    pub async fn create(&self, body: &Value) -> Value {
+    pub(crate) async fn create(&self, body: &Value) -> Value {
         let answer = self.post("/api/v1/endpoints", body).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()
     }
 
     /// An endpoint as the configuration would have made it.
-    pub async fn configured(&self, settings: Value, source: &str) -> EndpointId {
+    pub(crate) async fn configured(&self, settings: Value, source: &str) -> EndpointId {
         let settings: EndpointSettings = serde_json::from_value(settings).unwrap();
         let now = self.clock.now();
         let endpoint = resolve(&settings, self.ctx.config.layers(""), now).unwrap();
@@ -193,7 +193,7 @@ impl TestApp {
     }
 
     /// The audit log, oldest first.
-    pub async fn audit(&self) -> Vec<AuditEntry> {
+    pub(crate) async fn audit(&self) -> Vec<AuditEntry> {
         let mut rows = audit::list(self.ctx.store.readers(), 1000, None).await.unwrap();
         rows.reverse();
         rows.into_iter().map(|row| row.entry).collect()
