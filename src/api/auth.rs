@@ -81,12 +81,8 @@ impl Gate {
             if next > AUDITED_REFUSALS_PER_MINUTE {
                 return false;
             }
-            match self.refusals.compare_exchange_weak(
-                seen,
-                (minute << 16) | next,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            match self.refusals.compare_exchange_weak(seen, (minute << 16) | next, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -185,7 +181,8 @@ mod tests {
         for host in ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.9.9.9:80", "[::1]:8000", "[::1]"] {
             assert!(is_loopback_host(host), "{host}");
         }
-        for host in ["", "localhost.evil.test", "evil.test:8000", "127.0.0.1.evil.test", "10.0.0.1", "[2001:db8::1]:80"] {
+        for host in ["", "localhost.evil.test", "evil.test:8000", "127.0.0.1.evil.test", "10.0.0.1", "[2001:db8::1]:80"]
+        {
             assert!(!is_loopback_host(host), "{host}");
         }
     }

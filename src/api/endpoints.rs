@@ -428,7 +428,11 @@ pub async fn delete_by_name(
 fn find_by_key(ctx: &ServiceContext, key: &KeyPath) -> Result<Entry, Problem> {
     let missing = || {
         let KeyPath { group, name } = key;
-        ServiceError::NotFound(if group.is_empty() { format!("endpoint {name}") } else { format!("endpoint {group}/{name}") })
+        ServiceError::NotFound(if group.is_empty() {
+            format!("endpoint {name}")
+        } else {
+            format!("endpoint {group}/{name}")
+        })
     };
     ctx.board.find_by_key(&key.group, &key.name).ok_or_else(|| missing().into())
 }

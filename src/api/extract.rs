@@ -144,9 +144,8 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(segments) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| path_problem())?;
+        let Path(segments) =
+            Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|_| path_problem())?;
         let mut key = Self { group: String::new(), name: String::new() };
         for (parameter, value) in segments {
             match parameter.as_str() {
@@ -205,9 +204,8 @@ pub fn accepts_json(headers: &HeaderMap) -> bool {
             "*/*" | "*" => 0,
             _ => continue,
         };
-        let refused = parts.any(|p| {
-            p.strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0))
-        });
+        let refused = parts
+            .any(|p| p.strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0)));
         if best.is_none_or(|(known, _)| specificity >= known) {
             best = Some((specificity, !refused));
         }

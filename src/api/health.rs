@@ -169,9 +169,14 @@ mod tests {
 
     #[test]
     fn durations_in_words() {
-        for (seconds, words) in
-            [(0, "0 seconds"), (59, "59 seconds"), (60, "1 minute"), (7_199, "1 hour"), (172_800, "48 hours"), (259_200, "3 days")]
-        {
+        for (seconds, words) in [
+            (0, "0 seconds"),
+            (59, "59 seconds"),
+            (60, "1 minute"),
+            (7_199, "1 hour"),
+            (172_800, "48 hours"),
+            (259_200, "3 days"),
+        ] {
             assert_eq!(in_words(Duration::from_secs(seconds)), words);
         }
     }

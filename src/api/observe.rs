@@ -57,9 +57,7 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == "application/json");
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => Some(problem.clone()),
-        None if (status.is_client_error() || status.is_server_error()) && !is_ours => {
-            Some(Problem::of_status(status))
-        }
+        None if (status.is_client_error() || status.is_server_error()) && !is_ours => Some(Problem::of_status(status)),
         None => None,
     };
     let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).map(str::to_owned);

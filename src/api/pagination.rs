@@ -132,11 +132,7 @@ pub struct Moment {
 impl Moment {
     /// The first instant after it, when it stands at the end of a range: a day is included whole.
     pub fn as_end(self) -> Timestamp {
-        if self.whole_day {
-            self.at.checked_add_signed(chrono::TimeDelta::days(1)).unwrap_or(self.at)
-        } else {
-            self.at
-        }
+        if self.whole_day { self.at.checked_add_signed(chrono::TimeDelta::days(1)).unwrap_or(self.at) } else { self.at }
     }
 }
 
@@ -196,7 +192,9 @@ mod tests {
 
     #[test]
     fn what_is_no_instant_is_refused() {
-        for text in ["", "yesterday", "2024-13-01", "2024-02-30", "1706176800", "+262142-01-01T00:00:00Z", "-0044-03-15"] {
+        for text in
+            ["", "yesterday", "2024-13-01", "2024-02-30", "1706176800", "+262142-01-01T00:00:00Z", "-0044-03-15"]
+        {
             assert!(at(text).is_err(), "{text}");
         }
     }
@@ -215,11 +213,7 @@ mod tests {
         let names: Vec<_> = errors.iter().map(|e| format!("{:?} {}", e.place, e.rule)).collect();
         assert_eq!(
             names,
-            [
-                "Parameter(\"limit\") conflict",
-                "Parameter(\"offset\") out_of_range",
-                "Parameter(\"nonsense\") unknown"
-            ]
+            ["Parameter(\"limit\") conflict", "Parameter(\"offset\") out_of_range", "Parameter(\"nonsense\") unknown"]
         );
     }
 }

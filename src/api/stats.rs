@@ -36,6 +36,7 @@ fn find(ctx: &ServiceContext, id: EndpointId) -> Result<Entry, Problem> {
 #[into_params(parameter_in = Query)]
 pub struct WindowQuery {
     /// A window that ends now. Default `24h`.
+    #[param(inline)]
     period: Option<Period>,
     /// First instant of the window, instead of `period`: a date or RFC 3339.
     #[param(value_type = Option<String>, example = "2024-01-25")]
@@ -139,9 +140,8 @@ pub async fn uptime(
     let retention =
         Retention { history_days: monitoring.check_history_days, hourly_days: monitoring.hourly_rollup_days };
     let query = UptimeQuery { endpoint: id, from, to, now, retention };
-    let report = reports::uptime(&ctx.store, entry.live.open_hour.as_ref(), &query)
-        .await
-        .map_err(ServiceError::Store)?;
+    let report =
+        reports::uptime(&ctx.store, entry.live.open_hour.as_ref(), &query).await.map_err(ServiceError::Store)?;
     let bucket = &report.bucket;
     let seconds = |us: Option<f64>| us.map(|us| us / 1e6);
     let bound = |us: u32| (bucket.good() > 0).then(|| f64::from(us) / 1e6);

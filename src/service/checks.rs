@@ -43,7 +43,9 @@ pub async fn check_now(
         Ok(Ok(result)) => Ok(result),
         // Dropped: the endpoint went away, or the monitor stops.
         Ok(Err(_)) if ctx.board.get(id).is_none() => Err(ServiceError::NotFound(format!("endpoint {id}"))),
-        Ok(Err(_)) => Err(ServiceError::Unavailable("The check was given up because the monitor is stopping".to_owned())),
+        Ok(Err(_)) => {
+            Err(ServiceError::Unavailable("The check was given up because the monitor is stopping".to_owned()))
+        }
         Err(_) => Err(ServiceError::Unavailable("The check is still not recorded; see the history later".to_owned())),
     }
 }

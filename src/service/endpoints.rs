@@ -358,10 +358,9 @@ fn resolved(ctx: &ServiceContext, settings: &EndpointSettings, now: Timestamp) -
 
 fn store_error(error: StoreError, endpoint: &Endpoint) -> ServiceError {
     match error {
-        StoreError::Conflict(_) => ServiceError::Conflict(Conflict::NameTaken {
-            group: endpoint.group.clone(),
-            name: endpoint.name.clone(),
-        }),
+        StoreError::Conflict(_) => {
+            ServiceError::Conflict(Conflict::NameTaken { group: endpoint.group.clone(), name: endpoint.name.clone() })
+        }
         other => ServiceError::Store(other),
     }
 }
@@ -369,8 +368,12 @@ fn store_error(error: StoreError, endpoint: &Endpoint) -> ServiceError {
 /// The settings as the audit log keeps them: without secrets.
 fn audited(ctx: &ServiceContext, edited: &Edited) -> serde_json::Value {
     let layers = ctx.config.layers(edited.settings.group.as_deref().unwrap_or_default());
-    let inherited: Vec<String> =
-        [Some(layers.defaults), layers.group].into_iter().flatten().filter_map(|s| s.redact.clone()).flatten().collect();
+    let inherited: Vec<String> = [Some(layers.defaults), layers.group]
+        .into_iter()
+        .flatten()
+        .filter_map(|s| s.redact.clone())
+        .flatten()
+        .collect();
     let settings = redaction::redacted(&edited.settings, &inherited);
     serde_json::json!({ "settings": settings, "paused": edited.paused })
 }

@@ -95,7 +95,8 @@ async fn pointers_name_the_place() {
         (json!({"name": "a", "url": "file:///etc/passwd"}), vec!["/url"]),
     ] {
         let document = app.post("/api/v1/endpoints", &body).await.problem(400, "invalid-parameter");
-        let told: Vec<_> = document["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+        let told: Vec<_> =
+            document["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
         assert_eq!(told, pointers, "{body}: {document}");
     }
 }

@@ -20,9 +20,14 @@ async fn an_endpoint_is_created_shown_and_audited() {
     assert_eq!(answer.header("etag"), "\"1\"");
     let shown = app.get("/api/v1/endpoints/1").await;
     assert_eq!(shown.json(), answer.json());
-    insta::assert_json_snapshot!("created_endpoint", shown.json());
+    let mut resource = shown.json();
+    assert_eq!(resource["effective"]["user_agent"].take(), concat!("api-monitor/", env!("CARGO_PKG_VERSION")));
+    insta::assert_json_snapshot!("created_endpoint", resource);
     let audit = app.audit().await;
-    assert_eq!((audit.len(), audit[0].action.as_str(), audit[0].subject.as_str()), (1, "endpoint.create", "endpoint/1"));
+    assert_eq!(
+        (audit.len(), audit[0].action.as_str(), audit[0].subject.as_str()),
+        (1, "endpoint.create", "endpoint/1")
+    );
     assert_eq!(audit[0].after.as_ref().unwrap()["settings"]["interval"], 120);
     // The scheduler was woken.
     tokio::time::timeout(Duration::from_secs(5), app.ctx.scheduler.wait()).await.unwrap();

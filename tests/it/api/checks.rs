@@ -50,7 +50,8 @@ async fn a_check_that_cannot_be_made_is_told() {
     answer.problem(503, "unavailable");
 
     // The channel holds two; nobody takes them.
-    let waiting = || tokio::time::timeout(Duration::from_millis(50), app.call("POST", "/api/v1/endpoints/1/check").send());
+    let waiting =
+        || tokio::time::timeout(Duration::from_millis(50), app.call("POST", "/api/v1/endpoints/1/check").send());
     assert!(waiting().await.is_err() && waiting().await.is_err());
     app.call("POST", "/api/v1/endpoints/1/check").send().await.problem(503, "unavailable");
 

@@ -10,14 +10,8 @@ const WITH_KEY: &str =
     "api: {port: 0, auth: {enabled: true, api_key: right-key, header_name: X-Monitor-Key, realm: the realm}}\n";
 
 const OPEN: [&str; 6] = ["/health", "/health/live", "/health/ready", "/docs", "/openapi.json", "/api/v1/openapi.json"];
-const READS: [&str; 6] = [
-    "/",
-    "/api/",
-    "/api/v1/endpoints",
-    "/api/v1/endpoints/1",
-    "/api/v1/stats/summary",
-    "/api/v1/stats/uptime/1",
-];
+const READS: [&str; 6] =
+    ["/", "/api/", "/api/v1/endpoints", "/api/v1/endpoints/1", "/api/v1/stats/summary", "/api/v1/stats/uptime/1"];
 const CHANGES: [(&str, &str); 6] = [
     ("POST", "/api/v1/endpoints"),
     ("PUT", "/api/v1/endpoints/1"),
@@ -90,7 +84,11 @@ async fn without_a_key_only_this_machine_may_change_anything() {
             assert_ne!(answer.status, 403, "{path}");
         }
     }
-    for (peer, host) in [(local, "127.0.0.1:8000"), ("::1".parse().unwrap(), "[::1]:8000"), ("::ffff:127.0.0.1".parse().unwrap(), "localhost")] {
+    for (peer, host) in [
+        (local, "127.0.0.1:8000"),
+        ("::1".parse().unwrap(), "[::1]:8000"),
+        ("::ffff:127.0.0.1".parse().unwrap(), "localhost"),
+    ] {
         let name = format!("by {peer}");
         let call = app.call("POST", "/api/v1/endpoints").from(peer).header("host", host);
         let answer = call.json(&json!({"name": name, "url": "https://example.com"})).send().await;

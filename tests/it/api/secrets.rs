@@ -29,7 +29,9 @@ async fn no_answer_and_no_audit_row_has_a_secret() {
         assert_hidden(&app.get(path).await.json().to_string());
     }
     app.call("PATCH", "/api/v1/endpoints/1").json(&json!({"headers": {"X-Own": "0wn2"}})).send().await;
-    assert_hidden(&app.call("PATCH", "/api/v1/endpoints/1").json(&json!({"timeout": 9999})).send().await.json().to_string());
+    assert_hidden(
+        &app.call("PATCH", "/api/v1/endpoints/1").json(&json!({"timeout": 9999})).send().await.json().to_string(),
+    );
     assert_hidden(&format!("{:?}", app.audit().await));
 }
 

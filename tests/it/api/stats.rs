@@ -48,7 +48,8 @@ async fn uptime_counts_exactly() {
     let app = recorded().await;
     let stats = app.get("/api/v1/stats/uptime/1?period=1h").await.json();
     assert_eq!(stats["uptime_percentage"], 88.89);
-    for (field, expected) in [("total_checks", 9), ("successful_checks", 8), ("failed_checks", 1), ("missed_checks", 1)] {
+    for (field, expected) in [("total_checks", 9), ("successful_checks", 8), ("failed_checks", 1), ("missed_checks", 1)]
+    {
         assert_eq!(stats[field], expected, "{field}");
     }
     assert_eq!(stats["average_response_time"], 0.1);
@@ -61,7 +62,10 @@ async fn uptime_counts_exactly() {
 
     app.create(&json!({"name": "empty", "url": "https://example.com"})).await;
     let nothing = app.get("/api/v1/stats/uptime/2").await.json();
-    assert_eq!((&nothing["uptime_percentage"], &nothing["total_checks"], &nothing["period"]), (&Value::Null, &json!(0), &json!("24h")));
+    assert_eq!(
+        (&nothing["uptime_percentage"], &nothing["total_checks"], &nothing["period"]),
+        (&Value::Null, &json!(0), &json!("24h"))
+    );
 }
 
 #[tokio::test]
@@ -73,7 +77,10 @@ async fn history_is_newest_first_filtered_and_paged() {
     assert_eq!(all["checks"][0]["checked_at"], "2026-03-01T11:59:01Z");
     assert_eq!(all["checks"][2]["error_message"], "GET returned 500, expected 200");
     let missed = &all["checks"][4];
-    assert_eq!((&missed["success"], &missed["outcome"], &missed["missed_reason"]), (&Value::Null, &json!("missed"), &json!("overrun")));
+    assert_eq!(
+        (&missed["success"], &missed["outcome"], &missed["missed_reason"]),
+        (&Value::Null, &json!("missed"), &json!("overrun"))
+    );
 
     let filtered = get("?from_date=2026-03-01T12:55:00%2B01:00&to_date=2026-03-01T11:58:00Z&limit=2").await;
     assert_eq!((&filtered["total"], filtered["checks"].as_array().unwrap().len()), (&json!(3), 2));

@@ -115,8 +115,7 @@ impl TestApp {
         clock.advance(Duration::from_secs(1));
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, yaml).unwrap();
-        let options =
-            LoadOptions { path: Some(path), environment: Environment::default(), allow_missing_env: false };
+        let options = LoadOptions { path: Some(path), environment: Environment::default(), allow_missing_env: false };
         let config = config::load(&options, start).unwrap();
         let target = StoreTarget::Sqlite(folder.path().join("test.db"));
         let store = Store::open(&StoreOptions { target, readers: 2, echo: false }).await.unwrap();
