@@ -112,6 +112,7 @@ pub async fn bounds(request: Request, next: Next) -> Response {
 }
 
 /// The answer for a request whose handler panicked; the panic itself is in the log.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(message = message.unwrap_or("no message"), "a request handler panicked");

@@ -59,17 +59,15 @@ pub struct UptimeReport {
 
 /// Counts the checks of a window. `open` is the hour of the endpoint that is not over, taken from the board before
 /// this call; without one the newest hour is counted from its single checks.
-pub async fn uptime(store: &Store, open: Option<&OpenHour>, query: &UptimeQuery) -> Result<UptimeReport, StoreError> {
+pub async fn uptime(
+    store: &Store,
+    open: Option<&OpenHour>,
+    query: &UptimeQuery,
+) -> Result<UptimeReport, StoreError> {
     let kept = Kept::of(query);
     let window = kept.answerable(query.from..query.to.max(query.from));
     let db = store.snapshot().await?;
-    let mut sum = Sum {
-        db: &db,
-        id: query.endpoint,
-        kept,
-        counted: Bucket::default(),
-        latencies: Some(LatencySketch::default()),
-    };
+    let mut sum = Sum { db: &db, id: query.endpoint, kept, counted: Bucket::default(), latencies: Some(LatencySketch::default()) };
     if !window.is_empty() {
         sum.window(window.clone(), open).await?;
     }

@@ -1,6 +1,8 @@
 //! `audit_log`: who changed what, newest first. Rows are only ever added.
 
-use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+};
 
 use super::StoreError;
 use super::entities::audit_log as table;

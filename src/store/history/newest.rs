@@ -10,9 +10,9 @@ use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::OutcomeWord;
 use crate::domain::uptime::{DAY_US, HOUR_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
-use crate::store::StoreError;
 use crate::store::entities::{check_results as table, rollups};
 use crate::store::rollups::{Grain, newest_start};
+use crate::store::StoreError;
 
 /// Sorts of results. Those in maintenance are neither good nor failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

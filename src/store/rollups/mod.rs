@@ -11,7 +11,9 @@ mod sums;
 use std::ops::Range;
 
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Iterable, Order, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, Iterable, Order, QueryFilter, QueryOrder, QuerySelect,
+};
 
 use super::StoreError;
 use super::entities::{endpoints, rollups as table};
@@ -43,7 +45,10 @@ impl Grain {
 
 /// Stores hours that are over, in place of those that are there. The instant is the start of the hour; no hour of
 /// an endpoint may occur twice.
-pub async fn put_hours(db: &impl ConnectionTrait, hours: &[(EndpointId, Timestamp, Rollup)]) -> Result<(), StoreError> {
+pub async fn put_hours(
+    db: &impl ConnectionTrait,
+    hours: &[(EndpointId, Timestamp, Rollup)],
+) -> Result<(), StoreError> {
     put(db, Grain::Hour, hours).await?;
     for (id, day) in days::behind_a_day_row(db, hours).await? {
         days::derive(db, id, day).await?;
@@ -145,7 +150,11 @@ pub async fn latest_hour_of_each(
 
 /// Drops the sketches of hours that start before `before`, at most `batch` of them; returns how many. Their days
 /// keep theirs, so call [`close_days`] first.
-pub async fn drop_hour_sketches(db: &impl ConnectionTrait, before: Timestamp, batch: u64) -> Result<u64, StoreError> {
+pub async fn drop_hour_sketches(
+    db: &impl ConnectionTrait,
+    before: Timestamp,
+    batch: u64,
+) -> Result<u64, StoreError> {
     let old = Query::select()
         .columns([table::Column::EndpointId, table::Column::Period, table::Column::StartAt])
         .from(table::Entity)
@@ -163,7 +172,11 @@ pub async fn drop_hour_sketches(db: &impl ConnectionTrait, before: Timestamp, ba
 }
 
 /// Removes hours that start before `cutoff` and whose day is closed, at most `batch` of them; returns how many.
-pub async fn delete_hours_before(db: &impl ConnectionTrait, cutoff: Timestamp, batch: u64) -> Result<u64, StoreError> {
+pub async fn delete_hours_before(
+    db: &impl ConnectionTrait,
+    cutoff: Timestamp,
+    batch: u64,
+) -> Result<u64, StoreError> {
     let every_endpoint = Query::select().column(endpoints::Column::Id).from(endpoints::Entity).to_owned();
     let hour = sea_orm::sea_query::Alias::new("hour_rows");
     let old = Query::select()
@@ -172,9 +185,10 @@ pub async fn delete_hours_before(db: &impl ConnectionTrait, cutoff: Timestamp, b
         .and_where(Expr::col((hour.clone(), table::Column::EndpointId)).in_subquery(every_endpoint))
         .and_where(Expr::col((hour.clone(), table::Column::Period)).eq(Grain::Hour.as_str()))
         .and_where(Expr::col((hour.clone(), table::Column::StartAt)).lt(micros(cutoff)))
-        .and_where(
-            Expr::col((hour.clone(), table::Column::StartAt)).lt(days::closed_until((hour, table::Column::EndpointId))),
-        )
+        .and_where(Expr::col((hour.clone(), table::Column::StartAt)).lt(days::closed_until((
+            hour,
+            table::Column::EndpointId,
+        ))))
         .limit(batch)
         .to_owned();
     let deleted = table::Entity::delete_many().filter(key().in_subquery(old)).exec(db).await?;
@@ -201,10 +215,7 @@ async fn put(
     rollups: &[(EndpointId, Timestamp, Rollup)],
 ) -> Result<(), StoreError> {
     let key = [table::Column::EndpointId, table::Column::Period, table::Column::StartAt];
-    let values = || {
-        table::Column::iter()
-            .filter(|c| !matches!(c, table::Column::EndpointId | table::Column::Period | table::Column::StartAt))
-    };
+    let values = || table::Column::iter().filter(|c| !matches!(c, table::Column::EndpointId | table::Column::Period | table::Column::StartAt));
     let mut rest = rollups;
     for size in CHUNKS {
         let (now, later) = rest.split_at(rest.len() - rest.len() % size);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Alias, CaseStatement, Expr, ExprTrait, Query};
+use sea_orm::ConnectionTrait;
 
 use super::{Grain, days};
 use crate::domain::endpoint::EndpointId;
@@ -107,20 +107,8 @@ fn read(row: &sea_orm::QueryResult) -> Result<Bucket, StoreError> {
         let value: Option<i64> = row.try_get_by_index(SUMMED.len() + index)?;
         Ok(decode::optional(value, "a latency of rollups")?.unwrap_or(0))
     };
-    let [
-        up,
-        degraded,
-        down,
-        missed,
-        maintenance,
-        retried,
-        dns_us,
-        connect_us,
-        tls_us,
-        first_byte_us,
-        transfer_us,
-        total_us,
-    ] = counts;
+    let [up, degraded, down, missed, maintenance, retried, dns_us, connect_us, tls_us, first_byte_us, transfer_us, total_us] =
+        counts;
     Ok(Bucket {
         up,
         degraded,

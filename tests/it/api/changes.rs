@@ -52,7 +52,7 @@ async fn a_name_is_taken_once_even_in_a_race() {
 async fn put_returns_what_is_absent_to_its_default() {
     let app = TestApp::start().await;
     app.create(&example()).await;
-    app.clock.advance(Duration::from_secs(60));
+    app.clock.advance(Duration::from_mins(1));
     let body = json!({"name": "api", "url": "https://example.com/other"});
     let answer = app.call("PUT", "/api/v1/endpoints/1").json(&body).send().await;
     assert_eq!(answer.status, 200);
@@ -136,7 +136,7 @@ async fn a_paused_endpoint_resumes_from_now() {
     app.create(&example()).await;
     let paused = app.call("POST", "/api/v1/endpoints/1/pause").send().await.json();
     assert_eq!((&paused["is_active"], &paused["status"]), (&json!(false), &json!("paused")));
-    app.clock.advance(Duration::from_secs(600));
+    app.clock.advance(Duration::from_mins(10));
     let resumed = app.call("POST", "/api/v1/endpoints/1/resume").send().await.json();
     assert_eq!((&resumed["is_active"], &resumed["status"]), (&json!(true), &json!("pending")));
     let entry = app.ctx.board.get(EndpointId(1)).unwrap();

@@ -1,4 +1,4 @@
-//! The OpenAPI document is complete and true, and the pages that show it need nothing from elsewhere.
+//! The `OpenAPI` document is complete and true, and the pages that show it need nothing from elsewhere.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};

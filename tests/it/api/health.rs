@@ -61,8 +61,8 @@ async fn a_real_server_answers_and_stops_gracefully() {
         stop.cancel();
         answer
     };
-    let (served, answer) = tokio::join!(server, client);
-    served.unwrap();
+    let (ended, answer) = tokio::join!(server, client);
+    ended.unwrap();
     assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
     assert_eq!(app.audit().await[0].address.as_deref(), Some("127.0.0.1"));
 }

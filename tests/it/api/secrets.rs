@@ -70,3 +70,14 @@ async fn a_kept_secret_is_not_made_readable_or_sent_elsewhere() {
     let document = app.post("/api/v1/endpoints", &invented).await.problem(400, "invalid-parameter");
     assert_eq!(document["errors"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn what_is_secret_by_the_defaults_stays_so() {
+    let app = TestApp::with_config("api: {port: 0}\ndefaults: {redact: [X-Own]}\n").await;
+    let body = json!({"name": "a", "url": "https://example.com", "headers": {"X-Own": "0wn"}});
+    let created = app.create(&body).await;
+    assert_eq!(created["settings"]["headers"]["X-Own"], "***");
+    let answer = app.call("PATCH", "/api/v1/endpoints/1").json(&json!({"redact": []})).send().await;
+    assert_hidden(&answer.problem(400, "invalid-parameter").to_string());
+    assert_hidden(&format!("{:?}", app.audit().await));
+}

@@ -105,7 +105,7 @@ async fn the_summary_counts_the_board() {
     for n in 1..=4 {
         app.create(&json!({"name": format!("e{n}"), "url": "https://example.com", "is_active": n != 4})).await;
     }
-    app.clock.advance(Duration::from_secs(60));
+    app.clock.advance(Duration::from_mins(1));
     let now = app.clock.now();
     for (id, status) in [(1, Status::Up), (2, Status::Down)] {
         let state = EndpointState { status, ..EndpointState::pending(now) };
