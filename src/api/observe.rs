@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -61,7 +62,11 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     };
     let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let template = response.extensions().get::<Template>().cloned();
-    let mut response = problem.map_or(response, |problem| problem.render(path));
+    let mut response = match problem {
+        Some(problem) if method == Method::HEAD => problem.render(path).map(|_| Body::empty()),
+        Some(problem) => problem.render(path),
+        None => response,
+    };
     if let Some(template) = template {
         response.extensions_mut().insert(template);
     }
@@ -107,6 +112,7 @@ pub async fn bounds(request: Request, next: Next) -> Response {
 }
 
 /// The answer for a request whose handler panicked; the panic itself is in the log.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(message = message.unwrap_or("no message"), "a request handler panicked");
