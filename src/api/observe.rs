@@ -32,7 +32,13 @@ pub async fn observe(State(clock): State<Arc<dyn Clock>>, request: Request, next
         response.headers_mut().insert(REQUEST_ID.clone(), id);
         let milliseconds = clock.monotonic().saturating_sub(begun).as_secs_f64() * 1000.0;
         let route = response.extensions().get::<Template>().map_or("-", |template| template.0.as_str());
-        tracing::info!(%method, route, status = response.status().as_u16(), ms = milliseconds, "request");
+        let status = response.status().as_u16();
+        // Probes and reads would drown what happened: they are told at debug, changes and faults always.
+        if method.is_safe() && status < 500 {
+            tracing::debug!(%method, route, status, ms = milliseconds, "request");
+        } else {
+            tracing::info!(%method, route, status, ms = milliseconds, "request");
+        }
         response
     }
     .instrument(span)
