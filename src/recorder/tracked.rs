@@ -66,16 +66,13 @@ impl Tracked {
         }
     }
 
-    /// Takes one result in. `known` is `None` when the endpoint is no longer monitored: then its result is
-    /// counted, and its status stays.
-    pub fn take(&mut self, result: &CheckResult, known: Option<&KnownEndpoint>) -> Effect {
+    /// Takes one result in.
+    pub fn take(&mut self, result: &CheckResult, known: &KnownEndpoint) -> Effect {
         if self.last.as_ref().is_some_and(|last| result.scheduled_at <= last.scheduled_at) {
             return Effect { repeated: true, ..Effect::default() };
         }
         let mut effect = Effect::default();
-        if let Some(known) = known {
-            self.advance(result, &known.endpoint.check, &known.endpoint.alert_policy, &mut effect);
-        }
+        self.advance(result, &known.endpoint.check, &known.endpoint.alert_policy, &mut effect);
         self.count(result, &mut effect);
         let result = Arc::new(result.clone());
         if !matches!(result.outcome, Outcome::Missed(_)) {
