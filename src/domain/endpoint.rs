@@ -509,6 +509,7 @@ fn resolve_alert_policy(rules: &mut Rules, settings: Option<&AlertPolicySettings
             );
             value
         },
+        ..default
     }
 }
 
