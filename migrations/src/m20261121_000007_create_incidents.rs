@@ -70,10 +70,7 @@ impl MigrationTrait for Migration {
         for column in [EndpointStates::Incident, EndpointStates::Recovered] {
             manager
                 .alter_table(
-                    Table::alter()
-                        .table(EndpointStates::Table)
-                        .add_column(ColumnDef::new(column).json())
-                        .to_owned(),
+                    Table::alter().table(EndpointStates::Table).add_column(ColumnDef::new(column).json()).to_owned(),
                 )
                 .await?;
         }
@@ -82,9 +79,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for column in [EndpointStates::Recovered, EndpointStates::Incident] {
-            manager
-                .alter_table(Table::alter().table(EndpointStates::Table).drop_column(column).to_owned())
-                .await?;
+            manager.alter_table(Table::alter().table(EndpointStates::Table).drop_column(column).to_owned()).await?;
         }
         manager.drop_table(Table::drop().table(IncidentEvents::Table).to_owned()).await?;
         manager.drop_table(Table::drop().table(Incidents::Table).to_owned()).await

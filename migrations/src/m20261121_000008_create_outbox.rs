@@ -27,9 +27,7 @@ impl MigrationTrait for Migration {
             ("notifications_by_time", Notifications::CreatedAt),
             ("notifications_by_incident", Notifications::IncidentId),
         ] {
-            manager
-                .create_index(Index::create().name(name).table(Notifications::Table).col(column).to_owned())
-                .await?;
+            manager.create_index(Index::create().name(name).table(Notifications::Table).col(column).to_owned()).await?;
         }
         manager
             .create_table(

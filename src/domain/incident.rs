@@ -95,10 +95,18 @@ pub enum IncidentChange {
     /// The failure is another one than before.
     CauseChanged,
     /// Good again, and the recovery is held.
-    RecoveryHeld { since: Timestamp },
-    Resolved { incident: OpenIncident, resolved_at: Timestamp },
+    RecoveryHeld {
+        since: Timestamp,
+    },
+    Resolved {
+        incident: OpenIncident,
+        resolved_at: Timestamp,
+    },
     /// It is no longer monitored.
-    Abandoned { incident: OpenIncident, at: Timestamp },
+    Abandoned {
+        incident: OpenIncident,
+        at: Timestamp,
+    },
     Reminded,
 }
 
@@ -344,13 +352,7 @@ fn after_success(state: &EndpointState, result: &CheckResult, policy: &AlertPoli
     confirmed_up(state, run_started_at, result.started_at, policy, now)
 }
 
-fn confirmed_up(
-    state: &EndpointState,
-    since: Timestamp,
-    at: Timestamp,
-    policy: &AlertPolicy,
-    now: Timestamp,
-) -> Step {
+fn confirmed_up(state: &EndpointState, since: Timestamp, at: Timestamp, policy: &AlertPolicy, now: Timestamp) -> Step {
     let transition = Transition { from: state.status, to: Status::Up, since, at };
     let mut up = EndpointState { status: Status::Up, since, cause: None, ..state.recounted() };
     let mut step = match up.incident.take() {

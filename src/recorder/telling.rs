@@ -75,7 +75,8 @@ impl Telling {
             (Some(id), change) if !matches!(change, IncidentChange::Reopened) => id,
             _ => {
                 let severity = self.known.endpoint.severity;
-                incidents::open(db, endpoint, incident.started_at, incident.opened_at, &incident.cause, severity).await?
+                incidents::open(db, endpoint, incident.started_at, incident.opened_at, &incident.cause, severity)
+                    .await?
             }
         };
         let (kind, at, failure) = match &self.change {

@@ -214,8 +214,11 @@ mod tests {
     fn an_hour_is_closed_once_by_the_first_result_after_it() {
         let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
         assert!(tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none());
-        assert!(tracked.take(&good(at(10, 3599)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none());
-        let (start, rollup) = tracked.take(&good(at(11, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap();
+        assert!(
+            tracked.take(&good(at(10, 3599)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none()
+        );
+        let (start, rollup) =
+            tracked.take(&good(at(11, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap();
         assert_eq!((start, rollup.bucket.up), (at(10, 0), 2));
         assert!(tracked.take(&good(at(11, 1)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none());
     }
@@ -251,7 +254,10 @@ mod tests {
         let mut tracked = Tracked::from_live(&live);
         assert!(tracked.take(&good(at(12, 11)), &Arc::new(known()), Surroundings::default(), at(0, 0)).amends);
         assert_eq!(tracked.open_hour.as_ref().unwrap().rollup.bucket.up, 1);
-        assert_eq!(tracked.take(&good(at(13, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap().0, at(10, 0));
+        assert_eq!(
+            tracked.take(&good(at(13, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap().0,
+            at(10, 0)
+        );
     }
 
     #[test]

@@ -207,8 +207,7 @@ fn matching(query: &IncidentQuery) -> Select<table::Entity> {
         None => {}
     }
     if let Some(from) = query.from {
-        select = select
-            .filter(table::Column::ResolvedAt.is_null().or(table::Column::ResolvedAt.gte(micros(from))));
+        select = select.filter(table::Column::ResolvedAt.is_null().or(table::Column::ResolvedAt.gte(micros(from))));
     }
     if let Some(to) = query.to {
         select = select.filter(table::Column::StartedAt.lt(micros(to)));

@@ -108,11 +108,8 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
             created_at: ActiveValue::Set(micros(new.now)),
             finished_at: ActiveValue::Set(None),
         })
-        .on_conflict(
-            OnConflict::columns([deliveries::Column::NotificationId, deliveries::Column::Channel])
-                            .to_owned(),
-        )
-            .exec_without_returning(db)
+        .on_conflict(OnConflict::columns([deliveries::Column::NotificationId, deliveries::Column::Channel]).to_owned())
+        .exec_without_returning(db)
         .await?;
     }
     Ok(())
@@ -238,12 +235,7 @@ pub async fn mark_merged(db: &impl ConnectionTrait, merged: &[i64], now: Timesta
 }
 
 /// Gives up pending deliveries of channels that are no longer there.
-pub async fn give_up(
-    db: &impl ConnectionTrait,
-    channel: &str,
-    error: &str,
-    now: Timestamp,
-) -> Result<u64, StoreError> {
+pub async fn give_up(db: &impl ConnectionTrait, channel: &str, error: &str, now: Timestamp) -> Result<u64, StoreError> {
     let done = deliveries::Entity::update_many()
         .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Dead.as_str()))
         .col_expr(deliveries::Column::LastError, Expr::value(error))
@@ -305,10 +297,7 @@ fn matching(query: &NotificationQuery) -> Select<notifications::Entity> {
 }
 
 /// Notifications with their deliveries, the newest first.
-pub async fn list(
-    db: &impl ConnectionTrait,
-    query: &NotificationQuery,
-) -> Result<Vec<StoredNotification>, StoreError> {
+pub async fn list(db: &impl ConnectionTrait, query: &NotificationQuery) -> Result<Vec<StoredNotification>, StoreError> {
     let rows = matching(query)
         .order_by(notifications::Column::CreatedAt, Order::Desc)
         .order_by(notifications::Column::Id, Order::Desc)
@@ -390,10 +379,7 @@ pub async fn delete_before(db: &impl ConnectionTrait, before: Timestamp, batch: 
         .into_tuple()
         .all(db)
         .await?;
-    deliveries::Entity::delete_many()
-        .filter(deliveries::Column::NotificationId.is_in(ids.clone()))
-        .exec(db)
-        .await?;
+    deliveries::Entity::delete_many().filter(deliveries::Column::NotificationId.is_in(ids.clone())).exec(db).await?;
     Ok(notifications::Entity::delete_many().filter(notifications::Column::Id.is_in(ids)).exec(db).await?.rows_affected)
 }
 
