@@ -22,7 +22,7 @@ const VERDICT_SEARCH: u64 = 50;
 /// The rules that it breaks, which an endpoint made through the API does when the defaults under it changed.
 pub fn known(stored: StoredEndpoint, config: &Config, now: Timestamp) -> Result<KnownEndpoint, Vec<RuleError>> {
     let group = stored.settings.group.clone().unwrap_or_default();
-    let endpoint = resolve(&stored.settings, config.layers(&group), now)?;
+    let endpoint = resolve(&stored.settings, config.layers(&group).of_any_channel(), now)?;
     Ok(with_meaning(stored, endpoint))
 }
 
@@ -51,7 +51,7 @@ fn known_at_any_rate(stored: StoredEndpoint, config: &Config, now: Timestamp) ->
     let why: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
     let name = stored.settings.name.clone().unwrap_or_default();
     let none = EndpointSettings::default();
-    let built_in = Layers { defaults: &none, group: None, timezone: config.timezone };
+    let built_in = Layers { defaults: &none, group: None, timezone: config.timezone, channels: None };
     if let Ok(endpoint) = resolve(&stored.settings, built_in, now) {
         tracing::warn!(
             endpoint = name,
