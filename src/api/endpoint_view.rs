@@ -13,7 +13,9 @@ use crate::domain::endpoint::{
 };
 use crate::domain::outcome::{OutcomeWord, Status};
 use crate::domain::schedule::Schedule;
-use crate::domain::setting::{DurationSetting, ExpectedStatus, RequestBody, SizeSetting};
+use crate::domain::setting::{
+    DurationSetting, ExpectedStatus, ReminderSetting, ReminderSettings, RequestBody, SizeSetting,
+};
 use crate::service::redaction;
 
 /// An endpoint in a list: what is watched, and how it is.
@@ -187,12 +189,24 @@ fn effective(endpoint: &Endpoint) -> EndpointSettings {
             failure_threshold: Some(policy.failure_threshold),
             confirm_interval: Some(DurationSetting(policy.confirm_interval)),
             success_threshold: Some(policy.success_threshold),
+            send_recovery: Some(policy.send_recovery),
+            cooldown_seconds: Some(DurationSetting(policy.cooldown)),
+            reminder: Some(policy.reminder.map_or(ReminderSetting::Off, |reminder| {
+                ReminderSetting::On(ReminderSettings {
+                    every: Some(DurationSetting(reminder.every)),
+                    backoff: Some(reminder.backoff),
+                    max: Some(DurationSetting(reminder.max)),
+                })
+            })),
         }),
         redirects: Some(RedirectSettings { follow: Some(check.redirects.follow), max: Some(check.redirects.max) }),
         tls: Some(TlsSettings { verify: Some(check.tls.verify), ca_file: check.tls.ca_file.clone() }),
         max_body_bytes: Some(SizeSetting(check.max_body_bytes)),
         user_agent: Some(check.user_agent.clone()),
         redact: Some(check.redact.clone()),
+        notify: endpoint.notify.clone(),
+        severity: Some(endpoint.severity),
+        runbook: endpoint.runbook.clone(),
     };
     redaction::redacted(&all, &check.redact)
 }

@@ -1,8 +1,14 @@
-//! What a configured channel is, with every default applied. `validate` makes these; `notify` builds from them.
+//! What a configured channel is, with every default applied. `read` makes these; `notify` builds from them.
+
+mod raw;
+mod read;
+mod transports;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(super) use self::read::{Channels, read};
+pub(super) use self::transports::parse_web_address;
 use super::Secret;
 use crate::domain::notification::Severity;
 
@@ -11,6 +17,7 @@ use crate::domain::notification::Severity;
 pub struct ChannelConfig {
     /// Unique; the key under `channels:`, or `email`, `webhook`, `telegram` of `notifications:`.
     pub name: String,
+    /// Of a channel that is off, the transport may lack what it needs and its values are not checked.
     pub enabled: bool,
     /// Whether endpoints that name no channel are told through it.
     pub default: bool,
@@ -57,7 +64,7 @@ pub struct EmailConfig {
     pub login: Option<(String, Secret)>,
     pub from_addr: String,
     pub from_name: String,
-    /// At least one.
+    /// At least one, each once.
     pub to_addrs: Vec<String>,
     /// Of down messages; `None`: our own.
     pub subject_template: Option<String>,
@@ -70,6 +77,7 @@ pub struct EmailConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TelegramConfig {
     pub bot_token: Secret,
+    /// A number, or `@name`.
     pub chat_id: String,
     pub topic_id: Option<i32>,
     /// Of down messages; `None`: our own.

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use super::de::{Typed, inline_collection, typed};
 use super::fault::unexpected_kind;
-use super::layer::{InheritedMistakes, Layer, depends_on_left_out, depends_on_others, overlaps};
+use super::layer::{InheritedMistakes, Layer, Rules, depends_on_left_out, depends_on_others, overlaps};
 use super::report::Report;
-use super::suggest::closest;
 use super::tree::{Node, Place, Trail, Value, without_secrets};
 use super::{ConfiguredEndpoint, GroupConfig, SourceRef};
-use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, resolve};
 use crate::domain::setting::DurationSetting;
+use crate::domain::suggest::closest;
 
 pub(super) struct Resolved {
     pub(super) defaults: EndpointSettings,
@@ -29,10 +28,9 @@ pub(super) struct Sections {
     pub(super) endpoints: Option<Node>,
 }
 
-pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, report: &mut Report) -> Resolved {
+pub(super) fn read(sections: Sections, rules: Rules<'_>, report: &mut Report) -> Resolved {
     let mut reader = Reader {
-        timezone,
-        now,
+        rules,
         report,
         defaults: None,
         groups: BTreeMap::new(),
@@ -41,7 +39,7 @@ pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, 
         inherited: InheritedMistakes::default(),
     };
     if let Some(node) = sections.defaults.and_then(|node| reader.opened(node, "defaults")) {
-        let layer = Layer::read("defaults".to_owned(), node, None, now, reader.report);
+        let layer = Layer::read("defaults".to_owned(), node, None, rules, reader.report);
         reader.defaults = Some(layer);
     }
     let mut of_groups = Vec::new();
@@ -65,8 +63,7 @@ pub(super) fn read(sections: Sections, timezone: chrono_tz::Tz, now: Timestamp, 
 }
 
 struct Reader<'r> {
-    timezone: chrono_tz::Tz,
-    now: Timestamp,
+    rules: Rules<'r>,
     report: &'r mut Report,
     defaults: Option<Layer>,
     groups: BTreeMap<String, Group>,
@@ -139,7 +136,7 @@ impl Reader<'_> {
                 lists.push((name.clone(), list.value));
             }
             let named = Some((name.as_str(), &entry.key.place));
-            let mut layer = Layer::read(Trail::Key(&root, &name).to_string(), node, named, self.now, self.report);
+            let mut layer = Layer::read(Trail::Key(&root, &name).to_string(), node, named, self.rules, self.report);
             let description = layer.settings.description.take().unwrap_or_default();
             self.groups.insert(name, Group { description, layer });
         }
@@ -186,9 +183,10 @@ impl Reader<'_> {
         let layers = Layers {
             defaults: self.defaults.as_ref().map_or(&default, |layer| &layer.settings),
             group: group.map(|group| &group.layer.settings),
-            timezone: self.timezone,
+            timezone: self.rules.timezone,
+            channels: self.rules.channels,
         };
-        match resolve(&settings, layers, self.now) {
+        match resolve(&settings, layers, self.rules.now) {
             Ok(endpoint) => {
                 self.endpoints.push(ConfiguredEndpoint { settings, endpoint, source: item.place.to_ref() });
             }

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{self, Unexpected};
 
 use super::overrides::variable_of;
-use super::suggest::closest;
 use super::tree::{Place, Trail};
+use crate::domain::suggest::closest;
 
 /// Why a node is not what was asked for.
 pub(super) struct Fault {

@@ -13,6 +13,15 @@ use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, overlay, resolve};
 use crate::domain::setting::DurationSetting;
 
+/// What settings are checked against.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub(super) timezone: chrono_tz::Tz,
+    /// The names of the channels, when they could be read.
+    pub(super) channels: Option<&'a [String]>,
+    pub(super) now: Timestamp,
+}
+
 pub(super) struct Layer {
     /// `defaults`, `groups.core`
     pub(super) name: String,
@@ -32,7 +41,7 @@ impl Layer {
         name: String,
         node: Node,
         group: Option<(&str, &Place)>,
-        now: Timestamp,
+        rules: Rules<'_>,
         report: &mut Report,
     ) -> Self {
         let at = Trail::Key(&Trail::Root, &name);
@@ -52,7 +61,7 @@ impl Layer {
         settings.url = None;
         settings.group = None;
         if !told.iter().any(String::is_empty) {
-            for rule in mistakes(&settings, group.map(|(name, _)| name), now) {
+            for rule in mistakes(&settings, group.map(|(name, _)| name), rules) {
                 if overlaps(&told, &rule.pointer) {
                     continue;
                 }
@@ -70,7 +79,7 @@ impl Layer {
 }
 
 /// The rules that settings break whoever inherits them, tried on an endpoint that has everything else.
-fn mistakes(settings: &EndpointSettings, group: Option<&str>, now: Timestamp) -> Vec<RuleError> {
+fn mistakes(settings: &EndpointSettings, group: Option<&str>, rules: Rules<'_>) -> Vec<RuleError> {
     let year = DurationSetting(Duration::from_hours(366 * 24));
     let scheduled = settings.interval.is_some() || settings.schedule.is_some();
     let probe = EndpointSettings {
@@ -81,8 +90,8 @@ fn mistakes(settings: &EndpointSettings, group: Option<&str>, now: Timestamp) ->
         ..EndpointSettings::default()
     };
     let none = EndpointSettings::default();
-    let layers = Layers { defaults: &none, group: None, timezone: chrono_tz::Tz::UTC };
-    let broken = resolve(&overlay(settings, &probe), layers, now).err().unwrap_or_default();
+    let layers = Layers { defaults: &none, group: None, timezone: rules.timezone, channels: rules.channels };
+    let broken = resolve(&overlay(settings, &probe), layers, rules.now).err().unwrap_or_default();
     broken.into_iter().filter(|rule| !depends_on_others(rule)).collect()
 }
 
@@ -94,7 +103,9 @@ pub(super) fn depends_on_others(rule: &RuleError) -> bool {
 /// Whether such another key was mistaken itself, so that the rule may not be broken at all.
 pub(super) fn depends_on_left_out(rule: &RuleError, left_out: &[String]) -> bool {
     depends_on_others(rule)
-        && ["/interval", "/schedule", "/timeout", "/retry"].iter().any(|pointer| overlaps(left_out, pointer))
+        && ["/interval", "/schedule", "/timeout", "/retry", "/alert_policy"]
+            .iter()
+            .any(|pointer| overlaps(left_out, pointer))
 }
 
 /// Whether a pointer is at, above or below one of `pointers`.

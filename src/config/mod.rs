@@ -6,7 +6,7 @@
 //!
 //! The way of a value: [`files`] finds and merges, [`load`](mod@load) parses to a tree with places,
 //! [`substitute`] fills in variables, [`overrides`] lays the environment over it, [`de`] gives it the type that
-//! a section ([`raw`]) asks for, [`validate`], [`endpoints`] and [`layer`] check the rules.
+//! a section ([`raw`]) asks for, [`validate`], [`channels`], [`telling`], [`endpoints`] and [`layer`] check the rules.
 
 pub mod channels;
 mod database;
@@ -23,8 +23,10 @@ mod overrides;
 mod raw;
 mod report;
 mod secret;
+mod section;
 mod substitute;
-mod suggest;
+mod telling;
+mod templates;
 mod tree;
 mod validate;
 
@@ -32,11 +34,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::channels::ChannelConfig;
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 use self::report::Report;
 pub use self::secret::Secret;
 use self::substitute::Substitution;
+pub use self::telling::{HeartbeatConfig, TellingConfig};
 use self::tree::Trail;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers};
@@ -74,6 +78,11 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     pub logging: LoggingConfig,
     pub api: ApiConfig,
+    /// Those of `channels:` in their order, then those of `notifications:`; also those that are off.
+    pub channels: Vec<ChannelConfig>,
+    /// The names of `channels`.
+    pub channel_names: Vec<String>,
+    pub telling: TellingConfig,
     /// In the order of the files and their lines.
     pub warnings: Vec<ConfigWarning>,
 }
@@ -85,6 +94,7 @@ impl Config {
             defaults: &self.defaults,
             group: self.groups.get(group).map(|group| &group.settings),
             timezone: self.timezone,
+            channels: Some(&self.channel_names),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the configuration of the original system has and this one has not, or has in another place.
 
 use super::report::Report;
-use super::tree::{Entry, Key, Node, Trail, Value, boolean};
+use super::tree::{Entry, Node, Value, boolean};
 
 /// Keys that mean nothing here, with the reason.
 const MEANINGLESS: [(&str, &str); 6] = [
@@ -14,11 +14,17 @@ const MEANINGLESS: [(&str, &str); 6] = [
 ];
 
 /// Keys whose feature this build does not have yet.
-const NOT_IN_EFFECT: [(&str, &str); 4] = [
-    ("notifications", "this build sends no notifications"),
+const NOT_IN_EFFECT: [(&str, &str); 3] = [
     ("prometheus", "this build serves no Prometheus metrics"),
     ("api.cors", "this build does not answer cross-origin requests"),
     ("logging.file", "this build logs to the terminal only"),
+];
+
+/// Keys that the original has elsewhere, and what they are here.
+const ALIASES: [(&str, &str); 3] = [
+    ("retry", "defaults.retry"),
+    ("notifications.cooldown_seconds", "defaults.alert_policy.cooldown_seconds"),
+    ("notifications.send_recovery", "defaults.alert_policy.send_recovery"),
 ];
 
 /// Takes the keys that mean nothing out of the tree, and says so. Free keys at the top go too: they are homes of
@@ -28,9 +34,8 @@ pub(super) fn without_meaningless(root: &mut Node, report: &mut Report) {
         entries.retain(|entry| !entry.key.text.starts_with("x-"));
     }
     for (path, why) in MEANINGLESS {
-        let mut segments: Vec<&str> = path.split('.').collect();
-        let last = segments.pop().unwrap_or_default();
-        let parent = segments.iter().try_fold(&mut *root, |node, segment| node.get_mut(segment));
+        let (parents, last) = split(path);
+        let parent = parents.iter().try_fold(&mut *root, |node, segment| node.get_mut(segment));
         if let Some(Entry { key, value }) = parent.and_then(|parent| parent.remove(last)) {
             let place = if value.place.is_variable() { &value.place } else { &key.place };
             report.warn(place, path, format!("has no effect: {why}"));
@@ -38,28 +43,49 @@ pub(super) fn without_meaningless(root: &mut Node, report: &mut Report) {
     }
 }
 
-/// Moves top-level `retry` to `defaults.retry`, so that everything after knows one place.
+/// Moves keys that are known under another name, so that everything after knows one place.
 pub(super) fn move_aliases(root: &mut Node, report: &mut Report) {
-    let Some(Entry { key, value }) = root.remove("retry") else { return };
-    if let Some(existing) = root.get("defaults").and_then(|defaults| defaults.get_entry("retry")) {
-        let message = format!("is another name of defaults.retry, which is set too: {}", existing.key.place.to_ref());
-        report.error_with_help(&key.place, "retry", message, "keep one of the two".to_owned());
-        return;
-    }
-    let Value::Mapping(entries) = &mut root.value else { return };
-    if !entries.iter().any(|entry| entry.key.text == "defaults") {
-        let place = &key.place;
-        let defaults = Key { text: "defaults".to_owned(), place: place.clone() };
-        entries.push(Entry { key: defaults, value: Node::mapping(place.clone()) });
-    }
-    if let Some(defaults) = root.get_mut("defaults") {
-        if defaults.is_null() {
-            defaults.value = Value::Mapping(Vec::new());
-        }
-        if let Value::Mapping(entries) = &mut defaults.value {
-            entries.push(Entry { key, value });
+    for (alias, meant) in ALIASES {
+        let (parents, name) = split(alias);
+        let parent = parents.iter().try_fold(&mut *root, |node, segment| node.get_mut(segment));
+        if let Some(entry) = parent.and_then(|parent| parent.remove(name)) {
+            move_alias(root, entry, alias, meant, report);
         }
     }
+}
+
+fn move_alias(root: &mut Node, entry: Entry, alias: &str, meant: &'static str, report: &mut Report) {
+    let place = entry.key.place.clone();
+    let (parents, name) = split(meant);
+    let mut node = root;
+    for segment in parents {
+        // What is no mapping is told as a mistake when it is read.
+        let Some(next) = node.get_or_add(segment, &place) else { return };
+        node = next;
+    }
+    if let Some(existing) = node.get_entry(name) {
+        let message = format!("is another name of {meant}, which is set too: {}", existing.key.place.to_ref());
+        report.error_with_help(&place, alias, message, "keep one of the two".to_owned());
+    } else if let Some(value) = node.get_or_add(name, &place) {
+        *value = entry.value;
+    }
+}
+
+/// `segments` of a key with another name as those of the key that is meant.
+pub(super) fn without_alias(segments: Vec<String>) -> Vec<String> {
+    for (alias, meant) in ALIASES {
+        let length = alias.split('.').count();
+        if segments.len() >= length && segments.iter().zip(alias.split('.')).all(|(one, other)| one == other) {
+            return meant.split('.').map(str::to_owned).chain(segments.into_iter().skip(length)).collect();
+        }
+    }
+    segments
+}
+
+fn split(path: &'static str) -> (Vec<&'static str>, &'static str) {
+    let mut segments: Vec<&str> = path.split('.').collect();
+    let last = segments.pop().unwrap_or_default();
+    (segments, last)
 }
 
 /// Says which keys have no effect yet. Switching a missing feature off is no reason for a warning.
@@ -78,36 +104,4 @@ pub(super) fn warn_of_not_in_effect(root: &Node, report: &mut Report) {
 
 fn is_false(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar(scalar) if boolean(&scalar.text) == Some(false))
-}
-
-/// What is still to be said of a channel that is on but lacks what it cannot do without.
-pub(super) fn check_channels(root: &Node, report: &mut Report) {
-    const NEEDS: [(&str, &[&str]); 3] =
-        [("email", &["to_addrs"]), ("webhook", &["url"]), ("telegram", &["bot_token", "chat_id"])];
-    let Some(notifications) = root.get("notifications") else { return };
-    for (channel, needs) in NEEDS {
-        let Some(node) = notifications.get(channel) else { continue };
-        let Some(enabled) = node.get_entry("enabled").filter(|e| is_true(&e.value)) else { continue };
-        for need in needs {
-            let absent = node.get(need).is_none_or(|value| is_empty(value) && !value.has_missing());
-            if absent {
-                let at = Trail::Key(&Trail::Root, "notifications");
-                let at = Trail::Key(&at, channel);
-                let message = format!("the channel is enabled and has no `{need}`");
-                report.error(&enabled.key.place, Trail::Key(&at, need), message);
-            }
-        }
-    }
-}
-
-fn is_true(node: &Node) -> bool {
-    matches!(&node.value, Value::Scalar(scalar) if boolean(&scalar.text) == Some(true))
-}
-
-fn is_empty(node: &Node) -> bool {
-    match &node.value {
-        Value::Scalar(scalar) => scalar.text.is_empty() || scalar.is_null(),
-        Value::Sequence(items) => items.is_empty(),
-        Value::Mapping(entries) => entries.is_empty(),
-    }
 }

@@ -2,6 +2,7 @@
 //! and the names the original system used.
 
 use super::env::Environment;
+use super::original;
 use super::report::Report;
 use super::tree::{Entry, Key, Node, Place, Scalar, Value};
 
@@ -52,7 +53,9 @@ pub(super) fn without_container_links(environment: &Environment, report: &mut Re
 /// Lays the variables over `root`. Keys that do not exist are found later, when the tree is read.
 pub(super) fn apply(root: &mut Node, environment: &Environment, report: &mut Report) {
     for (name, path) in ORIGINAL_NAMES {
-        if let Some(value) = environment.get_filled(name) {
+        if let Some(value) = environment.get_filled(name)
+            && !(path.starts_with("notifications.") && channels_use(root, name))
+        {
             set(root, name, path.split('.'), value, report);
         }
     }
@@ -61,18 +64,37 @@ pub(super) fn apply(root: &mut Node, environment: &Environment, report: &mut Rep
         if value.trim().is_empty() {
             continue;
         }
-        let mut segments: Vec<String> = segments.split("__").map(str::to_lowercase).collect();
+        let segments: Vec<String> = segments.split("__").map(str::to_lowercase).collect();
         if segments.iter().any(String::is_empty) {
             let message = "is not API_MONITOR__SECTION__KEY: a part of the name is empty";
             report.error(&Place::of_variable(name), "", message);
             continue;
         }
-        // The original's other name of `defaults.retry`.
-        if segments[0] == "retry" {
-            segments.insert(0, "defaults".to_owned());
-        }
+        let segments = original::without_alias(segments);
         set(root, name, segments.iter().map(String::as_str), value, report);
     }
+}
+
+/// Whether a channel of `channels:` has its value by `${NAME}`: the variable then does not make a second channel,
+/// through which everything would be told twice.
+fn channels_use(root: &Node, name: &str) -> bool {
+    let mut used = false;
+    if let Some(channels) = root.get("channels") {
+        channels.for_each_scalar(&mut |scalar| {
+            used |= scalar.written.as_ref().is_some_and(|written| {
+                written
+                    .match_indices(&format!("${{{name}"))
+                    .any(|(at, start)| written[at + start.len()..].starts_with(['}', ':']))
+            });
+        });
+    }
+    used
+}
+
+/// The name of the variable that sets a key, the original's if it has one.
+pub(super) fn shortest_name_of(path: &str) -> String {
+    let original = ORIGINAL_NAMES.iter().find(|(_, key)| *key == path);
+    original.map_or_else(|| variable_of(path), |(name, _)| (*name).to_owned())
 }
 
 fn set<'p>(root: &mut Node, name: &str, path: impl Iterator<Item = &'p str> + Clone, value: &str, report: &mut Report) {

@@ -2,11 +2,10 @@
 //! in [`super::validate`]; endpoints, groups and `defaults` have their own form,
 //! [`crate::domain::endpoint::EndpointSettings`].
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, Visitor};
 
 use super::secret::Secret;
 use super::{LogFormat, LogLevel};
@@ -97,56 +96,17 @@ pub(super) struct RawPrometheus {
     path: Option<String>,
 }
 
+/// The keys of the channels are read elsewhere ([`super::channels`]), those with another name have moved to
+/// `defaults` by now ([`super::original`]).
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawNotifications {
-    enabled: Option<bool>,
-    cooldown_seconds: Option<DurationSetting>,
-    send_recovery: Option<bool>,
-    email: Option<RawEmail>,
-    webhook: Option<RawWebhook>,
-    telegram: Option<RawTelegram>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawEmail {
-    enabled: Option<bool>,
-    smtp_host: Option<String>,
-    smtp_port: Option<u16>,
-    smtp_use_tls: Option<bool>,
-    smtp_user: Option<String>,
-    smtp_password: Option<Secret>,
-    from_addr: Option<String>,
-    from_name: Option<String>,
-    to_addrs: Option<Vec<String>>,
-    subject_template: Option<String>,
-    body_template: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawWebhook {
-    enabled: Option<bool>,
-    url: Option<Secret>,
-    method: Option<String>,
-    headers: Option<BTreeMap<String, Secret>>,
-    retry_count: Option<u32>,
-    retry_delay: Option<DurationSetting>,
-    timeout: Option<DurationSetting>,
-    payload_template: Option<String>,
-    secret: Option<Secret>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawTelegram {
-    enabled: Option<bool>,
-    bot_token: Option<Secret>,
-    chat_id: Option<String>,
-    message_template: Option<String>,
-    parse_mode: Option<String>,
-    api_url: Option<String>,
+    pub(super) enabled: Option<bool>,
+    cooldown_seconds: Option<IgnoredAny>,
+    send_recovery: Option<IgnoredAny>,
+    email: Option<IgnoredAny>,
+    webhook: Option<IgnoredAny>,
+    telegram: Option<IgnoredAny>,
 }
 
 /// `auto` or a whole number.

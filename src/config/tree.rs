@@ -195,6 +195,20 @@ impl Node {
         }
     }
 
+    /// The value of a key, made as nothing where there is none. `None` where neither a mapping nor nothing stands.
+    pub(super) fn get_or_add(&mut self, key: &str, place: &Place) -> Option<&mut Node> {
+        if self.is_null() {
+            self.value = Value::Mapping(Vec::new());
+        }
+        let Value::Mapping(entries) = &mut self.value else { return None };
+        let index = entries.iter().position(|entry| entry.key.text == key).unwrap_or_else(|| {
+            let key = Key { text: key.to_owned(), place: place.clone() };
+            entries.push(Entry { key, value: Node::scalar(place.clone(), "") });
+            entries.len() - 1
+        });
+        Some(&mut entries[index].value)
+    }
+
     /// Takes an entry out of a mapping.
     pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
         match &mut self.value {

@@ -4,31 +4,36 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::Deserializer;
 
 use super::database::{self, DatabaseUrl};
 use super::de::typed;
 use super::endpoints::{self, Resolved, Sections};
-use super::raw::{AutoOr, DatabaseType, RawApi, RawAuth, RawDatabase, RawLogging, RawMonitoring};
-use super::raw::{RawNotifications, RawPrometheus};
+use super::layer::Rules;
+use super::raw::{DatabaseType, RawApi, RawAuth, RawDatabase, RawLogging, RawMonitoring, RawPrometheus};
 use super::report::Report;
 use super::secret::Secret;
-use super::suggest::closest;
-use super::tree::{Node, Place, Trail};
+use super::section::Section;
+use super::tree::{Node, Trail};
 use super::{
     ApiConfig, AuthConfig, Config, DatabaseConfig, DatabaseTarget, LogFormat, LogLevel, LoggingConfig, MaxConcurrent,
-    MonitoringConfig, Workers, original, overrides,
+    MonitoringConfig, Workers, channels, original, overrides, telling,
 };
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
+use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 15] = [
     "database",
+    "public_url",
     "timezone",
     "defaults",
     "retry",
+    "channels",
     "notifications",
+    "notify",
+    "heartbeat",
     "groups",
     "endpoints",
     "monitoring",
@@ -43,18 +48,19 @@ const DEFAULT_DATABASE: &str = "sqlite://data/api_monitor.db";
 pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Config {
     unknown_sections(&root, report);
     let timezone = timezone(&root, report);
+    let channels = channels::read(&root, report);
+    let telling = telling::read(&root, &channels, report);
+    let rules = Rules { timezone, channels: channels.names.as_deref(), now };
     let mut section = |name| root.remove(name).map(|entry| entry.value);
     let sections =
         Sections { defaults: section("defaults"), groups: section("groups"), endpoints: section("endpoints") };
-    let Resolved { defaults, groups, endpoints } = endpoints::read(sections, timezone, now, report);
+    let Resolved { defaults, groups, endpoints } = endpoints::read(sections, rules, report);
     let root = &root;
     let database = database_section(&Section::of(root, "database"), report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
     let logging = logging(&Section::of(root, "logging"), report);
     let api = api(&Section::of(root, "api"), report);
-    Section::of(root, "notifications").read::<RawNotifications>(report);
     Section::of(root, "prometheus").read::<RawPrometheus>(report);
-    original::check_channels(root, report);
     original::warn_of_not_in_effect(root, report);
     Config {
         path: PathBuf::new(),
@@ -67,6 +73,9 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         monitoring,
         logging,
         api,
+        channel_names: channels.channels.iter().map(|channel| channel.name.clone()).collect(),
+        channels: channels.channels,
+        telling,
         warnings: Vec::new(),
     }
 }
@@ -86,63 +95,6 @@ fn unknown_sections(root: &Node, report: &mut Report) {
             None => format!("known here: {}", SECTIONS.join(", ")),
         };
         report.error_with_help(&entry.key.place, key, "unknown key", help);
-    }
-}
-
-/// A section of the tree, which may not be there.
-struct Section<'n> {
-    name: &'static str,
-    node: Option<&'n Node>,
-}
-
-impl<'n> Section<'n> {
-    fn of(root: &'n Node, name: &'static str) -> Self {
-        Self { name, node: root.get(name).filter(|node| !node.is_null()) }
-    }
-
-    fn read<T: DeserializeOwned + Default>(&self, report: &mut Report) -> T {
-        let Some(node) = self.node else { return T::default() };
-        typed(node, &Trail::Key(&Trail::Root, self.name), report).value
-    }
-
-    /// Says that the value of a key is wrong; `key` may be `auth.enabled`.
-    fn wrong(&self, key: &str, message: impl Into<String>, report: &mut Report) {
-        if let Some((place, blameless)) = self.place_of(key)
-            && !blameless
-        {
-            report.error(place, format_args!("{}.{key}", self.name), message);
-        }
-    }
-
-    fn warn(&self, key: &str, message: impl Into<String>, report: &mut Report) {
-        if let Some((place, _)) = self.place_of(key) {
-            report.warn(place, format_args!("{}.{key}", self.name), message);
-        }
-    }
-
-    /// Where a key is, or what is nearest to it, and whether an unset variable is to blame for its value.
-    fn place_of(&self, key: &str) -> Option<(&'n Place, bool)> {
-        let (node, _) = self.node?.at_pointer(&format!("/{}", key.replace('.', "/")));
-        Some((&node.place, node.has_missing()))
-    }
-
-    fn in_range(&self, key: &str, value: Option<u32>, default: u32, low: u32, high: u32, report: &mut Report) -> u32 {
-        let value = value.unwrap_or(default);
-        if !(low..=high).contains(&value) {
-            self.wrong(key, format!("{value} is out of range: {low} to {high}"), report);
-        }
-        value
-    }
-
-    /// `None`: auto.
-    fn auto_or(&self, key: &str, value: Option<AutoOr>, high: u32, report: &mut Report) -> Option<u32> {
-        match value {
-            None | Some(AutoOr::Auto) => None,
-            Some(AutoOr::Number(number)) => {
-                let number = u32::try_from(number).unwrap_or(u32::MAX);
-                Some(self.in_range(key, Some(number), 0, 1, high, report))
-            }
-        }
     }
 }
 
@@ -273,7 +225,8 @@ fn api(section: &Section<'_>, report: &mut Report) -> ApiConfig {
     }
 }
 
-fn is_host(host: &str) -> bool {
+/// Whether it is an IP address or may be a host name.
+pub(super) fn is_host(host: &str) -> bool {
     let name = || {
         (1..=253).contains(&host.len())
             && !host.starts_with(['-', '.'])

@@ -1,8 +1,8 @@
-//! When an endpoint is believed to be down, when to be up again, and what is told of it.
+//! When an endpoint is believed to be down, when to be up again, and how often that is told.
 
 use std::time::Duration;
 
-/// The alert policy of one endpoint, with all defaults applied.
+/// The thresholds of one endpoint, with all defaults applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertPolicy {
     /// Failed checks in a row that confirm an outage, at least 1.
@@ -13,22 +13,11 @@ pub struct AlertPolicy {
     pub success_threshold: u32,
     /// Whether recoveries are told.
     pub send_recovery: bool,
-    /// Damps recoveries, never outages: after a told recovery a new outage within this reopens the incident, and
-    /// its recovery is held until the endpoint has stayed good for this long.
+    /// An outage this soon after a told recovery is the same incident, told as `down_again`; the next recovery is
+    /// then held back until the endpoint has stayed good for so long. Zero: no recovery is held back.
     pub cooldown: Duration,
-    /// Tell again while an incident is open; `None`: never.
+    /// How often an open outage is told again. `None`: never.
     pub reminder: Option<ReminderPolicy>,
-}
-
-/// When an open incident is told again.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReminderPolicy {
-    /// After the outage was told, at least 1 minute.
-    pub every: Duration,
-    /// Each pause is this many times the one before, at least 1.
-    pub backoff: f64,
-    /// The longest pause.
-    pub max: Duration,
 }
 
 impl Default for AlertPolicy {
@@ -44,9 +33,20 @@ impl Default for AlertPolicy {
     }
 }
 
+/// Reminders of an outage that nobody has acknowledged, in pauses that grow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReminderPolicy {
+    /// From the first message to the first reminder.
+    pub every: Duration,
+    /// Each further pause is so many times longer, at least 1.
+    pub backoff: f64,
+    /// The longest pause, at least `every`.
+    pub max: Duration,
+}
+
 impl Default for ReminderPolicy {
     fn default() -> Self {
-        Self { every: Duration::from_secs(3_600), backoff: 2.0, max: Duration::from_secs(86_400) }
+        Self { every: Duration::from_hours(1), backoff: 2.0, max: Duration::from_hours(24) }
     }
 }
 

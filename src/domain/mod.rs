@@ -11,9 +11,11 @@ pub mod incident;
 pub mod latency;
 pub mod notification;
 pub mod outcome;
+pub mod placeholder;
 pub mod retry;
 pub mod schedule;
 pub mod setting;
+pub mod suggest;
 pub mod uptime;
 
 /// An instant in UTC. Everything recorded is truncated to whole microseconds ([`micros`]).

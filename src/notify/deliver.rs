@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Channel, Message, Receipt, SendError};
 use super::failing;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::notification::{Event, Notification};
+use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
+use crate::events::ChannelTestRequest;
 use crate::store::outbox::{self, AttemptResult, Delivery};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::{ChannelStatus, Metrics};
@@ -40,14 +41,6 @@ const PERMANENT_PAUSE: Duration = Duration::from_secs(300);
 
 /// After this a delivery is dead.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(86_400);
-
-/// Somebody wants to see what a channel answers.
-#[derive(Debug)]
-pub struct TestRequest {
-    pub channel: String,
-    pub message: Message,
-    pub reply: oneshot::Sender<Result<Receipt, SendError>>,
-}
 
 /// What every worker shares.
 #[derive(Debug, Clone)]
@@ -95,7 +88,8 @@ pub async fn spread_nudges(from: Wakeup, context: DeliverContext) {
 /// Sends test messages through the real transports, until the stop. Tests bypass the outbox: who asked waits.
 pub async fn answer_tests(
     channels: BTreeMap<String, Arc<dyn Channel>>,
-    mut requests: mpsc::Receiver<TestRequest>,
+    clock: Arc<dyn Clock>,
+    mut requests: mpsc::Receiver<ChannelTestRequest>,
     stopping: CancellationToken,
 ) {
     loop {
@@ -105,12 +99,50 @@ pub async fn answer_tests(
         };
         // An unknown name drops the reply, which tells whoever asked.
         let Some(channel) = channels.get(&request.channel) else { continue };
+        let message = test_message(&request.channel, clock.now());
         let sent = tokio::select! {
             () = stopping.cancelled() => return,
-            sent = channel.send(&request.message) => sent,
+            sent = channel.send(&message) => sent,
         };
         // Whoever asked may have gone away.
-        drop(request.reply.send(sent));
+        drop(request.reply.send(sent.map(|receipt| receipt.answer).map_err(|error| error.to_string())));
+    }
+}
+
+/// A message that is clearly a test.
+pub fn test_message(channel: &str, now: Timestamp) -> Message {
+    let facts = about_channel(channel, Event::Test, now, now);
+    Message { notification: facts, attempt: 1, first_of_incident: None }
+}
+
+/// The facts of a notification that is about a channel, not an endpoint.
+pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: Timestamp) -> Notification {
+    Notification {
+        version: 1,
+        id: notification_id(Subject::Channel(channel), span, event, 0),
+        event,
+        occurred_at: now,
+        told_late: false,
+        endpoint: EndpointFacts {
+            id: 0,
+            name: channel.to_owned(),
+            group: String::new(),
+            tags: Vec::new(),
+            url: String::new(),
+            kind: "channel".to_owned(),
+        },
+        endpoint_name: channel.to_owned(),
+        url: String::new(),
+        timestamp: now,
+        status: "unknown".to_owned(),
+        previous_status: "unknown".to_owned(),
+        severity: Severity::Warning,
+        runbook: None,
+        failure_kind: None,
+        error: None,
+        incident: None,
+        check: None,
+        remarks: Vec::new(),
     }
 }
 

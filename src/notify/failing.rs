@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::domain::Timestamp;
-use crate::domain::notification::{
-    EndpointFacts, Event, Notification, Severity, Subject, notification_id,
-};
+use crate::domain::notification::Event;
+
+use super::deliver::about_channel;
 use crate::store::outbox::{self, NewNotification};
 use crate::store::{Store, StoreError};
 
@@ -77,33 +77,11 @@ pub(super) async fn tell(
             ));
         }
     }
-    let facts = Notification {
-        version: 1,
-        id: notification_id(Subject::Channel(channel), since, Event::ChannelFailing, 0),
-        event: Event::ChannelFailing,
-        occurred_at: now,
-        told_late: false,
-        endpoint: EndpointFacts {
-            id: 0,
-            name: channel.to_owned(),
-            group: String::new(),
-            tags: Vec::new(),
-            url: String::new(),
-            kind: "channel".to_owned(),
-        },
-        endpoint_name: channel.to_owned(),
-        url: String::new(),
-        timestamp: now,
-        status: "failing".to_owned(),
-        previous_status: "working".to_owned(),
-        severity: Severity::Warning,
-        runbook: None,
-        failure_kind: None,
-        error: Some(error.to_owned()),
-        incident: None,
-        check: None,
-        remarks,
-    };
+    let mut facts = about_channel(channel, Event::ChannelFailing, since, now);
+    "failing".clone_into(&mut facts.status);
+    "working".clone_into(&mut facts.previous_status);
+    facts.error = Some(error.to_owned());
+    facts.remarks = remarks;
     let held_by = others.is_empty().then_some("no_other_channel");
     let new =
         NewNotification { facts: &facts, endpoint: None, incident: None, held_by, channels: others, now };

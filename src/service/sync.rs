@@ -108,7 +108,8 @@ fn update_to(
     now: Timestamp,
     recount: &mut HashSet<EndpointId>,
 ) -> EndpointUpdate {
-    let before = resolve(&stored.settings, config.layers(&wanted.endpoint.group), now).ok();
+    let layers = config.layers(&wanted.endpoint.group).of_any_channel();
+    let before = resolve(&stored.settings, layers, now).ok();
     if before.as_ref().is_none_or(|before| before.check != wanted.endpoint.check) {
         recount.insert(stored.id);
     }

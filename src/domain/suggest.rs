@@ -1,7 +1,7 @@
 //! `did you mean …`.
 
 /// The candidate a person most likely meant: the same but for case and separators, or a few letters off.
-pub(super) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let plain = normalised(word);
     candidates
         .into_iter()

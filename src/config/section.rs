@@ -1,0 +1,88 @@
+//! A mapping of the tree with fixed keys, which may not be there: what it holds as a type, and messages about its
+//! values, told where they stand.
+
+use serde::de::DeserializeOwned;
+
+use super::de::typed;
+use super::raw::AutoOr;
+use super::report::Report;
+use super::tree::{Node, Place, Trail, without_secrets};
+
+pub(super) struct Section<'n> {
+    /// From the top: `api`, `channels.ops`.
+    pub(super) path: String,
+    pub(super) node: Option<&'n Node>,
+}
+
+impl<'n> Section<'n> {
+    pub(super) fn of(root: &'n Node, name: &str) -> Self {
+        Self { path: name.to_owned(), node: root.get(name).filter(|node| !node.is_null()) }
+    }
+
+    pub(super) fn read<T: DeserializeOwned + Default>(&self, report: &mut Report) -> T {
+        let Some(node) = self.node else { return T::default() };
+        typed(node, &Trail::Key(&Trail::Root, &self.path), report).value
+    }
+
+    /// Says that the value of a key is wrong; `key` may be `auth.enabled`.
+    pub(super) fn wrong(&self, key: &str, message: impl Into<String>, report: &mut Report) {
+        self.wrong_with_help(key, message, None, report);
+    }
+
+    pub(super) fn wrong_with_help(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        help: Option<String>,
+        report: &mut Report,
+    ) {
+        if let Some(node) = self.nearest(key)
+            && !node.has_missing()
+        {
+            let message = without_secrets(message.into(), node);
+            report.error_with_help(&node.place, format_args!("{}.{key}", self.path), message, help);
+        }
+    }
+
+    pub(super) fn warn(&self, key: &str, message: impl Into<String>, report: &mut Report) {
+        if let Some((place, _)) = self.place_of(key) {
+            report.warn(place, format_args!("{}.{key}", self.path), message);
+        }
+    }
+
+    /// Where a key is, or what is nearest to it, and whether an unset variable is to blame for its value.
+    pub(super) fn place_of(&self, key: &str) -> Option<(&'n Place, bool)> {
+        self.nearest(key).map(|node| (&node.place, node.has_missing()))
+    }
+
+    fn nearest(&self, key: &str) -> Option<&'n Node> {
+        self.node.map(|node| node.at_pointer(&format!("/{}", key.replace('.', "/"))).0)
+    }
+
+    pub(super) fn in_range(
+        &self,
+        key: &str,
+        value: Option<u32>,
+        default: u32,
+        low: u32,
+        high: u32,
+        report: &mut Report,
+    ) -> u32 {
+        let value = value.unwrap_or(default);
+        if !(low..=high).contains(&value) {
+            self.wrong(key, format!("{value} is out of range: {low} to {high}"), report);
+        }
+        value
+    }
+
+    /// `None`: auto.
+    pub(super) fn auto_or(&self, key: &str, value: Option<AutoOr>, high: u32, report: &mut Report) -> Option<u32> {
+        match value {
+            None | Some(AutoOr::Auto) => None,
+            Some(AutoOr::Number(number)) => {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                Some(self.in_range(key, Some(number), 0, 1, high, report))
+            }
+        }
+    }
+}

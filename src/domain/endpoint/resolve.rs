@@ -1,0 +1,361 @@
+//! From settings to an endpoint: the built-in defaults and every rule of a value.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::settings::{AlertPolicySettings, EndpointSettings, RetrySettings, overlay};
+use super::{Endpoint, Kind, Layers, RuleError, SECRET_HEADERS, runbook};
+use crate::domain::Timestamp;
+use crate::domain::alert_policy::{AlertPolicy, ReminderPolicy};
+use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
+use crate::domain::notification::Severity;
+use crate::domain::retry::RetryPolicy;
+use crate::domain::schedule::Schedule;
+use crate::domain::setting::{DurationSetting, ExpectedStatus, ReminderSetting, RequestBody};
+use crate::domain::suggest::closest;
+
+/// Collects every broken rule, so that a person mends them all at once.
+#[derive(Default)]
+struct Rules(Vec<RuleError>);
+
+impl Rules {
+    fn fail(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
+        self.0.push(RuleError { pointer: pointer.to_owned(), code, detail: detail.into() });
+    }
+
+    fn check(&mut self, good: bool, pointer: &str, code: &'static str, detail: &str) {
+        if !good {
+            self.fail(pointer, code, detail);
+        }
+    }
+
+    fn number<T: PartialOrd + fmt::Display>(&mut self, value: T, low: T, high: T, pointer: &str) -> T {
+        if value < low || value > high {
+            self.fail(pointer, "out_of_range", format!("{value} is out of range: {low} to {high}"));
+        }
+        value
+    }
+}
+
+/// The longest accepted name, group, tag: bytes that fit every place they are shown.
+const MAX_NAME: usize = 200;
+const MAX_TEXT: usize = 10_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Applies the defaults and checks every rule. `now` serves only to refuse cron expressions without a next date.
+///
+/// # Errors
+/// Every broken rule at once, each with the JSON pointer of its place.
+pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) -> Result<Endpoint, Vec<RuleError>> {
+    let mut rules = Rules::default();
+    let base = layers.group.map_or_else(|| layers.defaults.clone(), |group| overlay(layers.defaults, group));
+    let s = overlay(&base, settings);
+
+    let name = settings.name.clone().unwrap_or_default();
+    check_label(&mut rules, &name, "/name", true);
+    let group = settings.group.clone().unwrap_or_default();
+    check_label(&mut rules, &group, "/group", false);
+    let tags = s.tags.clone().unwrap_or_default();
+    for (i, tag) in settings.tags.iter().flatten().enumerate() {
+        check_label(&mut rules, tag, &format!("/tags/{i}"), true);
+    }
+    rules.check(tags.len() <= 100, "/tags", "out_of_range", "too many tags: at most 100");
+    let description = s.description.clone().unwrap_or_default();
+    rules.check(description.len() <= MAX_TEXT, "/description", "out_of_range", "too long: at most 10,000 bytes");
+
+    let schedule = resolve_schedule(&mut rules, &s, layers.timezone, now);
+    let interval = schedule.as_ref().map_or(DAY, |schedule| schedule.interval(now));
+    let check = resolve_check(&mut rules, &s, interval);
+    let retry = resolve_retry(&mut rules, s.retry.as_ref());
+    let alert_policy = resolve_alert_policy(&mut rules, s.alert_policy.as_ref());
+    let notify = s.notify.as_deref().map(|names| resolve_notify(&mut rules, names, layers.channels));
+    let runbook = s.runbook.as_deref().and_then(|text| {
+        runbook::resolve(text, &name, &group).map_err(|(code, detail)| rules.fail("/runbook", code, detail)).ok()
+    });
+
+    match (check, schedule) {
+        (Some(check), Some(schedule)) if rules.0.is_empty() => Ok(Endpoint {
+            name,
+            group,
+            kind: Kind::Http,
+            tags,
+            description,
+            is_active: s.is_active.unwrap_or(true),
+            schedule,
+            retry,
+            alert_policy,
+            notify,
+            severity: s.severity.unwrap_or(Severity::Critical),
+            runbook,
+            check,
+        }),
+        _ => Err(rules.0),
+    }
+}
+
+fn check_label(rules: &mut Rules, label: &str, pointer: &str, required: bool) {
+    if required && label.is_empty() {
+        rules.fail(pointer, "required", "must be there and not empty");
+    } else if label.trim() != label {
+        rules.fail(pointer, "invalid", "must not begin or end with a space");
+    } else if label.len() > MAX_NAME {
+        rules.fail(pointer, "out_of_range", format!("too long: at most {MAX_NAME} bytes"));
+    } else if label.chars().any(char::is_control) {
+        rules.fail(pointer, "invalid", "must not contain control characters");
+    } else if label.contains('/') && pointer != "/name" {
+        rules.fail(pointer, "invalid", "must not contain a slash: it separates group and name");
+    }
+}
+
+fn resolve_schedule(
+    rules: &mut Rules,
+    s: &EndpointSettings,
+    default_zone: chrono_tz::Tz,
+    now: Timestamp,
+) -> Option<Schedule> {
+    let zone = match s.timezone.as_deref().map(crate::domain::schedule::parse_timezone) {
+        None => default_zone,
+        Some(Ok(zone)) => zone,
+        Some(Err(detail)) => {
+            rules.fail("/timezone", "invalid", detail);
+            return None;
+        }
+    };
+    if let Some(expression) = &s.schedule {
+        if s.interval.is_some() {
+            rules.fail("/schedule", "conflict", "`schedule` and `interval` exclude each other: keep one");
+            return None;
+        }
+        return match crate::domain::schedule::CronSchedule::parse(expression, zone, now) {
+            Ok(cron) => Some(Schedule::Cron(cron)),
+            Err(detail) => {
+                rules.fail("/schedule", "invalid", detail);
+                None
+            }
+        };
+    }
+    let every = s.interval.map_or(Duration::from_secs(60), |d| d.0);
+    if every < Duration::from_secs(1) || every > 366 * DAY {
+        rules.fail("/interval", "out_of_range", "must be 1 s to 366 days");
+        return None;
+    }
+    Some(Schedule::Interval(Duration::from_micros(u64::try_from(every.as_micros()).unwrap_or(u64::MAX))))
+}
+
+fn resolve_retry(rules: &mut Rules, settings: Option<&RetrySettings>) -> RetryPolicy {
+    let default = RetryPolicy::default();
+    let Some(r) = settings else { return default };
+    let multiplier = r.multiplier.unwrap_or(default.multiplier);
+    rules.check(
+        multiplier.is_finite() && (1.0..=100.0).contains(&multiplier),
+        "/retry/multiplier",
+        "out_of_range",
+        "must be 1 to 100",
+    );
+    let max_attempts = rules.number(r.max_attempts.unwrap_or(default.max_attempts), 1, 10, "/retry/max_attempts");
+    let base_delay = r.base_delay.map_or(default.base_delay, |d| d.0);
+    let max_delay = r.max_delay.map_or(default.max_delay.max(base_delay), |d| d.0);
+    rules.check(base_delay <= max_delay, "/retry/base_delay", "conflict", "must not be longer than retry.max_delay");
+    RetryPolicy {
+        max_attempts: if r.enabled.unwrap_or(true) { max_attempts } else { 1 },
+        base_delay,
+        multiplier,
+        max_delay,
+        jitter: r.jitter.unwrap_or(default.jitter),
+    }
+}
+
+fn resolve_alert_policy(rules: &mut Rules, settings: Option<&AlertPolicySettings>) -> AlertPolicy {
+    let default = AlertPolicy::default();
+    let Some(p) = settings else { return default };
+    let mut threshold =
+        |value: Option<u32>, default: u32, pointer: &str| rules.number(value.unwrap_or(default), 1, 1000, pointer);
+    let failure_threshold =
+        threshold(p.failure_threshold, default.failure_threshold, "/alert_policy/failure_threshold");
+    let success_threshold =
+        threshold(p.success_threshold, default.success_threshold, "/alert_policy/success_threshold");
+    let confirm_interval = p.confirm_interval.map_or(default.confirm_interval, |d| d.0);
+    rules.check(
+        confirm_interval >= Duration::from_secs(1),
+        "/alert_policy/confirm_interval",
+        "out_of_range",
+        "must be at least 1 s",
+    );
+    let cooldown = p.cooldown_seconds.map_or(default.cooldown, |d| d.0);
+    rules.check(cooldown <= 30 * DAY, "/alert_policy/cooldown_seconds", "out_of_range", "must be 0 s to 30 days");
+    let reminder = match &p.reminder {
+        None => default.reminder,
+        Some(setting) => resolve_reminder(rules, setting),
+    };
+    AlertPolicy {
+        failure_threshold,
+        confirm_interval,
+        success_threshold,
+        send_recovery: p.send_recovery.unwrap_or(default.send_recovery),
+        cooldown,
+        reminder,
+    }
+}
+
+fn resolve_reminder(rules: &mut Rules, setting: &ReminderSetting) -> Option<ReminderPolicy> {
+    let ReminderSetting::On(settings) = setting else { return None };
+    let default = ReminderPolicy::default();
+    let every = settings.every.map_or(default.every, |d| d.0);
+    rules.check(
+        every >= Duration::from_secs(1) && every <= 366 * DAY,
+        "/alert_policy/reminder/every",
+        "out_of_range",
+        "must be 1 s to 366 days; `reminder: false` turns reminders off",
+    );
+    let backoff = settings.backoff.unwrap_or(default.backoff);
+    rules.check((1.0..=100.0).contains(&backoff), "/alert_policy/reminder/backoff", "out_of_range", "must be 1 to 100");
+    let max = settings.max.map_or(default.max.max(every), |d| d.0);
+    rules.check(
+        every <= max,
+        "/alert_policy/reminder/every",
+        "conflict",
+        "must not be longer than alert_policy.reminder.max",
+    );
+    Some(ReminderPolicy { every, backoff, max })
+}
+
+/// Each channel once. What no channel is called is refused where the channels are known.
+fn resolve_notify(rules: &mut Rules, names: &[String], channels: Option<&[String]>) -> Vec<String> {
+    rules.check(names.len() <= 100, "/notify", "out_of_range", "too many channels: at most 100");
+    let mut told: Vec<String> = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        if let Some(known) = channels.filter(|known| !known.contains(name)) {
+            rules.fail(&format!("/notify/{i}"), "invalid", no_such_channel(name, known));
+        } else if !told.contains(name) {
+            told.push(name.clone());
+        }
+    }
+    told
+}
+
+/// What is said of a name that no channel has.
+pub fn no_such_channel(name: &str, known: &[String]) -> String {
+    match closest(name, known.iter().map(String::as_str)) {
+        Some(meant) => format!("there is no channel `{name}`: did you mean {meant} ?"),
+        None if known.is_empty() => format!("there is no channel `{name}`: no channel is configured"),
+        None => format!("there is no channel `{name}`: there are {}", known.join(", ")),
+    }
+}
+
+fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) -> Option<CheckSpec> {
+    let url = resolve_url(rules, s.url.as_deref());
+    let method = s.method.clone().unwrap_or_else(|| "GET".to_owned());
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
+    rules.check(
+        is_token(&method) && method.len() <= 40,
+        "/method",
+        "invalid",
+        "is not an HTTP method: GET, POST, HEAD, …",
+    );
+
+    let mut headers = BTreeMap::new();
+    for (name, value) in s.headers.iter().flatten() {
+        let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+        if !is_token(name) {
+            rules.fail(&pointer, "invalid", "is not a header name");
+        } else if value.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0) || value.len() > 16_384 {
+            rules.fail(&pointer, "invalid", "a header value has no line breaks and at most 16,384 bytes");
+        }
+        headers.insert(name.to_ascii_lowercase(), value.clone());
+    }
+    rules.check(headers.len() <= 100, "/headers", "out_of_range", "too many headers: at most 100");
+    if let Some(RequestBody::Text(text)) = &s.body {
+        rules.check(text.len() <= 1_048_576, "/body", "out_of_range", "too long: at most 1 MiB");
+    }
+
+    let timeout = match s.timeout {
+        Some(timeout) => {
+            rules.check(timeout.0 >= Duration::from_millis(1), "/timeout", "out_of_range", "must be at least 1 ms");
+            rules.check(
+                timeout.0 <= interval,
+                "/timeout",
+                "out_of_range",
+                &format!("must not be longer than the interval ({})", DurationSetting(interval)),
+            );
+            timeout.0
+        }
+        None => Duration::from_secs(5).min(interval),
+    };
+    let connect_timeout = s.connect_timeout.map(|d| d.0);
+    rules.check(
+        connect_timeout.is_none_or(|d| d >= Duration::from_millis(1) && d <= timeout),
+        "/connect_timeout",
+        "out_of_range",
+        "must be at least 1 ms and not longer than the timeout",
+    );
+    let redirects = s.redirects.clone().unwrap_or_default();
+    let max_redirects = rules.number(redirects.max.unwrap_or(10), 1, 50, "/redirects/max");
+    let max_body_bytes = rules.number(s.max_body_bytes.map_or(1_048_576, |b| b.0), 0, 104_857_600, "/max_body_bytes");
+    let user_agent =
+        s.user_agent.clone().unwrap_or_else(|| concat!("api-monitor/", env!("CARGO_PKG_VERSION")).to_owned());
+    rules.check(
+        user_agent.len() <= 1000 && user_agent.bytes().all(|b| (0x20..0x7f).contains(&b)),
+        "/user_agent",
+        "invalid",
+        "is printable ASCII, at most 1,000 bytes",
+    );
+    let tls = s.tls.clone().unwrap_or_default();
+    let redact = SECRET_HEADERS
+        .iter()
+        .map(|n| (*n).to_owned())
+        .chain(s.redact.iter().flatten().map(|n| n.to_ascii_lowercase()))
+        .collect();
+
+    Some(CheckSpec {
+        url: url?,
+        method,
+        headers,
+        body: s.body.clone(),
+        timeout,
+        connect_timeout,
+        expected_status: s.expected_status.clone().unwrap_or_else(|| ExpectedStatus::exactly(200)),
+        redirects: RedirectPolicy { follow: redirects.follow.unwrap_or(true), max: max_redirects },
+        tls: TlsPolicy { verify: tls.verify.unwrap_or(true), ca_file: tls.ca_file },
+        max_body_bytes,
+        user_agent,
+        redact,
+    })
+}
+
+fn resolve_url(rules: &mut Rules, text: Option<&str>) -> Option<url::Url> {
+    let Some(text) = text.filter(|t| !t.is_empty()) else {
+        rules.fail("/url", "required", "must be there and not empty");
+        return None;
+    };
+    if text.len() > 4000 {
+        rules.fail("/url", "out_of_range", "too long: at most 4,000 bytes");
+        return None;
+    }
+    match url::Url::parse(text) {
+        Err(e) => {
+            let hint = if text.contains("://") { String::new() } else { format!(": did you mean https://{text} ?") };
+            rules.fail("/url", "invalid", format!("is not a URL ({e}){hint}"));
+            None
+        }
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            rules.fail(
+                "/url",
+                "invalid",
+                format!("the scheme `{}` is not examined here: use http or https", url.scheme()),
+            );
+            None
+        }
+        Ok(url) if url.host_str().is_none_or(str::is_empty) => {
+            rules.fail("/url", "invalid", "has no host");
+            None
+        }
+        Ok(url) if url.port() == Some(0) => {
+            rules.fail("/url", "invalid", "port 0 cannot be connected to");
+            None
+        }
+        Ok(url) => Some(url),
+    }
+}

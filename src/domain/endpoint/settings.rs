@@ -1,0 +1,262 @@
+//! The settings of an endpoint as a person wrote them, and how those of the defaults, of the group and of the
+//! endpoint lie upon each other.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Kind;
+use crate::domain::notification::Severity;
+use crate::domain::setting::{DurationSetting, ExpectedStatus, ReminderSetting, RequestBody, SizeSetting};
+
+/// The settings of an endpoint as they were set: what is `None` has its default, from the group, from
+/// `defaults`, or built in. One form for the configuration file, the API and the stored spec.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndpointSettings {
+    /// Unique within its group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What is examined; the scheme chooses the kind of check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The kind of check, when the scheme should not choose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Added to the tags of the group and of the defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// HTTP method, any token. Default GET.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Time between checks, at least 1 s. Default 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<DurationSetting>,
+    /// Cron expression of 5 or 6 fields, instead of `interval`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// IANA time zone of `schedule`. Default: the top-level `timezone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// Bound of a whole attempt. Default: the smaller of 5 s and the interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationSetting>,
+    /// Bound of connecting, within `timeout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<DurationSetting>,
+    /// Default 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_status: Option<ExpectedStatus>,
+    /// Request headers. Values of secret headers are write-only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<RequestBody>,
+    /// Whether it is checked. Default true.
+    #[serde(alias = "enabled", skip_serializing_if = "Option::is_none")]
+    pub is_active: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetrySettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_policy: Option<AlertPolicySettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirects: Option<RedirectSettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSettings>,
+    /// Reading the body stops here. Default 1 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_bytes: Option<SizeSetting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// Further header names whose values are secret (Authorization, Cookie and X-API-Key always are).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redact: Option<Vec<String>>,
+    /// Names of the channels that are told. Default: the default route; an empty list: nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Vec<String>>,
+    /// How bad it is when this endpoint is down. Default critical.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// A link shown with every alert; `{name}` and `{group}` stand for those of the endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
+}
+
+/// Exponential backoff within one check.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetrySettings {
+    /// Default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Attempts in all, 1 to 10. Default 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Default 1 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_delay: Option<DurationSetting>,
+    /// At least 1. Default 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiplier: Option<f64>,
+    /// Default 60 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<DurationSetting>,
+    /// Times a random 0.5–1.5. Default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<bool>,
+}
+
+/// When a failure or a recovery is confirmed, and how often it is told.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertPolicySettings {
+    /// Failed checks in a row that confirm an outage. Default 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_threshold: Option<u32>,
+    /// Time between checks while a change is unconfirmed. Default 10 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_interval: Option<DurationSetting>,
+    /// Good checks in a row that confirm a recovery. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_threshold: Option<u32>,
+    /// Whether recoveries are told. Default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_recovery: Option<bool>,
+    /// A recovery within this time after a told one is held back until the endpoint has stayed good for it.
+    /// Default 300 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown_seconds: Option<DurationSetting>,
+    /// How often an open outage is told again. Default `{every: 1h, backoff: 2, max: 24h}`; `false`: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reminder: Option<ReminderSetting>,
+}
+
+/// What is done with redirects.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedirectSettings {
+    /// Default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follow: Option<bool>,
+    /// 1 to 50. Default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+}
+
+/// How the certificate of the other side is judged.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsSettings {
+    /// Default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<bool>,
+    /// A PEM file of further trusted authorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+}
+
+/// `over` laid upon `base`: maps merge, tags add, everything else replaces.
+#[must_use]
+pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSettings {
+    macro_rules! pick {
+        ($($field:ident),+) => { EndpointSettings {
+            tags: merge_tags(base.tags.as_deref(), over.tags.as_deref()),
+            headers: merge_headers(base.headers.as_ref(), over.headers.as_ref()),
+            retry: merge(base.retry.as_ref(), over.retry.as_ref(), |b, o| RetrySettings {
+                enabled: o.enabled.or(b.enabled),
+                max_attempts: o.max_attempts.or(b.max_attempts),
+                base_delay: o.base_delay.or(b.base_delay),
+                multiplier: o.multiplier.or(b.multiplier),
+                max_delay: o.max_delay.or(b.max_delay),
+                jitter: o.jitter.or(b.jitter),
+            }),
+            alert_policy: merge(base.alert_policy.as_ref(), over.alert_policy.as_ref(), |b, o| AlertPolicySettings {
+                failure_threshold: o.failure_threshold.or(b.failure_threshold),
+                confirm_interval: o.confirm_interval.or(b.confirm_interval),
+                success_threshold: o.success_threshold.or(b.success_threshold),
+                send_recovery: o.send_recovery.or(b.send_recovery),
+                cooldown_seconds: o.cooldown_seconds.or(b.cooldown_seconds),
+                reminder: merge(b.reminder.as_ref(), o.reminder.as_ref(), ReminderSetting::laid_upon),
+            }),
+            redirects: merge(base.redirects.as_ref(), over.redirects.as_ref(), |b, o| RedirectSettings {
+                follow: o.follow.or(b.follow),
+                max: o.max.or(b.max),
+            }),
+            tls: merge(base.tls.as_ref(), over.tls.as_ref(), |b, o| TlsSettings {
+                verify: o.verify.or(b.verify),
+                ca_file: o.ca_file.clone().or_else(|| b.ca_file.clone()),
+            }),
+            $($field: over.$field.clone().or_else(|| base.$field.clone()),)+
+        } };
+    }
+    let mut merged = pick!(
+        name,
+        url,
+        kind,
+        group,
+        description,
+        method,
+        interval,
+        schedule,
+        timezone,
+        timeout,
+        connect_timeout,
+        expected_status,
+        body,
+        is_active,
+        max_body_bytes,
+        user_agent,
+        redact,
+        notify,
+        severity,
+        runbook
+    );
+    // An interval and a cron schedule exclude each other: the nearer one wins.
+    if over.interval.is_some() && over.schedule.is_none() {
+        merged.schedule = None;
+    } else if over.schedule.is_some() && over.interval.is_none() {
+        merged.interval = None;
+    }
+    merged
+}
+
+fn merge<T: Clone>(base: Option<&T>, over: Option<&T>, both: impl Fn(&T, &T) -> T) -> Option<T> {
+    match (base, over) {
+        (Some(b), Some(o)) => Some(both(b, o)),
+        (one, other) => other.or(one).cloned(),
+    }
+}
+
+fn merge_tags(base: Option<&[String]>, over: Option<&[String]>) -> Option<Vec<String>> {
+    if base.is_none() && over.is_none() {
+        return None;
+    }
+    let mut tags: Vec<String> = Vec::new();
+    for tag in base.into_iter().chain(over).flatten() {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    Some(tags)
+}
+
+/// Header names are compared without case; the nearer spelling and value win.
+fn merge_headers(
+    base: Option<&BTreeMap<String, String>>,
+    over: Option<&BTreeMap<String, String>>,
+) -> Option<BTreeMap<String, String>> {
+    merge(base, over, |b, o| {
+        let mut merged: BTreeMap<String, String> = b
+            .iter()
+            .filter(|(name, _)| !o.keys().any(|n| n.eq_ignore_ascii_case(name)))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
+        merged.extend(o.iter().map(|(n, v)| (n.clone(), v.clone())));
+        merged
+    })
+}
