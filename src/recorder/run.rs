@@ -108,13 +108,10 @@ impl Recorder {
     pub fn take(&mut self, submission: Submission) {
         let Submission { result, waiters } = submission;
         let id = result.endpoint_id;
-        let entry = self.parts.board.get(id);
-        let known = entry.as_ref().map(|entry| entry.known.as_ref());
-        let tracked = self
-            .tracked
-            .entry(id)
-            .or_insert_with(|| Tracked::pending(known.map_or(result.scheduled_at, |known| known.created_at)));
-        let effect = tracked.take(&result, known);
+        // An endpoint that was removed while its check was under way leaves no row behind.
+        let Some(entry) = self.parts.board.get(id) else { return };
+        let tracked = self.tracked.entry(id).or_insert_with(|| Tracked::from_live(&entry.live));
+        let effect = tracked.take(&result, &entry.known);
         if effect.repeated {
             tracing::debug!(endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
             self.parts.metrics.results_repeated.add(1);
@@ -124,7 +121,7 @@ impl Recorder {
         if effect.state_changed {
             self.pending.set_state(id, tracked.state.clone());
         }
-        self.note(id, &effect, known.map_or("", |known| known.endpoint.name.as_str()));
+        self.note(id, &effect, &entry.known.endpoint.name);
         if let Some(hour) = effect.closed {
             self.pending.add_hour(id, hour);
         }

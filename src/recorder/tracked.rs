@@ -41,11 +41,6 @@ pub struct Effect {
 }
 
 impl Tracked {
-    /// An endpoint of which nothing is known but its age.
-    pub fn pending(since: Timestamp) -> Self {
-        Self::from_live(&Live::pending(since))
-    }
-
     /// As it stands on the board, whose open hour and newest result were rebuilt from the store.
     pub fn from_live(live: &Live) -> Self {
         // Every hour up to the newest result's is written, but for the open one.
@@ -66,16 +61,13 @@ impl Tracked {
         }
     }
 
-    /// Takes one result in. `known` is `None` when the endpoint is no longer monitored: then its result is
-    /// counted, and its status stays.
-    pub fn take(&mut self, result: &CheckResult, known: Option<&KnownEndpoint>) -> Effect {
+    /// Takes one result in.
+    pub fn take(&mut self, result: &CheckResult, known: &KnownEndpoint) -> Effect {
         if self.last.as_ref().is_some_and(|last| result.scheduled_at <= last.scheduled_at) {
             return Effect { repeated: true, ..Effect::default() };
         }
         let mut effect = Effect::default();
-        if let Some(known) = known {
-            self.advance(result, &known.endpoint.check, &known.endpoint.alert_policy, &mut effect);
-        }
+        self.advance(result, &known.endpoint.check, &known.endpoint.alert_policy, &mut effect);
         self.count(result, &mut effect);
         let result = Arc::new(result.clone());
         if !matches!(result.outcome, Outcome::Missed(_)) {
@@ -138,12 +130,35 @@ impl Tracked {
 mod tests {
     use super::*;
     use crate::domain::check::{Timings, Trigger};
-    use crate::domain::endpoint::EndpointId;
+    use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
     use crate::domain::from_micros;
     use crate::domain::uptime::HOUR_US;
 
     fn at(hour: i64, second: i64) -> Timestamp {
         from_micros(hour * HOUR_US + second * 1_000_000)
+    }
+
+    fn known() -> KnownEndpoint {
+        let settings = EndpointSettings {
+            name: Some("one".into()),
+            url: Some("http://127.0.0.1/".into()),
+            ..EndpointSettings::default()
+        };
+        let defaults = EndpointSettings::default();
+        let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC };
+        let endpoint = resolve(&settings, layers, at(0, 0)).unwrap();
+        KnownEndpoint {
+            id: EndpointId(1),
+            origin: Origin::Api,
+            source: None,
+            revision: 1,
+            created_at: at(0, 0),
+            updated_at: at(0, 0),
+            scheduled_from: at(0, 0),
+            settings,
+            endpoint,
+            paused: false,
+        }
     }
 
     fn good(scheduled_at: Timestamp) -> CheckResult {
@@ -163,32 +178,32 @@ mod tests {
 
     #[test]
     fn an_hour_is_closed_once_by_the_first_result_after_it() {
-        let mut tracked = Tracked::pending(at(0, 0));
-        assert!(tracked.take(&good(at(10, 5)), None).closed.is_none());
-        assert!(tracked.take(&good(at(10, 3599)), None).closed.is_none());
-        let (start, rollup) = tracked.take(&good(at(11, 0)), None).closed.unwrap();
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
+        assert!(tracked.take(&good(at(10, 5)), &known()).closed.is_none());
+        assert!(tracked.take(&good(at(10, 3599)), &known()).closed.is_none());
+        let (start, rollup) = tracked.take(&good(at(11, 0)), &known()).closed.unwrap();
         assert_eq!((start, rollup.bucket.up), (at(10, 0), 2));
-        assert!(tracked.take(&good(at(11, 1)), None).closed.is_none());
+        assert!(tracked.take(&good(at(11, 1)), &known()).closed.is_none());
     }
 
     #[test]
     fn a_slot_recorded_before_is_refused() {
-        let mut tracked = Tracked::pending(at(0, 0));
-        tracked.take(&good(at(10, 5)), None);
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
+        tracked.take(&good(at(10, 5)), &known());
         for repeated in [at(10, 5), at(10, 4), at(9, 0)] {
-            assert!(tracked.take(&good(repeated), None).repeated);
+            assert!(tracked.take(&good(repeated), &known()).repeated);
         }
         assert_eq!(tracked.open_hour.unwrap().rollup.bucket.up, 1);
     }
 
     #[test]
     fn a_result_for_a_written_hour_amends_it() {
-        let mut tracked = Tracked::pending(at(0, 0));
-        tracked.take(&good(at(10, 5)), None);
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
+        tracked.take(&good(at(10, 5)), &known());
         assert!(tracked.close_hour().is_some());
-        let late = tracked.take(&good(at(10, 50)), None);
+        let late = tracked.take(&good(at(10, 50)), &known());
         assert!(late.amends && late.closed.is_none() && tracked.open_hour.is_none());
-        assert!(!tracked.take(&good(at(11, 0)), None).amends);
+        assert!(!tracked.take(&good(at(11, 0)), &known()).amends);
     }
 
     #[test]
@@ -200,17 +215,17 @@ mod tests {
         present.add(&good(at(10, 1)));
         live.open_hour = Some(present);
         let mut tracked = Tracked::from_live(&live);
-        assert!(tracked.take(&good(at(12, 11)), None).amends);
+        assert!(tracked.take(&good(at(12, 11)), &known()).amends);
         assert_eq!(tracked.open_hour.as_ref().unwrap().rollup.bucket.up, 1);
-        assert_eq!(tracked.take(&good(at(13, 0)), None).closed.unwrap().0, at(10, 0));
+        assert_eq!(tracked.take(&good(at(13, 0)), &known()).closed.unwrap().0, at(10, 0));
     }
 
     #[test]
     fn telling_the_board_moves_closed_hours_once() {
-        let mut tracked = Tracked::pending(at(0, 0));
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
         let mut live = Live::pending(at(0, 0));
-        tracked.take(&good(at(10, 5)), None);
-        tracked.take(&good(at(11, 5)), None);
+        tracked.take(&good(at(10, 5)), &known());
+        tracked.take(&good(at(11, 5)), &known());
         tracked.tell(&mut live);
         tracked.tell(&mut live);
         let mut expected = Live::pending(at(0, 0)).windows;
