@@ -28,7 +28,10 @@ fn validate_prints_every_mistake_and_says_what_is_valid() {
     let folder = configured("endpoints: [{name: front, url: 'http://127.0.0.1:9/'}]");
     let valid = run(folder.path(), &["validate", "--config", "config.yaml"]);
     assert_eq!(valid.code, Some(0), "{}", valid.stderr);
-    assert_eq!(valid.stdout.trim(), "valid: config.yaml · 1 endpoint · 0 warnings".replace("config.yaml", &absolute(folder.path(), "config.yaml")));
+    assert_eq!(
+        valid.stdout.trim(),
+        "valid: config.yaml · 1 endpoint · 0 warnings".replace("config.yaml", &absolute(folder.path(), "config.yaml"))
+    );
     assert!(!folder.path().join("monitor.db").exists(), "nothing is opened");
 
     write(

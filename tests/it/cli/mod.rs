@@ -17,10 +17,7 @@ fn configured(endpoints: &str) -> tempfile::TempDir {
 
 fn with_database(folder: &Path, endpoints: &str) -> String {
     let database = folder.join("monitor.db");
-    format!(
-        "database: {{url: 'sqlite://{}'}}\napi: {{host: 127.0.0.1, port: 0}}\n{endpoints}",
-        database.display()
-    )
+    format!("database: {{url: 'sqlite://{}'}}\napi: {{host: 127.0.0.1, port: 0}}\n{endpoints}", database.display())
 }
 
 fn write(folder: &Path, name: &str, text: &str) {

@@ -8,7 +8,7 @@ use api_monitor::domain::check::Trigger;
 use api_monitor::domain::endpoint::EndpointSettings;
 use api_monitor::domain::outcome::Status;
 use api_monitor::domain::setting::DurationSetting;
-use api_monitor::domain::{micros, from_micros};
+use api_monitor::domain::{from_micros, micros};
 use api_monitor::service::{checks, endpoints};
 
 use super::harness::{Place, distances, gaps, somebody};
@@ -69,8 +69,7 @@ async fn a_check_by_hand_joins_the_one_under_way() {
     let live = place.start(&format!("endpoints: [{{name: e, url: '{}', is_active: false}}]", target.url("e"))).await;
     let (id, ctx) = (live.id("e"), live.monitor.service.clone());
     let (who, other) = (somebody(), somebody());
-    let (one, two) =
-        tokio::join!(checks::check_now(&ctx, &who, id, true), checks::check_now(&ctx, &other, id, true));
+    let (one, two) = tokio::join!(checks::check_now(&ctx, &who, id, true), checks::check_now(&ctx, &other, id, true));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one, two);
     assert_eq!(one.trigger, Trigger::Manual);
@@ -119,7 +118,8 @@ async fn a_check_that_runs_into_its_next_slots_tells_them_as_one_gap() {
     let (first, gap) = (&rows[0], &rows[1]);
     assert!(first.outcome.failure().is_some() && told[0].1 > 1, "{rows:#?}");
     let slots = live.entry("e").known.endpoint.schedule.clone();
-    let counted = slots.slots(live.id("e")).count_between(first.scheduled_at, from_micros(micros(gap.scheduled_at) + 1));
+    let counted =
+        slots.slots(live.id("e")).count_between(first.scheduled_at, from_micros(micros(gap.scheduled_at) + 1));
     assert_eq!(told[0].1, counted);
     live.stop().await;
 }

@@ -19,7 +19,8 @@ fn target() -> Target {
 #[tokio::test]
 async fn endpoints_come_change_go_and_come_back() {
     let (target, place) = (target(), Place::at(START));
-    let endpoint = |name: &str, every: u32| format!("  - {{name: {name}, url: '{}', interval: {every}}}\n", target.url(name));
+    let endpoint =
+        |name: &str, every: u32| format!("  - {{name: {name}, url: '{}', interval: {every}}}\n", target.url(name));
     let file = |lines: &[String]| format!("endpoints:\n{}", lines.concat());
 
     let first = place.start(&file(&[endpoint("stays", 60), endpoint("goes", 60)])).await;
@@ -41,7 +42,11 @@ async fn endpoints_come_change_go_and_come_back() {
 
     place.pass(Duration::from_secs(86_400));
     let third = place.start(&file(&[endpoint("stays", 30), endpoint("goes", 60), endpoint("comes", 60)])).await;
-    assert_eq!(third.monitor.synced, SyncReport { returned: 1, ..SyncReport::default() }, "lines that moved are no change");
+    assert_eq!(
+        third.monitor.synced,
+        SyncReport { returned: 1, ..SyncReport::default() },
+        "lines that moved are no change"
+    );
     assert_eq!(third.id("goes"), goes);
     let rows = third.run_until("goes", gone.len() + 2).await;
     assert_eq!(rows[..gone.len()], gone[..]);
@@ -98,11 +103,8 @@ async fn the_time_in_which_a_file_had_it_inactive_is_no_gap() {
 async fn what_the_file_made_active_again_is_watched_although_it_was_inactive_through_the_api() {
     let (target, place) = (target(), Place::at(START));
     let first = place.start("endpoints: []").await;
-    let settings = EndpointSettings {
-        name: Some("e".to_owned()),
-        url: Some(target.url("e")),
-        ..EndpointSettings::default()
-    };
+    let settings =
+        EndpointSettings { name: Some("e".to_owned()), url: Some(target.url("e")), ..EndpointSettings::default() };
     let id = endpoints::create(&first.monitor.service, &somebody(), settings).await.unwrap().known.id;
     let before = first.run_until("e", 1).await.len();
     endpoints::pause(&first.monitor.service, &somebody(), id).await.unwrap();

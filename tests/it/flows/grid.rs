@@ -40,8 +40,13 @@ async fn every_slot_is_served_on_its_grid_while_a_target_hangs() {
         // The first check of a new endpoint stands for the slot in which it was made.
         let mut expected = slots.next_after(rows[0].scheduled_at).unwrap();
         for row in &rows[1..] {
-            let stands_for = slots.count_between(from_micros(micros(expected) - 1), from_micros(micros(row.scheduled_at) + 1));
-            assert_eq!(slots.at_or_before(row.scheduled_at), Some(row.scheduled_at), "{name} is off its grid: {row:#?}");
+            let stands_for =
+                slots.count_between(from_micros(micros(expected) - 1), from_micros(micros(row.scheduled_at) + 1));
+            assert_eq!(
+                slots.at_or_before(row.scheduled_at),
+                Some(row.scheduled_at),
+                "{name} is off its grid: {row:#?}"
+            );
             assert_eq!(row.slots, stands_for, "{name} left a slot out before {row:#?}");
             match row.outcome {
                 Outcome::Up => {
