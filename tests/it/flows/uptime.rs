@@ -42,12 +42,12 @@ pub(super) fn past_checks(id: EndpointId, now: Timestamp, hours: i64, nth: i64) 
         .collect()
 }
 
-/// The percentage of the last 24 hours, counted exactly.
+/// The percentage of the last 24 hours, counted exactly, with what was recorded in this very instant.
 async fn reported(live: &Live<'_>, entry: &Entry, now: Timestamp) -> Option<f64> {
     let query = UptimeQuery {
         endpoint: entry.known.id,
         from: from_micros(micros(now) - 24 * HOUR_US),
-        to: now,
+        to: from_micros(micros(now) + 1),
         now,
         retention: Retention { history_days: 90, hourly_days: 400 },
     };
@@ -115,6 +115,32 @@ async fn the_first_hour_of_a_new_endpoint_counts_when_it_is_over() {
         check(&live, id).await;
         assert_lists_are_exact(&live, place.now()).await;
         place.pass(Duration::from_secs(30 * 60));
+    }
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_window_leaves_the_lists() {
+    let target = Target::answering(|_, _| Answer::Status(200));
+    let place = Place::at(START);
+    let yaml = format!("endpoints: [{{name: e, url: '{}', is_active: false}}]", target.url("e"));
+    let live = place.start(&yaml).await;
+    let id = live.id("e");
+    // Thirty hours, of which the first five are bad; with them the day would not be.
+    let mut past = past_checks(id, place.now(), 30, 1_801);
+    let bad = past_checks(id, place.now(), 30, 1);
+    past.splice(..300, bad.into_iter().take(300));
+    store::history::append(live.monitor.store.writer(), &past).await.unwrap();
+    live.stop().await;
+
+    let live = place.start(&yaml).await;
+    for _ in 0..4 {
+        housekeeping(&live).step().await.unwrap();
+        let shown = live.entry("e").uptimes();
+        assert_eq!(shown.day, Some(100.0), "at {}", place.now());
+        assert!(shown.week.is_some_and(|percentage| percentage < 90.0), "{shown:?}");
+        place.pass(Duration::from_secs(50 * 60));
+        check(&live, id).await;
     }
     live.stop().await;
 }
