@@ -40,9 +40,11 @@ impl Place {
         // Free now; were it taken before the monitor binds it, the start would fail and say so.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let place = Self { folder, address };
+        // A check may not take longer than its interval.
+        let timeout = interval.min(5);
         let mut text = format!(
             "database: {{url: 'sqlite:///{}'}}\napi: {{host: 127.0.0.1, port: {}}}\n\
-             defaults: {{interval: {interval}, timeout: 5s, retry: {{enabled: false}}}}\n\
+             defaults: {{interval: {interval}, timeout: {timeout}, retry: {{enabled: false}}}}\n\
              groups:\n  bench:\n    endpoints:\n",
             place.database().display(),
             address.port()
