@@ -105,14 +105,8 @@ impl Load {
             }
         }
         session.end();
-        let report = Report {
-            interval: self.interval,
-            seconds: self.seconds,
-            binary_bytes,
-            stripped_bytes,
-            rest,
-            runs,
-        };
+        let report =
+            Report { interval: self.interval, seconds: self.seconds, binary_bytes, stripped_bytes, rest, runs };
         print(&report, &self.endpoints)
     }
 
@@ -265,9 +259,8 @@ fn print(report: &Report, numbers: &[usize]) -> anyhow::Result<()> {
             let pairs: Vec<_> = runs.iter().map(|run| (of(&run.floor), of(&run.product))).collect();
             Row::compared(what, &pairs)
         };
-        let own = |what, of: fn(&Kept) -> f64| {
-            Row::alone(what, &runs.iter().map(|run| of(&run.kept)).collect::<Vec<_>>())
-        };
+        let own =
+            |what, of: fn(&Kept) -> f64| Row::alone(what, &runs.iter().map(|run| of(&run.kept)).collect::<Vec<_>>());
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         let rows = [
             both("CPU a check, µs", |m| m.cpu_us),

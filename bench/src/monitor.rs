@@ -121,7 +121,8 @@ impl Monitor {
             let page = self.api.json(&format!("/api/v1/endpoints?limit={PAGE}&offset={offset}"))?;
             for item in page["endpoints"].as_array().context("a page of endpoints has no `endpoints`")? {
                 let index = item["name"].as_str().and_then(|name| name.strip_prefix('e')?.parse::<usize>().ok());
-                let place = index.and_then(|index| ids.get_mut(index)).context("an endpoint that was not configured")?;
+                let place =
+                    index.and_then(|index| ids.get_mut(index)).context("an endpoint that was not configured")?;
                 *place = item["id"].as_i64().context("an endpoint without an id")?;
             }
         }

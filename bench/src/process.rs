@@ -45,15 +45,15 @@ impl Guarded {
     }
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        let used: Duration = clock_getcpuclockid(self.pid()?)?.now()?.into();
-        let (user, system) = ticks(&self.proc("stat")?).context("/proc/<pid>/stat has an unknown form")?;
-        let written = number(&self.proc("io")?, "write_bytes:").context("/proc/<pid>/io has no write_bytes")?;
-        Ok(Usage { cpu: used, user, system, written })
+        let cpu: Duration = clock_getcpuclockid(self.pid()?)?.now()?.into();
+        let (user, system) = ticks(&self.of_proc("stat")?).context("/proc/<pid>/stat has an unknown form")?;
+        let written = number(&self.of_proc("io")?, "write_bytes:").context("/proc/<pid>/io has no write_bytes")?;
+        Ok(Usage { cpu, user, system, written })
     }
 
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
-        let status = self.proc("status")?;
-        let kib = |key| number(&status, key).with_context(|| format!("/proc/<pid>/status has no {key}"));
+        let text = self.of_proc("status")?;
+        let kib = |key| number(&text, key).with_context(|| format!("/proc/<pid>/status has no {key}"));
         Ok(Memory { rss_kib: kib("VmRSS:")?, peak_kib: kib("VmHWM:")? })
     }
 
@@ -61,7 +61,7 @@ impl Guarded {
         Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }
 
-    fn proc(&self, file: &str) -> anyhow::Result<String> {
+    fn of_proc(&self, file: &str) -> anyhow::Result<String> {
         let path = format!("/proc/{}/{file}", self.child.id());
         std::fs::read_to_string(&path).with_context(|| format!("{path} of {}", self.what))
     }

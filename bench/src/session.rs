@@ -61,7 +61,7 @@ impl Session {
             if passed >= span {
                 return Ok(());
             }
-            std::thread::sleep(STEP.min(span - passed));
+            std::thread::sleep(STEP.min(span.saturating_sub(passed)));
         }
     }
 

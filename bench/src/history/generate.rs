@@ -106,8 +106,7 @@ impl Writer {
         }
         if to == hour + HOUR_US {
             let ids = self.endpoints.iter().map(|(id, _)| *id);
-            let hours: Vec<_> =
-                ids.zip(hours).map(|(id, rollup)| (id, from_micros(hour), rollup)).collect();
+            let hours: Vec<_> = ids.zip(hours).map(|(id, rollup)| (id, from_micros(hour), rollup)).collect();
             let transaction = self.store.begin().await?;
             store::rollups::put_hours(&transaction, &hours).await?;
             transaction.commit().await.context("the hours cannot be written")?;
