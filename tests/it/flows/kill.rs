@@ -1,5 +1,7 @@
 //! The process is killed at any moment, again and again: nothing that was told is taken back, nothing counts twice.
 
+#![expect(clippy::print_stdout, reason = "a campaign prints what it finds")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -42,6 +44,7 @@ struct Findings {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the length of a campaign is a setting of the test, not of the product")]
 fn a_kill_at_any_moment_loses_nothing_that_was_told_and_counts_nothing_twice() {
     let kills: usize = std::env::var("API_MONITOR_KILLS").map_or(3, |n| n.parse().unwrap());
     let target = Target::answering(|path, before| {
