@@ -35,6 +35,10 @@ const CONFIRMATIONS: usize = 4_096;
 /// Checks by hand that wait for the scheduler. When it is full the API answers 503.
 const REQUESTS: usize = 256;
 
+/// How long clients may take for the requests that they have begun when the stop begins: a second more than the
+/// checks under way, whose results some of them wait for.
+const CLIENTS_GRACE: Duration = Duration::from_secs(6);
+
 /// From the signal to the end of the process, whatever is still going on.
 const STOP_DEADLINE: Duration = Duration::from_secs(9);
 
@@ -156,8 +160,15 @@ impl Monitor {
         let router = api::router(self.service.clone());
         let stopping = self.tasks.stopping().clone();
         self.tasks.spawn_critical("API", async move {
-            if let Err(error) = api::serve(listener, router, stopping).await {
-                tracing::error!(%error, "the API cannot be served");
+            let out_of_patience = async {
+                stopping.cancelled().await;
+                tokio::time::sleep(CLIENTS_GRACE).await;
+            };
+            tokio::select! {
+                served = api::serve(listener, router, stopping.clone()) => if let Err(error) = served {
+                    tracing::error!(%error, "the API cannot be served");
+                },
+                () = out_of_patience => tracing::info!("clients that did not finish their requests are cut off"),
             }
         });
     }

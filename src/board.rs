@@ -12,7 +12,7 @@ use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
-use crate::domain::uptime::{Bucket, OpenHour, uptime_percentage};
+use crate::domain::uptime::{Bucket, OpenHour, hour_of, uptime_percentage};
 
 /// The live state of every current endpoint.
 #[derive(Debug, Default)]
@@ -77,8 +77,12 @@ impl Windows {
         self.recent.push((start, share));
     }
 
-    /// Takes the sums of `newer`, and keeps the hours that are not in them.
+    /// Takes the sums of `newer`, and keeps the hours that are not in them. Sums that end earlier than these lack
+    /// hours which are known only as a part of these, and are left alone.
     pub fn rebase(&mut self, newer: Self) {
+        if newer.until < self.until {
+            return;
+        }
         let mut recent = std::mem::take(&mut self.recent);
         recent.retain(|(start, _)| *start >= newer.until);
         *self = Self { recent, ..newer };
@@ -129,7 +133,8 @@ impl Live {
             last: None,
             last_verdict: None,
             open_hour: None,
-            windows: Windows::empty(since),
+            // From the start of the hour, which is closed as a whole.
+            windows: Windows::empty(hour_of(since)),
         }
     }
 }

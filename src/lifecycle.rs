@@ -70,21 +70,26 @@ impl Tasks {
     }
 }
 
-/// Resolves at SIGTERM, SIGINT (Ctrl-C) or their like.
+/// Receives SIGTERM, SIGINT (Ctrl-C) or their like from now on, also before it is awaited.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
-pub async fn shutdown_signal() -> std::io::Result<()> {
+pub fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
     }
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    })
 }

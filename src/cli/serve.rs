@@ -23,6 +23,8 @@ pub(super) async fn serve(config: Config) -> Result<ExitCode, Failed> {
 
 /// Runs a monitor until a signal.
 pub(super) async fn run(config: Config, format: LogFormat) -> Result<ExitCode, Failed> {
+    // Before anything is begun, so that from here on a signal is a clean stop.
+    let signal = shutdown_signal();
     let config = Arc::new(config);
     let tasks = Tasks::new();
     let listener = app::listen(&config).await.map_err(Failed::cannot_start)?;
@@ -34,27 +36,32 @@ pub(super) async fn run(config: Config, format: LogFormat) -> Result<ExitCode, F
     monitor.serve(listener);
 
     let watched = tasks.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            () = watched.stopping().cancelled() => return,
-            signal = shutdown_signal() => if let Err(error) = signal {
-                tracing::error!(%error, "signals cannot be received; the process ends only when it is killed");
-                return;
-            },
+    match signal {
+        Ok(signal) => drop(tasks.spawn(async move {
+            tokio::select! {
+                () = watched.stopping().cancelled() => return,
+                () = signal => {}
+            }
+            tracing::info!("stopping: checks under way are finished, results are written");
+            watched.stopping().cancel();
+        })),
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be received; the process ends only when it is killed");
         }
-        tracing::info!("stopping: checks under way are finished, results are written");
-        watched.stopping().cancel();
-    });
+    }
 
     let stopped = tasks.stopping().clone();
     let end = monitor.until_stopped();
     let second_signal = async {
         stopped.cancelled().await;
-        shutdown_signal().await
+        match shutdown_signal() {
+            Ok(signal) => signal.await,
+            Err(_) => std::future::pending().await,
+        }
     };
     tokio::select! {
         end = end => end.map_err(|e| Failed::running(format!("{e:#}")))?,
-        _ = second_signal => return Err(Failed::running("a second signal: ended at once")),
+        () = second_signal => return Err(Failed::running("a second signal: ended at once")),
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -49,7 +49,8 @@ impl Rollup {
 
     /// Does everything that is due now.
     pub async fn step(&self) -> Result<(), StoreError> {
-        let now = micros(self.clock.now());
+        let at = self.clock.now();
+        let now = micros(at);
         let over = day_of(from_micros(now - DAY_GRACE_US));
         while store::rollups::close_days(self.store.writer(), over, BATCH).await? > 0 {
             tokio::time::sleep(PAUSE).await;
@@ -60,7 +61,7 @@ impl Rollup {
         }
         // Hours older than the last two are written for sure; the newer ones the board holds itself.
         let until = hour_of(from_micros(now - 2 * HOUR_US));
-        let mut windows = store::windows::sums(self.store.readers(), until).await?;
+        let mut windows = store::windows::sums(self.store.readers(), at, until).await?;
         self.board.update(self.board.ids(), |id, live| {
             live.windows.rebase(windows.remove(&id).unwrap_or_else(|| Windows::empty(until)));
         });

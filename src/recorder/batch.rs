@@ -81,11 +81,6 @@ impl Pending {
         }
     }
 
-    /// Whether somebody waits for the commit.
-    pub fn has_waiters(&self) -> bool {
-        !self.waiters.is_empty()
-    }
-
     /// Commits everything, at most [`BATCH`] results a transaction. States and hours go with the last of them,
     /// so that nothing counts a result which is not there. On an error what is not committed stays.
     ///
@@ -120,12 +115,16 @@ impl Pending {
         self.hours.clear();
         self.late.clear();
         self.tellings.clear();
+        Ok(done)
+    }
+
+    /// Answers whoever waited for what is now committed.
+    pub fn answer(&mut self) {
         for (result, waiters) in self.waiters.drain(..) {
             for waiter in waiters {
                 // Whoever asked may have gone away.
                 drop(waiter.send(result.clone()));
             }
         }
-        Ok(done)
     }
 }

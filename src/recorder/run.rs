@@ -255,6 +255,8 @@ impl Recorder {
                 self.parts.metrics.results_recorded.add(committed.results as u64);
                 self.parts.metrics.commit_us.set(i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
                 self.tell_board();
+                // After the board, so that whoever is answered finds the result in the lists too.
+                self.pending.answer();
             }
             Err(error) => {
                 self.parts.metrics.commits_failed.add(1);

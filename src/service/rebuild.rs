@@ -93,7 +93,7 @@ pub async fn board(store: &Store, config: &Config, now: Timestamp) -> Result<Boa
         }
     }
     let until = hour_of(now);
-    let mut windows = store::windows::sums(store.readers(), until).await?;
+    let mut windows = store::windows::sums(store.readers(), now, until).await?;
     board.update(board.ids(), |id, live: &mut Live| {
         if let Some(state) = states.get(&id) {
             live.state = state.clone();

@@ -113,13 +113,15 @@ fn update_to(
     if before.as_ref().is_none_or(|before| before.check != wanted.endpoint.check) {
         recount.insert(stored.id);
     }
-    let same_schedule = before.is_some_and(|before| before.schedule == wanted.endpoint.schedule);
+    let same_schedule = before.as_ref().is_some_and(|before| before.schedule == wanted.endpoint.schedule);
+    let was_checked = before.is_some_and(|before| before.is_active);
     EndpointUpdate {
         settings: wanted.settings.clone(),
         origin: Origin::Config,
         source,
         paused: stored.paused,
-        scheduled_from: if same_schedule { stored.scheduled_from } else { now },
+        // What was not checked has no slots that could have been missed.
+        scheduled_from: if same_schedule && was_checked { stored.scheduled_from } else { now },
         expected_revision: None,
     }
 }

@@ -5,5 +5,7 @@
 mod api;
 mod app;
 mod architecture;
+mod cli;
 mod config;
+mod flows;
 mod store;

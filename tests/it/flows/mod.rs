@@ -1,0 +1,10 @@
+//! What happens over time in an assembled monitor: real store, real HTTP, real recorder and scheduler.
+
+mod checking;
+mod file;
+mod grid;
+pub(crate) mod harness;
+mod kill;
+mod restart;
+pub(crate) mod target;
+mod uptime;
