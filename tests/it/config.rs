@@ -2,6 +2,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::format_push_string, reason = "the texts of tests are small")]
 
+/// A snapshot without the YAML it came from, which stands in the test.
+macro_rules! snapshot {
+    ($($arguments:tt)*) => {
+        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($($arguments)*) })
+    };
+}
+
+mod telling;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,13 +23,6 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::schedule::Schedule;
 use api_monitor::domain::setting::RequestBody;
 use proptest::prelude::*;
-
-/// A snapshot without the YAML it came from, which stands in the test.
-macro_rules! snapshot {
-    ($($arguments:tt)*) => {
-        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($($arguments)*) })
-    };
-}
 
 fn now() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().unwrap()
