@@ -271,14 +271,14 @@ endpoints:
 #[test]
 fn a_name_in_both_places_and_a_second_name_of_a_key_are_mistakes() {
     snapshot!(errors(
-        r#"
+        r"
 channels: {email: {type: console}}
 notifications:
   cooldown_seconds: 60
   send_recovery: maybe
   email: {enabled: false}
 defaults: {alert_policy: {cooldown_seconds: 60}}
-"#
+"
     ));
     for (text, words) in [
         ("channels: []", "expected a mapping of channels; found a list"),
