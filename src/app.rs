@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, MaxConcurrent};
+use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{CheckRequest, ConfirmRequest, Submission};
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::retention::Retention;
@@ -73,12 +74,14 @@ impl Monitor {
         let store = Arc::new(Store::open(&store_options(&config)).await?);
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
+        let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
+        let deliver = Wakeup::new();
 
         let recorder = Recorder::new(RecorderParts {
             store: store.clone(),
@@ -88,6 +91,9 @@ impl Monitor {
             submissions: submitted,
             confirmations,
             close_hours: close_hours.clone(),
+            routing: routing(&config),
+            deliver: deliver.clone(),
+            left_behind,
         });
         tasks.spawn_critical("recorder", recorder.run());
 
@@ -173,6 +179,23 @@ impl Monitor {
         }
         anyhow::ensure!(in_time, "the stop took longer than {STOP_DEADLINE:?} and was cut short");
         Ok(())
+    }
+}
+
+/// Who is told, as configured.
+fn routing(config: &Config) -> Routing {
+    let enabled = config.channels.iter().filter(|channel| channel.enabled);
+    Routing {
+        enabled: config.telling.enabled,
+        channels: enabled
+            .map(|channel| ChannelRoute {
+                name: channel.name.clone(),
+                default: channel.default,
+                severity: channel.severity,
+            })
+            .collect(),
+        default_route: config.telling.default_route.clone(),
+        public_url: config.telling.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
     }
 }
 

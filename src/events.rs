@@ -29,3 +29,12 @@ pub struct CheckRequest {
     /// Answered with the committed result; dropped when the endpoint is unknown or the monitor stops.
     pub reply: oneshot::Sender<CheckResult>,
 }
+
+/// A person wants to see what a channel answers: a marked test message goes through its real transport.
+#[derive(Debug)]
+pub struct ChannelTestRequest {
+    /// Of a configured channel that is on.
+    pub channel: String,
+    /// What the other side said, or why the message was not delivered.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}

@@ -9,6 +9,8 @@ mod m20261121_000003_create_check_results;
 mod m20261121_000004_create_rollups;
 mod m20261121_000005_create_audit_log;
 mod m20261121_000006_create_settings;
+mod m20261121_000007_create_incidents;
+mod m20261121_000008_create_outbox;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -27,6 +29,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000004_create_rollups::Migration),
             Box::new(m20261121_000005_create_audit_log::Migration),
             Box::new(m20261121_000006_create_settings::Migration),
+            Box::new(m20261121_000007_create_incidents::Migration),
+            Box::new(m20261121_000008_create_outbox::Migration),
         ]
     }
 }

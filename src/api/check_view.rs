@@ -44,6 +44,7 @@ pub struct Check {
 
 /// Milliseconds of each phase of the last attempt; null where a phase was not reached or does not exist.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "numbers carry their unit in JSON")]
 pub struct CheckTimings {
     dns_ms: Option<f64>,
     connect_ms: Option<f64>,

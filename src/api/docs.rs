@@ -26,14 +26,14 @@ const PAGE_HEADERS: [(HeaderName, &str); 3] = [
 #[derive(Debug, Clone)]
 pub struct Document(pub Arc<str>);
 
-/// The description of this API in OpenAPI 3.1
+/// The description of this API in `OpenAPI` 3.1
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "server",
     responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
 pub async fn openapi(State(document): State<Document>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], document.0.to_string()).into_response()
 }
 
-/// The description of this API in OpenAPI 3.1, under its short path
+/// The description of this API in `OpenAPI` 3.1, under its short path
 #[utoipa::path(get, path = "/openapi.json", tag = "server",
     responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
 pub async fn openapi_alias(document: State<Document>) -> Response {

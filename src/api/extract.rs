@@ -85,6 +85,10 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         json_problem(pointer, error.inner())
     })?;
     deserializer.end().map_err(|error| json_problem(String::new(), &error))?;
+    // Read by itself a list would stand for the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::invalid(vec![FieldError::at("", "invalid", "The body must be a JSON object")]));
+    }
     Ok(parsed)
 }
 
@@ -179,7 +183,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// The ETag of a revision.
+/// The `ETag` of a revision.
 pub fn etag(revision: i64) -> (header::HeaderName, String) {
     (header::ETAG, format!("\"{revision}\""))
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -31,7 +32,13 @@ pub async fn observe(State(clock): State<Arc<dyn Clock>>, request: Request, next
         response.headers_mut().insert(REQUEST_ID.clone(), id);
         let milliseconds = clock.monotonic().saturating_sub(begun).as_secs_f64() * 1000.0;
         let route = response.extensions().get::<Template>().map_or("-", |template| template.0.as_str());
-        tracing::info!(%method, route, status = response.status().as_u16(), ms = milliseconds, "request");
+        let status = response.status().as_u16();
+        // Probes and reads would drown what happened: they are told at debug, changes and faults always.
+        if method.is_safe() && status < 500 {
+            tracing::debug!(%method, route, status, ms = milliseconds, "request");
+        } else {
+            tracing::info!(%method, route, status, ms = milliseconds, "request");
+        }
         response
     }
     .instrument(span)
@@ -61,7 +68,11 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     };
     let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let template = response.extensions().get::<Template>().cloned();
-    let mut response = problem.map_or(response, |problem| problem.render(path));
+    let mut response = match problem {
+        Some(problem) if method == Method::HEAD => problem.render(path).map(|_| Body::empty()),
+        Some(problem) => problem.render(path),
+        None => response,
+    };
     if let Some(template) = template {
         response.extensions_mut().insert(template);
     }
@@ -107,6 +118,7 @@ pub async fn bounds(request: Request, next: Next) -> Response {
 }
 
 /// The answer for a request whose handler panicked; the panic itself is in the log.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(message = message.unwrap_or("no message"), "a request handler panicked");

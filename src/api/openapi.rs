@@ -1,4 +1,4 @@
-//! The OpenAPI document: what the handlers declare, completed with what is the same for all of them.
+//! The `OpenAPI` document: what the handlers declare, completed with what is the same for all of them.
 
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};

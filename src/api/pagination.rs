@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use chrono::Datelike;
 
 use super::error::Problem;
 use crate::domain::Timestamp;
@@ -139,19 +140,18 @@ impl Moment {
 fn parse_moment(text: &str) -> Result<Moment, String> {
     // A `+` that was not percent-encoded arrives as a space; no form of an instant has `T` and a space.
     let text = if text.contains(['T', 't']) { text.replace(' ', "+") } else { text.to_owned() };
-    if let Ok(day) = text.parse::<chrono::NaiveDate>() {
-        return Ok(Moment { at: day.and_time(chrono::NaiveTime::MIN).and_utc(), whole_day: true });
-    }
-    let at = chrono::DateTime::parse_from_rfc3339(&text)
-        .map(|t| t.to_utc())
-        .or_else(|_| text.parse::<chrono::NaiveDateTime>().map(|t| t.and_utc()));
-    at.map(|at| Moment { at, whole_day: false })
-        .map_err(|_| "must be a date such as 2024-01-25 or an instant such as 2024-01-25T10:00:00Z".to_owned())
-        .and_then(|moment| {
-            // What the store keeps as microseconds.
-            let bounds = (-62_135_596_800..=253_402_300_799).contains(&moment.at.timestamp());
-            if bounds { Ok(moment) } else { Err("must be in the years 1 to 9999".to_owned()) }
-        })
+    let day = text.parse::<chrono::NaiveDate>().map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc());
+    let moment = if let Ok(at) = day {
+        Moment { at, whole_day: true }
+    } else {
+        let at = chrono::DateTime::parse_from_rfc3339(&text)
+            .map(|t| t.to_utc())
+            .or_else(|_| text.parse::<chrono::NaiveDateTime>().map(|t| t.and_utc()))
+            .map_err(|_| "must be a date such as 2024-01-25 or an instant such as 2024-01-25T10:00:00Z")?;
+        Moment { at, whole_day: false }
+    };
+    // What every calendar and the store agree on.
+    if (1..=9999).contains(&moment.at.year()) { Ok(moment) } else { Err("must be in the years 1 to 9999".to_owned()) }
 }
 
 /// A slice of a list.

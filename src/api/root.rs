@@ -56,7 +56,7 @@ pub struct ApiVersion {
     status: &'static str,
     /// Where its resources begin.
     base: &'static str,
-    /// Its description in OpenAPI.
+    /// Its description in `OpenAPI`.
     openapi: &'static str,
 }
 

@@ -36,6 +36,7 @@ fn find(ctx: &ServiceContext, id: EndpointId) -> Result<Entry, Problem> {
 #[into_params(parameter_in = Query)]
 pub struct WindowQuery {
     /// A window that ends now. Default `24h`.
+    #[param(inline)]
     period: Option<Period>,
     /// First instant of the window, instead of `period`: a date or RFC 3339.
     #[param(value_type = Option<String>, example = "2024-01-25")]

@@ -49,3 +49,13 @@ impl Default for ReminderPolicy {
         Self { every: Duration::from_hours(1), backoff: 2.0, max: Duration::from_hours(24) }
     }
 }
+
+impl ReminderPolicy {
+    /// The pause before reminder `ordinal` (the first is 1): `min(max, every · backoff^(ordinal-1))`.
+    pub fn pause(&self, ordinal: u32) -> Duration {
+        let exponent = i32::try_from(ordinal.saturating_sub(1)).unwrap_or(i32::MAX);
+        let seconds = self.every.as_secs_f64() * self.backoff.powi(exponent);
+        let bounded = if seconds.is_finite() { seconds.min(self.max.as_secs_f64()) } else { self.max.as_secs_f64() };
+        Duration::try_from_secs_f64(bounded).unwrap_or(self.max)
+    }
+}

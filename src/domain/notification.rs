@@ -148,3 +148,63 @@ pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordi
         format!("ntf_{subject}_{span}_{event}_{ordinal}")
     }
 }
+
+/// Who is told, as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Routing {
+    /// `notifications.enabled`.
+    pub enabled: bool,
+    /// Every enabled channel.
+    pub channels: Vec<ChannelRoute>,
+    /// The top-level `notify`; `None`: every channel that is a default one.
+    pub default_route: Option<Vec<String>>,
+    /// Base of links, without a slash at its end.
+    pub public_url: Option<String>,
+}
+
+/// A channel, as far as routing goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRoute {
+    pub name: String,
+    pub default: bool,
+    /// Tell only what is at least this severe.
+    pub severity: Option<Severity>,
+}
+
+impl Routing {
+    /// The channels that are told of an endpoint. `wanted` is what the endpoint says itself: `None` for the
+    /// default route, empty for nobody.
+    pub fn channels_for(&self, wanted: Option<&[String]>, severity: Severity) -> Vec<String> {
+        let wanted = wanted.or(self.default_route.as_deref());
+        self.channels
+            .iter()
+            .filter(|channel| wanted.map_or(channel.default, |names| names.contains(&channel.name)))
+            .filter(|channel| channel.severity.is_none_or(|least| severity >= least))
+            .map(|channel| channel.name.clone())
+            .collect()
+    }
+
+    /// What keeps every message back, by a word.
+    pub fn held_by(&self, channels: &[String], event: Event) -> Option<&'static str> {
+        if !self.enabled {
+            Some("notifications_disabled")
+        } else if channels.is_empty() && event.is_resolve() {
+            // Nobody was told of the outage.
+            Some("nobody_was_told")
+        } else if channels.is_empty() {
+            Some("nobody_to_tell")
+        } else {
+            None
+        }
+    }
+}
+
+/// A URL as it may be told: without user and password.
+pub fn without_credentials(url: &url::Url) -> String {
+    let mut shown = url.clone();
+    // These fail only for URLs that cannot hold credentials.
+    if shown.set_username("").and_then(|()| shown.set_password(None)).is_err() {
+        return url.to_string();
+    }
+    shown.to_string()
+}

@@ -119,7 +119,7 @@ impl Status {
 }
 
 /// What was wrong: the stable word and one sentence for a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub kind: FailureKind,
     /// One sentence without a full stop: `GET returned 502, expected 200`.

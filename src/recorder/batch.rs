@@ -8,17 +8,28 @@ use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::EndpointState;
+use crate::domain::notification::Routing;
 use crate::domain::uptime::Rollup;
 use crate::store::{self, Store, StoreError};
 
+use super::telling::Telling;
+
 /// The most results kept while they cannot be committed. When it is full the oldest are dropped and counted;
-/// states and hours are never dropped.
+/// states, hours and incidents are never dropped.
 const CAPACITY: usize = 500_000;
 
 /// The most results of one transaction.
 pub const BATCH: usize = 1_000;
 
-/// Results, states and hours that are not yet committed.
+/// What a commit wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Committed {
+    pub results: usize,
+    /// There is something to deliver.
+    pub deliveries: bool,
+}
+
+/// Results, states, hours and incidents that are not yet committed.
 #[derive(Debug, Default)]
 pub struct Pending {
     results: VecDeque<CheckResult>,
@@ -26,12 +37,14 @@ pub struct Pending {
     late: Vec<CheckResult>,
     states: HashMap<EndpointId, EndpointState>,
     hours: Vec<(EndpointId, Timestamp, Rollup)>,
+    /// In the order in which they happened.
+    tellings: Vec<Telling>,
     waiters: Vec<(CheckResult, Vec<oneshot::Sender<CheckResult>>)>,
 }
 
 impl Pending {
     pub fn is_empty(&self) -> bool {
-        self.results.is_empty() && self.states.is_empty() && self.hours.is_empty()
+        self.results.is_empty() && self.states.is_empty() && self.hours.is_empty() && self.tellings.is_empty()
     }
 
     /// Results that wait.
@@ -58,6 +71,10 @@ impl Pending {
         self.hours.push((id, hour.0, hour.1));
     }
 
+    pub fn tell(&mut self, telling: Telling) {
+        self.tellings.push(telling);
+    }
+
     pub fn await_commit(&mut self, result: CheckResult, waiters: Vec<oneshot::Sender<CheckResult>>) {
         if !waiters.is_empty() {
             self.waiters.push((result, waiters));
@@ -72,9 +89,9 @@ impl Pending {
     /// Commits everything, at most [`BATCH`] results a transaction. States and hours go with the last of them,
     /// so that nothing counts a result which is not there. On an error what is not committed stays.
     ///
-    /// Returns how many results were committed.
-    pub async fn commit(&mut self, store: &Store) -> Result<usize, StoreError> {
-        let mut committed = 0;
+    /// Returns what was committed.
+    pub async fn commit(&mut self, store: &Store, routing: &Routing) -> Result<Committed, StoreError> {
+        let mut done = Committed::default();
         loop {
             let count = self.results.len().min(BATCH);
             let last = count == self.results.len();
@@ -88,10 +105,13 @@ impl Pending {
                 for result in &self.late {
                     store::rollups::amend(&transaction, result.endpoint_id, result).await?;
                 }
+                for telling in &self.tellings {
+                    done.deliveries |= telling.write(&transaction, routing).await?;
+                }
             }
             transaction.commit().await.map_err(StoreError::from)?;
             self.results.drain(..count);
-            committed += count;
+            done.results += count;
             if last {
                 break;
             }
@@ -99,12 +119,13 @@ impl Pending {
         self.states.clear();
         self.hours.clear();
         self.late.clear();
+        self.tellings.clear();
         for (result, waiters) in self.waiters.drain(..) {
             for waiter in waiters {
                 // Whoever asked may have gone away.
                 drop(waiter.send(result.clone()));
             }
         }
-        Ok(committed)
+        Ok(done)
     }
 }

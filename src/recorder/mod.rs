@@ -5,7 +5,9 @@
 //! makes no check and sends no message.
 
 pub mod batch;
+pub mod grace;
 pub mod run;
+pub mod telling;
 pub mod tracked;
 
 pub use run::{Recorder, RecorderParts};

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::board::Board;
+use crate::board::{Board, Live};
 use crate::clock::Clock;
-use crate::domain::endpoint::EndpointId;
+use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::incident::{EndpointState, Transition};
+use crate::domain::notification::Routing;
 use crate::domain::outcome::Status;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Submission};
@@ -18,6 +20,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
 use super::batch::{BATCH, Pending};
+use super::grace::StartGrace;
+use super::telling::Telling;
 use super::tracked::{Effect, Tracked};
 
 /// A result is committed at most this long after it came.
@@ -26,6 +30,9 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 /// The pause after a failed commit, doubled at each further failure up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often time is let work on open incidents.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How long an hour without a successor waits for late results before it is written.
 const HOUR_GRACE_US: i64 = 5 * 60 * 1_000_000;
@@ -43,6 +50,12 @@ pub struct RecorderParts {
     pub confirmations: mpsc::Sender<ConfirmRequest>,
     /// Nudged when hours may be over.
     pub close_hours: Wakeup,
+    /// Who is told.
+    pub routing: Routing,
+    /// Nudged when there is something to deliver.
+    pub deliver: Wakeup,
+    /// Endpoints that left monitoring while this process was not running, with an incident open.
+    pub left_behind: Vec<(Arc<KnownEndpoint>, EndpointState)>,
 }
 
 /// Writes whatever was checked.
@@ -58,13 +71,26 @@ pub struct Recorder {
     flush_at: Option<Instant>,
     /// Of a commit that failed.
     pause: Option<Duration>,
+    /// Endpoints with an open incident, on which time works.
+    with_incident: HashSet<EndpointId>,
+    grace: StartGrace,
 }
 
 impl Recorder {
     /// Goes on from the board, whose entries were rebuilt from the store.
     pub fn new(parts: RecorderParts) -> Self {
-        let tracked =
-            parts.board.entries().into_iter().map(|entry| (entry.known.id, Tracked::from_live(&entry.live))).collect();
+        let mut tracked: HashMap<EndpointId, Tracked> = HashMap::new();
+        for entry in parts.board.entries() {
+            let of_entry = tracked.entry(entry.known.id).or_insert_with(|| Tracked::from_live(&entry.live));
+            of_entry.know(&entry.known);
+        }
+        for (known, state) in &parts.left_behind {
+            let live = Live { state: state.clone(), ..Live::pending(known.created_at) };
+            tracked.entry(known.id).or_insert_with(|| Tracked::from_live(&live)).know(known);
+        }
+        let with_incident =
+            tracked.iter().filter(|(_, tracked)| tracked.state.incident.is_some()).map(|(id, _)| *id).collect();
+        let grace = StartGrace::begin(&parts.board, parts.clock.monotonic());
         Self {
             parts,
             tracked,
@@ -73,14 +99,22 @@ impl Recorder {
             urgent: false,
             flush_at: None,
             pause: None,
+            with_incident,
+            grace,
         }
     }
 
     /// Loops until the scheduler is gone, then commits what is left with the open hours.
     pub async fn run(mut self) {
         let mut received = Vec::with_capacity(BATCH);
-        let mut heartbeat = tokio::time::interval(Duration::from_secs(1));
+        let mut heartbeat = tokio::time::interval(TICK);
+        let mut ticked_at = Instant::now();
         loop {
+            // By the time, not by the timer alone, which results that keep coming would hold up.
+            if ticked_at.elapsed() >= TICK {
+                ticked_at = Instant::now();
+                self.let_time_pass();
+            }
             self.parts.metrics.recorder_heartbeat.beat(self.parts.clock.monotonic());
             let flush_at = self.flush_at;
             tokio::select! {
@@ -108,25 +142,22 @@ impl Recorder {
     pub fn take(&mut self, submission: Submission) {
         let Submission { result, waiters } = submission;
         let id = result.endpoint_id;
-        let entry = self.parts.board.get(id);
-        let known = entry.as_ref().map(|entry| entry.known.as_ref());
-        let tracked = self
-            .tracked
-            .entry(id)
-            .or_insert_with(|| Tracked::pending(known.map_or(result.scheduled_at, |known| known.created_at)));
-        let effect = tracked.take(&result, known);
+        // An endpoint that was removed while its check was under way leaves no row behind.
+        let Some(entry) = self.parts.board.get(id) else { return };
+        let tracked = self.tracked.entry(id).or_insert_with(|| Tracked::from_live(&entry.live));
+        tracked.know(&entry.known);
+        let now = self.parts.clock.now();
+        let before = tracked.state.status;
+        let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic());
+        let effect = tracked.take(&result, &entry.known, around, now);
         if effect.repeated {
             tracing::debug!(endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
             self.parts.metrics.results_repeated.add(1);
             // Who waits is not left waiting: the channel closes.
             return;
         }
-        if effect.state_changed {
-            self.pending.set_state(id, tracked.state.clone());
-        }
-        self.note(id, &effect, known.map_or("", |known| known.endpoint.name.as_str()));
-        if let Some(hour) = effect.closed {
-            self.pending.add_hour(id, hour);
+        if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id }).is_err() {
+            tracing::debug!(endpoint_id = id.0, "no room for a confirming check; the next slot confirms");
         }
         if !waiters.is_empty() {
             self.urgent = true;
@@ -135,22 +166,65 @@ impl Recorder {
         let dropped = self.pending.push(result, effect.amends);
         self.parts.metrics.results_dropped.add(dropped as u64);
         self.parts.metrics.results_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
-        self.changed.insert(id);
-        self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
+        self.keep(id, effect, before, now);
     }
 
-    fn note(&mut self, id: EndpointId, effect: &Effect, name: &str) {
-        if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id }).is_err() {
-            tracing::debug!(endpoint = name, "no room for a confirming check; the next slot confirms");
+    /// Puts what an effect changed among what is to be committed.
+    fn keep(&mut self, id: EndpointId, effect: Effect, before: Status, now: Timestamp) {
+        let Some(tracked) = self.tracked.get(&id) else { return };
+        self.changed.insert(id);
+        self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
+        if effect.state_changed {
+            self.pending.set_state(id, tracked.state.clone());
         }
-        let Some(transition) = &effect.transition else { return };
-        self.urgent = true;
-        let (from, to) = (transition.from, transition.to);
-        if to == Status::Down {
-            let why = self.tracked.get(&id).and_then(|t| t.state.cause.as_ref()).map(|cause| cause.message.as_str());
-            tracing::warn!(endpoint = name, endpoint_id = id.0, %from, why, "{name} is down");
+        if let Some(hour) = effect.closed {
+            self.pending.add_hour(id, hour);
+        }
+        if tracked.state.incident.is_some() {
+            self.with_incident.insert(id);
         } else {
-            tracing::info!(endpoint = name, endpoint_id = id.0, %from, "{name} is {to}");
+            self.with_incident.remove(&id);
+        }
+        let Some(known) = tracked.known() else { return };
+        if let Some(change) = effect.incident {
+            self.urgent = true;
+            self.pending.tell(Telling {
+                known: known.clone(),
+                state: tracked.state.clone(),
+                previous_status: before,
+                change,
+                tell: effect.tell,
+                result: tracked.last_verdict.clone(),
+                now,
+            });
+        }
+        if let Some(Transition { from, to, .. }) = effect.transition {
+            self.urgent = true;
+            let name = known.endpoint.name.as_str();
+            if to == Status::Down {
+                let why = tracked.state.cause.as_ref().map(|cause| cause.message.as_str());
+                tracing::warn!(endpoint = name, endpoint_id = id.0, %from, why, "{name} is down");
+            } else {
+                tracing::info!(endpoint = name, endpoint_id = id.0, %from, "{name} is {to}");
+            }
+        }
+    }
+
+    /// Releases held recoveries, reminds, and closes the incidents of endpoints that are no longer monitored.
+    pub fn let_time_pass(&mut self) {
+        let now = self.parts.clock.now();
+        let ids: Vec<EndpointId> = self.with_incident.iter().copied().collect();
+        for id in ids {
+            let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
+            let Some(tracked) = self.tracked.get_mut(&id) else { continue };
+            let before = tracked.state.status;
+            let effect = match &monitored {
+                Some(entry) => tracked.advance(&entry.known.endpoint.alert_policy, now),
+                None => tracked.abandon(now),
+            };
+            if let Some(effect) = effect {
+                self.keep(id, effect, before, now);
+            }
         }
     }
 
@@ -168,14 +242,17 @@ impl Recorder {
     /// Commits what is pending and brings the board in step; on an error tries again after a pause.
     pub async fn flush(&mut self) {
         let began = Instant::now();
-        match self.pending.commit(&self.parts.store).await {
+        match self.pending.commit(&self.parts.store, &self.parts.routing).await {
             Ok(committed) => {
+                if committed.deliveries {
+                    self.parts.deliver.nudge();
+                }
                 if self.pause.take().is_some() {
-                    tracing::info!(results = committed, "results are stored again");
+                    tracing::info!(results = committed.results, "results are stored again");
                 }
                 self.urgent = false;
                 self.flush_at = None;
-                self.parts.metrics.results_recorded.add(committed as u64);
+                self.parts.metrics.results_recorded.add(committed.results as u64);
                 self.parts.metrics.commit_us.set(i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
                 self.tell_board();
             }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::board::{Live, Share};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::AlertPolicy;
-use crate::domain::check::{CheckResult, CheckSpec};
+use crate::domain::check::CheckResult;
 use crate::domain::endpoint::KnownEndpoint;
-use crate::domain::incident::{EndpointState, Transition, step};
+use crate::domain::incident::{
+    EndpointState, IncidentChange, Step, Surroundings, Tell, Transition, abandon, advance, step,
+};
 use crate::domain::outcome::Outcome;
 use crate::domain::uptime::{OpenHour, Rollup, hour_of};
 
@@ -20,8 +22,8 @@ pub struct Tracked {
     pub open_hour: Option<OpenHour>,
     /// Hours that begin before this are written; a result for one of them amends it.
     pub closed_until: Option<Timestamp>,
-    /// What was examined when the counters began.
-    spec: Option<CheckSpec>,
+    /// As it was when its newest result came; a change of what is examined starts the counters again.
+    known: Option<Arc<KnownEndpoint>>,
     /// Hours closed since the board was last told.
     newly_closed: Vec<(Timestamp, Share)>,
 }
@@ -34,6 +36,8 @@ pub struct Effect {
     pub state_changed: bool,
     pub transition: Option<Transition>,
     pub confirm: bool,
+    pub incident: Option<IncidentChange>,
+    pub tell: Option<Tell>,
     /// The hour that this result closed.
     pub closed: Option<(Timestamp, Rollup)>,
     /// The result belongs to an hour that is already written.
@@ -41,11 +45,6 @@ pub struct Effect {
 }
 
 impl Tracked {
-    /// An endpoint of which nothing is known but its age.
-    pub fn pending(since: Timestamp) -> Self {
-        Self::from_live(&Live::pending(since))
-    }
-
     /// As it stands on the board, whose open hour and newest result were rebuilt from the store.
     pub fn from_live(live: &Live) -> Self {
         // Every hour up to the newest result's is written, but for the open one.
@@ -61,21 +60,31 @@ impl Tracked {
             last_verdict: live.last_verdict.clone(),
             open_hour: live.open_hour.clone(),
             closed_until,
-            spec: None,
+            known: None,
             newly_closed: Vec::new(),
         }
     }
 
-    /// Takes one result in. `known` is `None` when the endpoint is no longer monitored: then its result is
-    /// counted, and its status stays.
-    pub fn take(&mut self, result: &CheckResult, known: Option<&KnownEndpoint>) -> Effect {
+    /// Takes one result in.
+    pub fn take(
+        &mut self,
+        result: &CheckResult,
+        known: &Arc<KnownEndpoint>,
+        around: Surroundings,
+        now: Timestamp,
+    ) -> Effect {
         if self.last.as_ref().is_some_and(|last| result.scheduled_at <= last.scheduled_at) {
             return Effect { repeated: true, ..Effect::default() };
         }
         let mut effect = Effect::default();
-        if let Some(known) = known {
-            self.advance(result, &known.endpoint.check, &known.endpoint.alert_policy, &mut effect);
+        // The first result after a start compares with nothing: the verb that changed what is checked has reset the
+        // stored counters itself.
+        if self.known.as_ref().is_some_and(|before| before.endpoint.check != known.endpoint.check) {
+            self.state = self.state.recounted();
+            effect.state_changed = true;
         }
+        self.known = Some(known.clone());
+        self.apply(step(&self.state, result, &known.endpoint.alert_policy, around, now), &mut effect);
         self.count(result, &mut effect);
         let result = Arc::new(result.clone());
         if !matches!(result.outcome, Outcome::Missed(_)) {
@@ -85,20 +94,37 @@ impl Tracked {
         effect
     }
 
-    fn advance(&mut self, result: &CheckResult, spec: &CheckSpec, policy: &AlertPolicy, effect: &mut Effect) {
-        if self.spec.as_ref().is_none_or(|known| known != spec) {
-            // The first result after a start compares with nothing: the verb that changed what is checked has
-            // reset the stored counters itself.
-            if self.spec.replace(spec.clone()).is_some() {
-                self.state = self.state.recounted();
-                effect.state_changed = true;
-            }
-        }
-        let step = step(&self.state, result, policy);
+    /// Lets the passing of time work on the incident. `None`: nothing was due.
+    pub fn advance(&mut self, policy: &AlertPolicy, now: Timestamp) -> Option<Effect> {
+        let mut effect = Effect::default();
+        self.apply(advance(&self.state, policy, now)?, &mut effect);
+        Some(effect)
+    }
+
+    /// The endpoint is no longer monitored. `None`: it had no incident.
+    pub fn abandon(&mut self, now: Timestamp) -> Option<Effect> {
+        let mut effect = Effect::default();
+        self.apply(abandon(&self.state, now)?, &mut effect);
+        Some(effect)
+    }
+
+    /// The endpoint as it was last seen, for what is told after it has gone.
+    pub fn known(&self) -> Option<&Arc<KnownEndpoint>> {
+        self.known.as_ref()
+    }
+
+    /// Remembers the endpoint before any result of it has come.
+    pub fn know(&mut self, known: &Arc<KnownEndpoint>) {
+        self.known.get_or_insert_with(|| known.clone());
+    }
+
+    fn apply(&mut self, step: Step, effect: &mut Effect) {
         effect.state_changed |= step.state != self.state;
         self.state = step.state;
         effect.transition = step.transition;
         effect.confirm = step.confirm;
+        effect.incident = step.incident;
+        effect.tell = step.tell;
     }
 
     fn count(&mut self, result: &CheckResult, effect: &mut Effect) {
@@ -138,12 +164,35 @@ impl Tracked {
 mod tests {
     use super::*;
     use crate::domain::check::{Timings, Trigger};
-    use crate::domain::endpoint::EndpointId;
+    use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
     use crate::domain::from_micros;
     use crate::domain::uptime::HOUR_US;
 
     fn at(hour: i64, second: i64) -> Timestamp {
         from_micros(hour * HOUR_US + second * 1_000_000)
+    }
+
+    fn known() -> KnownEndpoint {
+        let settings = EndpointSettings {
+            name: Some("one".into()),
+            url: Some("http://127.0.0.1/".into()),
+            ..EndpointSettings::default()
+        };
+        let defaults = EndpointSettings::default();
+        let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+        let endpoint = resolve(&settings, layers, at(0, 0)).unwrap();
+        KnownEndpoint {
+            id: EndpointId(1),
+            origin: Origin::Api,
+            source: None,
+            revision: 1,
+            created_at: at(0, 0),
+            updated_at: at(0, 0),
+            scheduled_from: at(0, 0),
+            settings,
+            endpoint,
+            paused: false,
+        }
     }
 
     fn good(scheduled_at: Timestamp) -> CheckResult {
@@ -163,32 +212,35 @@ mod tests {
 
     #[test]
     fn an_hour_is_closed_once_by_the_first_result_after_it() {
-        let mut tracked = Tracked::pending(at(0, 0));
-        assert!(tracked.take(&good(at(10, 5)), None).closed.is_none());
-        assert!(tracked.take(&good(at(10, 3599)), None).closed.is_none());
-        let (start, rollup) = tracked.take(&good(at(11, 0)), None).closed.unwrap();
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
+        assert!(tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none());
+        assert!(
+            tracked.take(&good(at(10, 3599)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none()
+        );
+        let (start, rollup) =
+            tracked.take(&good(at(11, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap();
         assert_eq!((start, rollup.bucket.up), (at(10, 0), 2));
-        assert!(tracked.take(&good(at(11, 1)), None).closed.is_none());
+        assert!(tracked.take(&good(at(11, 1)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none());
     }
 
     #[test]
     fn a_slot_recorded_before_is_refused() {
-        let mut tracked = Tracked::pending(at(0, 0));
-        tracked.take(&good(at(10, 5)), None);
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
+        tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0));
         for repeated in [at(10, 5), at(10, 4), at(9, 0)] {
-            assert!(tracked.take(&good(repeated), None).repeated);
+            assert!(tracked.take(&good(repeated), &Arc::new(known()), Surroundings::default(), at(0, 0)).repeated);
         }
         assert_eq!(tracked.open_hour.unwrap().rollup.bucket.up, 1);
     }
 
     #[test]
     fn a_result_for_a_written_hour_amends_it() {
-        let mut tracked = Tracked::pending(at(0, 0));
-        tracked.take(&good(at(10, 5)), None);
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
+        tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0));
         assert!(tracked.close_hour().is_some());
-        let late = tracked.take(&good(at(10, 50)), None);
+        let late = tracked.take(&good(at(10, 50)), &Arc::new(known()), Surroundings::default(), at(0, 0));
         assert!(late.amends && late.closed.is_none() && tracked.open_hour.is_none());
-        assert!(!tracked.take(&good(at(11, 0)), None).amends);
+        assert!(!tracked.take(&good(at(11, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).amends);
     }
 
     #[test]
@@ -200,17 +252,20 @@ mod tests {
         present.add(&good(at(10, 1)));
         live.open_hour = Some(present);
         let mut tracked = Tracked::from_live(&live);
-        assert!(tracked.take(&good(at(12, 11)), None).amends);
+        assert!(tracked.take(&good(at(12, 11)), &Arc::new(known()), Surroundings::default(), at(0, 0)).amends);
         assert_eq!(tracked.open_hour.as_ref().unwrap().rollup.bucket.up, 1);
-        assert_eq!(tracked.take(&good(at(13, 0)), None).closed.unwrap().0, at(10, 0));
+        assert_eq!(
+            tracked.take(&good(at(13, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap().0,
+            at(10, 0)
+        );
     }
 
     #[test]
     fn telling_the_board_moves_closed_hours_once() {
-        let mut tracked = Tracked::pending(at(0, 0));
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
         let mut live = Live::pending(at(0, 0));
-        tracked.take(&good(at(10, 5)), None);
-        tracked.take(&good(at(11, 5)), None);
+        tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0));
+        tracked.take(&good(at(11, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0));
         tracked.tell(&mut live);
         tracked.tell(&mut live);
         let mut expected = Live::pending(at(0, 0)).windows;

@@ -11,7 +11,7 @@ use super::error::{Conflict, FieldError, ServiceError};
 use super::{merge_patch, redaction};
 use crate::board::{Entry, Live};
 use crate::domain::Timestamp;
-use crate::domain::endpoint::{Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
+use crate::domain::endpoint::{Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, Origin, resolve};
 use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
 use crate::store::{StoreError, audit, endpoints, states};
 
@@ -50,7 +50,8 @@ pub async fn replace(
     expected_revision: Option<i64>,
     settings: EndpointSettings,
 ) -> Result<Entry, ServiceError> {
-    let edit = move |stored: &StoredEndpoint, _: &Endpoint| replaced(stored, settings);
+    let edit =
+        move |ctx: &ServiceContext, stored: &StoredEndpoint, old: &Endpoint| replaced(ctx, stored, old, settings);
     change(ctx, actor, id, expected_revision, "endpoint.replace", edit).await
 }
 
@@ -65,10 +66,10 @@ pub async fn patch(
     expected_revision: Option<i64>,
     patch: serde_json::Value,
 ) -> Result<Entry, ServiceError> {
-    let edit = move |stored: &StoredEndpoint, _: &Endpoint| {
+    let edit = move |ctx: &ServiceContext, stored: &StoredEndpoint, old: &Endpoint| {
         require_api_origin(stored)?;
         let settings = merge_patch::apply(&stored.settings, patch).map_err(ServiceError::invalid)?;
-        replaced(stored, settings)
+        replaced(ctx, stored, old, settings)
     };
     change(ctx, actor, id, expected_revision, "endpoint.patch", edit).await
 }
@@ -78,7 +79,7 @@ pub async fn patch(
 /// # Errors
 /// `NotFound`.
 pub async fn pause(ctx: &Arc<ServiceContext>, actor: &Actor, id: EndpointId) -> Result<Entry, ServiceError> {
-    let edit = |stored: &StoredEndpoint, endpoint: &Endpoint| {
+    let edit = |_: &ServiceContext, stored: &StoredEndpoint, endpoint: &Endpoint| {
         let mut edited = Edited::of(stored);
         match stored.origin {
             Origin::Config => edited.paused = true,
@@ -95,7 +96,7 @@ pub async fn pause(ctx: &Arc<ServiceContext>, actor: &Actor, id: EndpointId) -> 
 /// # Errors
 /// `NotFound`; `Conflict` when the configuration file itself has it inactive.
 pub async fn resume(ctx: &Arc<ServiceContext>, actor: &Actor, id: EndpointId) -> Result<Entry, ServiceError> {
-    let edit = |stored: &StoredEndpoint, endpoint: &Endpoint| {
+    let edit = |_: &ServiceContext, stored: &StoredEndpoint, endpoint: &Endpoint| {
         let mut edited = Edited::of(stored);
         edited.paused = false;
         match stored.origin {
@@ -136,7 +137,9 @@ pub async fn put_by_key(
     detached(ctx, async move {
         // The key may be taken between looking and making; then it is there to be replaced.
         if let Some(entry) = work.board.find_by_key(&group, &name) {
-            let edit = move |stored: &StoredEndpoint, _: &Endpoint| replaced(stored, settings);
+            let edit = move |ctx: &ServiceContext, stored: &StoredEndpoint, old: &Endpoint| {
+                replaced(ctx, stored, old, settings)
+            };
             let id = entry.known.id;
             return change_locked(&work, &actor, id, expected_revision, "endpoint.replace", edit)
                 .await
@@ -222,10 +225,21 @@ impl Edited {
     }
 }
 
-fn replaced(stored: &StoredEndpoint, mut settings: EndpointSettings) -> Result<Edited, ServiceError> {
+fn replaced(
+    ctx: &ServiceContext,
+    stored: &StoredEndpoint,
+    old: &Endpoint,
+    mut settings: EndpointSettings,
+) -> Result<Edited, ServiceError> {
     require_api_origin(stored)?;
-    redaction::restore(&mut settings, Some(&stored.settings)).map_err(ServiceError::Invalid)?;
+    let redact = redaction::applying(&settings, layers(ctx, &settings));
+    let kept = redaction::Stored { settings: &stored.settings, redact: &old.check.redact };
+    redaction::restore(&mut settings, &redact, Some(kept)).map_err(ServiceError::Invalid)?;
     Ok(Edited { settings, paused: stored.paused })
+}
+
+fn layers<'a>(ctx: &'a ServiceContext, settings: &EndpointSettings) -> Layers<'a> {
+    ctx.config.layers(settings.group.as_deref().unwrap_or_default())
 }
 
 fn require_api_origin(stored: &StoredEndpoint) -> Result<(), ServiceError> {
@@ -276,7 +290,7 @@ async fn create_locked(
     actor: &Actor,
     mut settings: EndpointSettings,
 ) -> Result<Entry, ServiceError> {
-    redaction::restore(&mut settings, None).map_err(ServiceError::Invalid)?;
+    redaction::restore(&mut settings, &[], None).map_err(ServiceError::Invalid)?;
     let _changes = ctx.changes.lock().await;
     let now = ctx.clock.now();
     let endpoint = resolved(ctx, &settings, now)?;
@@ -296,7 +310,7 @@ async fn change(
     id: EndpointId,
     expected_revision: Option<i64>,
     action: &'static str,
-    edit: impl FnOnce(&StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send + 'static,
+    edit: impl FnOnce(&ServiceContext, &StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send + 'static,
 ) -> Result<Entry, ServiceError> {
     actor.require(Access::Change)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
@@ -309,7 +323,7 @@ async fn change_locked(
     id: EndpointId,
     expected_revision: Option<i64>,
     action: &'static str,
-    edit: impl FnOnce(&StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send,
+    edit: impl FnOnce(&ServiceContext, &StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send,
 ) -> Result<Entry, ServiceError> {
     let _changes = ctx.changes.lock().await;
     let now = ctx.clock.now();
@@ -319,7 +333,7 @@ async fn change_locked(
     let stored = stored.filter(|s| s.archived_at.is_none()).ok_or_else(|| unknown(id))?;
     require_revision(&stored, expected_revision)?;
     let before = Edited::of(&stored);
-    let after = edit(&stored, &old.known.endpoint)?;
+    let after = edit(ctx, &stored, &old.known.endpoint)?;
     if after == before {
         return Ok(old);
     }
@@ -352,8 +366,7 @@ async fn change_locked(
 }
 
 fn resolved(ctx: &ServiceContext, settings: &EndpointSettings, now: Timestamp) -> Result<Endpoint, ServiceError> {
-    let layers = ctx.config.layers(settings.group.as_deref().unwrap_or_default());
-    resolve(settings, layers, now).map_err(ServiceError::rules)
+    resolve(settings, layers(ctx, settings), now).map_err(ServiceError::rules)
 }
 
 fn store_error(error: StoreError, endpoint: &Endpoint) -> ServiceError {
@@ -367,15 +380,8 @@ fn store_error(error: StoreError, endpoint: &Endpoint) -> ServiceError {
 
 /// The settings as the audit log keeps them: without secrets.
 fn audited(ctx: &ServiceContext, edited: &Edited) -> serde_json::Value {
-    let layers = ctx.config.layers(edited.settings.group.as_deref().unwrap_or_default());
-    let inherited: Vec<String> = [Some(layers.defaults), layers.group]
-        .into_iter()
-        .flatten()
-        .filter_map(|s| s.redact.clone())
-        .flatten()
-        .collect();
-    let settings = redaction::redacted(&edited.settings, &inherited);
-    serde_json::json!({ "settings": settings, "paused": edited.paused })
+    let redact = redaction::applying(&edited.settings, layers(ctx, &edited.settings));
+    serde_json::json!({ "settings": redaction::redacted(&edited.settings, &redact), "paused": edited.paused })
 }
 
 /// Puts a committed endpoint on the board and wakes the scheduler.

@@ -1,12 +1,14 @@
 //! Store → board, at start: what is watched, what was last seen of it, and the hour that is still open.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::board::{Board, Live, Windows};
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, resolve};
+use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Outcome;
 use crate::domain::uptime::hour_of;
 use crate::store::endpoints::StoredEndpoint;
@@ -111,4 +113,29 @@ async fn newest_verdict(store: &Store, last: &CheckResult) -> Result<Option<Chec
     let query = HistoryQuery { from: None, to: None, before: None, offset: 0, limit: VERDICT_SEARCH };
     let page = store::history::page(store.readers(), last.endpoint_id, query).await?;
     Ok(page.into_iter().find(|result| !matches!(result.outcome, Outcome::Missed(_))))
+}
+
+/// Endpoints that left monitoring while this process was not running (the file no longer names them), whose
+/// incidents are still open.
+///
+/// # Errors
+/// When the database fails.
+pub async fn left_behind(
+    store: &Store,
+    config: &Config,
+    board: &Board,
+    now: Timestamp,
+) -> Result<Vec<(Arc<KnownEndpoint>, EndpointState)>, StoreError> {
+    let mut left = Vec::new();
+    for (id, state) in store::states::list(store.readers()).await? {
+        if state.incident.is_none() || board.get(id).is_some() {
+            continue;
+        }
+        if let Some(stored) = store::endpoints::find(store.readers(), id).await?
+            && let Some(known) = known_at_any_rate(stored, config, now)
+        {
+            left.push((Arc::new(known), state));
+        }
+    }
+    Ok(left)
 }

@@ -3,24 +3,40 @@
 use std::ops::Range;
 
 use super::error::FieldError;
-use crate::domain::endpoint::{EndpointSettings, SECRET_HEADERS};
+use crate::domain::endpoint::{EndpointSettings, Layers, SECRET_HEADERS};
 
 /// What is shown in the place of a secret.
 pub const HIDDEN: &str = "***";
 
-/// Whether the values of this header are secret under these settings.
-fn is_secret(settings: &EndpointSettings, header: &str) -> bool {
+/// Whether the values of this header are secret when `redact` applies.
+fn is_secret(redact: &[String], header: &str) -> bool {
     SECRET_HEADERS.iter().any(|n| n.eq_ignore_ascii_case(header))
-        || settings.redact.iter().flatten().any(|n| n.eq_ignore_ascii_case(header))
+        || redact.iter().any(|n| n.eq_ignore_ascii_case(header))
+}
+
+/// The `redact` that applies to settings: their own, else the group's, else that of the defaults.
+pub fn applying(settings: &EndpointSettings, layers: Layers<'_>) -> Vec<String> {
+    [Some(settings), layers.group, Some(layers.defaults)]
+        .into_iter()
+        .flatten()
+        .find_map(|settings| settings.redact.clone())
+        .unwrap_or_default()
+}
+
+/// Stored settings and the `redact` that applied to them.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
+    pub settings: &'a EndpointSettings,
+    pub redact: &'a [String],
 }
 
 /// The settings as they may be shown: values of secret headers and credentials in the URL are hidden.
-/// `also_secret` are header names made secret by the group or the defaults.
+/// `redact` is what applies to them.
 #[must_use]
-pub fn redacted(settings: &EndpointSettings, also_secret: &[String]) -> EndpointSettings {
+pub fn redacted(settings: &EndpointSettings, redact: &[String]) -> EndpointSettings {
     let mut shown = settings.clone();
     for (name, value) in shown.headers.iter_mut().flatten() {
-        if is_secret(settings, name) || also_secret.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+        if is_secret(redact, name) {
             HIDDEN.clone_into(value);
         }
     }
@@ -55,32 +71,35 @@ fn userinfo(text: &str) -> Option<Range<usize>> {
     authority.rfind('@').map(|end| start..start + end)
 }
 
-/// Puts the stored secrets where `***` was written back.
+/// Puts the stored secrets where `***` was written back. `redact` applies to the new settings.
 ///
 /// # Errors
 /// Where there is nothing stored to keep, where the stored credentials would go to another host, and where a
 /// stored secret would become readable.
-pub fn restore(new: &mut EndpointSettings, stored: Option<&EndpointSettings>) -> Result<(), Vec<FieldError>> {
+pub fn restore(
+    new: &mut EndpointSettings,
+    redact: &[String],
+    stored: Option<Stored<'_>>,
+) -> Result<(), Vec<FieldError>> {
     let mut errors = Vec::new();
-    let secret: Vec<String> = new.headers.iter().flatten().map(|(name, _)| name.clone()).collect();
     let stored_header = |name: &str| {
-        stored.and_then(|s| s.headers.as_ref()?.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+        stored.and_then(|s| {
+            s.settings.headers.as_ref()?.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+        })
     };
-    for name in secret {
-        let was_secret = stored.is_some_and(|s| is_secret(s, &name));
-        let becomes_readable = was_secret && !is_secret(new, &name);
-        let Some(value) = new.headers.as_mut().and_then(|h| h.get_mut(&name)) else { continue };
+    for (name, value) in new.headers.iter_mut().flatten() {
+        let was_secret = stored.is_some_and(|s| is_secret(s.redact, name));
+        let becomes_readable = was_secret && !is_secret(redact, name);
         let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
         if value == HIDDEN {
-            match stored_header(&name) {
-                Some(kept) => kept.clone_into(value),
-                None => {
-                    errors.push(FieldError::at(&pointer, "invalid", "no value is stored that *** could keep"));
-                    continue;
-                }
+            if let Some(kept) = stored_header(name) {
+                kept.clone_into(value);
+            } else {
+                errors.push(FieldError::at(&pointer, "invalid", "no value is stored that *** could keep"));
+                continue;
             }
         }
-        if becomes_readable && stored_header(&name).is_some_and(|kept| kept == value) {
+        if becomes_readable && stored_header(name).is_some_and(|kept| kept == value) {
             let detail = "the stored value would become readable: give a new one, or leave its name in `redact`";
             errors.push(FieldError::at(&pointer, "conflict", detail));
         }
@@ -89,7 +108,7 @@ pub fn restore(new: &mut EndpointSettings, stored: Option<&EndpointSettings>) ->
         && let Some(range) = userinfo(url)
         && url.get(range.clone()) == Some(HIDDEN)
     {
-        match stored.and_then(|s| s.url.as_deref()).and_then(|old| kept_userinfo(old, url)) {
+        match stored.and_then(|s| s.settings.url.as_deref()).and_then(|old| kept_userinfo(old, url)) {
             Some(kept) => url.replace_range(range, &kept),
             None => errors.push(FieldError::at(
                 "/url",
@@ -136,12 +155,13 @@ mod tests {
             "name": "a", "url": "https://u:p@example.com/x", "redact": ["X-Own"],
             "headers": {"Authorization": "Bearer 1", "X-Own": "2", "Accept": "text/html"}
         }));
-        let shown = redacted(&stored, &[]);
+        let redact = ["X-Own".to_owned()];
+        let shown = redacted(&stored, &redact);
         assert_eq!(shown.headers.as_ref().unwrap()["Authorization"], HIDDEN);
         assert_eq!(shown.headers.as_ref().unwrap()["X-Own"], HIDDEN);
         assert_eq!(shown.headers.as_ref().unwrap()["Accept"], "text/html");
         let mut written = shown;
-        restore(&mut written, Some(&stored)).unwrap();
+        restore(&mut written, &redact, Some(Stored { settings: &stored, redact: &redact })).unwrap();
         assert_eq!(written, stored);
     }
 
@@ -150,7 +170,8 @@ mod tests {
         let stored = settings(serde_json::json!({
             "name": "a", "url": "https://u:p@example.com/x", "redact": ["X-Own"], "headers": {"X-Own": "2"}
         }));
-        let refused = |json| restore(&mut settings(json), Some(&stored)).unwrap_err();
+        let was = Stored { settings: &stored, redact: &["x-own".to_owned()] };
+        let refused = |json| restore(&mut settings(json), &[], Some(was)).unwrap_err();
         let mut made_public = serde_json::json!({"headers": {"X-Own": "***"}});
         assert_eq!(refused(made_public.clone())[0].rule, "conflict");
         made_public["headers"]["X-Own"] = "2".into();

@@ -28,3 +28,11 @@ pub(super) fn unreadable(column: &'static str, value: impl Display) -> StoreErro
 pub(super) fn stored(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+/// A stored JSON value of a known form.
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    value: serde_json::Value,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    serde_json::from_value(value).map_err(|error| unreadable(column, error))
+}

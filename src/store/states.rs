@@ -32,6 +32,8 @@ pub async fn upsert_many(db: &impl ConnectionTrait, states: &[(EndpointId, Endpo
                         table::Column::RunStartedAt,
                         table::Column::FailureKind,
                         table::Column::FailureMessage,
+                        table::Column::Incident,
+                        table::Column::Recovered,
                     ])
                     .to_owned(),
             )
@@ -57,6 +59,9 @@ fn row_of(id: EndpointId, state: &EndpointState) -> table::ActiveModel {
         run_started_at: ActiveValue::Set(state.run_started_at.map(micros)),
         failure_kind: ActiveValue::Set(state.cause.as_ref().map(|f| f.kind.to_string())),
         failure_message: ActiveValue::Set(state.cause.as_ref().map(|f| f.message.clone())),
+        // Structs of strings, numbers and instants, which JSON always has.
+        incident: ActiveValue::Set(state.incident.as_ref().and_then(|i| serde_json::to_value(i).ok())),
+        recovered: ActiveValue::Set(state.recovered.as_ref().and_then(|r| serde_json::to_value(r).ok())),
     }
 }
 
@@ -75,6 +80,8 @@ fn read(row: table::Model) -> Result<(EndpointId, EndpointState), StoreError> {
         successes: decode::number(row.successes, "endpoint_states.successes")?,
         run_started_at: row.run_started_at.map(from_micros),
         cause,
+        incident: row.incident.map(|json| decode::json(json, "endpoint_states.incident")).transpose()?,
+        recovered: row.recovered.map(|json| decode::json(json, "endpoint_states.recovered")).transpose()?,
     };
     Ok((EndpointId(row.endpoint_id), state))
 }

@@ -1,8 +1,11 @@
 //! Every counter and gauge of the process, in one struct. Each is written by the part named beside it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::domain::Timestamp;
 use crate::domain::outcome::MissedReason;
 
 /// A number that only grows.
@@ -81,6 +84,34 @@ pub struct Metrics {
     pub commits_failed: Counter,
     /// Recorder: microseconds of the last commit.
     pub commit_us: Gauge,
+    /// Deliverer: messages that arrived.
+    pub deliveries_delivered: Counter,
+    /// Deliverer: attempts that failed.
+    pub deliveries_failed: Counter,
+    /// Deliverer: messages given up.
+    pub deliveries_dead: Counter,
+    /// Deliverer: how each channel does.
+    channels: Mutex<BTreeMap<String, ChannelStatus>>,
+}
+
+/// How a channel does, from the attempts made through it since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChannelStatus {
+    /// `None`: it works, as far as is known.
+    pub failing_since: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub last_attempt_at: Option<Timestamp>,
+}
+
+impl Metrics {
+    pub fn set_channel(&self, name: &str, status: ChannelStatus) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), status);
+    }
+
+    /// Channels that have been used since the start.
+    pub fn channels(&self) -> BTreeMap<String, ChannelStatus> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A counter for each [`MissedReason`].

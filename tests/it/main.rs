@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod api;
+mod app;
 mod architecture;
 mod config;
 mod store;

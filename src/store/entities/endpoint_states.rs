@@ -12,6 +12,8 @@ pub struct Model {
     pub run_started_at: Option<i64>,
     pub failure_kind: Option<String>,
     pub failure_message: Option<String>,
+    pub incident: Option<Json>,
+    pub recovered: Option<Json>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,7 +3,11 @@
 
 pub mod audit_log;
 pub mod check_results;
+pub mod deliveries;
 pub mod endpoint_states;
 pub mod endpoints;
+pub mod incident_events;
+pub mod incidents;
+pub mod notifications;
 pub mod rollups;
 pub mod settings;

@@ -21,6 +21,8 @@ async fn states_are_replaced_and_come_back_whole() {
             successes: 1,
             run_started_at: Some(plus(since, 30)),
             cause: Some(Failure::new(FailureKind::TlsExpired, "The certificate expired on 2026-11-20")),
+            incident: None,
+            recovered: None,
         };
         let many: Vec<_> = (1..=250).map(|id| (EndpointId(id), pending.clone())).collect();
         states::upsert_many(store.writer(), &many).await.unwrap();

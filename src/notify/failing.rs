@@ -1,0 +1,91 @@
+//! A channel that does not deliver is told through the others, once, with the outages that wait in it.
+
+use std::time::Duration;
+
+use crate::domain::Timestamp;
+use crate::domain::notification::Event;
+
+use super::deliver::about_channel;
+use crate::store::outbox::{self, NewNotification};
+use crate::store::{Store, StoreError};
+
+/// After this long without a delivery a channel is told to be failing; a dead delivery tells at once.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The most outages that are named in one message.
+const NAMED: u64 = 50;
+
+/// Whether a channel works, from the attempts made through it.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// When the oldest message that it did not take was written: the same after a restart, so that the failure is
+    /// told under the same id.
+    since: Option<Timestamp>,
+    last_error: Option<String>,
+    told: bool,
+}
+
+impl Watch {
+    pub(super) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn failed(&mut self, written_at: Timestamp, error: &str) {
+        self.since = Some(self.since.map_or(written_at, |since| since.min(written_at)));
+        self.last_error = Some(error.to_owned());
+    }
+
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        self.since
+    }
+
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// Since when it fails, if that should be told now.
+    pub(super) fn to_be_told(&self, dead: bool, now: Timestamp) -> Option<Timestamp> {
+        let since = self.since.filter(|_| !self.told)?;
+        let patience = chrono::TimeDelta::from_std(PATIENCE).unwrap_or_default();
+        (dead || now - since >= patience).then_some(since)
+    }
+
+    pub(super) fn told(&mut self) {
+        self.told = true;
+    }
+}
+
+/// Writes the message to the other channels. Written twice under one id it is one message.
+pub(super) async fn tell(
+    store: &Store,
+    channel: &str,
+    since: Timestamp,
+    error: &str,
+    others: &[String],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut remarks = Vec::new();
+    for delivery in outbox::pending(store.readers(), channel, NAMED).await? {
+        if let Some(waiting) = outbox::find(store.readers(), &delivery.notification_id).await? {
+            let facts = waiting.facts;
+            let why = facts.error.as_deref().unwrap_or("no reason known");
+            remarks.push(format!(
+                "Not told there: {} {} at {} ({why})",
+                facts.endpoint_name,
+                facts.event,
+                facts.occurred_at.format("%Y-%m-%d %H:%M:%S UTC")
+            ));
+        }
+    }
+    let mut facts = about_channel(channel, Event::ChannelFailing, since, now);
+    "failing".clone_into(&mut facts.status);
+    "working".clone_into(&mut facts.previous_status);
+    facts.error = Some(error.to_owned());
+    facts.remarks = remarks;
+    let held_by = others.is_empty().then_some("no_other_channel");
+    let new =
+        NewNotification { facts: &facts, endpoint: None, incident: None, held_by, channels: others, now };
+    let transaction = store.begin().await?;
+    outbox::insert(&transaction, &new).await?;
+    transaction.commit().await.map_err(StoreError::from)
+}

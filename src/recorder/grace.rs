@@ -1,0 +1,46 @@
+//! The grace after a start: our own network, or a sidecar, may not be up yet.
+
+use std::time::Duration;
+
+use crate::board::Board;
+use crate::domain::check::CheckResult;
+use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::incident::Surroundings;
+
+/// The longest grace.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Whether failures of the name and connect layers may still be our own.
+#[derive(Debug)]
+pub struct StartGrace {
+    began: Duration,
+    over: bool,
+    /// Nothing but this machine is watched, so any success ends the grace.
+    all_on_loopback: bool,
+}
+
+impl StartGrace {
+    /// `monotonic` is the clock's, now.
+    pub fn begin(board: &Board, monotonic: Duration) -> Self {
+        let all_on_loopback = board.entries().iter().all(|entry| is_on_loopback(&entry.known));
+        Self { began: monotonic, over: false, all_on_loopback }
+    }
+
+    /// What holds for this result; a success that proves the network ends the grace.
+    pub fn around(&mut self, result: &CheckResult, known: &KnownEndpoint, monotonic: Duration) -> Surroundings {
+        if !self.over {
+            let proof = result.outcome.is_good() && (self.all_on_loopback || !is_on_loopback(known));
+            self.over = proof || monotonic.saturating_sub(self.began) > LONGEST;
+        }
+        Surroundings { start_grace: !self.over }
+    }
+}
+
+fn is_on_loopback(known: &KnownEndpoint) -> bool {
+    match known.endpoint.check.url.host() {
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost") || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

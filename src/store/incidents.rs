@@ -1,0 +1,319 @@
+//! `incidents` and `incident_events`: confirmed outages and what happened in each. Written by the recorder, in the
+//! transaction of the results that caused it.
+
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+};
+
+use super::entities::{incident_events, incidents as table};
+use super::{StoreError, decode};
+use crate::domain::endpoint::EndpointId;
+use crate::domain::notification::Severity;
+use crate::domain::outcome::{Failure, UnknownWord, words};
+use crate::domain::{Timestamp, from_micros, micros};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use utoipa::ToSchema;
+
+words! {
+    /// How an incident ended.
+    pub enum Resolution {
+        /// The endpoint was good again.
+        Recovered = "recovered",
+        /// It was paused or removed.
+        NoLongerMonitored = "no_longer_monitored",
+    }
+}
+
+words! {
+    /// What happened in an incident.
+    pub enum IncidentEventKind {
+        Opened = "opened",
+        /// Open again, after its recovery was told.
+        Reopened = "reopened",
+        /// Down again, while its recovery was held.
+        DownAgain = "down_again",
+        CauseChanged = "cause_changed",
+        /// Good again; the recovery is held for the cooldown.
+        RecoveryHeld = "recovery_held",
+        Reminded = "reminded",
+        Resolved = "resolved",
+        NoLongerMonitored = "no_longer_monitored",
+    }
+}
+
+impl IncidentEventKind {
+    /// Whether a time down begins with it.
+    fn begins_down(self) -> bool {
+        matches!(self, Self::Opened | Self::Reopened | Self::DownAgain)
+    }
+
+    /// Whether a time down ends with it.
+    fn ends_down(self) -> bool {
+        matches!(self, Self::RecoveryHeld | Self::Resolved | Self::NoLongerMonitored)
+    }
+}
+
+/// An incident as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredIncident {
+    pub id: i64,
+    pub endpoint_id: EndpointId,
+    pub started_at: Timestamp,
+    pub opened_at: Timestamp,
+    pub resolved_at: Option<Timestamp>,
+    pub resolution: Option<Resolution>,
+    /// The newest.
+    pub cause: Failure,
+    pub severity: Severity,
+}
+
+/// One entry of an incident's timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentEvent {
+    pub incident_id: i64,
+    pub at: Timestamp,
+    pub kind: IncidentEventKind,
+    pub failure: Option<Failure>,
+}
+
+/// A time in which an endpoint was down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownSpan {
+    pub incident_id: i64,
+    pub start: Timestamp,
+    /// `None`: it still is.
+    pub end: Option<Timestamp>,
+}
+
+/// Opens an incident, or opens it again if the endpoint has one that started then; returns its id.
+pub async fn open(
+    db: &impl ConnectionTrait,
+    endpoint: EndpointId,
+    started_at: Timestamp,
+    opened_at: Timestamp,
+    cause: &Failure,
+    severity: Severity,
+) -> Result<i64, StoreError> {
+    if let Some(id) = find_id(db, endpoint, started_at).await? {
+        update(id)
+            .col_expr(table::Column::ResolvedAt, Expr::value(None::<i64>))
+            .col_expr(table::Column::Resolution, Expr::value(None::<String>))
+            .col_expr(table::Column::FailureKind, Expr::value(cause.kind.as_str()))
+            .col_expr(table::Column::FailureMessage, Expr::value(cause.message.clone()))
+            .exec(db)
+            .await?;
+        return Ok(id);
+    }
+    let row = table::ActiveModel {
+        id: ActiveValue::NotSet,
+        endpoint_id: ActiveValue::Set(endpoint.0),
+        started_at: ActiveValue::Set(micros(started_at)),
+        opened_at: ActiveValue::Set(micros(opened_at)),
+        resolved_at: ActiveValue::Set(None),
+        resolution: ActiveValue::Set(None),
+        failure_kind: ActiveValue::Set(cause.kind.to_string()),
+        failure_message: ActiveValue::Set(cause.message.clone()),
+        severity: ActiveValue::Set(severity.to_string()),
+    };
+    Ok(table::Entity::insert(row).exec(db).await?.last_insert_id)
+}
+
+fn update(id: i64) -> sea_orm::UpdateMany<table::Entity> {
+    table::Entity::update_many().filter(table::Column::Id.eq(id))
+}
+
+/// The id of the incident of an endpoint that started then.
+pub async fn find_id(
+    db: &impl ConnectionTrait,
+    endpoint: EndpointId,
+    started_at: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    Ok(table::Entity::find()
+        .select_only()
+        .column(table::Column::Id)
+        .filter(table::Column::EndpointId.eq(endpoint.0))
+        .filter(table::Column::StartedAt.eq(micros(started_at)))
+        .into_tuple::<i64>()
+        .one(db)
+        .await?)
+}
+
+/// Ends an incident.
+pub async fn resolve(
+    db: &impl ConnectionTrait,
+    id: i64,
+    resolved_at: Timestamp,
+    resolution: Resolution,
+) -> Result<(), StoreError> {
+    update(id)
+        .col_expr(table::Column::ResolvedAt, Expr::value(micros(resolved_at)))
+        .col_expr(table::Column::Resolution, Expr::value(resolution.as_str()))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Sets the newest cause.
+pub async fn set_cause(db: &impl ConnectionTrait, id: i64, cause: &Failure) -> Result<(), StoreError> {
+    update(id)
+        .col_expr(table::Column::FailureKind, Expr::value(cause.kind.as_str()))
+        .col_expr(table::Column::FailureMessage, Expr::value(cause.message.clone()))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Adds an entry to an incident's timeline.
+pub async fn add_event(db: &impl ConnectionTrait, event: &IncidentEvent) -> Result<(), StoreError> {
+    incident_events::Entity::insert(incident_events::ActiveModel {
+        id: ActiveValue::NotSet,
+        incident_id: ActiveValue::Set(event.incident_id),
+        at: ActiveValue::Set(micros(event.at)),
+        kind: ActiveValue::Set(event.kind.to_string()),
+        failure_kind: ActiveValue::Set(event.failure.as_ref().map(|f| f.kind.to_string())),
+        message: ActiveValue::Set(event.failure.as_ref().map(|f| f.message.clone())),
+    })
+    .exec_without_returning(db)
+    .await?;
+    Ok(())
+}
+
+/// Which incidents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IncidentQuery {
+    pub endpoint: Option<EndpointId>,
+    /// Open ones, or resolved ones.
+    pub open: Option<bool>,
+    /// Those not over before this.
+    pub from: Option<Timestamp>,
+    /// Those begun before this.
+    pub to: Option<Timestamp>,
+    pub limit: u64,
+    pub offset: u64,
+}
+
+fn matching(query: &IncidentQuery) -> Select<table::Entity> {
+    let mut select = table::Entity::find();
+    if let Some(endpoint) = query.endpoint {
+        select = select.filter(table::Column::EndpointId.eq(endpoint.0));
+    }
+    match query.open {
+        Some(true) => select = select.filter(table::Column::ResolvedAt.is_null()),
+        Some(false) => select = select.filter(table::Column::ResolvedAt.is_not_null()),
+        None => {}
+    }
+    if let Some(from) = query.from {
+        select = select.filter(table::Column::ResolvedAt.is_null().or(table::Column::ResolvedAt.gte(micros(from))));
+    }
+    if let Some(to) = query.to {
+        select = select.filter(table::Column::StartedAt.lt(micros(to)));
+    }
+    select
+}
+
+/// Incidents, the newest first.
+pub async fn list(db: &impl ConnectionTrait, query: &IncidentQuery) -> Result<Vec<StoredIncident>, StoreError> {
+    matching(query)
+        .order_by(table::Column::StartedAt, Order::Desc)
+        .order_by(table::Column::Id, Order::Desc)
+        .offset(query.offset)
+        .limit(query.limit)
+        .all(db)
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// How many incidents there are, whatever `limit` and `offset` say.
+pub async fn count(db: &impl ConnectionTrait, query: &IncidentQuery) -> Result<u64, StoreError> {
+    Ok(matching(query).count(db).await?)
+}
+
+/// An incident by its id.
+pub async fn find(db: &impl ConnectionTrait, id: i64) -> Result<Option<StoredIncident>, StoreError> {
+    table::Entity::find_by_id(id).one(db).await?.map(read).transpose()
+}
+
+/// The timeline of incidents, oldest first.
+pub async fn events(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<Vec<IncidentEvent>, StoreError> {
+    let mut events = Vec::new();
+    // Far below the bind limits.
+    for chunk in incidents.chunks(500) {
+        let rows = incident_events::Entity::find()
+            .filter(incident_events::Column::IncidentId.is_in(chunk.iter().copied()))
+            .order_by(incident_events::Column::IncidentId, Order::Asc)
+            .order_by(incident_events::Column::Id, Order::Asc)
+            .all(db)
+            .await?;
+        for row in rows {
+            events.push(read_event(row)?);
+        }
+    }
+    Ok(events)
+}
+
+/// The times an endpoint was down that reach into a window, oldest first.
+pub async fn down_spans(
+    db: &impl ConnectionTrait,
+    endpoint: EndpointId,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<DownSpan>, StoreError> {
+    let query = IncidentQuery {
+        endpoint: Some(endpoint),
+        from: Some(from),
+        to: Some(to),
+        limit: 10_000,
+        ..IncidentQuery::default()
+    };
+    let mut incidents: Vec<i64> = list(db, &query).await?.into_iter().map(|incident| incident.id).collect();
+    incidents.reverse();
+    let mut spans: Vec<DownSpan> = Vec::new();
+    for event in events(db, &incidents).await? {
+        let current = spans.last_mut().filter(|span| span.incident_id == event.incident_id && span.end.is_none());
+        match current {
+            Some(span) if event.kind.ends_down() => span.end = Some(event.at),
+            None if event.kind.begins_down() => {
+                spans.push(DownSpan { incident_id: event.incident_id, start: event.at, end: None });
+            }
+            _ => {}
+        }
+    }
+    spans.retain(|span| span.start < to && span.end.is_none_or(|end| end > from));
+    spans.sort_by_key(|span| span.start);
+    Ok(spans)
+}
+
+fn read(row: table::Model) -> Result<StoredIncident, StoreError> {
+    Ok(StoredIncident {
+        id: row.id,
+        endpoint_id: EndpointId(row.endpoint_id),
+        started_at: from_micros(row.started_at),
+        opened_at: from_micros(row.opened_at),
+        resolved_at: row.resolved_at.map(from_micros),
+        resolution: row.resolution.map(|word| decode::word(&word, "incidents.resolution")).transpose()?,
+        cause: Failure::new(decode::word(&row.failure_kind, "incidents.failure_kind")?, row.failure_message),
+        severity: decode::word(&row.severity, "incidents.severity")?,
+    })
+}
+
+fn read_event(row: incident_events::Model) -> Result<IncidentEvent, StoreError> {
+    let failure = row
+        .failure_kind
+        .map(|kind| {
+            let kind = decode::word(&kind, "incident_events.failure_kind")?;
+            Ok::<_, StoreError>(Failure::new(kind, row.message.unwrap_or_default()))
+        })
+        .transpose()?;
+    Ok(IncidentEvent {
+        incident_id: row.incident_id,
+        at: from_micros(row.at),
+        kind: decode::word(&row.kind, "incident_events.kind")?,
+        failure,
+    })
+}

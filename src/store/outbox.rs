@@ -1,0 +1,402 @@
+//! `notifications` and `deliveries`: the outbox. A notification is a row, with one delivery a channel, before anything
+//! is sent; it is written in the transaction of what it tells.
+
+use std::collections::HashMap;
+
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use utoipa::ToSchema;
+
+use super::entities::{deliveries, notifications};
+use super::{StoreError, decode};
+use crate::domain::endpoint::EndpointId;
+use crate::domain::notification::{Event, Notification};
+use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::{Timestamp, from_micros, micros};
+
+words! {
+    /// What became of a delivery.
+    pub enum DeliveryState {
+        /// To be attempted, at once or again.
+        Pending = "pending",
+        Delivered = "delivered",
+        /// Given up; can be sent again by hand.
+        Dead = "dead",
+        /// The outage was over before it could be delivered: one message told both, late.
+        Merged = "merged",
+    }
+}
+
+/// A notification to add.
+#[derive(Debug, Clone)]
+pub struct NewNotification<'a> {
+    pub facts: &'a Notification,
+    pub endpoint: Option<EndpointId>,
+    pub incident: Option<i64>,
+    /// What keeps it back; then it has no deliveries.
+    pub held_by: Option<&'a str>,
+    pub channels: &'a [String],
+    pub now: Timestamp,
+}
+
+/// One notification to one channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    pub id: i64,
+    pub notification_id: String,
+    pub channel: String,
+    pub endpoint: Option<EndpointId>,
+    pub state: DeliveryState,
+    pub attempts: u32,
+    /// An attempt that failed may have been received all the same.
+    pub may_have_arrived: bool,
+    pub next_attempt_at: Option<Timestamp>,
+    pub last_attempt_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub answer: Option<String>,
+    pub created_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// A notification as it is kept, with its deliveries in the order of their channels' rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredNotification {
+    pub facts: Notification,
+    pub endpoint: Option<EndpointId>,
+    pub incident: Option<i64>,
+    pub held_by: Option<String>,
+    pub created_at: Timestamp,
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Adds a notification and its deliveries. One that is there already, by its id, is left as it is.
+pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Result<(), StoreError> {
+    let facts = serde_json::to_value(new.facts)
+        .map_err(|e| StoreError::Other(format!("the notification cannot be stored: {e}")))?;
+    notifications::Entity::insert(notifications::ActiveModel {
+        id: ActiveValue::Set(new.facts.id.clone()),
+        endpoint_id: ActiveValue::Set(new.endpoint.map(|id| id.0)),
+        incident_id: ActiveValue::Set(new.incident),
+        event: ActiveValue::Set(new.facts.event.to_string()),
+        occurred_at: ActiveValue::Set(micros(new.facts.occurred_at)),
+        facts: ActiveValue::Set(facts),
+        held_by: ActiveValue::Set(new.held_by.map(str::to_owned)),
+        created_at: ActiveValue::Set(micros(new.now)),
+    })
+    .on_conflict(OnConflict::column(notifications::Column::Id).do_nothing().to_owned())
+    .exec_without_returning(db)
+    .await?;
+    for channel in new.channels {
+        deliveries::Entity::insert(deliveries::ActiveModel {
+            id: ActiveValue::NotSet,
+            notification_id: ActiveValue::Set(new.facts.id.clone()),
+            channel: ActiveValue::Set(channel.clone()),
+            endpoint_id: ActiveValue::Set(new.endpoint.map(|id| id.0)),
+            state: ActiveValue::Set(DeliveryState::Pending.to_string()),
+            attempts: ActiveValue::Set(0),
+            may_have_arrived: ActiveValue::Set(false),
+            next_attempt_at: ActiveValue::Set(Some(micros(new.now))),
+            last_attempt_at: ActiveValue::Set(None),
+            last_error: ActiveValue::Set(None),
+            answer: ActiveValue::Set(None),
+            created_at: ActiveValue::Set(micros(new.now)),
+            finished_at: ActiveValue::Set(None),
+        })
+        .on_conflict(OnConflict::columns([deliveries::Column::NotificationId, deliveries::Column::Channel]).to_owned())
+        .exec_without_returning(db)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The channels that were, or are being, told of an incident.
+pub async fn told_channels(db: &impl ConnectionTrait, incident: i64) -> Result<Vec<String>, StoreError> {
+    let told = [Event::Down.as_str(), Event::DownAgain.as_str()];
+    let ids: Vec<String> = notifications::Entity::find()
+        .select_only()
+        .column(notifications::Column::Id)
+        .filter(notifications::Column::IncidentId.eq(incident))
+        .filter(notifications::Column::Event.is_in(told))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut channels: Vec<String> = deliveries::Entity::find()
+        .select_only()
+        .column(deliveries::Column::Channel)
+        .filter(deliveries::Column::NotificationId.is_in(ids))
+        .order_by(deliveries::Column::Id, Order::Asc)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut seen = std::collections::HashSet::new();
+    channels.retain(|channel| seen.insert(channel.clone()));
+    Ok(channels)
+}
+
+/// The id of the first notification of an incident, under which mails thread.
+pub async fn first_of_incident(db: &impl ConnectionTrait, incident: i64) -> Result<Option<String>, StoreError> {
+    Ok(notifications::Entity::find()
+        .select_only()
+        .column(notifications::Column::Id)
+        .filter(notifications::Column::IncidentId.eq(incident))
+        .order_by(notifications::Column::CreatedAt, Order::Asc)
+        .order_by(notifications::Column::OccurredAt, Order::Asc)
+        .into_tuple()
+        .one(db)
+        .await?)
+}
+
+/// The channels that have pending deliveries.
+pub async fn waiting_channels(db: &impl ConnectionTrait) -> Result<Vec<String>, StoreError> {
+    Ok(deliveries::Entity::find()
+        .select_only()
+        .column(deliveries::Column::Channel)
+        .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()))
+        .distinct()
+        .into_tuple()
+        .all(db)
+        .await?)
+}
+
+/// The pending deliveries of a channel in their order, the oldest `limit` of them.
+pub async fn pending(db: &impl ConnectionTrait, channel: &str, limit: u64) -> Result<Vec<Delivery>, StoreError> {
+    deliveries::Entity::find()
+        .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()))
+        .filter(deliveries::Column::Channel.eq(channel))
+        .order_by(deliveries::Column::Id, Order::Asc)
+        .limit(limit)
+        .all(db)
+        .await?
+        .into_iter()
+        .map(read_delivery)
+        .collect()
+}
+
+/// What an attempt brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptResult {
+    Delivered { answer: String },
+    Retry { error: String, next_attempt_at: Timestamp, may_have_arrived: bool },
+    Dead { error: String, may_have_arrived: bool },
+}
+
+/// Records an attempt.
+pub async fn record_attempt(
+    db: &impl ConnectionTrait,
+    delivery: i64,
+    result: &AttemptResult,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let now = Some(micros(now));
+    let mut update = deliveries::Entity::update_many()
+        .col_expr(deliveries::Column::Attempts, Expr::col(deliveries::Column::Attempts).add(1))
+        .col_expr(deliveries::Column::LastAttemptAt, Expr::value(now));
+    update = match result {
+        AttemptResult::Delivered { answer } => update
+            .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Delivered.as_str()))
+            .col_expr(deliveries::Column::Answer, Expr::value(answer.clone()))
+            .col_expr(deliveries::Column::LastError, Expr::value(None::<String>))
+            .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
+            .col_expr(deliveries::Column::FinishedAt, Expr::value(now)),
+        AttemptResult::Retry { error, next_attempt_at, .. } => update
+            .col_expr(deliveries::Column::LastError, Expr::value(error.clone()))
+            .col_expr(deliveries::Column::NextAttemptAt, Expr::value(Some(micros(*next_attempt_at)))),
+        AttemptResult::Dead { error, .. } => update
+            .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Dead.as_str()))
+            .col_expr(deliveries::Column::LastError, Expr::value(error.clone()))
+            .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
+            .col_expr(deliveries::Column::FinishedAt, Expr::value(now)),
+    };
+    if let AttemptResult::Retry { may_have_arrived: true, .. } | AttemptResult::Dead { may_have_arrived: true, .. } =
+        result
+    {
+        update = update.col_expr(deliveries::Column::MayHaveArrived, Expr::value(true));
+    }
+    update.filter(deliveries::Column::Id.eq(delivery)).exec(db).await?;
+    Ok(())
+}
+
+/// Marks deliveries that one later message tells too.
+pub async fn mark_merged(db: &impl ConnectionTrait, merged: &[i64], now: Timestamp) -> Result<(), StoreError> {
+    deliveries::Entity::update_many()
+        .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Merged.as_str()))
+        .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
+        .col_expr(deliveries::Column::FinishedAt, Expr::value(Some(micros(now))))
+        .filter(deliveries::Column::Id.is_in(merged.iter().copied()))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Gives up pending deliveries of channels that are no longer there.
+pub async fn give_up(db: &impl ConnectionTrait, channel: &str, error: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let done = deliveries::Entity::update_many()
+        .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Dead.as_str()))
+        .col_expr(deliveries::Column::LastError, Expr::value(error))
+        .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
+        .col_expr(deliveries::Column::FinishedAt, Expr::value(Some(micros(now))))
+        .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()))
+        .filter(deliveries::Column::Channel.eq(channel))
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected)
+}
+
+/// Sends the dead deliveries of a notification again; returns how many.
+pub async fn retry(db: &impl ConnectionTrait, notification: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let done = deliveries::Entity::update_many()
+        .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Pending.as_str()))
+        .col_expr(deliveries::Column::NextAttemptAt, Expr::value(Some(micros(now))))
+        // The day that a delivery is tried begins again.
+        .col_expr(deliveries::Column::CreatedAt, Expr::value(micros(now)))
+        .col_expr(deliveries::Column::FinishedAt, Expr::value(None::<i64>))
+        .filter(deliveries::Column::State.eq(DeliveryState::Dead.as_str()))
+        .filter(deliveries::Column::NotificationId.eq(notification))
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected)
+}
+
+/// Which notifications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NotificationQuery {
+    pub endpoint: Option<EndpointId>,
+    pub incident: Option<i64>,
+    pub event: Option<Event>,
+    /// Those with a delivery in this state.
+    pub state: Option<DeliveryState>,
+    pub limit: u64,
+    pub offset: u64,
+}
+
+fn matching(query: &NotificationQuery) -> Select<notifications::Entity> {
+    let mut select = notifications::Entity::find();
+    if let Some(endpoint) = query.endpoint {
+        select = select.filter(notifications::Column::EndpointId.eq(endpoint.0));
+    }
+    if let Some(incident) = query.incident {
+        select = select.filter(notifications::Column::IncidentId.eq(incident));
+    }
+    if let Some(event) = query.event {
+        select = select.filter(notifications::Column::Event.eq(event.as_str()));
+    }
+    if let Some(state) = query.state {
+        let with = deliveries::Entity::find()
+            .select_only()
+            .column(deliveries::Column::NotificationId)
+            .filter(deliveries::Column::State.eq(state.as_str()));
+        select = select.filter(notifications::Column::Id.in_subquery(sea_orm::QueryTrait::into_query(with)));
+    }
+    select
+}
+
+/// Notifications with their deliveries, the newest first.
+pub async fn list(db: &impl ConnectionTrait, query: &NotificationQuery) -> Result<Vec<StoredNotification>, StoreError> {
+    let rows = matching(query)
+        .order_by(notifications::Column::CreatedAt, Order::Desc)
+        .order_by(notifications::Column::Id, Order::Desc)
+        .offset(query.offset)
+        .limit(query.limit)
+        .all(db)
+        .await?;
+    with_deliveries(db, rows).await
+}
+
+/// How many there are, whatever `limit` and `offset` say.
+pub async fn count(db: &impl ConnectionTrait, query: &NotificationQuery) -> Result<u64, StoreError> {
+    Ok(matching(query).count(db).await?)
+}
+
+/// A notification by its id.
+pub async fn find(db: &impl ConnectionTrait, id: &str) -> Result<Option<StoredNotification>, StoreError> {
+    let row = notifications::Entity::find_by_id(id.to_owned()).one(db).await?;
+    Ok(with_deliveries(db, row.into_iter().collect()).await?.pop())
+}
+
+async fn with_deliveries(
+    db: &impl ConnectionTrait,
+    rows: Vec<notifications::Model>,
+) -> Result<Vec<StoredNotification>, StoreError> {
+    let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let mut of: HashMap<String, Vec<Delivery>> = HashMap::new();
+    for chunk in ids.chunks(500) {
+        let found = deliveries::Entity::find()
+            .filter(deliveries::Column::NotificationId.is_in(chunk.iter().cloned()))
+            .order_by(deliveries::Column::Id, Order::Asc)
+            .all(db)
+            .await?;
+        for row in found {
+            of.entry(row.notification_id.clone()).or_default().push(read_delivery(row)?);
+        }
+    }
+    rows.into_iter()
+        .map(|row| {
+            Ok(StoredNotification {
+                facts: decode::json(row.facts, "notifications.facts")?,
+                endpoint: row.endpoint_id.map(EndpointId),
+                incident: row.incident_id,
+                held_by: row.held_by,
+                created_at: from_micros(row.created_at),
+                deliveries: of.remove(&row.id).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// Numbers of deliveries by state.
+pub async fn counts(db: &impl ConnectionTrait) -> Result<HashMap<DeliveryState, u64>, StoreError> {
+    let rows: Vec<(String, i64)> = deliveries::Entity::find()
+        .select_only()
+        .column(deliveries::Column::State)
+        .column_as(deliveries::Column::Id.count(), "count")
+        .group_by(deliveries::Column::State)
+        .into_tuple()
+        .all(db)
+        .await?;
+    rows.into_iter()
+        .map(|(state, count)| Ok((decode::word(&state, "deliveries.state")?, decode::number(count, "deliveries")?)))
+        .collect()
+}
+
+/// Removes notifications older than `before` whose deliveries are all finished, at most `batch`; returns how many.
+pub async fn delete_before(db: &impl ConnectionTrait, before: Timestamp, batch: u64) -> Result<u64, StoreError> {
+    let unfinished = deliveries::Entity::find()
+        .select_only()
+        .column(deliveries::Column::NotificationId)
+        .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()));
+    let ids: Vec<String> = notifications::Entity::find()
+        .select_only()
+        .column(notifications::Column::Id)
+        .filter(notifications::Column::CreatedAt.lt(micros(before)))
+        .filter(notifications::Column::Id.not_in_subquery(sea_orm::QueryTrait::into_query(unfinished)))
+        .limit(batch)
+        .into_tuple()
+        .all(db)
+        .await?;
+    deliveries::Entity::delete_many().filter(deliveries::Column::NotificationId.is_in(ids.clone())).exec(db).await?;
+    Ok(notifications::Entity::delete_many().filter(notifications::Column::Id.is_in(ids)).exec(db).await?.rows_affected)
+}
+
+fn read_delivery(row: deliveries::Model) -> Result<Delivery, StoreError> {
+    Ok(Delivery {
+        id: row.id,
+        notification_id: row.notification_id,
+        channel: row.channel,
+        endpoint: row.endpoint_id.map(EndpointId),
+        state: decode::word(&row.state, "deliveries.state")?,
+        attempts: decode::number(row.attempts, "deliveries.attempts")?,
+        may_have_arrived: row.may_have_arrived,
+        next_attempt_at: row.next_attempt_at.map(from_micros),
+        last_attempt_at: row.last_attempt_at.map(from_micros),
+        last_error: row.last_error,
+        answer: row.answer,
+        created_at: from_micros(row.created_at),
+        finished_at: row.finished_at.map(from_micros),
+    })
+}

@@ -1,0 +1,89 @@
+//! The `OpenAPI` document is complete and true, and the pages that show it need nothing from elsewhere.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::app::TestApp;
+
+#[tokio::test]
+async fn every_documented_operation_answers() {
+    let app = TestApp::start().await;
+    app.create(&json!({"name": "n", "group": "g", "url": "https://example.com"})).await;
+    app.create(&json!({"name": "n", "url": "https://example.com"})).await;
+    app.create(&json!({"name": "third", "url": "https://example.com"})).await;
+    // Without a scheduler a check by hand answers at once.
+    let mut app = app;
+    app.checks.close();
+    let mut operations: Vec<(String, String)> = Vec::new();
+    for (path, item) in app.document["paths"].as_object().unwrap() {
+        operations.extend(item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
+    }
+    // What removes things comes last.
+    operations.sort_by_key(|(method, path)| (method == "DELETE", path.clone()));
+    assert!(operations.len() > 25, "{operations:?}");
+    for (method, path) in operations {
+        let filled = path
+            .replace("{id}", "3")
+            .replace("{group}", "g")
+            .replace("{name}", "n")
+            .replace("{file}", "swagger-ui.css");
+        let mut call = app.call(&method, &filled);
+        if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !filled.ends_with("/check") {
+            call = call.json(&json!({"name": "n", "url": "https://example.com"}));
+        }
+        let status = call.send().await.status;
+        assert!(!matches!(status.as_u16(), 404 | 405 | 500), "{method} {path}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn every_operation_declares_its_problems_and_parameters() {
+    let app = TestApp::start().await;
+    let served: Value = app.get("/api/v1/openapi.json").await.json();
+    assert_eq!(served, app.document);
+    assert_eq!(app.get("/openapi.json").await.json(), served);
+    assert_eq!(served["openapi"], "3.1.0");
+    for (path, item) in served["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            let place = format!("{method} {path}");
+            assert!(responses.keys().any(|s| s.starts_with('2')), "{place}");
+            assert!(responses.contains_key("500") && responses.contains_key("405"), "{place}");
+            assert_eq!(path.contains('{'), responses.contains_key("404"), "{place}");
+            let declared =
+                operation["parameters"].as_array().map_or(0, |p| p.iter().filter(|p| p["in"] == "path").count());
+            assert_eq!(declared, path.matches('{').count(), "{place}");
+            assert!(operation["summary"].as_str().is_some_and(|s| !s.is_empty()), "{place}");
+        }
+    }
+    // Nothing is referred to that is not there.
+    let text = served.to_string();
+    for reference in text.split("\"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(served.pointer(&format!("/{reference}")).is_some(), "{reference}");
+    }
+    assert!(!text.contains("\"page\""), "what is internal is not a parameter");
+}
+
+#[tokio::test]
+async fn the_pages_come_from_the_binary() {
+    let app = TestApp::start().await;
+    let index = app.call("GET", "/docs").header("accept", "text/html").send().await;
+    assert_eq!(index.status, StatusCode::OK);
+    let page = String::from_utf8(index.body.to_vec()).unwrap();
+    let files: Vec<_> = page
+        .split(['"', '\''])
+        .filter(|part| std::path::Path::new(part).extension().is_some_and(|e| e == "js" || e == "css"))
+        .collect();
+    assert!(files.len() >= 3, "{page}");
+    for file in files {
+        assert!(!file.contains("//"), "{file} is elsewhere");
+        let path = if file.starts_with('/') { file.to_owned() } else { format!("/docs/{file}") };
+        let answer = app.get(&path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(!answer.body.is_empty());
+    }
+    let setup = String::from_utf8(app.get("/docs/swagger-initializer.js").await.body.to_vec()).unwrap();
+    assert!(setup.contains("/api/v1/openapi.json") && !setup.contains("https://"), "{setup}");
+    app.get("/docs/nothing.js").await.problem(404, "not-found");
+    app.get("/docs/..%2Fsecret").await.problem(404, "not-found");
+}

@@ -1,0 +1,9 @@
+mod bad_input;
+mod changes;
+mod checks;
+mod documents;
+mod endpoints;
+mod health;
+mod permissions;
+mod secrets;
+mod stats;

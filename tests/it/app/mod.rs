@@ -1,0 +1,200 @@
+//! The monitor's surface over a real database, with a clock that stands still and checks answered by the test.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api_monitor::api;
+use api_monitor::board::Board;
+use api_monitor::clock::{Clock, ManualClock};
+use api_monitor::config::{self, Environment, LoadOptions};
+use api_monitor::domain::Timestamp;
+use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
+use api_monitor::events::CheckRequest;
+use api_monitor::lifecycle::Tasks;
+use api_monitor::service::ServiceContext;
+use api_monitor::store::audit::{self, AuditEntry};
+use api_monitor::store::{Store, StoreOptions, StoreTarget, endpoints};
+use api_monitor::telemetry::metrics::Metrics;
+use api_monitor::wakeup::Wakeup;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+/// When every test begins.
+pub(crate) const START: &str = "2026-03-01T12:00:00Z";
+
+pub(crate) struct TestApp {
+    pub(crate) ctx: Arc<ServiceContext>,
+    pub(crate) clock: Arc<ManualClock>,
+    /// What the scheduler would be asked.
+    pub(crate) checks: mpsc::Receiver<CheckRequest>,
+    pub(crate) router: Router,
+    pub(crate) document: Value,
+    _folder: tempfile::TempDir,
+}
+
+/// A whole response.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("not JSON ({e}): {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Asserts that this is a problem document of the type and returns it.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, kind: &str) -> Value {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let document = self.json();
+        assert_eq!(self.status.as_u16(), status, "{document}");
+        assert_eq!(document["status"], status);
+        assert_eq!(document["type"], format!("urn:api-monitor:problem:{kind}"), "{document}");
+        assert!(document["detail"].as_str().is_some_and(|d| !d.is_empty()), "{document}");
+        document
+    }
+}
+
+/// A request being put together; by default one from this machine.
+pub(crate) struct Call<'a> {
+    app: &'a TestApp,
+    request: Request<Body>,
+}
+
+impl Call<'_> {
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().insert(name, value.parse().unwrap());
+        self
+    }
+
+    pub(crate) fn from(mut self, peer: IpAddr) -> Self {
+        self.request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
+        self
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
+        *self.request.body_mut() = body.into();
+        self
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let response = self.app.router.clone().oneshot(self.request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+impl TestApp {
+    /// Without authentication.
+    pub(crate) async fn start() -> Self {
+        Self::with_config("api: {port: 0}\n").await
+    }
+
+    pub(crate) async fn with_config(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let start: Timestamp = START.parse().unwrap();
+        let clock = Arc::new(ManualClock::at(start));
+        clock.advance(Duration::from_secs(1));
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        let options = LoadOptions { path: Some(path), environment: Environment::default(), allow_missing_env: false };
+        let config = config::load(&options, start).unwrap();
+        let target = StoreTarget::Sqlite(folder.path().join("test.db"));
+        let store = Store::open(&StoreOptions { target, readers: 2, echo: false }).await.unwrap();
+        let (sender, checks) = mpsc::channel(2);
+        let metrics = Arc::new(Metrics::default());
+        metrics.scheduler_heartbeat.beat(clock.monotonic());
+        metrics.recorder_heartbeat.beat(clock.monotonic());
+        let ctx = Arc::new(ServiceContext {
+            store: Arc::new(store),
+            board: Arc::new(Board::new()),
+            clock: clock.clone(),
+            config: Arc::new(config),
+            scheduler: Wakeup::new(),
+            checks: sender,
+            metrics,
+            tasks: Tasks::new(),
+            started: Duration::ZERO,
+            changes: tokio::sync::Mutex::default(),
+        });
+        let (router, document) = api::router_and_document(ctx.clone());
+        let document = serde_json::to_value(document).unwrap();
+        Self { ctx, clock, checks, router, document, _folder: folder }
+    }
+
+    pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+        *request.uri_mut() = path.parse().unwrap();
+        let call = Call { app: self, request };
+        call.from(Ipv4Addr::LOCALHOST.into()).header("host", "localhost:8000")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path).send().await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call("POST", path).json(body).send().await
+    }
+
+    /// Makes an endpoint and returns it as shown.
+    pub(crate) async fn create(&self, body: &Value) -> Value {
+        let answer = self.post("/api/v1/endpoints", body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()
+    }
+
+    /// An endpoint as the configuration would have made it.
+    pub(crate) async fn configured(&self, settings: Value, source: &str) -> EndpointId {
+        let settings: EndpointSettings = serde_json::from_value(settings).unwrap();
+        let now = self.clock.now();
+        let endpoint = resolve(&settings, self.ctx.config.layers(""), now).unwrap();
+        let new = endpoints::NewEndpoint {
+            settings,
+            origin: Origin::Config,
+            source: Some(source.to_owned()),
+            paused: false,
+            now,
+        };
+        let stored = endpoints::insert(self.ctx.store.writer(), new).await.unwrap();
+        self.ctx.board.put(KnownEndpoint {
+            id: stored.id,
+            origin: stored.origin,
+            source: stored.source,
+            revision: stored.revision,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+            scheduled_from: stored.scheduled_from,
+            settings: stored.settings,
+            endpoint,
+            paused: false,
+        });
+        stored.id
+    }
+
+    /// The audit log, oldest first.
+    pub(crate) async fn audit(&self) -> Vec<AuditEntry> {
+        let mut rows = audit::list(self.ctx.store.readers(), 1000, None).await.unwrap();
+        rows.reverse();
+        rows.into_iter().map(|row| row.entry).collect()
+    }
+}
