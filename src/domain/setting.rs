@@ -1,6 +1,8 @@
 //! The value types of settings: durations, sizes, expected statuses, request bodies. One form for YAML, JSON
 //! and the stored spec; what was written is what is given back.
 
+mod reminder;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use serde_json::json;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
+
+pub use self::reminder::{ReminderSetting, ReminderSettings};
 
 /// A length of time: a whole number of seconds, or text such as `500ms`, `30s`, `5m`, `1h30m`, `10d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -337,93 +341,6 @@ impl PartialSchema for RequestBody {
 impl ToSchema for RequestBody {
     fn name() -> Cow<'static, str> {
         "RequestBody".into()
-    }
-}
-
-/// Reminders of an outage that lasts: `false`, `true`, or a mapping of when they come.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ReminderSetting {
-    Off,
-    /// `true` is a mapping that sets nothing.
-    On(ReminderSettings),
-}
-
-/// When reminders come; what is `None` has its default.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReminderSettings {
-    /// From the first message to the first reminder. Default 1 h.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub every: Option<DurationSetting>,
-    /// Each further pause is so many times longer, at least 1. Default 2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff: Option<f64>,
-    /// The longest pause. Default 24 h.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max: Option<DurationSetting>,
-}
-
-impl ReminderSetting {
-    /// `over` upon this: two mappings merge, everything else replaces.
-    #[must_use]
-    pub fn laid_upon(&self, over: &Self) -> Self {
-        match (self, over) {
-            (Self::On(base), Self::On(over)) => Self::On(ReminderSettings {
-                every: over.every.or(base.every),
-                backoff: over.backoff.or(base.backoff),
-                max: over.max.or(base.max),
-            }),
-            (_, over) => over.clone(),
-        }
-    }
-}
-
-impl Serialize for ReminderSetting {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Off => serializer.serialize_bool(false),
-            Self::On(settings) if *settings == ReminderSettings::default() => serializer.serialize_bool(true),
-            Self::On(settings) => settings.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ReminderSetting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = ReminderSetting;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("false, true, or a mapping such as {every: 1h, backoff: 2, max: 24h}")
-            }
-            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Self::Value, E> {
-                Ok(if on { ReminderSetting::On(ReminderSettings::default()) } else { ReminderSetting::Off })
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                ReminderSettings::deserialize(de::value::MapAccessDeserializer::new(map)).map(ReminderSetting::On)
-            }
-        }
-        deserializer.deserialize_any(V)
-    }
-}
-
-impl PartialSchema for ReminderSetting {
-    fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new()
-            .item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Boolean)))
-            .item(ReminderSettings::schema())
-            .description(Some("`false`: no reminders; `true`: the default ones; or a mapping of when they come"))
-            .examples([json!({"every": "1h", "backoff": 2, "max": "24h"})])
-            .into()
-    }
-}
-impl ToSchema for ReminderSetting {
-    fn name() -> Cow<'static, str> {
-        "Reminder".into()
-    }
-
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        ReminderSettings::schemas(schemas);
     }
 }
 

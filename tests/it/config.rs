@@ -2,9 +2,19 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::format_push_string, reason = "the texts of tests are small")]
 
+/// A snapshot without the YAML it came from, which stands in the test.
+macro_rules! snapshot {
+    ($($arguments:tt)*) => {
+        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($($arguments)*) })
+    };
+}
+
+mod telling;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api_monitor::config::channels::Transport;
 use api_monitor::config::{
     Config, ConfigErrors, DatabaseTarget, Environment, LoadOptions, LogFormat, LogLevel, MaxConcurrent, Secret,
     Workers, load,
@@ -13,13 +23,6 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::schedule::Schedule;
 use api_monitor::domain::setting::RequestBody;
 use proptest::prelude::*;
-
-/// A snapshot without the YAML it came from, which stands in the test.
-macro_rules! snapshot {
-    ($($arguments:tt)*) => {
-        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($($arguments)*) })
-    };
-}
 
 fn now() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().unwrap()
@@ -723,6 +726,20 @@ fn the_shipped_configuration_is_short_and_works() {
     assert_eq!(config.warnings, []);
     let [endpoint] = &config.endpoints[..] else { panic!("one endpoint") };
     assert_eq!(endpoint.endpoint.check.url.as_str(), "http://127.0.0.1:8123/health/live");
+    let [console] = &config.channels[..] else { panic!("one channel") };
+    assert!(console.enabled && console.default && console.transport == Transport::Console);
+    // What is commented out works as well.
+    let text: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("  # ") {
+            Some(line) if !line.ends_with(':') => format!("  {line}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let config = yaml(&text).env("SLACK_URL", "https://hooks.example/x").env("SMTP_PASSWORD", "x").good("config.yaml");
+    assert_eq!(config.endpoints.len(), 2);
+    assert_eq!(config.channel_names, ["console", "team", "mail"]);
+    assert!(config.channels.iter().all(|channel| channel.enabled));
     let path = CONFIG_FOLDER.join("config.yaml");
     load(&LoadOptions { path: Some(path), ..LoadOptions::default() }, now()).unwrap();
 }
@@ -740,6 +757,14 @@ fn every_key_has_its_default() {
     assert_eq!(config.logging, plain.logging);
     assert_eq!(config.api, plain.api);
     assert_eq!(config.endpoints[0].endpoint, plain.endpoints[0].endpoint);
+    assert_eq!(config.telling, plain.telling);
+    let channels = ["console", "email", "webhook", "telegram", "slack"]
+        .map(|kind| format!("  example {kind}: {{type: {kind}, enabled: false}}\n"));
+    let off = good(&format!(
+        "channels:\n{}notifications: {{email: {{enabled: false}}, webhook: {{enabled: false}}, telegram: {{enabled: false}}}}\n",
+        channels.concat()
+    ));
+    assert_eq!(config.channels, off.channels);
     snapshot!(config.warnings.iter().map(|w| format!("{}: {}", w.path, w.message)).collect::<Vec<_>>().join("\n"));
 }
 
@@ -782,7 +807,7 @@ fn every_key_is_in_every_key() {
         };
         // Mappings of names, not of keys; an endpoint has the dash of its item; a group and the defaults have any
         // key of an endpoint.
-        if ["groups", "example group", "defaults"].contains(&key.as_str()) {
+        if ["groups", "example group", "defaults", "channels"].contains(&key.as_str()) {
             continue;
         }
         let depth = indent(next);
@@ -795,10 +820,15 @@ fn every_key_is_in_every_key() {
 #[test]
 fn the_documented_example_loads() {
     let text = shipped("docs/configuration.md");
-    let example = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
-    let config = good(example);
+    let example = |n: usize| text.split("```yaml\n").nth(n).unwrap().split("```").next().unwrap();
+    let config = good(example(1));
     let names: Vec<_> = config.endpoints.iter().map(|e| e.endpoint.name.as_str()).collect();
     assert_eq!(names, ["example.com", "nightly", "api", "login"]);
+
+    let channels = example(2).replace("${file:/run/secrets/smtp}", "x");
+    let config = yaml(&channels).env("SLACK_URL", "https://hooks.example/x").good("config.yaml");
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.channel_names, ["console", "team", "mail", "pager"]);
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Reader {
         let item = Item { name, path: &path, key: &entry.key, node: &node, common: &COMMON };
         let (rest, common) = item.split(report);
         let Some(kind) = common.kind else {
-            if node.get("type").is_none_or(Node::is_null) {
+            if node.get("type").is_none_or(|kind| kind.is_null() && !kind.has_missing()) {
                 let message = "has no `type`: console, email, webhook, telegram or slack";
                 report.error(&entry.key.place, format!("{path}.type"), message);
             }

@@ -238,7 +238,7 @@ fn slack(raw: RawSlack, section: &Section<'_>, report: &mut Report) -> Transport
 
 /// An http(s) address, empty where there is none. Never shown: it may hold a token.
 fn web_address(text: Option<Secret>, key: &str, section: &Section<'_>, report: &mut Report) -> Secret {
-    let text = text.map(|text| Secret::new(text.expose().trim())).unwrap_or_else(|| Secret::new(""));
+    let text = Secret::new(text.as_ref().map_or("", |text| text.expose().trim()));
     if !text.expose().is_empty()
         && let Err(message) = parse_web_address(text.expose())
     {

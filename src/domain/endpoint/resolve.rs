@@ -201,7 +201,8 @@ fn resolve_alert_policy(rules: &mut Rules, settings: Option<&AlertPolicySettings
 fn resolve_reminder(rules: &mut Rules, setting: &ReminderSetting) -> Option<ReminderPolicy> {
     let ReminderSetting::On(settings) = setting else { return None };
     let default = ReminderPolicy::default();
-    let every = settings.every.map_or(default.every, |d| d.0);
+    let max = settings.max.map(|d| d.0);
+    let every = settings.every.map_or(max.map_or(default.every, |max| default.every.min(max)), |d| d.0);
     rules.check(
         every >= Duration::from_secs(1) && every <= 366 * DAY,
         "/alert_policy/reminder/every",
@@ -210,7 +211,7 @@ fn resolve_reminder(rules: &mut Rules, setting: &ReminderSetting) -> Option<Remi
     );
     let backoff = settings.backoff.unwrap_or(default.backoff);
     rules.check((1.0..=100.0).contains(&backoff), "/alert_policy/reminder/backoff", "out_of_range", "must be 1 to 100");
-    let max = settings.max.map_or(default.max.max(every), |d| d.0);
+    let max = max.unwrap_or(default.max.max(every));
     rules.check(
         every <= max,
         "/alert_policy/reminder/every",
