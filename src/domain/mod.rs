@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod retry;
 pub mod schedule;
 pub mod setting;
+pub mod template;
 pub mod uptime;
 
 /// An instant in UTC. Everything recorded is truncated to whole microseconds ([`micros`]).
