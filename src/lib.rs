@@ -13,6 +13,7 @@ pub mod domain;
 pub mod events;
 pub mod jobs;
 pub mod lifecycle;
+pub mod notify;
 pub mod recorder;
 pub mod scheduler;
 pub mod service;

@@ -16,6 +16,7 @@ pub mod retry;
 pub mod schedule;
 pub mod setting;
 pub mod suggest;
+pub mod template;
 pub mod uptime;
 
 /// An instant in UTC. Everything recorded is truncated to whole microseconds ([`micros`]).

@@ -246,69 +246,6 @@ impl Worker {
                 }
             }
         }
-        Ok((attempts, next_in)) => {
-                        sleep = next_in.min(LONGEST_SLEEP);
-                        for attempt in attempts {
-                            busy.insert(lane(&attempt.delivery));
-                            let (channel, context) = (channel.clone(), self.context.clone());
-                            under_way.push(async move {
-                                let sent = send(channel.as_ref(), &context, &attempt).await;
-                                (attempt, sent)
-                            });
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(channel = self.name, %error, "the outbox cannot be read; tried again");
-                        sleep = FIRST_PAUSE;
-                    }
-                }
-            }
-            tokio::select! {
-                Some((attempt, sent)) = under_way.next(), if !under_way.is_empty() => {
-                    let lane = lane(&attempt.delivery);
-                    self.settle(attempt, sent).await;
-                    busy.remove(&lane);
-                }
-                () = nudged.wait() => {}
-                () = tokio::time::sleep(sleep) => {}
-            }
-        }
-    }
-
-    /// The attempts that are due, at most `limit`, and how long until the next one is.
-    async fn next_attempts(
-        &self,
-        busy: &HashSet<Lane>,
-        limit: usize,
-    ) -> Result<(Vec<Attempt>, Duration), StoreError> {
-        let db = self.context.store.readers();
-        let now = self.context.clock.now();
-        let mut lanes: Vec<Vec<Delivery>> = Vec::new();
-        let mut index: HashMap<Lane, usize> = HashMap::new();
-        for delivery in outbox::pending(db, &self.name, LOOK).await? {
-            let at = *index.entry(lane(&delivery)).or_insert_with(|| {
-                lanes.push(Vec::new());
-                lanes.len() - 1
-            });
-            lanes[at].push(delivery);
-        }
-        let mut attempts = Vec::new();
-        let mut next_in = LONGEST_SLEEP;
-        for waiting in lanes {
-            let Some(first) = waiting.first() else { continue };
-            if busy.contains(&lane(first)) {
-                continue;
-            }
-            match first.next_attempt_at {
-                Some(at) if at > now => next_in = next_in.min((at - now).to_std().unwrap_or_default()),
-                _ if attempts.len() < limit => {
-                    if let Some(attempt) = plan(db, waiting).await? {
-                        attempts.push(attempt);
-                    }
-                }
-                _ => {}
-            }
-        }
         Ok((attempts, next_in))
     }
 

@@ -1,0 +1,285 @@
+//! Mail, by SMTP.
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use futures_util::future::BoxFuture;
+use lettre::address::Envelope;
+use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::PoolConfig;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+
+use super::channel::{Channel, Message, Receipt, SendError, root_cause, shown};
+use super::render::{Facts, Target, html, with_line_breaks};
+use super::tls::Authorities;
+use super::words::one_line;
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::config::channels::{EmailConfig, SmtpSecurity};
+use crate::domain::template::Template;
+
+/// Of connecting, and of each command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of a whole delivery.
+const TIMEOUT: Duration = Duration::from_secs(90);
+/// Connections are kept for the next mail so long, and so many of them.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_CONNECTIONS: u32 = 2;
+/// A longer subject is cut.
+const MAX_SUBJECT_CHARS: usize = 250;
+
+pub(super) struct Email {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: String,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    subject: Option<Template>,
+    body: Option<Template>,
+    password: Option<Secret>,
+    timezone: Tz,
+    clock: std::sync::Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Email {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Email").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Email {
+    /// Needs a runtime: the connection pool keeps house on it.
+    ///
+    /// # Errors
+    /// The key of the configuration that cannot be used, and why.
+    pub(super) fn new(
+        config: &EmailConfig,
+        authorities: &Authorities,
+        timezone: Tz,
+        clock: std::sync::Arc<dyn Clock>,
+    ) -> Result<Self, (&'static str, String)> {
+        let mut from: Mailbox =
+            config.from_addr.parse().map_err(|e| ("from_addr", address_error(&config.from_addr, e)))?;
+        let name = one_line(&config.from_name);
+        if !name.is_empty() {
+            from.name = Some(name);
+        }
+        let to: Vec<Mailbox> = (config.to_addrs.iter())
+            .map(|text| text.parse().map_err(|e| ("to_addrs", address_error(text, e))))
+            .collect::<Result<_, _>>()?;
+        if to.is_empty() {
+            return Err(("to_addrs", "nobody is named".to_owned()));
+        }
+        let template = |key, text: &Option<String>| {
+            let parsed = text.as_deref().map(|text| Template::parse(&with_line_breaks(text)));
+            parsed.transpose().map_err(|e| (key, e.to_string()))
+        };
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.smtp_host)
+            .port(config.smtp_port)
+            .timeout(Some(COMMAND_TIMEOUT))
+            .pool_config(PoolConfig::new().max_size(MAX_CONNECTIONS).idle_timeout(IDLE_TIMEOUT))
+            .tls(match config.security {
+                SmtpSecurity::StartTls => Tls::Required(tls_parameters(config, authorities)?),
+                SmtpSecurity::Tls => Tls::Wrapper(tls_parameters(config, authorities)?),
+                SmtpSecurity::None => Tls::None,
+            });
+        if let Some((user, password)) = &config.login {
+            builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
+        }
+        Ok(Self {
+            transport: builder.build(),
+            server: format!("{}:{}", config.smtp_host, config.smtp_port),
+            from,
+            to,
+            subject: template("subject_template", &config.subject_template)?,
+            body: template("body_template", &config.body_template)?,
+            password: config.login.as_ref().map(|(_, password)| password.clone()),
+            timezone,
+            clock,
+        })
+    }
+
+    fn mail(&self, message: &Message) -> Result<lettre::Message, lettre::error::Error> {
+        let facts = Facts::new(&message.notification, self.timezone);
+        let (text, html) = self.bodies(&facts);
+        let id = self.message_id(&message.notification.id);
+        let mut builder = lettre::Message::builder()
+            .from(self.from.clone())
+            .subject(self.subject(&facts))
+            .message_id(Some(id.clone()))
+            .date(self.clock.now().into())
+            .header(AutoSubmitted);
+        for to in &self.to {
+            builder = builder.to(to.clone());
+        }
+        let first = message.first_of_incident.as_deref().map(|first| self.message_id(first));
+        if let Some(first) = first.filter(|first| *first != id) {
+            builder = builder.in_reply_to(first.clone()).references(first);
+        }
+        builder.multipart(MultiPart::alternative_plain_html(text, html))
+    }
+
+    fn subject(&self, facts: &Facts<'_>) -> String {
+        let subject = match &self.subject {
+            Some(template) if facts.is_outage() => one_line(&facts.fill(template, Target::Header)),
+            _ => facts.words.subject(),
+        };
+        subject.chars().take(MAX_SUBJECT_CHARS).collect()
+    }
+
+    /// As plain text and as HTML.
+    fn bodies(&self, facts: &Facts<'_>) -> (String, String) {
+        let ours = || facts.words.text();
+        match &self.body {
+            Some(template) if facts.is_outage() => {
+                if template.literal().trim_start().starts_with('<') {
+                    (ours(), facts.fill(template, Target::Html))
+                } else {
+                    let text = facts.fill(template, Target::Plain);
+                    let html = as_html(&text);
+                    (text, html)
+                }
+            }
+            _ => (ours(), our_html(facts)),
+        }
+    }
+
+    /// The same for every attempt, so that a mail program shows a message that came twice once.
+    fn message_id(&self, id: &str) -> String {
+        let plain: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')).collect();
+        format!("<{plain}@{}>", self.from.email.domain())
+    }
+
+    async fn deliver(&self, message: &Message) -> Result<Receipt, SendError> {
+        let unbuildable =
+            |reason: String| SendError::GiveUp { reason: format!("The mail cannot be written: {reason}") };
+        let mail = self.mail(message).map_err(|e| unbuildable(e.to_string()))?;
+        let bytes = mail.formatted();
+        let refused = match self.transport.send_raw(mail.envelope(), &bytes).await {
+            Ok(response) => return Ok(self.receipt(response.message().collect::<Vec<_>>().join(" "))),
+            Err(error) if error.is_permanent() && self.to.len() > 1 => error,
+            Err(error) => return Err(self.send_error(&error)),
+        };
+        // One address that is refused must not keep the mail from the others.
+        let mut refusals = Vec::new();
+        let mut told = 0;
+        for to in &self.to {
+            let recipient: Address = to.email.clone();
+            let envelope = Envelope::new(Some(self.from.email.clone()), vec![recipient])
+                .map_err(|e| unbuildable(e.to_string()))?;
+            match self.transport.send_raw(&envelope, &bytes).await {
+                Ok(_) => told += 1,
+                Err(error) => refusals.push(format!("{}: {}", to.email, self.said(&error))),
+            }
+        }
+        if told == 0 {
+            return Err(self.send_error(&refused));
+        }
+        Ok(self.receipt(format!("taken for {told} of {}; refused for {}", self.to.len(), refusals.join(", "))))
+    }
+
+    fn receipt(&self, answer: String) -> Receipt {
+        Receipt { answer: self.clean(&answer) }
+    }
+
+    fn clean(&self, text: &str) -> String {
+        shown(text, self.password.as_ref().map(Secret::expose))
+    }
+
+    fn said(&self, error: &lettre::transport::smtp::Error) -> String {
+        let cause = self.clean(&root_cause(error));
+        match error.status() {
+            Some(code) => format!("{code} {cause}").trim_end().to_owned(),
+            None => cause,
+        }
+    }
+
+    fn send_error(&self, error: &lettre::transport::smtp::Error) -> SendError {
+        let said = self.said(error);
+        if error.is_permanent() {
+            SendError::lasting(format!("{} refused: {said}", self.server))
+        } else if error.is_transient() {
+            SendError::not_taken(format!("{} refused for now: {said}", self.server))
+        } else {
+            SendError::passing(format!("Sending through {} failed: {said}", self.server))
+        }
+    }
+}
+
+impl Channel for Email {
+    fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<Receipt, SendError>> {
+        Box::pin(async move {
+            let delivery = tokio::time::timeout(TIMEOUT, self.deliver(message)).await;
+            delivery.unwrap_or_else(|_| {
+                Err(SendError::passing(format!("{} did not take the mail within {} s", self.server, TIMEOUT.as_secs())))
+            })
+        })
+    }
+}
+
+fn address_error(text: &str, error: lettre::address::AddressError) -> String {
+    format!("`{text}` is not a mail address ({error})")
+}
+
+fn tls_parameters(config: &EmailConfig, authorities: &Authorities) -> Result<TlsParameters, (&'static str, String)> {
+    let mut builder = TlsParameters::builder(config.smtp_host.clone());
+    for der in authorities.of_machine() {
+        if let Ok(certificate) = Certificate::from_der(der.to_vec()) {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    if let Some(path) = &config.ca_file {
+        for der in Authorities::of_file(path).map_err(|reason| ("ca_file", reason))? {
+            let certificate = Certificate::from_der(der.to_vec()).map_err(|e| ("ca_file", root_cause(&e)))?;
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build().map_err(|e| ("smtp_host", root_cause(&e)))
+}
+
+/// Says that no person wrote it, so that no absence note answers (RFC 3834).
+#[derive(Debug, Clone)]
+struct AutoSubmitted;
+
+impl lettre::message::header::Header for AutoSubmitted {
+    fn name() -> lettre::message::header::HeaderName {
+        lettre::message::header::HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> lettre::message::header::HeaderValue {
+        lettre::message::header::HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}
+
+const HTML_START: &str =
+    "<!doctype html>\n<html><body style=\"font-family: sans-serif; font-size: 15px; line-height: 1.5\">\n";
+const HTML_END: &str = "\n</body></html>\n";
+
+/// Plain text as HTML.
+fn as_html(text: &str) -> String {
+    format!("{HTML_START}<p>{}</p>{HTML_END}", html(text).replace('\n', "<br>\n"))
+}
+
+/// Our own text as HTML: the name set apart, addresses as links.
+fn our_html(facts: &Facts<'_>) -> String {
+    let headline = facts.words.headline.written(html, |name| format!("<strong>{}</strong>", html(name)));
+    let lines: Vec<String> = facts.words.lines.iter().map(|line| linked(line)).collect();
+    format!("{HTML_START}<p style=\"font-size: 18px\">{headline}</p>\n<p>{}</p>{HTML_END}", lines.join("<br>\n"))
+}
+
+/// A line whose last word may be an address.
+fn linked(line: &str) -> String {
+    match line.rsplit_once(": ") {
+        Some((label, address))
+            if (address.starts_with("https://") || address.starts_with("http://")) && !address.contains(' ') =>
+        {
+            format!("{}: <a href=\"{1}\">{1}</a>", html(label), html(address))
+        }
+        _ => html(line),
+    }
+}

@@ -1,0 +1,130 @@
+//! How people are told: one [`Channel`] a place, built from the configuration.
+//!
+//! Beside `checks` the only module that opens outgoing connections. A channel makes a delivery attempt and says how
+//! it went; when to try again, what to tell whom and what was told already is not decided here. Nothing of it is
+//! kept: every message carries its facts.
+
+mod channel;
+mod console;
+pub mod deliver;
+mod email;
+mod failing;
+mod post;
+mod preset;
+mod render;
+mod signature;
+mod telegram;
+mod tls;
+mod webhook;
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+
+use crate::clock::Clock;
+use crate::config::channels::{ChannelConfig, Transport};
+use tls::Authorities;
+
+pub use channel::{Channel, MAX_RETRY_AFTER, Message, Receipt, SendError};
+
+/// The channels that are on, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Channels(BTreeMap<String, Arc<dyn Channel>>);
+
+/// What channels are built with beside their configuration.
+#[derive(Debug, Clone)]
+pub struct BuildContext {
+    /// In which times are told.
+    pub timezone: Tz,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why a channel cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("channels.{channel}.{key}: {message}")]
+pub struct ChannelError {
+    pub channel: String,
+    /// The key of the channel's configuration that is at fault.
+    pub key: String,
+    /// Why, without the value of a secret.
+    pub message: String,
+}
+
+impl Channels {
+    /// Builds the channels that are enabled. Reads their `ca_file`s and needs a runtime, on which mail's connection
+    /// pool keeps house.
+    pub fn build(configs: &[ChannelConfig], context: &BuildContext) -> Result<Self, ChannelError> {
+        let mut channels = BTreeMap::new();
+        let mut workshop = None;
+        for config in configs.iter().filter(|config| config.enabled) {
+            let fault =
+                |key: &str, message| ChannelError { channel: config.name.clone(), key: key.to_owned(), message };
+            let workshop = match &workshop {
+                Some(workshop) => workshop,
+                None => workshop.insert(Workshop::open().map_err(|e| fault("type", e))?),
+            };
+            let channel = workshop.build(config, context).map_err(|(key, message)| fault(&key, message))?;
+            channels.insert(config.name.clone(), channel);
+        }
+        Ok(Self(channels))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Channel>> {
+        self.0.get(name)
+    }
+
+    /// The channels that are on, by name.
+    pub fn into_map(self) -> BTreeMap<String, Arc<dyn Channel>> {
+        self.0
+    }
+
+    /// The names of the channels that are on, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+impl FromIterator<(String, Arc<dyn Channel>)> for Channels {
+    fn from_iter<I: IntoIterator<Item = (String, Arc<dyn Channel>)>>(channels: I) -> Self {
+        Self(channels.into_iter().collect())
+    }
+}
+
+/// What channels share.
+struct Workshop {
+    authorities: Authorities,
+    http: reqwest::Client,
+    telegram: reqwest012::Client,
+}
+
+impl Workshop {
+    fn open() -> Result<Self, String> {
+        let authorities = Authorities::load();
+        let tls = authorities.client_config()?;
+        let (http, telegram) = (tls::http_client(&tls)?, tls::telegram_client(&tls)?);
+        Ok(Self { authorities, http, telegram })
+    }
+
+    fn build(&self, config: &ChannelConfig, context: &BuildContext) -> Result<Arc<dyn Channel>, (String, String)> {
+        let BuildContext { timezone, clock } = context.clone();
+        let own = |(key, message): (&str, String)| (key.to_owned(), message);
+        let http = self.http.clone();
+        Ok(match &config.transport {
+            Transport::Console => Arc::new(console::Console::new(timezone)),
+            Transport::Email(email) => {
+                Arc::new(email::Email::new(email, &self.authorities, timezone, clock).map_err(own)?)
+            }
+            Transport::Telegram(telegram) => {
+                Arc::new(telegram::Telegram::new(telegram, self.telegram.clone(), timezone).map_err(own)?)
+            }
+            Transport::Webhook(webhook) => {
+                Arc::new(webhook::Webhook::new(webhook, http, timezone, clock).map_err(own)?)
+            }
+            Transport::Preset { preset, options } => {
+                Arc::new(preset::Preset::new(preset, options, http, timezone, clock)?)
+            }
+        })
+    }
+}

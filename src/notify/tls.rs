@@ -1,0 +1,104 @@
+//! Whom outgoing messages trust, and the HTTP clients made of it. The only place of `notify` that builds clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Bound of a `ca_file`: the whole public set of authorities is a fifth of it.
+const MAX_CA_FILE_BYTES: u64 = 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The machine's authorities, read once, beside the built-in public ones.
+#[derive(Debug)]
+pub(super) struct Authorities {
+    of_machine: Vec<CertificateDer<'static>>,
+}
+
+impl Authorities {
+    /// Certificates of the machine that cannot be used are left out: the built-in ones remain.
+    pub(super) fn load() -> Self {
+        let mut of_machine = rustls_native_certs::load_native_certs().certs;
+        of_machine.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+        Self { of_machine }
+    }
+
+    pub(super) fn of_machine(&self) -> &[CertificateDer<'static>] {
+        &self.of_machine
+    }
+
+    /// The certificates of a PEM file.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in one sentence.
+    pub(super) fn of_file(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+        let unreadable = |reason: String| format!("{path} cannot be read: {reason}");
+        let metadata = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?;
+        if !metadata.is_file() || metadata.len() > MAX_CA_FILE_BYTES {
+            return Err(unreadable("it is no file of at most 1 MiB".to_owned()));
+        }
+        let pem = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let mut certificates = certificates.map_err(|e| unreadable(format!("it is not PEM ({e})")))?;
+        certificates.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+        if certificates.is_empty() {
+            return Err(unreadable("it holds no certificate that can be used".to_owned()));
+        }
+        Ok(certificates)
+    }
+
+    /// # Errors
+    /// Why the TLS settings cannot be used, in one sentence.
+    pub(super) fn client_config(&self) -> Result<ClientConfig, String> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        roots.add_parsable_certificates(self.of_machine.iter().cloned());
+        Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth())
+    }
+}
+
+/// The client of webhooks and presets. No redirects: a message goes where it was said to go. Timeouts are each
+/// channel's own.
+///
+/// # Errors
+/// Why it cannot be built, in one sentence.
+pub(super) fn http_client(tls: &ClientConfig) -> Result<reqwest::Client, String> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    #[expect(clippy::disallowed_methods, reason = "the one place of notify that builds clients")]
+    let builder = reqwest::Client::builder();
+    builder
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .pool_max_idle_per_host(2)
+        .user_agent(concat!("api-monitor/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| e.to_string())
+}
+
+/// The client that teloxide speaks through, which is of an older line of the same library.
+///
+/// # Errors
+/// Why it cannot be built, in one sentence.
+pub(super) fn telegram_client(tls: &ClientConfig) -> Result<reqwest012::Client, String> {
+    reqwest012::Client::builder()
+        .use_preconfigured_tls(tls.clone())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .redirect(reqwest012::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .pool_max_idle_per_host(1)
+        .build()
+        .map_err(|e| e.to_string())
+}

@@ -1,0 +1,225 @@
+//! Our own sentences: what a person reads where no template of theirs says it.
+//!
+//! Text without any markup; how it looks in a channel is the channel's matter.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use crate::domain::notification::{Event, Notification};
+
+/// One message in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Words {
+    /// What happened, in a line.
+    pub(super) headline: Headline,
+    /// What else is to be said, a line each.
+    pub(super) lines: Vec<String>,
+}
+
+/// A line with a name in it, in pieces, so that a channel can set the name apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Headline {
+    mark: &'static str,
+    /// What kind of message it is, for a list of subjects; a chat sees it by the mark.
+    lead: &'static str,
+    before: &'static str,
+    name: String,
+    after: String,
+}
+
+impl Headline {
+    /// The line with the name as `set_apart` writes it and the rest as `escape` does.
+    pub(super) fn written(&self, escape: impl Fn(&str) -> String, set_apart: impl Fn(&str) -> String) -> String {
+        let before = escape(&format!("{} {}", self.mark, self.before));
+        format!("{before}{}{}", set_apart(&self.name), escape(&self.after))
+    }
+}
+
+impl Words {
+    pub(super) fn of(notification: &Notification, timezone: Tz) -> Self {
+        let said = Said { n: notification, timezone };
+        Self { headline: said.headline(), lines: said.lines() }
+    }
+
+    /// The subject of a mail.
+    pub(super) fn subject(&self) -> String {
+        let Headline { mark, lead, before, name, after } = &self.headline;
+        format!("{mark} {lead}{before}{name}{after}")
+    }
+
+    /// The headline alone.
+    pub(super) fn title(&self) -> String {
+        self.headline.written(str::to_owned, str::to_owned)
+    }
+
+    /// The whole text.
+    pub(super) fn text(&self) -> String {
+        let mut text = self.title();
+        for line in &self.lines {
+            text.push('\n');
+            text.push_str(line);
+        }
+        text
+    }
+}
+
+/// A notification that was an outage, told only after its end.
+pub(super) fn is_late(notification: &Notification) -> bool {
+    notification.told_late && notification.incident.as_ref().is_some_and(|incident| incident.resolved_at.is_some())
+}
+
+struct Said<'a> {
+    n: &'a Notification,
+    timezone: Tz,
+}
+
+impl Said<'_> {
+    fn headline(&self) -> Headline {
+        let (mark, lead, before, after) = match self.n.event {
+            _ if is_late(self.n) => ("🕓", "", "Told late: ", format!(" was down{}", self.span())),
+            Event::Down => ("🚨", "Alert: ", "", " is DOWN".to_owned()),
+            Event::DownAgain => ("🚨", "Alert: ", "", " is DOWN again".to_owned()),
+            Event::Reminder => ("🔁", "Reminder: ", "", format!(" is still DOWN{}", self.lasting())),
+            Event::Up => ("✅", "Recovery: ", "", " is back online".to_owned()),
+            Event::NoLongerMonitored => ("⏹️", "", "", " is no longer monitored".to_owned()),
+            Event::ChannelFailing => ("⚠️", "", "The channel ", " does not deliver".to_owned()),
+            Event::Test => ("🔔", "Test: ", "A test message of api-monitor for ", String::new()),
+        };
+        Headline { mark, lead, before, name: one_line(&self.n.endpoint_name), after }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = match self.n.event {
+            _ if is_late(self.n) => {
+                let mut lines = vec!["It could not be told while it lasted; it is over.".to_owned()];
+                lines.extend(self.cause("Error"));
+                lines
+            }
+            Event::Down | Event::DownAgain | Event::Reminder => {
+                let mut lines: Vec<String> = self.cause("Error").into_iter().collect();
+                lines.extend(self.since());
+                lines
+            }
+            Event::Up => {
+                let mut lines = vec![format!("Recovered at: {}", self.instant(self.recovered_at()))];
+                lines.extend(self.outage());
+                lines.extend(self.cause("It was"));
+                lines
+            }
+            Event::NoLongerMonitored => {
+                let mut lines = vec!["Its incident is closed; nothing more will be told about it.".to_owned()];
+                lines.extend(self.outage());
+                lines
+            }
+            Event::ChannelFailing => self.cause("Error").into_iter().collect(),
+            Event::Test => vec!["Nothing has happened: somebody tries whether this channel works.".to_owned()],
+        };
+        if !matches!(self.n.event, Event::ChannelFailing | Event::Test) {
+            lines.push(format!("URL: {}", one_line(&self.n.url)));
+        }
+        lines.extend(self.n.remarks.iter().map(|remark| one_line(remark)));
+        if let Some(runbook) = &self.n.runbook {
+            lines.push(format!("Runbook: {}", one_line(runbook)));
+        }
+        if let Some(url) = self.n.incident.as_ref().and_then(|incident| incident.url.as_ref()) {
+            lines.push(format!("Incident: {}", one_line(url)));
+        }
+        lines
+    }
+
+    fn cause(&self, lead: &str) -> Option<String> {
+        self.n.error.as_ref().map(|error| format!("{lead}: {}", one_line(error)))
+    }
+
+    /// Since when, and how it was noticed.
+    fn since(&self) -> Option<String> {
+        let incident = self.n.incident.as_ref()?;
+        let noticed = between(incident.started_at, incident.opened_at);
+        let attempts = self.n.check.as_ref().map_or(String::new(), |check| match check.attempts {
+            0 | 1 => String::new(),
+            attempts => format!(", the last check tried {attempts} times"),
+        });
+        Some(if noticed.is_zero() {
+            format!("Since {}, noticed by the first failed check{attempts}", self.instant(incident.started_at))
+        } else {
+            format!(
+                "Since {}, confirmed {} after the first failed check{attempts}",
+                self.instant(incident.started_at),
+                in_words(noticed)
+            )
+        })
+    }
+
+    /// How long an outage that is over has lasted.
+    fn outage(&self) -> Option<String> {
+        let incident = self.n.incident.as_ref()?;
+        let length = Duration::from_secs(incident.duration_seconds.try_into().unwrap_or(0));
+        Some(format!("The outage began {} and lasted {}", self.instant(incident.started_at), in_words(length)))
+    }
+
+    fn recovered_at(&self) -> DateTime<Utc> {
+        self.n.incident.as_ref().and_then(|incident| incident.resolved_at).unwrap_or(self.n.occurred_at)
+    }
+
+    /// ` (2 h 5 min)`
+    fn lasting(&self) -> String {
+        match &self.n.incident {
+            Some(incident) => {
+                let length = Duration::from_secs(incident.duration_seconds.try_into().unwrap_or(0));
+                format!(" ({})", in_words(length))
+            }
+            None => String::new(),
+        }
+    }
+
+    /// ` 03:10–03:25`, with the days when they are not the same.
+    fn span(&self) -> String {
+        let Some(incident) = &self.n.incident else { return String::new() };
+        let from = incident.started_at.with_timezone(&self.timezone);
+        let to = incident.resolved_at.unwrap_or(self.n.occurred_at).with_timezone(&self.timezone);
+        if from.date_naive() == to.date_naive() {
+            format!(" {}–{} on {}", from.format("%H:%M"), to.format("%H:%M %Z"), from.format("%Y-%m-%d"))
+        } else {
+            format!(" {}–{}", from.format("%Y-%m-%d %H:%M"), to.format("%Y-%m-%d %H:%M %Z"))
+        }
+    }
+
+    fn instant(&self, at: DateTime<Utc>) -> String {
+        at.with_timezone(&self.timezone).format("%Y-%m-%d %H:%M:%S %Z").to_string()
+    }
+}
+
+/// A text that came from outside, on one line and without control characters.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        let blank = c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        if !blank && !is_bidi_control(c) {
+            line.push(c);
+        } else if blank && !line.ends_with(' ') {
+            line.push(' ');
+        }
+    }
+    line.trim().to_owned()
+}
+
+/// Characters that turn the reading direction, by which a text can be made to read as another.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn between(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+    Duration::from_secs((to - from).num_seconds().try_into().unwrap_or(0))
+}
+
+/// `12 s`, `4 min 5 s`, `2 h 10 min`, `3 d 4 h`: the two largest units.
+pub(super) fn in_words(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let units = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")];
+    let Some(first) = units.iter().position(|(n, _)| *n > 0) else { return "0 s".to_owned() };
+    let shown = units[first..].iter().take(2).filter(|(n, _)| *n > 0);
+    shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
+}
