@@ -223,3 +223,59 @@ pub(super) fn in_words(length: Duration) -> String {
     let shown = units[first..].iter().take(2).filter(|(n, _)| *n > 0);
     shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::testing::{down, with_event};
+
+    fn told(notification: &Notification, timezone: Tz) -> String {
+        let words = Words::of(notification, timezone);
+        format!("Subject: {}\n\n{}", words.subject(), words.text())
+    }
+
+    #[test]
+    fn every_event_has_its_words() {
+        for event in Event::ALL {
+            insta::assert_snapshot!(event.as_str(), told(&with_event(*event), chrono_tz::Europe::Berlin));
+        }
+    }
+
+    #[test]
+    fn an_outage_told_late_says_when_it_was() {
+        let mut late = with_event(Event::Up);
+        late.event = Event::Down;
+        late.told_late = true;
+        insta::assert_snapshot!("told_late", told(&late, chrono_tz::Europe::Berlin));
+        late.incident.as_mut().unwrap().started_at -= chrono::TimeDelta::days(1);
+        insta::assert_snapshot!("told_late_over_midnight", told(&late, chrono_tz::UTC));
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let mut bare = down();
+        (bare.error, bare.check, bare.runbook, bare.incident) = (None, None, None, None);
+        insta::assert_snapshot!("bare", told(&bare, chrono_tz::UTC));
+    }
+
+    #[test]
+    fn a_recovery_never_says_down() {
+        let text = told(&with_event(Event::Up), chrono_tz::UTC).to_lowercase();
+        assert!(!text.contains("down"), "{text}");
+    }
+
+    #[test]
+    fn lengths_have_two_units() {
+        for (seconds, words) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (245, "4 min 5 s"),
+            (3605, "1 h"),
+            (7800, "2 h 10 min"),
+            (183_600, "2 d 3 h"),
+        ] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
+    }
+}
