@@ -110,7 +110,7 @@ impl Said<'_> {
             }
             Event::NoLongerMonitored => {
                 let mut lines = vec!["Its incident is closed; nothing more will be told about it.".to_owned()];
-                lines.extend(self.outage());
+                lines.extend(self.left_open());
                 lines
             }
             Event::ChannelFailing => self.cause("Error").into_iter().collect(),
@@ -154,9 +154,19 @@ impl Said<'_> {
 
     /// How long an outage that is over has lasted.
     fn outage(&self) -> Option<String> {
-        let incident = self.n.incident.as_ref()?;
-        let length = Duration::from_secs(incident.duration_seconds.try_into().unwrap_or(0));
-        Some(format!("The outage began {} and lasted {}", self.instant(incident.started_at), in_words(length)))
+        let began = self.instant(self.n.incident.as_ref()?.started_at);
+        Some(format!("The outage began {began} and lasted {}", self.length()?))
+    }
+
+    /// How long nobody saw the end of the outage.
+    fn left_open(&self) -> Option<String> {
+        let began = self.instant(self.n.incident.as_ref()?.started_at);
+        Some(format!("The outage began {began}; its end had not been seen after {}", self.length()?))
+    }
+
+    fn length(&self) -> Option<String> {
+        let seconds = self.n.incident.as_ref()?.duration_seconds;
+        Some(in_words(Duration::from_secs(seconds.try_into().unwrap_or(0))))
     }
 
     fn recovered_at(&self) -> DateTime<Utc> {
@@ -165,13 +175,7 @@ impl Said<'_> {
 
     /// ` (2 h 5 min)`
     fn lasting(&self) -> String {
-        match &self.n.incident {
-            Some(incident) => {
-                let length = Duration::from_secs(incident.duration_seconds.try_into().unwrap_or(0));
-                format!(" ({})", in_words(length))
-            }
-            None => String::new(),
-        }
+        self.length().map_or_else(String::new, |length| format!(" ({length})"))
     }
 
     /// ` 03:10–03:25`, with the days when they are not the same.
