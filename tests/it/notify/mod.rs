@@ -24,8 +24,8 @@ pub(crate) fn up() -> Notification {
     let mut up = down();
     up.event = Event::Up;
     up.id = up.id.replace("down", "up");
-    up.status = "up".to_owned();
-    up.previous_status = "down".to_owned();
+    "up".clone_into(&mut up.status);
+    "down".clone_into(&mut up.previous_status);
     up.occurred_at += chrono::TimeDelta::minutes(15);
     let incident = up.incident.as_mut().unwrap();
     incident.resolved_at = Some(up.occurred_at);

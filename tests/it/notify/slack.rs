@@ -22,11 +22,11 @@ async fn outages_and_recoveries_are_slack_texts() {
     notification.endpoint_name = "a <b> & \"c\"".to_owned();
     assert_eq!(channel.send(&message(notification)).await.unwrap().answer, "200 OK: ok");
     channel.send(&message(up())).await.unwrap();
-    let received = receiver.received();
-    assert_eq!(received[0].uri.path(), "/services/T0/B0/SECRETSECRETSECRET");
-    assert_eq!(received[0].header("content-type"), "application/json; charset=utf-8");
-    insta::assert_snapshot!("slack_down", received[0].json()["text"].as_str().unwrap());
-    insta::assert_snapshot!("slack_up", received[1].json()["text"].as_str().unwrap());
+    let requests = receiver.received();
+    assert_eq!(requests[0].uri.path(), "/services/T0/B0/SECRETSECRETSECRET");
+    assert_eq!(requests[0].header("content-type"), "application/json; charset=utf-8");
+    insta::assert_snapshot!("slack_down", requests[0].json()["text"].as_str().unwrap());
+    insta::assert_snapshot!("slack_up", requests[1].json()["text"].as_str().unwrap());
 }
 
 #[tokio::test]

@@ -40,9 +40,9 @@ async fn a_message_is_sent_as_the_bot_api_wants_it() {
     let mut notification = down();
     notification.endpoint_name = "my_api *2*".to_owned();
     assert_eq!(channel.send(&message(notification)).await.unwrap().answer, "message 7");
-    let received = &receiver.received()[0];
-    assert_eq!(received.uri.path(), format!("/bot{TOKEN}/SendMessage"));
-    let body = received.json();
+    let request = &receiver.received()[0];
+    assert_eq!(request.uri.path(), format!("/bot{TOKEN}/SendMessage"));
+    let body = request.json();
     assert_eq!((&body["chat_id"], &body["message_thread_id"]), (&json!(-100_123), &json!(5)));
     assert_eq!(body["parse_mode"], "Markdown");
     insta::assert_snapshot!("telegram_down", body["text"].as_str().unwrap());

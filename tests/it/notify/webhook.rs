@@ -38,12 +38,12 @@ async fn send(config: WebhookConfig) -> Result<String, SendError> {
 async fn the_default_body_is_the_facts() {
     let receiver = Receiver::answering([answer(202, "queued")]).await;
     assert_eq!(send(config(&receiver.url("/hook"))).await.unwrap(), "202 Accepted: queued");
-    let received = &receiver.received()[0];
-    assert_eq!(received.method, "POST");
-    assert_eq!(received.header("content-type"), "application/json");
-    assert_eq!(received.header("idempotency-key"), "ntf_e1_1795244400120000_down");
-    assert_eq!(received.header("webhook-id"), "ntf_e1_1795244400120000_down");
-    let body = received.json();
+    let request = &receiver.received()[0];
+    assert_eq!(request.method, "POST");
+    assert_eq!(request.header("content-type"), "application/json");
+    assert_eq!(request.header("idempotency-key"), "ntf_e1_1795244400120000_down");
+    assert_eq!(request.header("webhook-id"), "ntf_e1_1795244400120000_down");
+    let body = request.json();
     for (key, expected) in [
         ("version", json!(1)),
         ("event", json!("down")),
@@ -64,12 +64,12 @@ async fn the_receiver_can_check_the_signature() {
     for secret in [format!("whsec_{}", STANDARD.encode(key)), STANDARD.encode(key)] {
         let receiver = Receiver::answering([answer(200, "")]).await;
         send(WebhookConfig { secret: Some(Secret::new(secret)), ..config(&receiver.url("/")) }).await.unwrap();
-        let received = &receiver.received()[0];
-        assert_eq!(received.header("webhook-timestamp"), "1795244411");
+        let request = &receiver.received()[0];
+        assert_eq!(request.header("webhook-timestamp"), "1795244411");
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-        mac.update(format!("{}.{}.", received.header("webhook-id"), received.header("webhook-timestamp")).as_bytes());
-        mac.update(&received.body);
-        let signature = received.header("webhook-signature").strip_prefix("v1,").unwrap();
+        mac.update(format!("{}.{}.", request.header("webhook-id"), request.header("webhook-timestamp")).as_bytes());
+        mac.update(&request.body);
+        let signature = request.header("webhook-signature").strip_prefix("v1,").unwrap();
         mac.verify_slice(&STANDARD.decode(signature).unwrap()).unwrap();
     }
 }
@@ -99,10 +99,10 @@ async fn a_recovery_template_is_used_for_recoveries() {
     };
     let channel = build(Transport::Webhook(Box::new(config))).unwrap();
     channel.send(&message(up())).await.unwrap();
-    let received = &receiver.received()[0];
-    assert_eq!(received.body, "Production API is well again after 15 min 10 s");
-    assert_eq!(received.header("content-type"), "text/plain; charset=utf-8");
-    assert_eq!((received.method.as_str(), received.header("x-key")), ("PUT", "k3y"));
+    let request = &receiver.received()[0];
+    assert_eq!(request.body, "Production API is well again after 15 min 10 s");
+    assert_eq!(request.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!((request.method.as_str(), request.header("x-key")), ("PUT", "k3y"));
 }
 
 #[tokio::test]

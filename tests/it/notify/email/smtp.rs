@@ -262,7 +262,8 @@ fn decoded_words(text: &str) -> String {
     let mut after_encoded = false;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         let encoded = word.strip_prefix("=?utf-8?b?").and_then(|word| word.strip_suffix("?="));
-        if !bytes.is_empty() && !(encoded.is_some() && after_encoded) {
+        let joined = encoded.is_some() && after_encoded;
+        if !bytes.is_empty() && !joined {
             bytes.push(b' ');
         }
         match encoded {
