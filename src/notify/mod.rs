@@ -14,6 +14,8 @@ mod preset;
 mod render;
 mod signature;
 mod telegram;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod webhook;
 mod words;

@@ -175,7 +175,9 @@ impl Preset {
                 HeaderValue::from_str(&value).map_err(|_| unusable())?,
             );
         }
-        options.values().for_each(|secret| post.hide(secret.expose()));
+        for secret in options.values() {
+            post.hide(secret.expose());
+        }
         let body = JsonTemplate::parse_with(&data.request.body.to_string(), &Slot::read);
         Ok(Self {
             body: body.map_err(|e| own("type", e.to_string()))?,

@@ -97,13 +97,11 @@ impl<'a> Facts<'a> {
 
     /// A JSON template of an outage for another event: the strings that speak have our words instead.
     pub(super) fn retell_json(&self, template: &JsonTemplate) -> String {
-        // Where nothing depends on the endpoint the longest string is taken to be the message.
-        let fixed =
-            (!template.has_placeholders()).then(|| template.texts().map(Template::literal).max_by_key(String::len));
-        let fixed = fixed.flatten();
+        // Where nothing depends on the endpoint, what reads like a sentence is the message.
+        let is_fixed = !template.has_placeholders();
         let text = |text: &Template| {
             let literal = text.literal();
-            if speaks(text) || fixed.as_ref() == Some(&literal) {
+            if speaks(text) || (is_fixed && reads_like_sentence(&literal)) {
                 self.words.text()
             } else if !text.has_placeholders() && says_down(&literal) {
                 like(&literal, &self.notification.status)
@@ -137,6 +135,10 @@ pub(super) fn speaks(text: &Template) -> bool {
         return false;
     }
     (text.has_placeholders() && prose) || (says_down(&literal) && literal.contains(char::is_whitespace))
+}
+
+fn reads_like_sentence(text: &str) -> bool {
+    text.contains(char::is_whitespace) || text.ends_with(['!', '.', '?'])
 }
 
 fn says_down(text: &str) -> bool {

@@ -91,7 +91,9 @@ pub(super) fn http_client(tls: &ClientConfig) -> Result<reqwest::Client, String>
 /// # Errors
 /// Why it cannot be built, in one sentence.
 pub(super) fn telegram_client(tls: &ClientConfig) -> Result<reqwest012::Client, String> {
-    reqwest012::Client::builder()
+    #[expect(clippy::disallowed_methods, reason = "the one place of notify that builds clients")]
+    let builder = reqwest012::Client::builder();
+    builder
         .use_preconfigured_tls(tls.clone())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)

@@ -110,7 +110,7 @@ impl Said<'_> {
             }
             Event::NoLongerMonitored => {
                 let mut lines = vec!["Its incident is closed; nothing more will be told about it.".to_owned()];
-                lines.extend(self.outage());
+                lines.extend(self.left_open());
                 lines
             }
             Event::ChannelFailing => self.cause("Error").into_iter().collect(),
@@ -154,9 +154,19 @@ impl Said<'_> {
 
     /// How long an outage that is over has lasted.
     fn outage(&self) -> Option<String> {
-        let incident = self.n.incident.as_ref()?;
-        let length = Duration::from_secs(incident.duration_seconds.try_into().unwrap_or(0));
-        Some(format!("The outage began {} and lasted {}", self.instant(incident.started_at), in_words(length)))
+        let began = self.instant(self.n.incident.as_ref()?.started_at);
+        Some(format!("The outage began {began} and lasted {}", self.length()?))
+    }
+
+    /// How long nobody saw the end of the outage.
+    fn left_open(&self) -> Option<String> {
+        let began = self.instant(self.n.incident.as_ref()?.started_at);
+        Some(format!("The outage began {began}; its end had not been seen after {}", self.length()?))
+    }
+
+    fn length(&self) -> Option<String> {
+        let seconds = self.n.incident.as_ref()?.duration_seconds;
+        Some(in_words(Duration::from_secs(seconds.try_into().unwrap_or(0))))
     }
 
     fn recovered_at(&self) -> DateTime<Utc> {
@@ -165,13 +175,7 @@ impl Said<'_> {
 
     /// ` (2 h 5 min)`
     fn lasting(&self) -> String {
-        match &self.n.incident {
-            Some(incident) => {
-                let length = Duration::from_secs(incident.duration_seconds.try_into().unwrap_or(0));
-                format!(" ({})", in_words(length))
-            }
-            None => String::new(),
-        }
+        self.length().map_or_else(String::new, |length| format!(" ({length})"))
     }
 
     /// ` 03:10–03:25`, with the days when they are not the same.
@@ -222,4 +226,60 @@ pub(super) fn in_words(length: Duration) -> String {
     let Some(first) = units.iter().position(|(n, _)| *n > 0) else { return "0 s".to_owned() };
     let shown = units[first..].iter().take(2).filter(|(n, _)| *n > 0);
     shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::testing::{down, with_event};
+
+    fn told(notification: &Notification, timezone: Tz) -> String {
+        let words = Words::of(notification, timezone);
+        format!("Subject: {}\n\n{}", words.subject(), words.text())
+    }
+
+    #[test]
+    fn every_event_has_its_words() {
+        for event in Event::ALL {
+            insta::assert_snapshot!(event.as_str(), told(&with_event(*event), chrono_tz::Europe::Berlin));
+        }
+    }
+
+    #[test]
+    fn an_outage_told_late_says_when_it_was() {
+        let mut late = with_event(Event::Up);
+        late.event = Event::Down;
+        late.told_late = true;
+        insta::assert_snapshot!("told_late", told(&late, chrono_tz::Europe::Berlin));
+        late.incident.as_mut().unwrap().started_at -= chrono::TimeDelta::days(1);
+        insta::assert_snapshot!("told_late_over_midnight", told(&late, chrono_tz::UTC));
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let mut bare = down();
+        (bare.error, bare.check, bare.runbook, bare.incident) = (None, None, None, None);
+        insta::assert_snapshot!("bare", told(&bare, chrono_tz::UTC));
+    }
+
+    #[test]
+    fn a_recovery_never_says_down() {
+        let text = told(&with_event(Event::Up), chrono_tz::UTC).to_lowercase();
+        assert!(!text.contains("down"), "{text}");
+    }
+
+    #[test]
+    fn lengths_have_two_units() {
+        for (seconds, words) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (245, "4 min 5 s"),
+            (3605, "1 h"),
+            (7800, "2 h 10 min"),
+            (183_600, "2 d 3 h"),
+        ] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
+    }
 }

@@ -8,4 +8,5 @@ mod architecture;
 mod cli;
 mod config;
 mod flows;
+mod notify;
 mod store;

@@ -167,11 +167,16 @@ fn escape_controls(inner: &str) -> String {
             '\n' => text.push_str("\\n"),
             '\r' => text.push_str("\\r"),
             '\t' => text.push_str("\\t"),
-            c if u32::from(c) < 0x20 => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if c.is_ascii_control() && c != '\u{7f}' => text.extend(['\\', 'u', '0', '0', hex(c, 4), hex(c, 0)]),
             c => text.push(c),
         }
     }
     text
+}
+
+/// The hexadecimal digit of a character's code that begins at `bit`.
+fn hex(c: char, bit: u32) -> char {
+    char::from_digit((u32::from(c) >> bit) & 0xf, 16).unwrap_or('0')
 }
 
 #[cfg(test)]
@@ -202,6 +207,7 @@ mod tests {
             ("{\"code\": {status_code}, \"on\": true}", json!({"code": "v", "on": true})),
             ("[{\"{endpoint_name}\": 1}]", json!([{"v": 1}])),
             ("{\"a\": \"\\\"{error}\\\" \\u00e9 { }\"}", json!({"a": "\"v\" é { }"})),
+            ("{\"a\": \"x\u{1b}\u{1}\"}", json!({"a": "x\u{1b}\u{1}"})),
             ("{}", json!({})),
         ] {
             assert_eq!(rendered(template, "v"), expected, "{template}");

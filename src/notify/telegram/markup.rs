@@ -139,3 +139,6 @@ impl Place {
         place
     }
 }
+
+#[cfg(test)]
+mod tests;
