@@ -7,20 +7,25 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, MaxConcurrent};
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{CheckRequest, ConfirmRequest, Submission};
+use crate::events::ChannelTestRequest;
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::lifecycle::Tasks;
+use crate::notify::deliver::{self, DeliverContext, Worker};
+use crate::notify::heartbeat::Heartbeat;
+use crate::notify::{BuildContext, Channels};
 use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::service::context::ServiceContext;
 use crate::service::sync::SyncReport;
-use crate::store::{Store, StoreOptions, StoreTarget};
+use crate::store::{self, Store, StoreOptions, StoreTarget};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 use crate::{api, service};
@@ -39,6 +44,9 @@ const REQUESTS: usize = 256;
 /// checks under way, whose results some of them wait for.
 const CLIENTS_GRACE: Duration = Duration::from_secs(6);
 
+/// Test messages that wait to be sent. When it is full the API answers 503.
+const CHANNEL_TESTS: usize = 16;
+
 /// From the signal to the end of the process, whatever is still going on.
 const STOP_DEADLINE: Duration = Duration::from_secs(9);
 
@@ -47,13 +55,15 @@ const STOP_DEADLINE: Duration = Duration::from_secs(9);
 pub struct Outside {
     pub clock: Arc<dyn Clock>,
     pub checker: Arc<dyn Checker>,
+    /// `None`: as configured.
+    pub channels: Option<Channels>,
 }
 
 impl Outside {
     /// The real clock and real HTTP.
     pub fn real() -> anyhow::Result<Self> {
         let checker = HttpChecker::new().context("the TLS trust store cannot be set up")?;
-        Ok(Self { clock: Arc::new(SystemClock::new()), checker: Arc::new(checker) })
+        Ok(Self { clock: Arc::new(SystemClock::new()), checker: Arc::new(checker), channels: None })
     }
 }
 
@@ -73,7 +83,11 @@ impl Monitor {
     /// # Errors
     /// One sentence that says what to do, when a part cannot be had.
     pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
-        let Outside { clock, checker } = outside;
+        let Outside { clock, checker, channels } = outside;
+        let channels = match channels {
+            Some(channels) => channels,
+            None => build_channels(&config, clock.clone())?,
+        };
         let started = clock.monotonic();
         let store = Arc::new(Store::open(&store_options(&config)).await?);
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
@@ -100,6 +114,15 @@ impl Monitor {
             left_behind,
         });
         tasks.spawn_critical("recorder", recorder.run());
+
+        let delivering = DeliverContext {
+            store: store.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            nudges: Arc::new(channels.names().map(|name| (name.to_owned(), Wakeup::new())).collect()),
+            stopping: tasks.stopping().clone(),
+        };
+        let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, tasks).await?;
 
         let scheduler = Scheduler::new(SchedulerParts {
             board: board.clone(),
@@ -191,6 +214,46 @@ impl Monitor {
         anyhow::ensure!(in_time, "the stop took longer than {STOP_DEADLINE:?} and was cut short");
         Ok(())
     }
+}
+
+/// The channels that are on, as configured.
+///
+/// # Errors
+/// One sentence that names the channel and the key that is wrong. Needs a runtime.
+pub fn build_channels(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Channels> {
+    Ok(Channels::build(&config.channels, &BuildContext { timezone: config.timezone, clock })?)
+}
+
+/// Starts the deliverers, a worker a channel, and the heartbeat. Gives the way to test a channel.
+async fn start_telling(
+    config: &Config,
+    channels: &Channels,
+    delivering: &DeliverContext,
+    nudged: &Wakeup,
+    board: &Arc<Board>,
+    tasks: &Tasks,
+) -> anyhow::Result<mpsc::Sender<ChannelTestRequest>> {
+    let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
+    let by_name = channels.clone().into_map();
+    for waiting in store::outbox::waiting_channels(delivering.store.readers()).await? {
+        if !by_name.contains_key(&waiting) {
+            let why = "the channel is no longer configured, or is off";
+            store::outbox::give_up(delivering.store.writer(), &waiting, why, delivering.clock.now()).await?;
+        }
+    }
+    for (name, channel) in by_name.clone() {
+        let fallback = config.channels.iter().find(|c| c.name == name).map(|c| c.fallback.clone()).unwrap_or_default();
+        tasks.spawn_critical("deliverer", Worker::new(name, channel, fallback, delivering.clone()).run());
+    }
+    tasks.spawn_critical("deliverer", deliver::spread_nudges(nudged.clone(), delivering.clone()));
+    let stopping = tasks.stopping().clone();
+    tasks.spawn(deliver::answer_tests(by_name, delivering.clock.clone(), requested, stopping.clone()));
+    if let Some(heartbeat) = config.telling.heartbeat.clone() {
+        let (board, clock, metrics) = (board.clone(), delivering.clock.clone(), delivering.metrics.clone());
+        let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics).map_err(anyhow::Error::msg)?;
+        tasks.spawn(heartbeat.run(stopping));
+    }
+    Ok(tests)
 }
 
 /// Who is told, as configured.

@@ -2,23 +2,12 @@
 
 use crate::domain::placeholder::placeholders;
 use crate::domain::suggest::closest;
+use crate::domain::template::Placeholder;
 
 /// What a message can fill in.
-const KNOWN: [&str; 13] = [
-    "endpoint_name",
-    "group",
-    "url",
-    "status",
-    "error",
-    "failure_kind",
-    "status_code",
-    "response_time",
-    "timestamp",
-    "duration",
-    "severity",
-    "runbook",
-    "incident_url",
-];
+fn known() -> impl Iterator<Item = &'static str> {
+    Placeholder::ALL.iter().map(|placeholder| placeholder.as_str())
+}
 
 /// A placeholder that stands for nothing.
 pub(super) struct Unknown {
@@ -31,15 +20,15 @@ pub(super) struct Unknown {
 pub(super) fn check(template: &str) -> Vec<Unknown> {
     let mut unknown: Vec<&str> = Vec::new();
     for (_, word) in placeholders(template) {
-        if !KNOWN.contains(&word) && !unknown.contains(&word) {
+        if !known().any(|known| known == word) && !unknown.contains(&word) {
             unknown.push(word);
         }
     }
     let of = |word: &str| Unknown {
         message: format!("{{{word}}} is not a placeholder"),
-        help: match closest(word, KNOWN) {
+        help: match closest(word, known()) {
             Some(meant) => format!("did you mean {{{meant}}} ?"),
-            None => format!("known here: {}", KNOWN.map(|known| format!("{{{known}}}")).join(" ")),
+            None => format!("known here: {}", known().map(|known| format!("{{{known}}}")).collect::<Vec<_>>().join(" ")),
         },
     };
     unknown.into_iter().map(of).collect()
@@ -52,7 +41,7 @@ mod tests {
     #[test]
     fn unknown_placeholders_are_found_and_other_braces_are_text() {
         let told = |template: &str| check(template).iter().map(|u| u.message.clone()).collect::<Vec<_>>();
-        let all = KNOWN.map(|known| format!("{{{known}}}")).join("");
+        let all: String = known().map(|known| format!("{{{known}}}")).collect();
         for good in ["", "{\"text\": \"*{endpoint_name}*\\n{error}\"}", "{ error } {0} {Error} {{url}}", &all] {
             assert!(told(good).is_empty(), "{good}");
         }

@@ -9,6 +9,7 @@ mod console;
 pub mod deliver;
 mod email;
 mod failing;
+pub mod heartbeat;
 mod post;
 mod preset;
 mod render;

@@ -1,0 +1,129 @@
+//! The outgoing dead man's switch: an address that is called as long as all is well with this monitor. Whoever
+//! listens there notices when the calls stop, which this monitor itself could not tell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::tls::{self, Authorities};
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::config::HeartbeatConfig;
+use crate::telemetry::metrics::Metrics;
+
+/// A call may take this long.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The loops of scheduler and recorder go round at least this often.
+const LOOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Checks that begin later than this are no longer what was promised.
+const LAG_LIMIT_US: i64 = 30_000_000;
+
+/// Results waiting for a commit beyond this are results that are not being stored.
+const PENDING_LIMIT: i64 = 5_000;
+
+/// Calls the configured address.
+#[derive(Debug)]
+pub struct Heartbeat {
+    client: reqwest::Client,
+    config: HeartbeatConfig,
+    board: Arc<Board>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Heartbeat {
+    /// # Errors
+    /// One sentence, when there is no TLS to call with.
+    pub fn new(
+        config: HeartbeatConfig,
+        board: Arc<Board>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, String> {
+        let client = tls::http_client(&Authorities::load().client_config()?)?;
+        Ok(Self { client, config, board, clock, metrics })
+    }
+
+    /// Calls at each interval while all is well, until the stop.
+    pub async fn run(self, stopping: CancellationToken) {
+        let mut interval = tokio::time::interval(self.config.every);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // At the start nothing has been checked yet.
+        interval.tick().await;
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                _ = interval.tick() => {}
+            }
+            if let Err(why) = self.all_is_well() {
+                tracing::warn!(why, "the heartbeat is not sent: {why}");
+                continue;
+            }
+            let called = tokio::select! {
+                () = stopping.cancelled() => return,
+                called = self.call() => called,
+            };
+            match called {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(error, "the heartbeat did not arrive");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Whether checks are made and recorded and messages flow; else what is wrong.
+    ///
+    /// # Errors
+    /// What is wrong, in a few words.
+    pub fn all_is_well(&self) -> Result<(), &'static str> {
+        let monotonic = self.clock.monotonic();
+        let metrics = &self.metrics;
+        if !metrics.scheduler_heartbeat.is_alive(monotonic, LOOP_LIMIT) {
+            return Err("the scheduler stands still");
+        }
+        if !metrics.recorder_heartbeat.is_alive(monotonic, LOOP_LIMIT) {
+            return Err("the recorder stands still");
+        }
+        if metrics.results_pending.get() > PENDING_LIMIT {
+            return Err("results are not being stored");
+        }
+        if metrics.schedule_lag_us.get() > LAG_LIMIT_US {
+            return Err("checks are late");
+        }
+        let channels = metrics.channels();
+        if !channels.is_empty() && channels.values().all(|channel| channel.failing_since.is_some()) {
+            return Err("no channel delivers");
+        }
+        if self.nothing_is_recorded() {
+            return Err("no check was recorded for long");
+        }
+        Ok(())
+    }
+
+    /// Whether every endpoint that should have had a verdict by now has had none.
+    fn nothing_is_recorded(&self) -> bool {
+        let now = self.clock.now();
+        let overdue = |entry: &crate::board::Entry| {
+            let endpoint = &entry.known.endpoint;
+            let patience = endpoint.schedule.interval(now) * 3 + Duration::from_secs(60);
+            let since = entry.live.last_verdict.as_ref().map_or(entry.known.scheduled_from, |last| last.started_at);
+            (now - since).to_std().is_ok_and(|age| age > patience)
+        };
+        let mut checked = self.board.entries().into_iter().filter(|entry| entry.known.is_checked()).peekable();
+        checked.peek().is_some() && checked.all(|entry| overdue(&entry))
+    }
+
+    async fn call(&self) -> Result<(), String> {
+        // The address may hold a token: it never stands in an error.
+        let call = self.client.get(self.config.url.expose()).timeout(TIMEOUT).send();
+        let answer = call.await.map_err(|error| error.without_url().to_string())?;
+        if answer.status().is_success() { Ok(()) } else { Err(format!("it was answered with {}", answer.status())) }
+    }
+}
