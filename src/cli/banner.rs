@@ -48,6 +48,7 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
         ));
     }
     say(&format!("  database  {database} ({opened})"));
+    say(&format!("  channels  {}", channels(config)));
     say(&format!(
         "  auth      {}",
         if keyed {
@@ -63,6 +64,23 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
         say("  nothing is watched yet: add endpoints to the configuration, or POST one to /api/v1/endpoints");
     }
     say("");
+}
+
+/// The channels that are on, and those that are off.
+fn channels(config: &Config) -> String {
+    let names = |on: bool| {
+        let names: Vec<_> =
+            config.channels.iter().filter(|channel| channel.enabled == on).map(|c| c.name.as_str()).collect();
+        names.join(", ")
+    };
+    let (on, off) = (names(true), names(false));
+    match (config.telling.enabled, on.as_str(), off.as_str()) {
+        (false, ..) => "nobody is told of anything: notifications.enabled is false".to_owned(),
+        (true, "", "") => "none: nobody is told; add one under `channels:`".to_owned(),
+        (true, "", off) => format!("none is on (off: {off})"),
+        (true, on, "") => on.to_owned(),
+        (true, on, off) => format!("{on} (off: {off})"),
+    }
 }
 
 fn groups(config: &Config) -> usize {

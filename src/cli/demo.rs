@@ -50,6 +50,8 @@ fn configuration(port: u16, database: &str, targets: SocketAddr, nobody: u16) ->
         "\
 database: {{url: 'sqlite:///{database}'}}
 api: {{host: 127.0.0.1, port: {port}}}
+channels:
+  console: {{type: console}}
 defaults:
   interval: 2
   timeout: 1500ms

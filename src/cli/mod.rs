@@ -3,6 +3,7 @@
 mod banner;
 mod check;
 mod demo;
+mod notify;
 mod serve;
 
 use std::io::Write;
@@ -26,6 +27,7 @@ Examples:
   api-monitor validate                 print every mistake of the configuration
   api-monitor check https://example.com/health
                                        examine a URL now, and say what was seen
+  api-monitor notify test slack        try how people are told
   api-monitor demo                     see targets fail and recover, offline";
 
 /// Watches endpoints and keeps exact uptime.
@@ -79,6 +81,21 @@ enum Command {
     },
     /// Print the OpenAPI document
     Openapi,
+    /// Try how people are told
+    Notify {
+        #[command(subcommand)]
+        what: NotifyCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum NotifyCommand {
+    /// Send a marked test message through a channel, and say what the other side answered
+    #[command(after_help = "Example:\n  api-monitor notify test slack")]
+    Test {
+        /// A configured channel that is on
+        channel: String,
+    },
 }
 
 /// A sentence for standard error, and the exit code that goes with it.
@@ -130,6 +147,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Check { target, json, no_retry } => {
             runtime(Workers::Fixed(1))?.block_on(check::check(&options, &target, json, !no_retry))
         }
+        Command::Notify { what: NotifyCommand::Test { channel } } => {
+            let config = load(&options)?;
+            runtime(Workers::Fixed(1))?.block_on(notify::test(&config, &channel))
+        }
         Command::Demo { port } => runtime(Workers::Auto)?.block_on(demo::demo(port)),
         Command::Healthcheck { url } => runtime(Workers::Fixed(1))?.block_on(check::healthcheck(&options, url)),
         Command::Openapi => {
@@ -166,6 +187,11 @@ fn validate(options: &LoadOptions) -> Result<ExitCode, Failed> {
     for warning in &config.warnings {
         say(&format!("warning: {warning}"));
     }
+    // What a channel is built from (options of presets, certificates in files) is tried as well.
+    let clock = std::sync::Arc::new(SystemClock::new());
+    runtime(Workers::Fixed(1))?
+        .block_on(async { crate::app::build_channels(&config, clock) })
+        .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
     let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
     say(&format!(
         "valid: {} · {} · {}",

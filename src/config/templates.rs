@@ -28,7 +28,9 @@ pub(super) fn check(template: &str) -> Vec<Unknown> {
         message: format!("{{{word}}} is not a placeholder"),
         help: match closest(word, known()) {
             Some(meant) => format!("did you mean {{{meant}}} ?"),
-            None => format!("known here: {}", known().map(|known| format!("{{{known}}}")).collect::<Vec<_>>().join(" ")),
+            None => {
+                format!("known here: {}", known().map(|known| format!("{{{known}}}")).collect::<Vec<_>>().join(" "))
+            }
         },
     };
     unknown.into_iter().map(of).collect()

@@ -208,11 +208,7 @@ impl Worker {
     }
 
     /// The attempts that are due, at most `limit`, and how long until the next one is.
-    async fn next_attempts(
-        &self,
-        busy: &HashSet<Lane>,
-        limit: usize,
-    ) -> Result<(Vec<Attempt>, Duration), StoreError> {
+    async fn next_attempts(&self, busy: &HashSet<Lane>, limit: usize) -> Result<(Vec<Attempt>, Duration), StoreError> {
         let db = self.context.store.readers();
         let now = self.context.clock.now();
         let mut lanes: Vec<Vec<Delivery>> = Vec::new();
@@ -379,7 +375,8 @@ async fn send(channel: &dyn Channel, context: &DeliverContext, attempt: &Attempt
 
 /// The pause after failed attempt `attempt` (the first is 1). `random` is uniform in 0..1.
 fn pause(attempt: u32, after: Option<Duration>, permanent_looking: bool, random: f64) -> Duration {
-    let growing = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1).min(16))).min(LONGEST_PAUSE);
+    let growing =
+        FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1).min(16))).min(LONGEST_PAUSE);
     let pause = if permanent_looking { PERMANENT_PAUSE } else { growing.mul_f64(0.75 + random / 2.0) };
     after.map_or(pause, |after| pause.max(after))
 }

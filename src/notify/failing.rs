@@ -83,8 +83,7 @@ pub(super) async fn tell(
     facts.error = Some(error.to_owned());
     facts.remarks = remarks;
     let held_by = others.is_empty().then_some("no_other_channel");
-    let new =
-        NewNotification { facts: &facts, endpoint: None, incident: None, held_by, channels: others, now };
+    let new = NewNotification { facts: &facts, endpoint: None, incident: None, held_by, channels: others, now };
     let transaction = store.begin().await?;
     outbox::insert(&transaction, &new).await?;
     transaction.commit().await.map_err(StoreError::from)

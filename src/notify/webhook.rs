@@ -126,9 +126,7 @@ impl Channel for Webhook {
                     done => return done.map_err(|error| error.after_one_that_may_have_arrived(may_have_arrived)),
                 }
             }
-            self.attempt(id, &body)
-                .await
-                .map_err(|error| error.after_one_that_may_have_arrived(may_have_arrived))
+            self.attempt(id, &body).await.map_err(|error| error.after_one_that_may_have_arrived(may_have_arrived))
         })
     }
 }

@@ -108,7 +108,11 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
             created_at: ActiveValue::Set(micros(new.now)),
             finished_at: ActiveValue::Set(None),
         })
-        .on_conflict(OnConflict::columns([deliveries::Column::NotificationId, deliveries::Column::Channel]).to_owned())
+        .on_conflict(
+            OnConflict::columns([deliveries::Column::NotificationId, deliveries::Column::Channel])
+                .do_nothing()
+                .to_owned(),
+        )
         .exec_without_returning(db)
         .await?;
     }
