@@ -11,7 +11,7 @@ use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, MaxConcurrent};
 use crate::domain::notification::{ChannelRoute, Routing};
-use crate::events::{CheckRequest, ConfirmRequest, Submission};
+use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
@@ -34,6 +34,9 @@ const CONFIRMATIONS: usize = 4_096;
 
 /// Checks by hand that wait for the scheduler. When it is full the API answers 503.
 const REQUESTS: usize = 256;
+
+/// Tests of channels that wait for the deliverer. When it is full the API answers 503.
+const CHANNEL_TESTS: usize = 4;
 
 /// From the signal to the end of the process, whatever is still going on.
 const STOP_DEADLINE: Duration = Duration::from_secs(9);
@@ -82,6 +85,7 @@ impl Monitor {
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
         let deliver = Wakeup::new();
+        let (channel_tests, _) = mpsc::channel::<ChannelTestRequest>(CHANNEL_TESTS);
 
         let recorder = Recorder::new(RecorderParts {
             store: store.clone(),
@@ -143,6 +147,8 @@ impl Monitor {
             config,
             scheduler: changes,
             checks: requests,
+            deliver,
+            channel_tests,
             metrics,
             tasks: tasks.clone(),
             started,
