@@ -10,7 +10,7 @@ use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{self, Environment, LoadOptions};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
-use api_monitor::events::CheckRequest;
+use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::service::ServiceContext;
 use api_monitor::store::audit::{self, AuditEntry};
@@ -33,6 +33,8 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     /// What the scheduler would be asked.
     pub(crate) checks: mpsc::Receiver<CheckRequest>,
+    /// What the deliverer would be asked.
+    pub(crate) channel_tests: mpsc::Receiver<ChannelTestRequest>,
     pub(crate) router: Router,
     pub(crate) document: Value,
     _folder: tempfile::TempDir,
@@ -120,6 +122,7 @@ impl TestApp {
         let target = StoreTarget::Sqlite(folder.path().join("test.db"));
         let store = Store::open(&StoreOptions { target, readers: 2, echo: false }).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
+        let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
         metrics.scheduler_heartbeat.beat(clock.monotonic());
         metrics.recorder_heartbeat.beat(clock.monotonic());
@@ -130,6 +133,8 @@ impl TestApp {
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
+            deliver: Wakeup::new(),
+            channel_tests: channel_sender,
             metrics,
             tasks: Tasks::new(),
             started: Duration::ZERO,
@@ -137,7 +142,7 @@ impl TestApp {
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, router, document, _folder: folder }
+        Self { ctx, clock, checks, channel_tests, router, document, _folder: folder }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
