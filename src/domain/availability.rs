@@ -67,8 +67,8 @@ mod tests {
         from_micros(second * 1_000_000)
     }
 
-    fn percent(window: Range<i64>, downs: &[Range<i64>], (up, down, missed): (u64, u64, u64)) -> (Option<f64>, i64) {
-        let downs: Vec<_> = downs.iter().map(|d| at(d.start)..at(d.end)).collect();
+    fn percent(window: Range<i64>, downs: &[(i64, i64)], (up, down, missed): (u64, u64, u64)) -> (Option<f64>, i64) {
+        let downs: Vec<_> = downs.iter().map(|(start, end)| at(*start)..at(*end)).collect();
         let bucket = Bucket { up, down, missed, ..Bucket::default() };
         let found = availability(at(window.start)..at(window.end), &downs, &bucket);
         (found.percentage, found.downtime.num_seconds())
@@ -78,18 +78,18 @@ mod tests {
     fn down_time_is_weighed_by_time() {
         for (window, downs, checks, expected) in [
             (0..1000, vec![], (10, 0, 0), (Some(100.0), 0)),
-            (0..1000, vec![100..200], (9, 1, 0), (Some(90.0), 100)),
+            (0..1000, vec![(100, 200)], (9, 1, 0), (Some(90.0), 100)),
             // Only what lies within counts.
-            (0..1000, vec![-500..50, 950..2000], (9, 1, 0), (Some(90.0), 100)),
-            (0..1000, vec![-500..0, 1000..2000], (9, 1, 0), (Some(100.0), 0)),
-            (0..1000, vec![-500..2000], (0, 10, 0), (Some(0.0), 1000)),
+            (0..1000, vec![(-500, 50), (950, 2000)], (9, 1, 0), (Some(90.0), 100)),
+            (0..1000, vec![(-500, 0), (1000, 2000)], (9, 1, 0), (Some(100.0), 0)),
+            (0..1000, vec![(-500, 2000)], (0, 10, 0), (Some(0.0), 1000)),
             // Each moment counts once.
-            (0..1000, vec![100..200, 150..180, 190..250], (9, 1, 0), (Some(85.0), 150)),
+            (0..1000, vec![(100, 200), (150, 180), (190, 250)], (9, 1, 0), (Some(85.0), 150)),
             // The shortest downtime shows.
-            (0..10_000_000, vec![5..6], (1000, 1, 0), (Some(99.99), 1)),
+            (0..10_000_000, vec![(5, 6)], (1000, 1, 0), (Some(99.99), 1)),
             // Nothing is known without a check.
             (0..1000, vec![], (0, 0, 0), (None, 0)),
-            (0..1000, vec![0..10], (0, 0, 50), (None, 10)),
+            (0..1000, vec![(0, 10)], (0, 0, 50), (None, 10)),
             (1000..1000, vec![], (1, 0, 0), (None, 0)),
         ] {
             assert_eq!(percent(window.clone(), &downs, checks), expected, "{window:?} {downs:?} {checks:?}");
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn gaps_are_no_monitored_time() {
         // Half of the window was watched, a tenth of that half it was down.
-        assert_eq!(percent(0..1000, &[100..150], (45, 5, 50)), (Some(90.0), 50));
+        assert_eq!(percent(0..1000, &[(100, 150)], (45, 5, 50)), (Some(90.0), 50));
         assert_eq!(percent(0..1000, &[], (50, 0, 50)), (Some(100.0), 0));
         // Down before and after a gap.
-        assert_eq!(percent(0..1000, &[0..1000], (0, 50, 50)), (Some(0.0), 1000));
+        assert_eq!(percent(0..1000, &[(0, 1000)], (0, 50, 50)), (Some(0.0), 1000));
         let maintenance = Bucket { up: 50, maintenance: 50, ..Bucket::default() };
         let found = availability(at(0)..at(1000), std::slice::from_ref(&(at(0)..at(50))), &maintenance);
         assert_eq!(found.percentage, Some(90.0));
