@@ -29,6 +29,8 @@ pub struct ServiceContext {
     pub scheduler: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
     pub checks: mpsc::Sender<CheckRequest>,
+    /// Nudged when deliveries became pending.
+    pub deliver: Wakeup,
     pub metrics: Arc<Metrics>,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.

@@ -129,6 +129,7 @@ impl TestApp {
             clock: clock.clone(),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
+            deliver: Wakeup::new(),
             checks: sender,
             metrics,
             tasks: Tasks::new(),
