@@ -236,9 +236,10 @@ async fn start_telling(
 ) -> anyhow::Result<mpsc::Sender<ChannelTestRequest>> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
     let by_name = channels.clone().into_map();
+    store::outbox::doubt_unfinished(delivering.store.writer(), delivering.clock.now()).await?;
     for waiting in store::outbox::waiting_channels(delivering.store.readers()).await? {
         if !by_name.contains_key(&waiting) {
-            let why = "the channel is no longer configured, or is off";
+            let why = store::outbox::NO_SUCH_CHANNEL;
             store::outbox::give_up(delivering.store.writer(), &waiting, why, delivering.clock.now()).await?;
         }
     }

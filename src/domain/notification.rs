@@ -184,6 +184,11 @@ impl Routing {
             .collect()
     }
 
+    /// Whether there is an enabled channel of this name.
+    pub fn has(&self, channel: &str) -> bool {
+        self.channels.iter().any(|there| there.name == channel)
+    }
+
     /// What keeps every message back, by a word.
     pub fn held_by(&self, channels: &[String], event: Event) -> Option<&'static str> {
         if !self.enabled {

@@ -268,7 +268,7 @@ impl Worker {
             tracing::warn!(channel = self.name, %error, "an attempt could not be recorded; it is made again");
             tokio::time::sleep(FIRST_PAUSE).await;
         }
-        if let Err(error) = self.tell_failure(&outcome, now).await {
+        if let Err(error) = self.tell_failure(&attempt, &outcome, now).await {
             tracing::warn!(channel = self.name, %error, "the failure of the channel could not be told; tried again");
         }
     }
@@ -315,7 +315,12 @@ impl Worker {
         );
     }
 
-    async fn tell_failure(&mut self, outcome: &AttemptResult, now: Timestamp) -> Result<(), StoreError> {
+    async fn tell_failure(
+        &mut self,
+        attempt: &Attempt,
+        outcome: &AttemptResult,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let dead = matches!(outcome, AttemptResult::Dead { .. });
         let Some(since) = self.failing.to_be_told(dead, now) else { return Ok(()) };
         let others: Vec<String> = if self.fallback.is_empty() {
@@ -324,7 +329,8 @@ impl Worker {
             self.fallback.clone()
         };
         let error = self.failing.last_error().unwrap_or_default().to_owned();
-        failing::tell(&self.context.store, &self.name, since, &error, &others, now).await?;
+        let lost = dead.then_some(&attempt.notification);
+        failing::tell(&self.context.store, &self.name, since, &error, lost, &others, now).await?;
         self.failing.told();
         for name in others {
             if let Some(wakeup) = self.context.nudges.get(&name) {
@@ -345,7 +351,8 @@ async fn plan(db: &impl crate::store::ConnectionTrait, waiting: Vec<Delivery>) -
         let mut merged = vec![first.id];
         for later in &waiting[1..] {
             let Some(other) = outbox::find(db, &later.notification_id).await? else { continue };
-            if other.incident != Some(incident) || later.may_have_arrived {
+            // A later one that may have arrived was attempted in the place of this one: it is told again as it was.
+            if other.incident != Some(incident) {
                 break;
             }
             if other.facts.event == Event::Up {

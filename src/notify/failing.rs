@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::Timestamp;
-use crate::domain::notification::Event;
+use crate::domain::notification::{Event, Notification};
 
 use super::deliver::about_channel;
 use crate::store::outbox::{self, NewNotification};
@@ -55,26 +55,21 @@ impl Watch {
     }
 }
 
-/// Writes the message to the other channels. Written twice under one id it is one message.
+/// Writes the message to the other channels. It names what waits, and what was just given up (`lost`). Written twice
+/// under one id it is one message.
 pub(super) async fn tell(
     store: &Store,
     channel: &str,
     since: Timestamp,
     error: &str,
+    lost: Option<&Notification>,
     others: &[String],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut remarks = Vec::new();
+    let mut remarks: Vec<String> = lost.into_iter().map(not_told).collect();
     for delivery in outbox::pending(store.readers(), channel, NAMED).await? {
         if let Some(waiting) = outbox::find(store.readers(), &delivery.notification_id).await? {
-            let facts = waiting.facts;
-            let why = facts.error.as_deref().unwrap_or("no reason known");
-            remarks.push(format!(
-                "Not told there: {} {} at {} ({why})",
-                facts.endpoint_name,
-                facts.event,
-                facts.occurred_at.format("%Y-%m-%d %H:%M:%S UTC")
-            ));
+            remarks.push(not_told(&waiting.facts));
         }
     }
     let mut facts = about_channel(channel, Event::ChannelFailing, since, now);
@@ -87,4 +82,10 @@ pub(super) async fn tell(
     let transaction = store.begin().await?;
     outbox::insert(&transaction, &new).await?;
     transaction.commit().await.map_err(StoreError::from)
+}
+
+fn not_told(facts: &Notification) -> String {
+    let why = facts.error.as_deref().unwrap_or("no reason known");
+    let at = facts.occurred_at.format("%Y-%m-%d %H:%M:%S UTC");
+    format!("Not told there: {} {} at {at} ({why})", facts.endpoint_name, facts.event)
 }

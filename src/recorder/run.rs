@@ -286,8 +286,11 @@ impl Recorder {
         self.close_hours_ended_by(limit);
         let board = &self.parts.board;
         let changed = &self.changed;
-        self.tracked
-            .retain(|id, tracked| tracked.open_hour.is_some() || changed.contains(id) || board.get(*id).is_some());
+        let with_incident = &self.with_incident;
+        self.tracked.retain(|id, tracked| {
+            let unfinished = tracked.open_hour.is_some() || changed.contains(id) || with_incident.contains(id);
+            unfinished || board.get(*id).is_some()
+        });
     }
 
     fn close_hours_ended_by(&mut self, limit: Timestamp) {

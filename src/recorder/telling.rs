@@ -56,7 +56,12 @@ impl Telling {
             now: self.now,
         };
         outbox::insert(db, &new).await?;
-        Ok(!channels.is_empty())
+        // Whoever was told may be reached no longer: a channel that was removed or switched off since.
+        let (there, gone): (Vec<_>, Vec<_>) = channels.iter().partition(|name| routing.has(name));
+        for name in gone {
+            outbox::give_up(db, name, outbox::NO_SUCH_CHANNEL, self.now).await?;
+        }
+        Ok(!there.is_empty())
     }
 
     /// Writes the incident and its timeline; gives the incident as it is told of, with its id.

@@ -121,7 +121,7 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
 
 /// The channels that were, or are being, told of an incident.
 pub async fn told_channels(db: &impl ConnectionTrait, incident: i64) -> Result<Vec<String>, StoreError> {
-    let told = [Event::Down.as_str(), Event::DownAgain.as_str()];
+    let told = [Event::Down.as_str(), Event::DownAgain.as_str(), Event::Reminder.as_str()];
     let ids: Vec<String> = notifications::Entity::find()
         .select_only()
         .column(notifications::Column::Id)
@@ -238,6 +238,9 @@ pub async fn mark_merged(db: &impl ConnectionTrait, merged: &[i64], now: Timesta
     Ok(())
 }
 
+/// Why a delivery is given up whose channel is not there.
+pub const NO_SUCH_CHANNEL: &str = "the channel is no longer configured, or is off";
+
 /// Gives up pending deliveries of channels that are no longer there.
 pub async fn give_up(db: &impl ConnectionTrait, channel: &str, error: &str, now: Timestamp) -> Result<u64, StoreError> {
     let done = deliveries::Entity::update_many()
@@ -247,6 +250,18 @@ pub async fn give_up(db: &impl ConnectionTrait, channel: &str, error: &str, now:
         .col_expr(deliveries::Column::FinishedAt, Expr::value(Some(micros(now))))
         .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()))
         .filter(deliveries::Column::Channel.eq(channel))
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected)
+}
+
+/// Notes that a process which ended in the middle of attempts may have made the pending deliveries arrive that were
+/// due before `now`: an attempt is recorded only when it is over.
+pub async fn doubt_unfinished(db: &impl ConnectionTrait, now: Timestamp) -> Result<u64, StoreError> {
+    let done = deliveries::Entity::update_many()
+        .col_expr(deliveries::Column::MayHaveArrived, Expr::value(true))
+        .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()))
+        .filter(deliveries::Column::NextAttemptAt.lte(micros(now)))
         .exec(db)
         .await?;
     Ok(done.rows_affected)

@@ -10,3 +10,4 @@ mod config;
 mod flows;
 mod notify;
 mod store;
+mod telling;

@@ -14,6 +14,7 @@ use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::{MissedReason, Outcome, Status};
 use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::lifecycle::Tasks;
+use api_monitor::notify::Channels;
 use api_monitor::service::context::{Access, Actor};
 use api_monitor::store;
 use tokio::time::Instant;
@@ -59,10 +60,20 @@ impl Place {
         self.folder.path().join("monitor.db")
     }
 
+    /// The clock that the test moves.
+    pub(crate) fn moved(&self) -> Arc<ManualClock> {
+        self.moved.clone().unwrap()
+    }
+
     pub(crate) async fn start(&self, yaml: &str) -> Live<'_> {
+        self.start_through(yaml, None).await
+    }
+
+    /// With channels of the test in place of those that are configured under the same names.
+    pub(crate) async fn start_through(&self, yaml: &str, channels: Option<Channels>) -> Live<'_> {
         let config = Arc::new(self.config(yaml));
-        let outside =
-            Outside { clock: self.clock.clone(), checker: Arc::new(HttpChecker::new().unwrap()), channels: None };
+        let checker = Arc::new(HttpChecker::new().unwrap());
+        let outside = Outside { clock: self.clock.clone(), checker, channels };
         let tasks = Tasks::new();
         let monitor = Monitor::start(config, outside, &tasks).await.unwrap();
         Live { place: self, monitor, tasks }
@@ -135,9 +146,25 @@ impl Live<'_> {
         }
     }
 
+    /// Lets the moved clock run, fast, until it is so.
+    pub(crate) async fn run_while(&self, what: &str, mut not_yet: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while not_yet() {
+            assert!(Instant::now() < deadline, "never came: {what}");
+            self.step().await;
+        }
+    }
+
+    /// Moves the clock at once by a time in which nothing is examined.
+    pub(crate) async fn skip(&self, time: Duration) {
+        self.place.pass(time);
+        self.step().await;
+    }
+
     async fn step(&self) {
         self.place.moved.as_ref().unwrap().advance(STEP);
         self.monitor.service.scheduler.nudge();
+        self.monitor.service.deliver.nudge();
         tokio::time::sleep(PAUSE).await;
     }
 

@@ -36,7 +36,7 @@ async fn a_failing_run_is_neither_repeated_nor_forgotten() {
 
     let third = place.start(&yaml).await;
     let entry = third.entry("e");
-    assert_eq!((entry.status(), entry.since()), (Status::Down, rows[0].scheduled_at));
+    assert_eq!((entry.status(), entry.since()), (Status::Down, rows[0].started_at));
     third.stop().await;
 }
 

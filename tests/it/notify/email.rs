@@ -1,6 +1,6 @@
 //! Mail, against an SMTP server with STARTTLS and a login.
 
-mod smtp;
+pub(crate) mod smtp;
 
 use api_monitor::config::Secret;
 use api_monitor::config::channels::{EmailConfig, SmtpSecurity, Transport};

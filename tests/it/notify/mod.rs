@@ -1,9 +1,9 @@
 //! Channels against real servers on loopback.
 
-mod email;
-mod receivers;
+pub(crate) mod email;
+pub(crate) mod receivers;
 mod slack;
-mod telegram;
+pub(crate) mod telegram;
 mod webhook;
 
 use std::sync::Arc;

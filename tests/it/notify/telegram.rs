@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::receivers::{Answer, Receiver, answer};
 use super::{build, down, message, retry, up};
 
-const TOKEN: &str = "123456:AAF7-g0gYncWnm5IyfZlpPRqRRv6kNAGlao";
+pub(crate) const TOKEN: &str = "123456:AAF7-g0gYncWnm5IyfZlpPRqRRv6kNAGlao";
 
 fn config(receiver: &Receiver) -> TelegramConfig {
     TelegramConfig {
@@ -20,14 +20,14 @@ fn config(receiver: &Receiver) -> TelegramConfig {
     }
 }
 
-fn sent() -> Answer {
+pub(crate) fn sent() -> Answer {
     let message = json!({"ok": true, "result": {
         "message_id": 7, "date": 1_795_244_411, "text": "x", "chat": {"id": -100_123, "type": "supergroup", "title": "ops"}
     }});
     answer(200, &message.to_string())
 }
 
-fn refused(code: u16, description: &str, parameters: Value) -> Answer {
+pub(crate) fn refused(code: u16, description: &str, parameters: Value) -> Answer {
     let refusal = json!({"ok": false, "error_code": code, "description": description, "parameters": parameters});
     answer(code, &refusal.to_string())
 }

@@ -13,12 +13,12 @@ use tokio_rustls::TlsAcceptor;
 
 /// How the server behaves.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Talk {
-    pub(super) implicit_tls: bool,
-    pub(super) offers_starttls: bool,
-    pub(super) refuses_login: bool,
-    pub(super) refused_address: Option<&'static str>,
-    pub(super) data_answer: &'static str,
+pub(crate) struct Talk {
+    pub(crate) implicit_tls: bool,
+    pub(crate) offers_starttls: bool,
+    pub(crate) refuses_login: bool,
+    pub(crate) refused_address: Option<&'static str>,
+    pub(crate) data_answer: &'static str,
 }
 
 impl Default for Talk {
@@ -35,12 +35,12 @@ impl Default for Talk {
 
 /// A mail that was taken.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mail {
-    pub(super) by_tls: bool,
+pub(crate) struct Mail {
+    pub(crate) by_tls: bool,
     /// `user/password`
-    pub(super) login: Option<String>,
-    pub(super) from: String,
-    pub(super) to: Vec<String>,
+    pub(crate) login: Option<String>,
+    pub(crate) from: String,
+    pub(crate) to: Vec<String>,
     text: String,
 }
 
@@ -50,15 +50,15 @@ struct Shared {
     heard: Arc<Mutex<Vec<String>>>,
 }
 
-pub(super) struct Smtp {
-    pub(super) address: SocketAddr,
+pub(crate) struct Smtp {
+    pub(crate) address: SocketAddr,
     shared: Shared,
     ca_file: tempfile::NamedTempFile,
     _server: JoinSet<()>,
 }
 
 impl Smtp {
-    pub(super) async fn start(talk: Talk) -> Self {
+    pub(crate) async fn start(talk: Talk) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (acceptor, pem) = identity();
@@ -78,16 +78,16 @@ impl Smtp {
         Self { address, shared, ca_file, _server: server }
     }
 
-    pub(super) fn ca_file(&self) -> String {
+    pub(crate) fn ca_file(&self) -> String {
         self.ca_file.path().to_str().unwrap().to_owned()
     }
 
-    pub(super) fn mails(&self) -> Vec<Mail> {
+    pub(crate) fn mails(&self) -> Vec<Mail> {
         self.shared.mails.lock().unwrap().clone()
     }
 
     /// Every line that came, without the mails.
-    pub(super) fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.shared.heard.lock().unwrap().clone()
     }
 }
@@ -207,24 +207,24 @@ impl Mail {
         headers(self.text.split_once("\r\n\r\n").unwrap().0)
     }
 
-    pub(super) fn header_names(&self) -> Vec<String> {
+    pub(crate) fn header_names(&self) -> Vec<String> {
         self.headers().into_iter().map(|(name, _)| name).collect()
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.header_names().iter().any(|n| n == name)
     }
 
-    pub(super) fn header(&self, name: &str) -> String {
+    pub(crate) fn header(&self, name: &str) -> String {
         self.headers().into_iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no {name}")).1
     }
 
-    pub(super) fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         decoded_words(&self.header("Subject"))
     }
 
     /// The text of a part, decoded, with plain line ends.
-    pub(super) fn part(&self, content_type: &str) -> String {
+    pub(crate) fn part(&self, content_type: &str) -> String {
         let outer = self.header("Content-Type");
         let boundary = outer.split("boundary=\"").nth(1).unwrap().split('"').next().unwrap();
         for part in self.text.split(&format!("--{boundary}")).skip(1) {
