@@ -11,10 +11,7 @@ use crate::flows::harness::Place;
 
 fn yaml(target: &Switched, more: &str) -> String {
     let url = target.url();
-    format!(
-        "{}endpoints: [{{name: e, url: '{url}', interval: 20, retry: {{enabled: false}}{more}}}]",
-        named(&["ops"])
-    )
+    format!("{}endpoints: [{{name: e, url: '{url}', interval: 20, retry: {{enabled: false}}{more}}}]", named(&["ops"]))
 }
 
 #[tokio::test]
@@ -119,10 +116,9 @@ async fn a_success_ends_the_grace_after_a_start() {
 
 #[tokio::test]
 async fn whoever_wants_no_messages_gets_rows_that_say_so() {
-    for (top, more, held_by) in [
-        ("", ", notify: []", "nobody_to_tell"),
-        ("notifications: {enabled: false}\n", "", "notifications_disabled"),
-    ] {
+    for (top, more, held_by) in
+        [("", ", notify: []", "nobody_to_tell"), ("notifications: {enabled: false}\n", "", "notifications_disabled")]
+    {
         let target = Switched::good();
         target.set(500);
         let place = Place::at(START);

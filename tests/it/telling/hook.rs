@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -19,6 +20,9 @@ pub(super) enum Moment {
     /// It is kept and answered: the sender may or may not have noted so.
     AfterTheAnswer,
 }
+
+/// How long an answer takes until the kill has come, so that messages pile up in the sender.
+const SLOWLY: Duration = Duration::from_millis(700);
 
 /// A kill to come.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +128,7 @@ impl Shared {
                 }
                 continue;
             };
+            let slow = self.aim.lock().unwrap().is_some();
             let aim = self.moment();
             self.kill(aim, Moment::BeforeReading)?;
             let length = String::from_utf8_lossy(&buffer[..head])
@@ -140,6 +145,9 @@ impl Shared {
             buffer.drain(..head + 4 + length);
             self.taken.lock().unwrap().push((Instant::now(), body));
             self.kill(aim, Moment::BeforeTheAnswer)?;
+            if slow && aim.is_none() {
+                std::thread::sleep(SLOWLY);
+            }
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
             self.kill(aim, Moment::AfterTheAnswer)?;
         }

@@ -97,7 +97,9 @@ async fn leaves(how: Leaving) {
     live.run_while("the outage", || two.told.events().is_empty()).await;
     match how {
         Leaving::Pause => drop(endpoints::pause(&live.monitor.service, &somebody(), id).await.unwrap()),
-        Leaving::Delete => endpoints::archive(&live.monitor.service, &somebody(), id, None, Purge::Nothing).await.unwrap(),
+        Leaving::Delete => {
+            endpoints::archive(&live.monitor.service, &somebody(), id, None, Purge::Nothing).await.unwrap()
+        }
         Leaving::File | Leaving::Inactive => {
             live.stop().await;
             let yaml = match how {

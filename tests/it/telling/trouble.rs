@@ -49,7 +49,10 @@ async fn a_channel_that_hangs_makes_nothing_else_late() {
     // The checks went on at their interval all the while.
     let rows = live.history(live.id("e")).await;
     let in_time = rows.iter().filter(|row| row.scheduled_at >= began && row.scheduled_at <= ended);
-    assert!(in_time.clone().count() >= 3 && in_time.clone().all(|row| !matches!(row.outcome, Outcome::Missed(_))), "{rows:#?}");
+    assert!(
+        in_time.clone().count() >= 3 && in_time.clone().all(|row| !matches!(row.outcome, Outcome::Missed(_))),
+        "{rows:#?}"
+    );
     live.stop().await;
 }
 
@@ -63,9 +66,7 @@ async fn a_channel_that_fails_is_told_through_the_others_and_merges_what_is_over
     let broken = Scripted::by(&clock, move |_, now| if now < well_again { Reply::Refuse } else { Reply::Take });
     let (one, two) = (Scripted::taking(&clock), Scripted::taking(&clock));
     let yaml = yaml(&["broken", "one", "two"], &target);
-    let live = place
-        .start_through(&yaml, channels([("broken", &broken), ("one", &one), ("two", &two)]))
-        .await;
+    let live = place.start_through(&yaml, channels([("broken", &broken), ("one", &one), ("two", &two)])).await;
     live.run_while("down", || one.events().is_empty() || two.events().is_empty()).await;
     live.run_while("the failing channel", || one.events().len() < 2 || two.events().len() < 2).await;
     assert!(place.now() < well_again, "it was told while it failed");
@@ -114,9 +115,13 @@ async fn a_message_that_a_stop_cut_off_is_told_again_before_its_recovery() {
     // Refused until the recovery waits too: without doubt about the first attempt the two would be merged.
     let back = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let open = back.clone();
-    let ops = Scripted::by(&clock, move |_, _| {
-        if open.load(std::sync::atomic::Ordering::Relaxed) { Reply::Take } else { Reply::Refuse }
-    });
+    let ops =
+        Scripted::by(
+            &clock,
+            move |_, _| {
+                if open.load(std::sync::atomic::Ordering::Relaxed) { Reply::Take } else { Reply::Refuse }
+            },
+        );
     let live = place.start_through(&yaml, channels([("ops", &ops), ("probe", &probe)])).await;
     target.set(200);
     live.run_while("up", || probe.events().len() < 2).await;
@@ -175,9 +180,7 @@ async fn a_message_that_can_never_be_delivered_is_named_in_the_others() {
     let place = Place::at(START);
     let clock = place.moved();
     let (gone, one) = (Scripted::by(&clock, |_, _| Reply::Never), Scripted::taking(&clock));
-    let live = place
-        .start_through(&yaml(&["gone", "one"], &target), channels([("gone", &gone), ("one", &one)]))
-        .await;
+    let live = place.start_through(&yaml(&["gone", "one"], &target), channels([("gone", &gone), ("one", &one)])).await;
     live.run_while("both", || one.events().len() < 2).await;
     let told = one.taken().into_iter().find(|message| message.notification.event == Event::ChannelFailing).unwrap();
     assert_eq!(told.notification.endpoint_name, "gone");

@@ -80,7 +80,8 @@ async fn an_outage_and_its_end_are_told_once_through_each_channel() {
     assert_eq!(bodies[0]["error"], "GET returned 500, expected 200");
     for body in &bodies {
         assert_eq!((&body["endpoint_name"], &body["incident"]["id"]), (&json!("shop"), &json!(incident.id)));
-        let started_at: chrono::DateTime<chrono::Utc> = serde_json::from_value(body["incident"]["started_at"].clone()).unwrap();
+        let started_at: chrono::DateTime<chrono::Utc> =
+            serde_json::from_value(body["incident"]["started_at"].clone()).unwrap();
         assert_eq!(started_at, incident.started_at);
     }
     assert_eq!((&bodies[0]["incident"]["resolved_at"], &bodies[1]["told_late"]), (&json!(null), &json!(false)));
