@@ -45,6 +45,11 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn stderr(&self) -> String {
         self.stderr.text()
     }

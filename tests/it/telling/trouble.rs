@@ -143,8 +143,8 @@ async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand() {
     let yaml = format!("defaults: {{alert_policy: {{reminder: false}}}}\n{}", yaml(&["broken", "one"], &target));
     let live = place.start_through(&yaml, channels([("broken", &broken), ("one", &one)])).await;
     live.run_while("down", || one.events().is_empty() || broken.attempts().is_empty()).await;
-    live.skip(Duration::from_secs(23 * 3_600)).await;
     let before = broken.attempts().len();
+    live.skip(Duration::from_secs(23 * 3_600)).await;
     live.run_while("an attempt in the last hour", || broken.attempts().len() == before).await;
     let of_broken = async || {
         let down = notifications(&live).await.into_iter().find(|n| n.facts.event == Event::Down).unwrap();
@@ -153,8 +153,8 @@ async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand() {
     };
     live.run_for(Duration::from_secs(5)).await;
     assert_eq!(of_broken().await.0.state, DeliveryState::Pending);
-    live.skip(Duration::from_secs(3_700)).await;
     let before = broken.attempts().len();
+    live.skip(Duration::from_secs(3_700)).await;
     live.run_while("the last attempt", || broken.attempts().len() == before).await;
     live.run_for(Duration::from_secs(5)).await;
     let (delivery, id) = of_broken().await;
