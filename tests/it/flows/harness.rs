@@ -61,7 +61,8 @@ impl Place {
 
     pub(crate) async fn start(&self, yaml: &str) -> Live<'_> {
         let config = Arc::new(self.config(yaml));
-        let outside = Outside { clock: self.clock.clone(), checker: Arc::new(HttpChecker::new().unwrap()) };
+        let checker = Arc::new(HttpChecker::new().unwrap());
+        let outside = Outside { clock: self.clock.clone(), checker, channels: None };
         let tasks = Tasks::new();
         let monitor = Monitor::start(config, outside, &tasks).await.unwrap();
         Live { place: self, monitor, tasks }

@@ -54,7 +54,7 @@ pub(crate) fn build(transport: Transport) -> Result<Arc<dyn Channel>, ChannelErr
 /// What a failed send says: its reason, its pause in seconds, whether it looks permanent.
 pub(crate) fn retry(error: SendError) -> (String, Option<u64>, bool) {
     match error {
-        SendError::Retry { reason, after, permanent_looking } => {
+        SendError::Retry { reason, after, permanent_looking, .. } => {
             (reason, after.map(|a| a.as_secs()), permanent_looking)
         }
         SendError::GiveUp { reason } => panic!("given up: {reason}"),
