@@ -168,3 +168,6 @@ impl Telling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

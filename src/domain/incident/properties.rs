@@ -432,3 +432,53 @@ fn instants_between_the_seconds_survive_a_restart() {
     let at = from_micros(1_234_567_890_123_457);
     assert_eq!(micros(through_json(&HeldRecovery { since: at, release_at: at }).since), 1_234_567_890_123_457);
 }
+
+/// A recovery that is held, of an endpoint that failed twice within the cooldown.
+fn held() -> World {
+    let policy = AlertPolicy { failure_threshold: 1, ..AlertPolicy::default() };
+    let mut world = World::new(policy);
+    for outcome in [Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), Outcome::Up].iter().cycle().take(4) {
+        world.checks(outcome, 1);
+    }
+    assert!(world.state.incident.as_ref().is_some_and(|incident| incident.held.is_some()));
+    world
+}
+
+#[test]
+fn a_clock_set_back_holds_a_recovery_no_longer() {
+    let mut world = held();
+    world.make(&Move::Jump(-86_400));
+    world.let_time_work();
+    world.make(&Move::Restart);
+    world.pass(299);
+    assert!(world.open.is_some());
+    world.pass(2);
+    assert_eq!(world.open, None);
+}
+
+#[test]
+fn a_shorter_cooldown_holds_for_what_is_held() {
+    let mut world = held();
+    world.make(&Move::Policy(AlertPolicy { cooldown: Duration::from_secs(10), ..AlertPolicy::default() }));
+    world.let_time_work();
+    world.pass(10);
+    assert_eq!(world.open, None);
+}
+
+#[test]
+fn reminders_go_on_after_the_clock_was_set_back_and_after_they_were_turned_on() {
+    let mut world = held();
+    world.checks(&Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), 1);
+    let told = |world: &World| world.state.incident.as_ref().unwrap().reminders;
+    world.make(&Move::Jump(-86_400 * 30));
+    world.let_time_work();
+    world.pass(3_607);
+    assert_eq!(told(&world), 1);
+    world.make(&Move::Policy(AlertPolicy { reminder: None, ..AlertPolicy::default() }));
+    world.pass(100_000);
+    assert_eq!(told(&world), 1);
+    world.make(&Move::Policy(AlertPolicy::default()));
+    world.let_time_work();
+    world.pass(7_207);
+    assert_eq!(told(&world), 2);
+}
