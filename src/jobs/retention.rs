@@ -31,6 +31,8 @@ pub struct Retention {
 pub struct Removed {
     pub checks: u64,
     pub hours: u64,
+    pub notifications: u64,
+    pub incidents: u64,
 }
 
 impl Retention {
@@ -44,8 +46,10 @@ impl Retention {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 removed = self.step() => match removed {
-                    Ok(Removed { checks: 0, hours: 0 }) => {}
-                    Ok(removed) => tracing::info!(checks = removed.checks, hours = removed.hours, "old history was removed"),
+                    Ok(removed) if removed == Removed::default() => {}
+                    Ok(Removed { checks, hours, notifications, incidents }) => {
+                        tracing::info!(checks, hours, notifications, incidents, "old history was removed");
+                    }
                     Err(error) => tracing::warn!(%error, "old history could not be removed; tried again at the next run"),
                 },
             }
@@ -55,28 +59,47 @@ impl Retention {
     /// Removes everything that is due now.
     pub async fn step(&self) -> Result<Removed, StoreError> {
         let now = self.clock.now();
-        let mut removed = Removed::default();
         // By whole hours and days, so that what is left adds up with the rollups.
         let checks_before = hour_of(days_before(now, self.check_history_days));
         let hours_before = day_of(days_before(now, self.hourly_rollup_days.max(self.check_history_days)));
-        loop {
-            let count = store::history::delete_before(self.store.writer(), checks_before, BATCH).await?;
-            removed.checks += count;
-            if count == 0 {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        loop {
-            let count = store::rollups::delete_hours_before(self.store.writer(), hours_before, BATCH).await?;
-            removed.hours += count;
-            if count == 0 {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        Ok(removed)
+        Ok(Removed {
+            checks: self.remove(Old::Checks, checks_before).await?,
+            hours: self.remove(Old::Hours, hours_before).await?,
+            // As long as the hours, which count the same outages.
+            notifications: self.remove(Old::Notifications, hours_before).await?,
+            incidents: self.remove(Old::Incidents, hours_before).await?,
+        })
     }
+
+    /// Removes batch after batch until none is left; returns how many rows went.
+    async fn remove(&self, old: Old, before: Timestamp) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        loop {
+            let transaction = self.store.begin().await?;
+            let count = match old {
+                Old::Checks => store::history::delete_before(&transaction, before, BATCH).await?,
+                Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
+                Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
+                Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,
+            };
+            transaction.commit().await.map_err(StoreError::from)?;
+            if count == 0 {
+                return Ok(removed);
+            }
+            removed += count;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// What is removed when it is old.
+#[derive(Debug, Clone, Copy)]
+enum Old {
+    Checks,
+    Hours,
+    Notifications,
+    /// Resolved ones.
+    Incidents,
 }
 
 fn days_before(now: Timestamp, days: u32) -> Timestamp {

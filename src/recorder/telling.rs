@@ -173,3 +173,6 @@ impl Telling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

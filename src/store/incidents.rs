@@ -289,6 +289,27 @@ pub async fn down_spans(
     Ok(spans)
 }
 
+/// Removes incidents that were resolved before `before`, with their timelines, at most `batch`; returns how many.
+pub async fn delete_resolved_before(
+    db: &impl ConnectionTrait,
+    before: Timestamp,
+    batch: u64,
+) -> Result<u64, StoreError> {
+    let ids: Vec<i64> = table::Entity::find()
+        .select_only()
+        .column(table::Column::Id)
+        .filter(table::Column::ResolvedAt.lt(micros(before)))
+        .limit(batch)
+        .into_tuple()
+        .all(db)
+        .await?;
+    incident_events::Entity::delete_many()
+        .filter(incident_events::Column::IncidentId.is_in(ids.iter().copied()))
+        .exec(db)
+        .await?;
+    Ok(table::Entity::delete_many().filter(table::Column::Id.is_in(ids)).exec(db).await?.rows_affected)
+}
+
 fn read(row: table::Model) -> Result<StoredIncident, StoreError> {
     Ok(StoredIncident {
         id: row.id,

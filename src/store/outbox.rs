@@ -13,7 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 use utoipa::ToSchema;
 
-use super::entities::{deliveries, notifications};
+use super::entities::{deliveries, incidents, notifications};
 use super::{StoreError, decode};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::{Event, Notification};
@@ -422,14 +422,24 @@ pub async fn undelivered(db: &impl ConnectionTrait) -> Result<HashMap<String, Un
 }
 
 /// Removes notifications older than `before` whose deliveries are all finished, at most `batch`; returns how many.
+/// Those of an open incident stay: whoever was told of it is told of its end.
 pub async fn delete_before(db: &impl ConnectionTrait, before: Timestamp, batch: u64) -> Result<u64, StoreError> {
     let unfinished = deliveries::Entity::find()
         .select_only()
         .column(deliveries::Column::NotificationId)
         .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()));
+    let open = incidents::Entity::find()
+        .select_only()
+        .column(incidents::Column::Id)
+        .filter(incidents::Column::ResolvedAt.is_null());
     let ids: Vec<String> = notifications::Entity::find()
         .select_only()
         .column(notifications::Column::Id)
+        .filter(
+            notifications::Column::IncidentId
+                .is_null()
+                .or(notifications::Column::IncidentId.not_in_subquery(sea_orm::QueryTrait::into_query(open))),
+        )
         .filter(notifications::Column::CreatedAt.lt(micros(before)))
         .filter(notifications::Column::Id.not_in_subquery(sea_orm::QueryTrait::into_query(unfinished)))
         .limit(batch)

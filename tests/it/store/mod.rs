@@ -2,9 +2,12 @@
 
 mod endpoints;
 mod history;
+mod incidents;
 mod opening;
+mod outbox;
 mod recount;
 mod reports;
+mod retention;
 mod rollups;
 mod tables;
 

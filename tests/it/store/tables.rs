@@ -1,7 +1,7 @@
 //! The small tables: states, audit log, settings.
 
 use api_monitor::domain::endpoint::EndpointId;
-use api_monitor::domain::incident::EndpointState;
+use api_monitor::domain::incident::{EndpointState, HeldRecovery, OpenIncident, Recovered};
 use api_monitor::domain::outcome::{Failure, FailureKind, Status};
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::{settings, states};
@@ -12,7 +12,7 @@ use super::{at, plus, with_database};
 #[tokio::test]
 async fn states_are_replaced_and_come_back_whole() {
     with_database(async |store| {
-        let since = at("2026-11-21T10:00:00Z");
+        let since = at("2026-11-21T10:00:00.123456Z");
         let pending = EndpointState::pending(since);
         let down = EndpointState {
             status: Status::Down,
@@ -21,8 +21,17 @@ async fn states_are_replaced_and_come_back_whole() {
             successes: 1,
             run_started_at: Some(plus(since, 30)),
             cause: Some(Failure::new(FailureKind::TlsExpired, "The certificate expired on 2026-11-20")),
-            incident: None,
-            recovered: None,
+            incident: Some(OpenIncident {
+                started_at: since,
+                opened_at: plus(since, 10),
+                span_started_at: plus(since, 5),
+                reopened: true,
+                cause: Failure::new(FailureKind::TlsExpired, "it's \"so\""),
+                reminders: 3,
+                remind_at: Some(plus(since, 3_600)),
+                held: Some(HeldRecovery { since: plus(since, 20), release_at: plus(since, 320) }),
+            }),
+            recovered: Some(Recovered { told_at: plus(since, 1), started_at: since, opened_at: plus(since, 10) }),
         };
         let many: Vec<_> = (1..=250).map(|id| (EndpointId(id), pending.clone())).collect();
         states::upsert_many(store.writer(), &many).await.unwrap();

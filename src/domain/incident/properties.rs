@@ -1,0 +1,484 @@
+//! What holds of the machine whatever happens to it: results of every sort, time, a clock that jumps, restarts,
+//! edits and changes of policy, in any order.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::alert_policy::ReminderPolicy;
+use crate::domain::check::Timings;
+use crate::domain::endpoint::EndpointId;
+use crate::domain::outcome::MissedReason;
+use crate::domain::{from_micros, micros};
+
+const SECOND: i64 = 1_000_000;
+
+#[derive(Debug, Clone)]
+enum Move {
+    Check(Sort),
+    /// So many seconds go by, in steps in which the machine is asked each time.
+    Pass(i64),
+    /// The wall clock is set by so many seconds, while no time goes by.
+    Jump(i64),
+    Restart,
+    /// What is checked was changed.
+    Edit,
+    Abandon,
+    Policy(AlertPolicy),
+}
+
+#[derive(Debug, Clone)]
+struct Sort {
+    outcome: Outcome,
+    trigger: Trigger,
+    in_maintenance: bool,
+    start_grace: bool,
+}
+
+fn sorts() -> impl Strategy<Value = Sort> {
+    let failure = |kind| Outcome::Down(Failure::new(kind, "It failed"));
+    let outcome = prop_oneof![
+        6 => Just(Outcome::Up),
+        1 => Just(Outcome::Degraded),
+        5 => Just(failure(FailureKind::HttpStatus)),
+        2 => Just(failure(FailureKind::ConnectRefused)),
+        1 => Just(failure(FailureKind::DnsTimeout)),
+        1 => Just(Outcome::Missed(MissedReason::Overload)),
+    ];
+    let trigger =
+        prop_oneof![4 => Just(Trigger::Scheduled), 2 => Just(Trigger::Confirming), 1 => Just(Trigger::Manual)];
+    (outcome, trigger, prop::bool::weighted(0.1), prop::bool::weighted(0.15)).prop_map(
+        |(outcome, trigger, in_maintenance, start_grace)| Sort { outcome, trigger, in_maintenance, start_grace },
+    )
+}
+
+fn policies() -> impl Strategy<Value = AlertPolicy> {
+    let cooldown = prop_oneof![Just(0_u64), 1_u64..=600];
+    let reminder = prop::option::of((1_u64..200, 1.0_f64..3.0, 200_u64..1_000));
+    (1_u32..=4, 1_u32..=4, any::<bool>(), cooldown, reminder).prop_map(
+        |(failures, successes, tells, cooldown, reminder)| AlertPolicy {
+            failure_threshold: failures,
+            success_threshold: successes,
+            send_recovery: tells,
+            cooldown: Duration::from_secs(cooldown),
+            reminder: reminder.map(|(every, backoff, max)| ReminderPolicy {
+                every: Duration::from_secs(every),
+                backoff,
+                max: Duration::from_secs(max),
+            }),
+            ..AlertPolicy::default()
+        },
+    )
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        24 => sorts().prop_map(Move::Check),
+        8 => (1_i64..400).prop_map(Move::Pass),
+        1 => (-100_000_i64..100_000).prop_map(Move::Jump),
+        2 => Just(Move::Restart),
+        1 => Just(Move::Edit),
+        1 => Just(Move::Abandon),
+        1 => policies().prop_map(Move::Policy),
+    ];
+    prop::collection::vec(one, 0..120)
+}
+
+/// The machine, and what somebody who saw only its results and what it says would expect of it.
+struct World {
+    state: EndpointState,
+    policy: AlertPolicy,
+    wall_us: i64,
+    /// Time that really went by.
+    passed: i64,
+    checks: i64,
+    /// The identity of the open incident.
+    open: Option<Timestamp>,
+    /// Identities of incidents, and what was told, ever.
+    incidents: HashSet<Timestamp>,
+    ids: HashSet<(Event, Timestamp, u32)>,
+    /// A recovery was held since the endpoint was last told, or found, down.
+    was_held: bool,
+    /// First checks of the present run of good ones, or of failures that count.
+    good_since: Option<Timestamp>,
+    bad_since: Option<Timestamp>,
+    /// When a recovery was last told in this monitoring, by the time that really went by; with that cooldown.
+    recovery_told: Option<i64>,
+    /// When a reminder, or the outage, was last told.
+    outage_told: i64,
+}
+
+impl World {
+    fn new(policy: AlertPolicy) -> Self {
+        Self {
+            state: EndpointState::pending(from_micros(0)),
+            policy,
+            wall_us: 1_000_000 * SECOND,
+            passed: 0,
+            checks: 0,
+            open: None,
+            incidents: HashSet::new(),
+            ids: HashSet::new(),
+            was_held: false,
+            good_since: None,
+            bad_since: None,
+            recovery_told: None,
+            outage_told: 0,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        from_micros(self.wall_us)
+    }
+
+    fn make(&mut self, one: &Move) {
+        match one {
+            Move::Check(sort) => self.check(sort),
+            Move::Pass(seconds) => self.pass(*seconds),
+            Move::Jump(seconds) => {
+                self.wall_us += seconds * SECOND;
+                // How long ago something was by the clock says nothing now.
+                self.recovery_told = None;
+                self.outage_told = i64::MIN / 2;
+            }
+            Move::Restart => self.restart(),
+            Move::Edit => {
+                self.state = self.state.recounted();
+                self.bad_since = None;
+                if self.state.is_down() {
+                    self.good_since = None;
+                }
+            }
+            Move::Abandon => self.abandon(),
+            Move::Policy(policy) => {
+                self.policy = policy.clone();
+                self.recovery_told = None;
+                self.outage_told = i64::MIN / 2;
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        let again = EndpointState {
+            incident: self.state.incident.as_ref().map(through_json),
+            recovered: self.state.recovered.as_ref().map(through_json),
+            ..self.state.clone()
+        };
+        assert_eq!(again, self.state);
+        self.state = again;
+    }
+
+    fn check(&mut self, sort: &Sort) {
+        // No two checks begin in the same microsecond.
+        self.checks += 1;
+        self.wall_us += 1;
+        let began = from_micros(self.wall_us);
+        self.wall_us += SECOND / 10;
+        let result = CheckResult {
+            endpoint_id: EndpointId(1),
+            scheduled_at: began,
+            started_at: began,
+            outcome: sort.outcome.clone(),
+            slots: 1,
+            status_code: None,
+            timings: Timings::default(),
+            attempts: 1,
+            trigger: sort.trigger,
+            in_maintenance: sort.in_maintenance,
+        };
+        let around = Surroundings { start_grace: sort.start_grace };
+        let before = self.state.clone();
+        let step = step(&self.state, &result, &self.policy, around, self.now());
+        if sort.in_maintenance || matches!(sort.outcome, Outcome::Missed(_)) {
+            assert_eq!(step, Step::unchanged(&before), "it says nothing about the endpoint");
+            return;
+        }
+        match &sort.outcome {
+            Outcome::Down(_) => {
+                self.good_since = None;
+                if sort.trigger != Trigger::Manual {
+                    self.bad_since.get_or_insert(began);
+                }
+            }
+            _ => {
+                self.bad_since = None;
+                self.good_since.get_or_insert(began);
+            }
+        }
+        let counting = step.state.failures > 0 || step.state.successes > 0;
+        assert_eq!(step.confirm, counting, "an early check exactly while something is unconfirmed");
+        self.see(&before, step);
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        let mut left = seconds;
+        while left > 0 {
+            let pause = left.min(7);
+            left -= pause;
+            self.passed += pause;
+            self.wall_us += pause * SECOND;
+            self.let_time_work();
+        }
+    }
+
+    fn let_time_work(&mut self) {
+        for _ in 0..3 {
+            let before = self.state.clone();
+            let Some(step) = advance(&self.state, &self.policy, self.now()) else { return };
+            assert!(step.transition.is_none() && !step.confirm, "time is no verdict");
+            self.see(&before, step);
+        }
+        panic!("it always has something more to do: {:?}", self.state);
+    }
+
+    fn abandon(&mut self) {
+        let before = self.state.clone();
+        let Some(step) = abandon(&self.state, self.now()) else {
+            assert_eq!(self.open, None);
+            return;
+        };
+        assert_eq!(step.state, EndpointState::pending(self.now()));
+        assert!(matches!(step.incident, Some(IncidentChange::Abandoned { .. })));
+        self.told(&before, &step);
+        self.state = step.state;
+        (self.good_since, self.bad_since, self.recovery_told) = (None, None, None);
+    }
+
+    fn see(&mut self, before: &EndpointState, step: Step) {
+        self.told(before, &step);
+        self.confirmed(before, &step);
+        self.state = step.state;
+        self.sound();
+    }
+
+    /// The status changes exactly by transitions, at what began the run.
+    fn confirmed(&self, before: &EndpointState, step: &Step) {
+        let Some(transition) = &step.transition else {
+            assert_eq!((before.status, before.since), (step.state.status, step.state.since));
+            return;
+        };
+        assert_eq!((transition.from, transition.to), (before.status, step.state.status));
+        assert_ne!(transition.from, transition.to);
+        assert_eq!(transition.since, step.state.since);
+        let run = if transition.to == Status::Down { self.bad_since } else { self.good_since };
+        if before.status != Status::Pending || transition.to == Status::Down {
+            assert_eq!(Some(transition.since), run, "since the first check of its run");
+        }
+        if transition.to == Status::Down {
+            let told = step.tell.is_some_and(|tell| matches!(tell.event, Event::Down | Event::DownAgain));
+            assert!(told || self.was_held, "an outage is told at once, unless its last end was not told either");
+        }
+    }
+
+    /// Which change is told how, and which change may follow which.
+    fn told(&mut self, before: &EndpointState, step: &Step) {
+        let down = |event, span| Some(Tell { event, span, ordinal: 0 });
+        let Some(change) = &step.incident else {
+            assert_eq!(step.tell, None, "nothing is told without a change of an incident");
+            return;
+        };
+        let expected = match change {
+            IncidentChange::Opened | IncidentChange::Reopened => {
+                assert_eq!(self.open, None);
+                let incident = step.state.incident.as_ref().unwrap();
+                let again = *change == IncidentChange::Reopened;
+                assert_eq!(self.incidents.insert(incident.started_at), !again, "new exactly if opened first");
+                assert_eq!(incident.reopened, again);
+                self.open = Some(incident.started_at);
+                self.was_held = false;
+                self.outage_told = self.passed;
+                down(if again { Event::DownAgain } else { Event::Down }, step.state.since)
+            }
+            IncidentChange::DownAgain => {
+                assert!(self.was_held, "only after a recovery that was held");
+                assert_ne!(before.status, Status::Down);
+                None
+            }
+            IncidentChange::RecoveryHeld { since } => {
+                assert_eq!(Some(*since), self.good_since);
+                self.was_held = true;
+                None
+            }
+            IncidentChange::CauseChanged => {
+                assert_eq!((before.status, step.state.status), (Status::Down, Status::Down));
+                assert_ne!(before.cause.as_ref().map(|c| c.kind), step.state.cause.as_ref().map(|c| c.kind));
+                None
+            }
+            IncidentChange::Reminded => {
+                assert_eq!(before.status, Status::Down, "no reminder while a recovery is held");
+                let reminder = self.policy.reminder.as_ref().unwrap();
+                let silent = u64::try_from(self.passed.saturating_sub(self.outage_told)).unwrap();
+                assert!(Duration::from_secs(silent) + Duration::from_secs(1) >= reminder.every.min(reminder.max));
+                self.outage_told = self.passed;
+                let ordinal = before.incident.as_ref().unwrap().reminders + 1;
+                Some(Tell { event: Event::Reminder, span: before.since, ordinal })
+            }
+            IncidentChange::Resolved { incident, resolved_at } => {
+                assert_eq!(Some(incident.started_at), self.open.take());
+                assert_eq!(Some(*resolved_at), self.good_since, "resolved since the first good check of the last run");
+                assert_eq!(step.state.status, Status::Up);
+                self.good_run_told();
+                self.policy.send_recovery.then_some(Tell { event: Event::Up, span: *resolved_at, ordinal: 0 })
+            }
+            IncidentChange::Abandoned { incident, .. } => {
+                assert_eq!(Some(incident.started_at), self.open.take());
+                down(Event::NoLongerMonitored, incident.span_started_at)
+            }
+        };
+        assert_eq!(step.tell, expected, "{change:?}");
+        if let Some(Tell { event, span, ordinal }) = step.tell {
+            assert!(self.ids.insert((event, span, ordinal)), "told before: {event} {span} {ordinal}");
+        }
+    }
+
+    /// A flapping endpoint costs one recovery a cooldown.
+    fn good_run_told(&mut self) {
+        if !self.policy.send_recovery {
+            return;
+        }
+        if let Some(told) = self.recovery_told {
+            let apart = u64::try_from(self.passed - told).unwrap();
+            // Checks take a little time too, which `passed` leaves out.
+            let checks = u64::try_from(self.checks).unwrap() / 10 + 1;
+            assert!(apart + checks >= self.policy.cooldown.as_secs(), "{apart} s apart");
+        }
+        self.recovery_told = Some(self.passed);
+    }
+
+    /// What holds of the state at any time.
+    fn sound(&self) {
+        let state = &self.state;
+        assert_eq!(state.incident.as_ref().map(|incident| incident.started_at), self.open);
+        assert_eq!(state.is_down(), state.cause.is_some());
+        assert!(!state.is_down() || state.incident.is_some(), "down has an incident");
+        assert_eq!(state.run_started_at.is_some(), state.failures + state.successes > 0);
+        assert!(if state.is_down() { state.failures == 0 } else { state.successes == 0 });
+        if let Some(incident) = &state.incident {
+            assert!(state.is_down() || incident.reopened, "only one that was told over has its recovery held");
+            assert!(incident.held.is_none() || !state.is_down());
+            if state.is_down() {
+                assert_eq!((incident.span_started_at, Some(&incident.cause)), (state.since, state.cause.as_ref()));
+            }
+        }
+        assert!(state.incident.is_none() || state.recovered.is_none());
+    }
+
+    fn checks(&mut self, outcome: &Outcome, count: u32) {
+        for _ in 0..count {
+            let outcome = outcome.clone();
+            self.check(&Sort { outcome, trigger: Trigger::Scheduled, in_maintenance: false, start_grace: false });
+        }
+    }
+}
+
+fn through_json<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+    serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap()
+}
+
+fn lived(policy: AlertPolicy, moves: &[Move]) -> World {
+    let mut world = World::new(policy);
+    for one in moves {
+        world.make(one);
+    }
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Everything that [`World`] asserts at each move.
+    #[test]
+    fn incidents_are_told_once_each_way_and_never_lost(policy in policies(), moves in moves()) {
+        lived(policy, &moves);
+    }
+
+    /// Whatever went before, as many failures as the threshold says are an outage that was told.
+    #[test]
+    fn an_outage_is_found_by_its_threshold(policy in policies(), moves in moves()) {
+        let mut world = lived(policy, &moves);
+        world.checks(&Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), world.policy.failure_threshold);
+        prop_assert_eq!(world.state.status, Status::Down);
+        prop_assert!(world.open.is_some());
+    }
+
+    /// Whatever went before, the clock included, an endpoint that stays good is resolved within the cooldown.
+    #[test]
+    fn a_recovery_is_never_held_for_longer_than_the_cooldown(policy in policies(), moves in moves()) {
+        let mut world = lived(policy, &moves);
+        world.checks(&Outcome::Up, world.policy.success_threshold);
+        world.let_time_work();
+        world.pass(i64::try_from(world.policy.cooldown.as_secs()).unwrap());
+        prop_assert_eq!((world.state.status, world.open), (Status::Up, None));
+    }
+
+    /// Whatever went before, the clock included, an open outage is told again within the longest pause.
+    #[test]
+    fn reminders_never_run_dry(policy in policies(), moves in moves()) {
+        let mut world = lived(policy, &moves);
+        world.checks(&Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), world.policy.failure_threshold);
+        world.let_time_work();
+        let reminders = world.state.incident.as_ref().unwrap().reminders;
+        let longest = world.policy.reminder.map_or(10_000, |reminder| reminder.max.as_secs());
+        world.pass(i64::try_from(longest).unwrap() + 1);
+        let now = world.state.incident.as_ref().unwrap().reminders;
+        prop_assert_eq!(now > reminders, world.policy.reminder.is_some());
+    }
+}
+
+#[test]
+fn instants_between_the_seconds_survive_a_restart() {
+    let at = from_micros(1_234_567_890_123_457);
+    assert_eq!(micros(through_json(&HeldRecovery { since: at, release_at: at }).since), 1_234_567_890_123_457);
+}
+
+/// A recovery that is held, of an endpoint that failed twice within the cooldown.
+fn held() -> World {
+    let policy = AlertPolicy { failure_threshold: 1, ..AlertPolicy::default() };
+    let mut world = World::new(policy);
+    for outcome in [Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), Outcome::Up].iter().cycle().take(4) {
+        world.checks(outcome, 1);
+    }
+    assert!(world.state.incident.as_ref().is_some_and(|incident| incident.held.is_some()));
+    world
+}
+
+#[test]
+fn a_clock_set_back_holds_a_recovery_no_longer() {
+    let mut world = held();
+    world.make(&Move::Jump(-86_400));
+    world.let_time_work();
+    world.make(&Move::Restart);
+    world.pass(299);
+    assert!(world.open.is_some());
+    world.pass(2);
+    assert_eq!(world.open, None);
+}
+
+#[test]
+fn a_shorter_cooldown_holds_for_what_is_held() {
+    let mut world = held();
+    world.make(&Move::Policy(AlertPolicy { cooldown: Duration::from_secs(10), ..AlertPolicy::default() }));
+    world.let_time_work();
+    world.pass(10);
+    assert_eq!(world.open, None);
+}
+
+#[test]
+fn reminders_go_on_after_the_clock_was_set_back_and_after_they_were_turned_on() {
+    let mut world = held();
+    world.checks(&Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), 1);
+    let told = |world: &World| world.state.incident.as_ref().unwrap().reminders;
+    world.make(&Move::Jump(-86_400 * 30));
+    world.let_time_work();
+    world.pass(3_607);
+    assert_eq!(told(&world), 1);
+    world.make(&Move::Policy(AlertPolicy { reminder: None, ..AlertPolicy::default() }));
+    world.pass(100_000);
+    assert_eq!(told(&world), 1);
+    world.make(&Move::Policy(AlertPolicy::default()));
+    world.let_time_work();
+    world.pass(7_207);
+    assert_eq!(told(&world), 2);
+}

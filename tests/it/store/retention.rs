@@ -1,0 +1,52 @@
+//! What the retention job removes, and what it keeps.
+
+use std::sync::Arc;
+
+use api_monitor::clock::ManualClock;
+use api_monitor::domain::endpoint::EndpointId;
+use api_monitor::domain::notification::Event;
+use api_monitor::jobs::retention::{Removed, Retention};
+use api_monitor::store::incidents::{self, IncidentEventKind, Resolution};
+use api_monitor::store::outbox;
+
+use super::incidents::{event, open};
+use super::outbox::add;
+use super::{at, days, open_at, plus};
+
+#[tokio::test]
+async fn what_was_told_is_kept_as_long_as_the_hours() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open_at(&folder.path().join("monitor.db")).await);
+    let start = at("2026-11-21T10:00:00.123456Z");
+    let endpoint = EndpointId(1);
+    let mut incidents = Vec::new();
+    let mut told = Vec::new();
+    // More than a batch of old ones, and one that is young.
+    for second in (0..600).chain([days(20)]) {
+        let id = open(&store, endpoint, plus(start, second)).await;
+        event(&store, id, plus(start, second), IncidentEventKind::Opened).await;
+        incidents::resolve(store.writer(), id, plus(start, second + 1), Resolution::Recovered).await.unwrap();
+        told.push(add(&store, Event::Down, second, Some(id), &[]).await);
+        incidents.push(id);
+    }
+    let still_open = open(&store, endpoint, plus(start, -50)).await;
+    let told_of_open = add(&store, Event::Down, -50, Some(still_open), &["a"]).await;
+
+    let clock = Arc::new(ManualClock::at(plus(start, days(31) - 1)));
+    let retention =
+        Retention { store: store.clone(), clock: clock.clone(), check_history_days: 7, hourly_rollup_days: 30 };
+    // By whole days: the day that is 30 days back is kept to its end.
+    assert_eq!(retention.step().await.unwrap(), Removed::default());
+    clock.advance(std::time::Duration::from_secs(86_400));
+    let removed = Removed { notifications: 600, incidents: 600, ..Removed::default() };
+    assert_eq!(retention.step().await.unwrap(), removed);
+    assert_eq!(retention.step().await.unwrap(), Removed::default());
+
+    let young = *incidents.last().unwrap();
+    let events = incidents::events(store.readers(), &incidents).await.unwrap();
+    assert_eq!(events.iter().map(|e| e.incident_id).collect::<Vec<_>>(), [young]);
+    assert!(incidents::find(store.readers(), still_open).await.unwrap().is_some());
+    for (id, kept) in [(&told[0], false), (told.last().unwrap(), true), (&told_of_open, true)] {
+        assert_eq!(outbox::find(store.readers(), id).await.unwrap().is_some(), kept, "{id}");
+    }
+}
