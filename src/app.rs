@@ -12,8 +12,7 @@ use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, MaxConcurrent};
 use crate::domain::notification::{ChannelRoute, Routing};
-use crate::events::ChannelTestRequest;
-use crate::events::{CheckRequest, ConfirmRequest, Submission};
+use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
@@ -171,6 +170,7 @@ impl Monitor {
             scheduler: changes,
             checks: requests,
             deliver,
+            channel_tests,
             metrics,
             tasks: tasks.clone(),
             started,

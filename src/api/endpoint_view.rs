@@ -11,7 +11,8 @@ use crate::domain::Timestamp;
 use crate::domain::endpoint::{
     AlertPolicySettings, Endpoint, EndpointSettings, Kind, Origin, RedirectSettings, RetrySettings, TlsSettings,
 };
-use crate::domain::outcome::{OutcomeWord, Status};
+use crate::domain::incident::OpenIncident;
+use crate::domain::outcome::{FailureKind, OutcomeWord, Status};
 use crate::domain::schedule::Schedule;
 use crate::domain::setting::{
     DurationSetting, ExpectedStatus, ReminderSetting, ReminderSettings, RequestBody, SizeSetting,
@@ -63,6 +64,49 @@ pub struct EndpointItem {
     /// The newest check with a verdict.
     last_check: Option<Check>,
     uptime: UptimeShares,
+    /// The incident that is not resolved, if there is one.
+    incident: Option<CurrentIncident>,
+}
+
+/// The open incident of an endpoint; by itself it is in `/api/v1/incidents?endpoint={id}&open=true`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CurrentIncident {
+    /// The first failed check of the run that opened it.
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+    /// The confirmation.
+    #[schema(value_type = String, format = DateTime)]
+    opened_at: Timestamp,
+    /// The first failed check of the present or last time down: later than `started_at` when it was up in between.
+    #[schema(value_type = String, format = DateTime)]
+    down_since: Timestamp,
+    failure_kind: FailureKind,
+    error_message: String,
+    /// Reminders told.
+    reminders: u32,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_reminder_at: Option<Timestamp>,
+    /// Good again since then, but not yet told: it must stay so until `recovery_held_until`.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    recovered_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    recovery_held_until: Option<Timestamp>,
+}
+
+impl From<&OpenIncident> for CurrentIncident {
+    fn from(incident: &OpenIncident) -> Self {
+        Self {
+            started_at: incident.started_at,
+            opened_at: incident.opened_at,
+            down_since: incident.span_started_at,
+            failure_kind: incident.cause.kind,
+            error_message: incident.cause.message.clone(),
+            reminders: incident.reminders,
+            next_reminder_at: incident.remind_at.filter(|_| incident.held.is_none()),
+            recovered_at: incident.held.map(|held| held.since),
+            recovery_held_until: incident.held.map(|held| held.release_at),
+        }
+    }
 }
 
 /// Percentages of successful checks; null where nothing was checked.
@@ -130,6 +174,7 @@ impl From<&Entry> for EndpointItem {
             last_outcome: live.last.as_ref().map(|result| result.outcome.word()),
             last_check: live.last_verdict.as_ref().map(|result| Check::from(&**result)),
             uptime: UptimeShares { day: uptimes.day, week: uptimes.week, month: uptimes.month },
+            incident: live.state.incident.as_ref().map(CurrentIncident::from),
         }
     }
 }

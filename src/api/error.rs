@@ -27,6 +27,8 @@ pub enum ProblemKind {
     NotAcceptable,
     NameTaken,
     ManagedByConfig,
+    NothingToRetry,
+    ChannelOff,
     Stale,
     TooLarge,
     UnsupportedMediaType,
@@ -36,7 +38,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -45,6 +47,8 @@ impl ProblemKind {
         Self::NotAcceptable,
         Self::NameTaken,
         Self::ManagedByConfig,
+        Self::NothingToRetry,
+        Self::ChannelOff,
         Self::Stale,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -65,6 +69,8 @@ impl ProblemKind {
             Self::NotAcceptable => ("not-acceptable", "No acceptable representation", StatusCode::NOT_ACCEPTABLE),
             Self::NameTaken => ("name-taken", "The name is taken", StatusCode::CONFLICT),
             Self::ManagedByConfig => ("managed-by-config", "Managed by the configuration", StatusCode::CONFLICT),
+            Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
+            Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => {
@@ -238,6 +244,12 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
                 Self::new(ProblemKind::ManagedByConfig, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::NothingToRetry { .. }) => {
+                Self::new(ProblemKind::NothingToRetry, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::ChannelOff { .. }) => {
+                Self::new(ProblemKind::ChannelOff, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

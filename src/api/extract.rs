@@ -122,14 +122,42 @@ impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| path_problem())?;
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-            let detail = "must be the id of an endpoint: a whole number";
-            return Err(Problem::invalid(vec![FieldError::parameter("id", "invalid", detail)]));
-        }
-        text.parse().map(|id| Self(EndpointId(id))).map_err(|_| {
-            Problem::new(ProblemKind::NotFound, "No endpoint has this id: it is larger than any id can be")
-        })
+        id_in_path(parts, state, "an endpoint").await.map(|id| Self(EndpointId(id)))
+    }
+}
+
+/// The id of an incident in the path, read as [`EndpointPath`].
+#[derive(Debug, Clone, Copy)]
+pub struct IncidentPath(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for IncidentPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        id_in_path(parts, state, "an incident").await.map(Self)
+    }
+}
+
+async fn id_in_path<S: Send + Sync>(parts: &mut Parts, state: &S, of: &str) -> Result<i64, Problem> {
+    let TextPath(text) = TextPath::from_request_parts(parts, state).await?;
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        let detail = format!("must be the id of {of}: a whole number");
+        return Err(Problem::invalid(vec![FieldError::parameter("id", "invalid", detail)]));
+    }
+    text.parse().map_err(|_| {
+        Problem::new(ProblemKind::NotFound, format!("This is not the id of {of}: it is larger than any id can be"))
+    })
+}
+
+/// The one parameter of the path, as text.
+#[derive(Debug, Clone)]
+pub struct TextPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TextPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Path::<String>::from_request_parts(parts, state).await.map(|Path(text)| Self(text)).map_err(|_| path_problem())
     }
 }
 

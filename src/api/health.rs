@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::domain::Timestamp;
 use crate::domain::outcome::MissedReason;
 use crate::service::ServiceContext;
+use crate::service::channels::{self, Undelivered};
 use crate::service::health::health as ask;
 
 /// How well the monitor itself is.
@@ -58,6 +59,12 @@ pub struct HealthReport {
     results_pending: i64,
     /// Results lost since the start because too many waited.
     results_dropped: u64,
+    /// Names of the channels whose last attempts failed.
+    channels_failing: Vec<String>,
+    /// Messages that wait to be delivered; null while the database is away.
+    deliveries_pending: Option<u64>,
+    /// Messages that were given up; null while the database is away.
+    deliveries_dead: Option<u64>,
 }
 
 /// Slots without a verdict, by reason.
@@ -89,6 +96,8 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         (true, false) => (StatusCode::OK, HealthStatus::Degraded),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy),
     };
+    let undelivered = if health.database { channels::undelivered(&ctx).await } else { None };
+    let sum = |of: fn(&Undelivered) -> u64| undelivered.as_ref().map(|all| all.values().map(of).sum());
     let running = |alive| if alive { "running" } else { "stopped" };
     let metrics = &ctx.metrics;
     let missed = |reason| metrics.missed.get(reason);
@@ -114,6 +123,9 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         },
         results_pending: metrics.results_pending.get(),
         results_dropped: metrics.results_dropped.get(),
+        channels_failing: channels::failing(&ctx),
+        deliveries_pending: sum(|of| of.pending),
+        deliveries_dead: sum(|of| of.dead),
     };
     (code, Json(report))
 }

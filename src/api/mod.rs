@@ -2,6 +2,8 @@
 //! No query and no rule is in here.
 
 pub mod auth;
+pub mod channel_view;
+pub mod channels;
 pub mod check_view;
 pub mod docs;
 pub mod endpoint_view;
@@ -9,7 +11,9 @@ pub mod endpoints;
 pub mod error;
 pub mod extract;
 pub mod health;
+pub mod incidents;
 pub mod limits;
+pub mod notifications;
 pub mod observe;
 pub mod openapi;
 pub mod pagination;

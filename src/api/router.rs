@@ -15,7 +15,7 @@ use super::auth::{Gate, guard};
 use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
-use super::{endpoints, health, observe, openapi, root, stats};
+use super::{channels, endpoints, health, incidents, notifications, observe, openapi, root, stats};
 use crate::service::ServiceContext;
 
 /// The whole surface.
@@ -74,7 +74,16 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(endpoints::get_by_name, endpoints::put_by_name, endpoints::delete_by_name))
         .routes(routes!(stats::uptime))
         .routes(routes!(stats::history))
+        .routes(routes!(stats::incidents))
         .routes(routes!(stats::summarise))
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::get))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::get))
+        .routes(routes!(notifications::retry))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::get))
+        .routes(routes!(channels::test))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

@@ -19,8 +19,8 @@ use crate::domain::{Timestamp, from_micros, micros};
 use crate::service::error::FieldError;
 use crate::service::history::{self, HistoryQuery};
 use crate::service::reports::{self, Retention, UptimeQuery};
-use crate::service::summary;
 use crate::service::{ServiceContext, ServiceError};
+use crate::service::{outages, summary};
 
 type Ctx = State<Arc<ServiceContext>>;
 
@@ -57,8 +57,8 @@ impl FromParams for WindowQuery {
 }
 
 impl WindowQuery {
-    /// The name of the window and its bounds.
-    fn window(&self, now: Timestamp) -> Result<(&'static str, Timestamp, Timestamp), Problem> {
+    /// The name of the window and its bounds; `default` where none is asked for.
+    fn window(&self, now: Timestamp, default: Period) -> Result<(&'static str, Timestamp, Timestamp), Problem> {
         let refuse = |name, detail: &str| Err(Problem::invalid(vec![FieldError::parameter(name, "conflict", detail)]));
         match (self.period, self.from, self.to) {
             (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
@@ -70,7 +70,7 @@ impl WindowQuery {
                 if from.at >= to { refuse("from", "must be before `to`") } else { Ok(("custom", from.at, to)) }
             }
             (period, None, None) => {
-                let period = period.unwrap_or(Period::Day);
+                let period = period.unwrap_or(default);
                 Ok((period.as_str(), now.checked_sub_signed(period.length()).unwrap_or(now), now))
             }
         }
@@ -117,10 +117,12 @@ pub struct UptimeStats {
     last_success: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     last_failure: Option<Timestamp>,
-    /// Time-weighted availability; null while incidents are not recorded.
+    /// `100 * (1 - downtime / monitored time)`, two decimals; null without checks, 100 only without downtime.
+    #[schema(example = 99.95)]
     availability_percentage: Option<f64>,
-    /// Seconds within incidents; null while incidents are not recorded.
-    downtime_seconds: Option<f64>,
+    /// Time of confirmed outages within the window.
+    #[schema(example = 120.5)]
+    downtime_seconds: f64,
 }
 
 /// Uptime of an endpoint
@@ -134,14 +136,13 @@ pub async fn uptime(
     Query(query): Query<WindowQuery>,
 ) -> Result<Json<UptimeStats>, Problem> {
     let now = ctx.clock.now();
-    let (period, from, to) = query.window(now)?;
+    let (period, from, to) = query.window(now, Period::Day)?;
     let entry = find(&ctx, id)?;
-    let monitoring = &ctx.config.monitoring;
-    let retention =
-        Retention { history_days: monitoring.check_history_days, hourly_days: monitoring.hourly_rollup_days };
+    let retention = Retention::of(&ctx.config.monitoring);
     let query = UptimeQuery { endpoint: id, from, to, now, retention };
     let report =
         reports::uptime(&ctx.store, entry.live.open_hour.as_ref(), &query).await.map_err(ServiceError::Store)?;
+    let available = outages::available(&ctx, id, &report).await?;
     let bucket = &report.bucket;
     let seconds = |us: Option<f64>| us.map(|us| us / 1e6);
     let bound = |us: u32| (bucket.good() > 0).then(|| f64::from(us) / 1e6);
@@ -167,8 +168,8 @@ pub async fn uptime(
         last_check: report.last_check,
         last_success: report.last_success,
         last_failure: report.last_failure,
-        availability_percentage: None,
-        downtime_seconds: None,
+        availability_percentage: available.percentage,
+        downtime_seconds: in_seconds(available.downtime),
     }))
 }
 
@@ -264,6 +265,112 @@ pub async fn history(
     }))
 }
 
+fn in_seconds(length: chrono::TimeDelta) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of centuries are below 2^53")]
+    let seconds = length.num_milliseconds() as f64 / 1e3;
+    seconds
+}
+
+/// The longest `min_duration`, in minutes: a hundred years.
+const MAX_MINUTES: u64 = 100 * 366 * 24 * 60;
+
+/// Which outages.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OutageQuery {
+    /// A window that ends now. Default `7d`.
+    #[param(inline)]
+    #[expect(dead_code, reason = "read into `window`; here for the documentation")]
+    period: Option<Period>,
+    /// First instant of the window, instead of `period`: a date or RFC 3339.
+    #[param(value_type = Option<String>, example = "2024-01-25")]
+    #[expect(dead_code, reason = "read into `window`; here for the documentation")]
+    from: (),
+    /// End of the window, default now; a date is included whole.
+    #[param(value_type = Option<String>, example = "2024-01-26T10:00:00Z")]
+    #[expect(dead_code, reason = "read into `window`; here for the documentation")]
+    to: (),
+    /// Only outages at least this long, in minutes. Default 0.
+    min_duration: Option<u64>,
+    #[param(ignore)]
+    window: WindowQuery,
+}
+
+impl FromParams for OutageQuery {
+    fn from_params(params: &mut Params) -> Self {
+        Self {
+            period: None,
+            from: (),
+            to: (),
+            min_duration: params.number("min_duration", 0..=MAX_MINUTES),
+            window: WindowQuery::from_params(params),
+        }
+    }
+}
+
+/// The outages of an endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Outages {
+    endpoint_id: i64,
+    endpoint_name: String,
+    /// As asked for; `custom` with `from` and `to`.
+    #[schema(example = "7d")]
+    period: &'static str,
+    /// Newest first, at most 1000.
+    incidents: Vec<OutageItem>,
+    /// All of them.
+    total_incidents: u64,
+}
+
+/// An incident that reaches into the window, from its beginning to its end.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OutageItem {
+    /// The first failed check.
+    #[schema(value_type = String, format = DateTime)]
+    start: Timestamp,
+    /// The first good check after it; null while it goes on.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    end: Option<Timestamp>,
+    /// Until now while it goes on; two decimals.
+    #[schema(example = 12.5)]
+    duration_minutes: f64,
+    /// Checks that failed in it.
+    failure_count: u64,
+    /// Why, each sentence once, at most 20.
+    #[schema(example = json!(["GET returned 502, expected 200"]))]
+    errors: Vec<String>,
+}
+
+/// Outages of an endpoint
+///
+/// The incidents that reach into the window, with their failed checks.
+#[utoipa::path(get, path = "/api/v1/stats/incidents/{id}", tag = "statistics",
+    params(("id" = i64, Path, minimum = 1), OutageQuery), responses((status = 200, body = Outages)))]
+pub async fn incidents(
+    State(ctx): Ctx,
+    EndpointPath(id): EndpointPath,
+    Query(query): Query<OutageQuery>,
+) -> Result<Json<Outages>, Problem> {
+    let (period, from, to) = query.window.window(ctx.clock.now(), Period::Week)?;
+    let entry = find(&ctx, id)?;
+    let at_least = chrono::TimeDelta::minutes(i64::try_from(query.min_duration.unwrap_or(0)).unwrap_or(i64::MAX));
+    let (outages, total_incidents) = outages::outages(&ctx, &entry, from..to, at_least).await?;
+    let incidents = outages.into_iter().map(|outage| OutageItem {
+        start: outage.start,
+        end: outage.end,
+        duration_minutes: (in_seconds(outage.length) / 0.6).round() / 100.0,
+        failure_count: outage.failures,
+        errors: outage.errors,
+    });
+    Ok(Json(Outages {
+        endpoint_id: id.0,
+        endpoint_name: entry.known.endpoint.name.clone(),
+        period,
+        incidents: incidents.collect(),
+        total_incidents,
+    }))
+}
+
 /// How the whole stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SummaryStats {
@@ -285,6 +392,7 @@ pub struct SummaryStats {
     /// Nothing can be said.
     unknown: u64,
     maintenance: u64,
+    /// Endpoints with an incident that is not resolved.
     open_incidents: u64,
     /// The endpoint in the worst condition; null while all are well.
     worst: Option<WorstEndpoint>,
@@ -316,7 +424,7 @@ pub async fn summarise(State(ctx): Ctx, Query(()): Query<()>) -> Json<SummarySta
         pending: sum.pending,
         unknown: sum.unknown,
         maintenance: sum.maintenance,
-        open_incidents: 0,
+        open_incidents: sum.open_incidents,
         worst: sum.worst.map(|w| WorstEndpoint {
             id: w.id.0,
             name: w.name,

@@ -5,6 +5,7 @@
 //! here and tested as tables and properties; the other modules only carry it out.
 
 pub mod alert_policy;
+pub mod availability;
 pub mod check;
 pub mod endpoint;
 pub mod incident;

@@ -1,5 +1,6 @@
 //! What every verb works with ([`ServiceContext`]) and on whose behalf ([`Actor`]).
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::events::CheckRequest;
+use crate::events::{ChannelTestRequest, CheckRequest};
 use crate::lifecycle::Tasks;
 use crate::store::audit::AuditEntry;
 use crate::store::{Store, audit};
@@ -31,6 +32,8 @@ pub struct ServiceContext {
     pub checks: mpsc::Sender<CheckRequest>,
     /// Nudged when deliveries became pending.
     pub deliver: Wakeup,
+    /// To the deliverer; full means that other tests of channels are still under way.
+    pub channel_tests: mpsc::Sender<ChannelTestRequest>,
     pub metrics: Arc<Metrics>,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.
@@ -94,5 +97,20 @@ impl ServiceContext {
         if let Err(error) = audit::append(self.store.writer(), row).await {
             tracing::warn!(%error, subject, "a refusal could not be written into the audit log");
         }
+    }
+}
+
+/// Runs a change to its end even if the client goes away: a change that is committed but not on the board would
+/// be neither.
+pub(super) async fn detached<T: Send + 'static>(
+    ctx: &ServiceContext,
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> Result<T, ServiceError> {
+    match ctx.tasks.spawn(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(ServiceError::Unavailable("The monitor is stopping".to_owned())),
+        },
     }
 }

@@ -3,10 +3,9 @@
 //! Every verb validates as the configuration does, writes the change and its audit row in one transaction, and
 //! after the commit shows it on the board and nudges the scheduler.
 
-use std::future::Future;
 use std::sync::Arc;
 
-use super::context::{Access, Actor, ServiceContext};
+use super::context::{Access, Actor, ServiceContext, detached};
 use super::error::{Conflict, FieldError, ServiceError};
 use super::{merge_patch, redaction};
 use crate::board::{Entry, Live};
@@ -268,21 +267,6 @@ fn unknown(id: EndpointId) -> ServiceError {
 
 fn subject(id: EndpointId) -> String {
     format!("endpoint/{id}")
-}
-
-/// Runs a change to its end even if the client goes away: a change that is committed but not on the board would
-/// be neither.
-async fn detached<T: Send + 'static>(
-    ctx: &ServiceContext,
-    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
-) -> Result<T, ServiceError> {
-    match ctx.tasks.spawn(work).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(ServiceError::Unavailable("The monitor is stopping".to_owned())),
-        },
-    }
 }
 
 async fn create_locked(

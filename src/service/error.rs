@@ -36,6 +36,10 @@ pub enum Conflict {
     /// The entry belongs to the configuration file.
     #[error("this endpoint is managed by the configuration: change it in {source_line}")]
     ManagedByConfig { source_line: String },
+    #[error("nothing of this notification can be sent again: {reason}")]
+    NothingToRetry { reason: String },
+    #[error("the channel `{name}` is off: set `enabled: true` in the configuration")]
+    ChannelOff { name: String },
 }
 
 /// How an endpoint is named in sentences: `group/name`, or the name alone.

@@ -3,13 +3,17 @@
 //! A verb checks the permission, validates, makes its change and its audit row in one transaction, brings the
 //! board up to date after the commit and nudges the scheduler. It knows nothing of HTTP.
 
+pub mod channels;
 pub mod checks;
 pub mod context;
 pub mod endpoints;
 pub mod error;
 pub mod health;
 pub mod history;
+pub mod incidents;
 pub mod merge_patch;
+pub mod notifications;
+pub mod outages;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;

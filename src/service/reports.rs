@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::config::MonitoringConfig;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::latency::LatencySketch;
 use crate::domain::uptime::{Bucket, DAY_US, HOUR_US, OpenHour, Rollup, day_of, hour_of};
@@ -22,6 +23,13 @@ pub struct Retention {
     pub history_days: u32,
     /// Days for which hours are kept; days are kept for good.
     pub hourly_days: u32,
+}
+
+impl Retention {
+    /// As configured.
+    pub fn of(config: &MonitoringConfig) -> Self {
+        Self { history_days: config.check_history_days, hourly_days: config.hourly_rollup_days }
+    }
 }
 
 /// Which endpoint and which window.
@@ -91,6 +99,21 @@ pub async fn uptime(store: &Store, open: Option<&OpenHour>, query: &UptimeQuery)
         last_success,
         last_failure,
     })
+}
+
+/// Only counts, for less than [`uptime`] costs.
+pub async fn counted(
+    db: &impl ConnectionTrait,
+    open: Option<&OpenHour>,
+    query: &UptimeQuery,
+) -> Result<Bucket, StoreError> {
+    let kept = Kept::of(query);
+    let window = kept.answerable(query.from..query.to.max(query.from));
+    let mut sum = Sum { db, id: query.endpoint, kept, counted: Bucket::default(), latencies: None };
+    if !window.is_empty() {
+        sum.window(window, open).await?;
+    }
+    Ok(sum.counted)
 }
 
 /// From when on what is still kept.
@@ -243,6 +266,9 @@ impl<C: ConnectionTrait> Sum<'_, C> {
 
     /// The latencies of counted spans without a sketch: from single checks, else from the sketch of their day.
     async fn latencies_by_checks(&mut self, spans: Vec<Range<Timestamp>>) -> Result<(), StoreError> {
+        if self.latencies.is_none() {
+            return Ok(());
+        }
         let mut days = BTreeSet::new();
         for span in spans {
             if span.start < self.kept.checks_from {

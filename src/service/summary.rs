@@ -20,6 +20,8 @@ pub struct Summary {
     pub pending: u64,
     pub unknown: u64,
     pub maintenance: u64,
+    /// Endpoints with an incident that is not resolved, its recovery perhaps held.
+    pub open_incidents: u64,
     /// The endpoint in the worst condition, if any is not well: down the longest, else degraded the longest.
     pub worst: Option<Worst>,
 }
@@ -44,6 +46,7 @@ pub fn summary(board: &Board) -> Summary {
         } else {
             sum.inactive += 1;
         }
+        sum.open_incidents += u64::from(entry.live.state.incident.is_some());
         match entry.status() {
             Status::Up => sum.healthy += 1,
             Status::Degraded => {

@@ -267,8 +267,13 @@ pub async fn doubt_unfinished(db: &impl ConnectionTrait, now: Timestamp) -> Resu
     Ok(done.rows_affected)
 }
 
-/// Sends the dead deliveries of a notification again; returns how many.
-pub async fn retry(db: &impl ConnectionTrait, notification: &str, now: Timestamp) -> Result<u64, StoreError> {
+/// Makes the dead deliveries of a notification to these channels pending again; returns how many.
+pub async fn retry(
+    db: &impl ConnectionTrait,
+    notification: &str,
+    channels: &[String],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let done = deliveries::Entity::update_many()
         .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Pending.as_str()))
         .col_expr(deliveries::Column::NextAttemptAt, Expr::value(Some(micros(now))))
@@ -277,6 +282,7 @@ pub async fn retry(db: &impl ConnectionTrait, notification: &str, now: Timestamp
         .col_expr(deliveries::Column::FinishedAt, Expr::value(None::<i64>))
         .filter(deliveries::Column::State.eq(DeliveryState::Dead.as_str()))
         .filter(deliveries::Column::NotificationId.eq(notification))
+        .filter(deliveries::Column::Channel.is_in(channels.iter().cloned()))
         .exec(db)
         .await?;
     Ok(done.rows_affected)
@@ -381,6 +387,38 @@ pub async fn counts(db: &impl ConnectionTrait) -> Result<HashMap<DeliveryState, 
     rows.into_iter()
         .map(|(state, count)| Ok((decode::word(&state, "deliveries.state")?, decode::number(count, "deliveries")?)))
         .collect()
+}
+
+/// Deliveries of one channel that are not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Undelivered {
+    pub pending: u64,
+    pub dead: u64,
+}
+
+/// What is not delivered, by channel; channels without any are left out.
+pub async fn undelivered(db: &impl ConnectionTrait) -> Result<HashMap<String, Undelivered>, StoreError> {
+    let rows: Vec<(String, String, i64)> = deliveries::Entity::find()
+        .select_only()
+        .columns([deliveries::Column::Channel, deliveries::Column::State])
+        .column_as(deliveries::Column::Id.count(), "count")
+        .filter(deliveries::Column::State.is_in([DeliveryState::Pending.as_str(), DeliveryState::Dead.as_str()]))
+        .group_by(deliveries::Column::Channel)
+        .group_by(deliveries::Column::State)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut by_channel: HashMap<String, Undelivered> = HashMap::new();
+    for (channel, state, count) in rows {
+        let count = decode::number(count, "deliveries")?;
+        let of = by_channel.entry(channel).or_default();
+        if state == DeliveryState::Dead.as_str() {
+            of.dead = count;
+        } else {
+            of.pending = count;
+        }
+    }
+    Ok(by_channel)
 }
 
 /// Removes notifications older than `before` whose deliveries are all finished, at most `batch`; returns how many.

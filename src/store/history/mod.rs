@@ -196,6 +196,43 @@ pub async fn for_each_latency(
     Ok(())
 }
 
+/// A check that failed outside maintenance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedCheck {
+    pub scheduled_at: Timestamp,
+    pub message: String,
+}
+
+/// How late after its slot a check may begin and still be found by when it began.
+const LATEST_START: chrono::TimeDelta = chrono::TimeDelta::hours(1);
+
+/// The failed checks of an endpoint that *began* in a span, oldest first, the first `limit` of them.
+pub async fn failed(
+    db: &impl ConnectionTrait,
+    id: EndpointId,
+    began: Range<Timestamp>,
+    limit: u64,
+) -> Result<Vec<FailedCheck>, StoreError> {
+    let earliest_slot = began.start.checked_sub_signed(LATEST_START).unwrap_or(began.start);
+    let rows = within(id, Some(earliest_slot), Some(began.end))
+        .select_only()
+        .columns([table::Column::ScheduledAt, table::Column::FailureMessage])
+        .filter(table::Column::Outcome.eq(OutcomeWord::Down.as_str()))
+        .filter(table::Column::InMaintenance.eq(false))
+        .filter(table::Column::StartedAt.gte(micros(began.start)))
+        .filter(table::Column::StartedAt.lt(micros(began.end)))
+        .order_by(table::Column::ScheduledAt, Order::Asc)
+        .limit(limit)
+        .into_tuple::<(i64, Option<String>)>()
+        .all(db)
+        .await?;
+    let read = |(at, message): (i64, Option<String>)| FailedCheck {
+        scheduled_at: from_micros(at),
+        message: message.unwrap_or_default(),
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
 /// Removes results from before `cutoff`, at most `batch` of them; returns how many, 0 when none is left.
 pub async fn delete_before(db: &impl ConnectionTrait, cutoff: Timestamp, batch: u64) -> Result<u64, StoreError> {
     // By endpoint, so that the index of their identity finds the old ones: there is none by time alone.

@@ -123,6 +123,24 @@ pub async fn newest_start(
     Ok(start.map(from_micros))
 }
 
+/// The start of the oldest rollup of an endpoint.
+pub async fn oldest_start(
+    db: &impl ConnectionTrait,
+    id: EndpointId,
+    grain: Grain,
+) -> Result<Option<Timestamp>, StoreError> {
+    let start = table::Entity::find()
+        .select_only()
+        .column(table::Column::StartAt)
+        .filter(table::Column::EndpointId.eq(id.0))
+        .filter(table::Column::Period.eq(grain.as_str()))
+        .order_by(table::Column::StartAt, Order::Asc)
+        .into_tuple::<i64>()
+        .one(db)
+        .await?;
+    Ok(start.map(from_micros))
+}
+
 /// Every endpoint, archived ones too, with the start of its newest stored hour.
 pub async fn latest_hour_of_each(
     db: &impl ConnectionTrait,

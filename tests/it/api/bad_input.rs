@@ -112,6 +112,8 @@ async fn ids_of_all_shapes_are_refused_clearly() {
         ("POST", "/api/v1/endpoints/{}/check"),
         ("GET", "/api/v1/stats/uptime/{}"),
         ("GET", "/api/v1/stats/history/{}"),
+        ("GET", "/api/v1/stats/incidents/{}"),
+        ("GET", "/api/v1/incidents/{}"),
     ];
     for (method, route) in routes {
         for id in ["0", "999", "9223372036854775807", "9223372036854775808", MANY_DIGITS] {
@@ -127,6 +129,13 @@ async fn ids_of_all_shapes_are_refused_clearly() {
             let call = app.call(method, &format!("/api/v1/endpoints/{id}")).json(&body);
             call.send().await.problem(404, "not-found");
         }
+    }
+    for path in ["/api/v1/notifications/%FF", "/api/v1/channels/%FF"] {
+        app.get(path).await.problem(400, "invalid-parameter");
+    }
+    for name in ["none", "%00", "%20", "a%2Fb", "'%3B--", MANY_DIGITS] {
+        app.get(&format!("/api/v1/notifications/{name}")).await.problem(404, "not-found");
+        app.get(&format!("/api/v1/channels/{name}")).await.problem(404, "not-found");
     }
     app.get("/api/v1/endpoints/by-key/%FF").await.problem(400, "invalid-parameter");
     app.get("/api/v1/endpoints/by-key/g/none").await.problem(404, "not-found");
@@ -155,6 +164,20 @@ async fn unknown_and_ill_typed_parameters_are_refused() {
         ("/api/v1/stats/history/1?from_date=2024-01-03&to_date=2024-01-01", vec!["from_date"]),
         ("/api/v1/stats/history/1?cursor=-5&limit=x", vec!["cursor", "limit"]),
         ("/api/v1/stats/summary?a=1", vec!["a"]),
+        ("/api/v1/stats/incidents/1?period=2w&min_duration=-1", vec!["min_duration", "period"]),
+        ("/api/v1/stats/incidents/1?min_duration=1.5", vec!["min_duration"]),
+        ("/api/v1/stats/incidents/1?period=7d&to=2024-01-01", vec!["period"]),
+        ("/api/v1/incidents?endpoint=0", vec!["endpoint"]),
+        ("/api/v1/incidents?endpoint=a&open=maybe&status=sideways", vec!["endpoint", "open", "status"]),
+        ("/api/v1/incidents?open=true&status=open", vec!["open"]),
+        ("/api/v1/incidents?from=2024-01-03&to=2024-01-01", vec!["from"]),
+        ("/api/v1/incidents?limit=0&nonsense=1", vec!["limit", "nonsense"]),
+        ("/api/v1/incidents/1?x", vec!["x"]),
+        ("/api/v1/notifications?event=sideways&state=lost", vec!["event", "state"]),
+        ("/api/v1/notifications?incident=-1&endpoint=99999999999999999999", vec!["endpoint", "incident"]),
+        ("/api/v1/notifications/ntf_1?x=1", vec!["x"]),
+        ("/api/v1/channels?limit=1001", vec!["limit"]),
+        ("/api/v1/channels/hook?x=1", vec!["x"]),
         ("/?a=1", vec!["a"]),
         ("/api/?a=1", vec!["a"]),
     ] {
@@ -185,6 +208,11 @@ async fn other_methods_are_told_what_there_is() {
         ("/api/v1/endpoints/1/pause", "OPTIONS, POST"),
         ("/api/v1/endpoints/by-key/g/n", "DELETE, GET, HEAD, OPTIONS, PUT"),
         ("/api/v1/stats/summary", "GET, HEAD, OPTIONS"),
+        ("/api/v1/incidents", "GET, HEAD, OPTIONS"),
+        ("/api/v1/incidents/1", "GET, HEAD, OPTIONS"),
+        ("/api/v1/notifications/ntf_1/retry", "OPTIONS, POST"),
+        ("/api/v1/channels", "GET, HEAD, OPTIONS"),
+        ("/api/v1/channels/hook/test", "OPTIONS, POST"),
     ] {
         for method in ["TRACE", "PROPFIND", "NONSENSE", "CONNECT"] {
             let answer = app.call(method, path).send().await;

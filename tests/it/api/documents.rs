@@ -3,17 +3,21 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::telling::{down, record};
 use crate::app::TestApp;
 
 #[tokio::test]
 async fn every_documented_operation_answers() {
-    let app = TestApp::start().await;
+    let app = TestApp::with_config("api: {port: 0}\nchannels: {n: {type: console}}\n").await;
     app.create(&json!({"name": "n", "group": "g", "url": "https://example.com"})).await;
     app.create(&json!({"name": "n", "url": "https://example.com"})).await;
     app.create(&json!({"name": "third", "url": "https://example.com"})).await;
+    record(&app, &[down(&app, 3, 9), down(&app, 3, 8)]).await;
+    let told = app.get("/api/v1/incidents/1").await.json()["notifications"][0]["id"].as_str().unwrap().to_owned();
     // Without a scheduler a check by hand answers at once.
     let mut app = app;
     app.checks.close();
+    app.channel_tests.close();
     let mut operations: Vec<(String, String)> = Vec::new();
     for (path, item) in app.document["paths"].as_object().unwrap() {
         operations.extend(item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
@@ -22,11 +26,13 @@ async fn every_documented_operation_answers() {
     operations.sort_by_key(|(method, path)| (method == "DELETE", path.clone()));
     assert!(operations.len() > 25, "{operations:?}");
     for (method, path) in operations {
-        let filled = path
-            .replace("{id}", "3")
-            .replace("{group}", "g")
-            .replace("{name}", "n")
-            .replace("{file}", "swagger-ui.css");
+        let id = match path.split('/').nth(3) {
+            Some("incidents") => "1",
+            Some("notifications") => told.as_str(),
+            _ => "3",
+        };
+        let filled =
+            path.replace("{id}", id).replace("{group}", "g").replace("{name}", "n").replace("{file}", "swagger-ui.css");
         let mut call = app.call(&method, &filled);
         if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !filled.ends_with("/check") {
             call = call.json(&json!({"name": "n", "url": "https://example.com"}));

@@ -1,9 +1,13 @@
 mod bad_input;
 mod changes;
+mod channels;
 mod checks;
 mod documents;
 mod endpoints;
 mod health;
+mod incidents;
+mod notifications;
 mod permissions;
 mod secrets;
 mod stats;
+mod telling;

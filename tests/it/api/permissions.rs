@@ -10,15 +10,30 @@ const WITH_KEY: &str =
     "api: {port: 0, auth: {enabled: true, api_key: right-key, header_name: X-Monitor-Key, realm: the realm}}\n";
 
 const OPEN: [&str; 6] = ["/health", "/health/live", "/health/ready", "/docs", "/openapi.json", "/api/v1/openapi.json"];
-const READS: [&str; 6] =
-    ["/", "/api/", "/api/v1/endpoints", "/api/v1/endpoints/1", "/api/v1/stats/summary", "/api/v1/stats/uptime/1"];
-const CHANGES: [(&str, &str); 6] = [
+const READS: [&str; 13] = [
+    "/",
+    "/api/",
+    "/api/v1/endpoints",
+    "/api/v1/endpoints/1",
+    "/api/v1/stats/summary",
+    "/api/v1/stats/uptime/1",
+    "/api/v1/stats/incidents/1",
+    "/api/v1/incidents",
+    "/api/v1/incidents/1",
+    "/api/v1/notifications",
+    "/api/v1/notifications/ntf_1",
+    "/api/v1/channels",
+    "/api/v1/channels/hook",
+];
+const CHANGES: [(&str, &str); 8] = [
     ("POST", "/api/v1/endpoints"),
     ("PUT", "/api/v1/endpoints/1"),
     ("PATCH", "/api/v1/endpoints/1"),
     ("DELETE", "/api/v1/endpoints/1"),
     ("POST", "/api/v1/endpoints/1/pause"),
     ("PUT", "/api/v1/endpoints/by-key/g/n"),
+    ("POST", "/api/v1/notifications/ntf_1/retry"),
+    ("POST", "/api/v1/channels/hook/test"),
 ];
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn uptime_counts_exactly() {
         assert_eq!(stats[field], expected, "{field}");
     }
     assert_eq!(stats["average_response_time"], 0.1);
-    assert_eq!((&stats["availability_percentage"], &stats["downtime_seconds"]), (&Value::Null, &Value::Null));
+    assert_eq!((&stats["availability_percentage"], &stats["downtime_seconds"]), (&json!(100.0), &json!(0.0)));
     assert_eq!(stats["last_check"], "2026-03-01T11:59:01Z");
     assert_eq!(stats["last_failure"], "2026-03-01T11:57:01Z");
     let from = "/api/v1/stats/uptime/1?from=2026-03-01T13:56:30%2B02:00&to=2026-03-01T11:58:30Z";

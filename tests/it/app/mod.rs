@@ -1,16 +1,17 @@
 //! The monitor's surface over a real database, with a clock that stands still and checks answered by the test.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_monitor::api;
 use api_monitor::board::Board;
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{self, Environment, LoadOptions};
+use api_monitor::config::{self, Config, Environment, LoadOptions};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
-use api_monitor::events::CheckRequest;
+use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::service::ServiceContext;
 use api_monitor::store::audit::{self, AuditEntry};
@@ -33,6 +34,8 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     /// What the scheduler would be asked.
     pub(crate) checks: mpsc::Receiver<CheckRequest>,
+    /// What the deliverer would be asked.
+    pub(crate) channel_tests: mpsc::Receiver<ChannelTestRequest>,
     pub(crate) router: Router,
     pub(crate) document: Value,
     _folder: tempfile::TempDir,
@@ -102,6 +105,13 @@ impl Call<'_> {
     }
 }
 
+fn loaded(folder: &Path, yaml: &str) -> Config {
+    let path = folder.join("config.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let options = LoadOptions { path: Some(path), environment: Environment::default(), allow_missing_env: false };
+    config::load(&options, START.parse().unwrap()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
 impl TestApp {
     /// Without authentication.
     pub(crate) async fn start() -> Self {
@@ -113,13 +123,11 @@ impl TestApp {
         let start: Timestamp = START.parse().unwrap();
         let clock = Arc::new(ManualClock::at(start));
         clock.advance(Duration::from_secs(1));
-        let path = folder.path().join("config.yaml");
-        std::fs::write(&path, yaml).unwrap();
-        let options = LoadOptions { path: Some(path), environment: Environment::default(), allow_missing_env: false };
-        let config = config::load(&options, start).unwrap();
+        let config = loaded(folder.path(), yaml);
         let target = StoreTarget::Sqlite(folder.path().join("test.db"));
         let store = Store::open(&StoreOptions { target, readers: 2, echo: false }).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
+        let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
         metrics.scheduler_heartbeat.beat(clock.monotonic());
         metrics.recorder_heartbeat.beat(clock.monotonic());
@@ -131,6 +139,7 @@ impl TestApp {
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
             checks: sender,
+            channel_tests: channel_sender,
             metrics,
             tasks: Tasks::new(),
             started: Duration::ZERO,
@@ -138,7 +147,31 @@ impl TestApp {
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, router, document, _folder: folder }
+        Self { ctx, clock, checks, channel_tests, router, document, _folder: folder }
+    }
+
+    /// The same monitor, had it been started with another configuration.
+    pub(crate) fn reconfigured(&self, yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, (sender, checks)) = (&self.ctx, mpsc::channel(1));
+        let (channel_sender, channel_tests) = mpsc::channel(1);
+        let ctx = Arc::new(ServiceContext {
+            store: old.store.clone(),
+            board: old.board.clone(),
+            clock: old.clock.clone(),
+            config: Arc::new(loaded(folder.path(), yaml)),
+            scheduler: Wakeup::new(),
+            checks: sender,
+            deliver: Wakeup::new(),
+            channel_tests: channel_sender,
+            metrics: old.metrics.clone(),
+            tasks: Tasks::new(),
+            started: old.started,
+            changes: tokio::sync::Mutex::default(),
+        });
+        let (router, _) = api::router_and_document(ctx.clone());
+        let (clock, document) = (self.clock.clone(), self.document.clone());
+        Self { ctx, clock, checks, channel_tests, router, document, _folder: folder }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {

@@ -51,13 +51,13 @@ async fn an_outage_is_confirmed_early_and_ends_with_a_good_answer() {
     let early = (second.started_at - first.started_at).to_std().unwrap();
     assert!(early >= Duration::from_secs(10) && early < Duration::from_secs(60), "{early:?}");
     let down = live.entry("e");
-    assert_eq!((down.status(), down.since()), (Status::Down, first.scheduled_at));
+    assert_eq!((down.status(), down.since()), (Status::Down, first.started_at));
     assert_eq!(down.live.state.cause.as_ref().unwrap().message, "GET returned 503, expected 200");
 
     status.store(200, Ordering::Relaxed);
     let rows = live.run_until("e", 4).await;
     let up = live.entry("e");
-    assert_eq!((up.status(), up.since()), (Status::Up, rows[3].scheduled_at));
+    assert_eq!((up.status(), up.since()), (Status::Up, rows[3].started_at));
     assert_eq!(rows[3].trigger, Trigger::Scheduled, "nothing is asked in between while it is down");
     live.stop().await;
 }

@@ -31,12 +31,12 @@ async fn a_failing_run_is_neither_repeated_nor_forgotten() {
     assert_eq!((rows.len(), second.status("e")), (3, Status::Pending));
     let rows = second.run_until("e", 4).await;
     let entry = second.entry("e");
-    assert_eq!((entry.status(), entry.since()), (Status::Down, rows[0].scheduled_at));
+    assert_eq!((entry.status(), entry.since()), (Status::Down, rows[0].started_at));
     second.stop().await;
 
     let third = place.start(&yaml).await;
     let entry = third.entry("e");
-    assert_eq!((entry.status(), entry.since()), (Status::Down, rows[0].scheduled_at));
+    assert_eq!((entry.status(), entry.since()), (Status::Down, rows[0].started_at));
     third.stop().await;
 }
 

@@ -165,7 +165,7 @@ async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand() {
     live.run_for(Duration::from_secs(10)).await;
     assert_eq!(broken.attempts().len(), attempts, "dead is dead");
 
-    let again = outbox::retry(live.monitor.store.writer(), &id, place.now()).await.unwrap();
+    let again = outbox::retry(live.monitor.store.writer(), &id, &["broken".to_owned()], place.now()).await.unwrap();
     assert_eq!(again, 1);
     live.run_while("the message sent again", || broken.events().is_empty()).await;
     live.run_for(Duration::from_secs(5)).await;

@@ -1,0 +1,189 @@
+//! How a channel is shown: its options without secrets, and how it does.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::config::channels::{
+    ChannelConfig, EmailConfig, SmtpSecurity, TelegramConfig, TelegramParseMode, Transport, WebhookConfig,
+};
+use crate::domain::Timestamp;
+use crate::domain::notification::Severity;
+use crate::service::channels::ChannelReport;
+use crate::service::redaction::{HIDDEN, redacted_url};
+
+/// How a channel does, from the attempts made through it since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelHealth {
+    Working,
+    /// The last attempts failed.
+    Failing,
+    /// Nothing was sent through it.
+    Unused,
+}
+
+/// A channel.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChannelItem {
+    name: String,
+    /// `console`, `email`, `telegram`, `webhook`, or the name of a preset such as `slack`.
+    #[serde(rename = "type")]
+    #[schema(example = "webhook")]
+    kind: String,
+    enabled: bool,
+    /// Whether endpoints that name no channel are told through it.
+    default: bool,
+    /// Tells only what is at least this severe; null: everything.
+    severity: Option<Severity>,
+    /// Channels through which a failure of this one is told; empty: every other one.
+    fallback: Vec<String>,
+    status: ChannelHealth,
+    /// Since when it does not deliver.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    failing_since: Option<Timestamp>,
+    last_error: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_attempt_at: Option<Timestamp>,
+    /// Messages that wait to be delivered; null while the database is away.
+    pending: Option<u64>,
+    /// Messages that were given up; null while the database is away.
+    dead: Option<u64>,
+    /// What was set for its transport; secrets, and templates that may hold some, read `***`.
+    #[schema(value_type = Object)]
+    options: Map<String, Value>,
+}
+
+impl From<&ChannelReport<'_>> for ChannelItem {
+    fn from(report: &ChannelReport<'_>) -> Self {
+        let ChannelConfig { name, enabled, default, severity, fallback, transport } = report.config;
+        let status = report.status.clone().unwrap_or_default();
+        Self {
+            name: name.clone(),
+            kind: kind(transport).to_owned(),
+            enabled: *enabled,
+            default: *default,
+            severity: *severity,
+            fallback: fallback.clone(),
+            status: match &report.status {
+                None => ChannelHealth::Unused,
+                Some(status) if status.failing_since.is_some() => ChannelHealth::Failing,
+                Some(_) => ChannelHealth::Working,
+            },
+            failing_since: status.failing_since,
+            last_error: status.last_error,
+            last_attempt_at: status.last_attempt_at,
+            pending: report.undelivered.map(|of| of.pending),
+            dead: report.undelivered.map(|of| of.dead),
+            options: options(transport),
+        }
+    }
+}
+
+fn kind(transport: &Transport) -> &str {
+    match transport {
+        Transport::Console => "console",
+        Transport::Email(_) => "email",
+        Transport::Telegram(_) => "telegram",
+        Transport::Webhook(_) => "webhook",
+        Transport::Preset { preset, .. } => preset,
+    }
+}
+
+/// Everything that is a secret, or often holds one, is hidden; what is not set is null.
+fn options(transport: &Transport) -> Map<String, Value> {
+    let shown = match transport {
+        Transport::Console => json!({}),
+        Transport::Email(email) => email_options(email),
+        Transport::Telegram(telegram) => telegram_options(telegram),
+        Transport::Webhook(webhook) => webhook_options(webhook),
+        Transport::Preset { options, .. } => options.keys().map(|key| (key.clone(), json!(HIDDEN))).collect(),
+    };
+    match shown {
+        Value::Object(options) => options,
+        _ => Map::new(),
+    }
+}
+
+/// The sign of a secret that is set.
+fn hidden<T>(secret: Option<&T>) -> Option<&'static str> {
+    secret.map(|_| HIDDEN)
+}
+
+fn email_options(email: &EmailConfig) -> Value {
+    let EmailConfig {
+        smtp_host,
+        smtp_port,
+        security,
+        login,
+        from_addr,
+        from_name,
+        to_addrs,
+        subject_template,
+        body_template,
+        ca_file,
+    } = email;
+    let security = match security {
+        SmtpSecurity::StartTls => "starttls",
+        SmtpSecurity::Tls => "tls",
+        SmtpSecurity::None => "none",
+    };
+    json!({
+        "smtp_host": smtp_host,
+        "smtp_port": smtp_port,
+        "security": security,
+        "smtp_user": login.as_ref().map(|(user, _)| user),
+        "smtp_password": hidden(login.as_ref()),
+        "from_addr": from_addr,
+        "from_name": from_name,
+        "to_addrs": to_addrs,
+        "subject_template": subject_template,
+        "body_template": body_template,
+        "ca_file": ca_file,
+    })
+}
+
+fn telegram_options(telegram: &TelegramConfig) -> Value {
+    let TelegramConfig { bot_token: _, chat_id, topic_id, message_template, parse_mode, api_url } = telegram;
+    let parse_mode = match parse_mode {
+        TelegramParseMode::Markdown => "Markdown",
+        TelegramParseMode::MarkdownV2 => "MarkdownV2",
+        TelegramParseMode::Html => "HTML",
+        TelegramParseMode::None => "none",
+    };
+    json!({
+        "bot_token": HIDDEN,
+        "chat_id": chat_id,
+        "topic_id": topic_id,
+        "message_template": message_template,
+        "parse_mode": parse_mode,
+        "api_url": redacted_url(api_url),
+    })
+}
+
+/// Templates of webhooks hold routing keys of the services that take them, so they are hidden too.
+fn webhook_options(webhook: &WebhookConfig) -> Value {
+    let WebhookConfig {
+        url: _,
+        method,
+        headers,
+        retry_count,
+        retry_delay,
+        timeout,
+        payload_template,
+        recovery_template,
+        secret,
+    } = webhook;
+    let headers: Map<String, Value> = headers.keys().map(|name| (name.clone(), json!(HIDDEN))).collect();
+    json!({
+        "url": HIDDEN,
+        "method": method,
+        "headers": headers,
+        "retry_count": retry_count,
+        "retry_delay": retry_delay.as_secs_f64(),
+        "timeout": timeout.as_secs_f64(),
+        "payload_template": hidden(payload_template.as_ref()),
+        "recovery_template": hidden(recovery_template.as_ref()),
+        "secret": hidden(secret.as_ref()),
+    })
+}

@@ -1,0 +1,221 @@
+//! `/api/v1/notifications`: the outbox, seen.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::Problem;
+use super::extract::TextPath;
+use super::incidents::endpoint_id;
+use super::pagination::{FromParams, Page, Params, Query};
+use crate::domain::Timestamp;
+use crate::domain::notification::{Event, Notification, Severity};
+use crate::service::notifications::{self as verbs, Delivery, DeliveryState, NotificationQuery, StoredNotification};
+use crate::service::{Actor, ServiceContext};
+
+type Ctx = State<Arc<ServiceContext>>;
+
+/// Items of a page, unless asked otherwise.
+const DEFAULT_LIMIT: u64 = 100;
+
+/// Which notifications.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct NotificationParams {
+    /// Only those about the endpoint with this id.
+    #[param(minimum = 1)]
+    endpoint: Option<u64>,
+    /// Only those of the incident with this id.
+    #[param(minimum = 1)]
+    incident: Option<u64>,
+    /// Only those of this event.
+    event: Option<Event>,
+    /// Only those with a delivery in this state.
+    state: Option<DeliveryState>,
+    /// Items of one page, 1 to 1000. Default 100.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    #[expect(dead_code, reason = "read into `page`; here for the documentation")]
+    limit: (),
+    /// Items before the page. Default 0.
+    #[param(value_type = Option<u64>)]
+    #[expect(dead_code, reason = "read into `page`; here for the documentation")]
+    offset: (),
+    #[param(ignore)]
+    page: Page,
+}
+
+impl FromParams for NotificationParams {
+    fn from_params(params: &mut Params) -> Self {
+        let events = Event::ALL.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(", ");
+        let states = DeliveryState::ALL.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", ");
+        Self {
+            endpoint: params.number("endpoint", 1..=i64::MAX.unsigned_abs()),
+            incident: params.number("incident", 1..=i64::MAX.unsigned_abs()),
+            event: params.word("event", &events),
+            state: params.word("state", &states),
+            limit: (),
+            offset: (),
+            page: params.page(DEFAULT_LIMIT),
+        }
+    }
+}
+
+/// One notification to one channel.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryItem {
+    channel: String,
+    state: DeliveryState,
+    /// Attempts made, of all tries together.
+    attempts: u32,
+    /// An attempt that failed may have been received all the same.
+    may_have_arrived: bool,
+    /// When it is tried again; null when it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_attempt_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_attempt_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    last_error: Option<String>,
+    /// What the other side said to the one that did not.
+    answer: Option<String>,
+    /// When it was delivered, given up or merged.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+}
+
+impl From<Delivery> for DeliveryItem {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            channel: delivery.channel,
+            state: delivery.state,
+            attempts: delivery.attempts,
+            may_have_arrived: delivery.may_have_arrived,
+            next_attempt_at: delivery.next_attempt_at,
+            last_attempt_at: delivery.last_attempt_at,
+            last_error: delivery.last_error,
+            answer: delivery.answer,
+            finished_at: delivery.finished_at,
+        }
+    }
+}
+
+/// One thing to tell, and what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationItem {
+    id: String,
+    event: Event,
+    #[schema(value_type = String, format = DateTime)]
+    occurred_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// Null when it is not about an endpoint.
+    endpoint_id: Option<i64>,
+    /// Of the endpoint, or of the channel that it is about.
+    endpoint_name: String,
+    incident_id: Option<i64>,
+    severity: Severity,
+    /// Why, in one sentence.
+    error_message: Option<String>,
+    /// What keeps it back: `notifications_disabled`, `nobody_to_tell`, `nobody_was_told`, …; null when nothing does.
+    #[schema(example = "nobody_to_tell")]
+    held_by: Option<String>,
+    deliveries: Vec<DeliveryItem>,
+}
+
+impl From<StoredNotification> for NotificationItem {
+    fn from(stored: StoredNotification) -> Self {
+        let facts = stored.facts;
+        Self {
+            id: facts.id,
+            event: facts.event,
+            occurred_at: facts.occurred_at,
+            created_at: stored.created_at,
+            endpoint_id: stored.endpoint.map(|id| id.0),
+            endpoint_name: facts.endpoint_name,
+            incident_id: stored.incident,
+            severity: facts.severity,
+            error_message: facts.error,
+            held_by: stored.held_by,
+            deliveries: stored.deliveries.into_iter().map(DeliveryItem::from).collect(),
+        }
+    }
+}
+
+/// A notification by itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationResource {
+    #[serde(flatten)]
+    item: NotificationItem,
+    /// The facts that every channel tells; the default webhook body.
+    facts: Notification,
+}
+
+impl From<StoredNotification> for NotificationResource {
+    fn from(stored: StoredNotification) -> Self {
+        Self { facts: stored.facts.clone(), item: stored.into() }
+    }
+}
+
+/// A page of notifications, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationList {
+    notifications: Vec<NotificationItem>,
+    /// Notifications that the filters let through, on all pages.
+    total: u64,
+    limit: u64,
+    offset: u64,
+}
+
+/// List notifications
+///
+/// What is told, through which channels, and what became of it.
+#[utoipa::path(get, path = "/api/v1/notifications", tag = "notifications", params(NotificationParams),
+    responses((status = 200, body = NotificationList)))]
+pub async fn list(
+    State(ctx): Ctx,
+    Query(params): Query<NotificationParams>,
+) -> Result<Json<NotificationList>, Problem> {
+    let Page { limit, offset } = params.page;
+    let query = NotificationQuery {
+        endpoint: params.endpoint.map(endpoint_id),
+        incident: params.incident.map(|id| i64::try_from(id).unwrap_or(i64::MAX)),
+        event: params.event,
+        state: params.state,
+        limit,
+        offset,
+    };
+    let (found, total) = verbs::list(&ctx, &query).await?;
+    let notifications = found.into_iter().map(NotificationItem::from).collect();
+    Ok(Json(NotificationList { notifications, total, limit, offset }))
+}
+
+/// Get a notification
+#[utoipa::path(get, path = "/api/v1/notifications/{id}", tag = "notifications", params(("id" = String, Path)),
+    responses((status = 200, body = NotificationResource)))]
+pub async fn get(
+    State(ctx): Ctx,
+    TextPath(id): TextPath,
+    Query(()): Query<()>,
+) -> Result<Json<NotificationResource>, Problem> {
+    Ok(Json(verbs::get(&ctx, &id).await?.into()))
+}
+
+/// Send a notification again
+///
+/// Its dead deliveries are pending again, those to channels that are on; it keeps its id.
+#[utoipa::path(post, path = "/api/v1/notifications/{id}/retry", tag = "notifications", params(("id" = String, Path)),
+    responses(
+        (status = 200, body = NotificationResource),
+        (status = 409, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn retry(
+    State(ctx): Ctx,
+    actor: Actor,
+    TextPath(id): TextPath,
+    Query(()): Query<()>,
+) -> Result<Json<NotificationResource>, Problem> {
+    Ok(Json(verbs::retry(&ctx, &actor, &id).await?.into()))
+}

@@ -1,0 +1,79 @@
+//! The outbox, seen, and what is dead in it sent again.
+
+use std::sync::Arc;
+
+use super::context::{Access, Actor, ServiceContext, detached};
+use super::error::{Conflict, ServiceError};
+pub use crate::store::outbox::{Delivery, DeliveryState, NotificationQuery, StoredNotification};
+use crate::store::{audit, outbox};
+
+/// A page of notifications with their deliveries, newest first, and how many there are on all pages.
+///
+/// # Errors
+/// `Store`.
+pub async fn list(
+    ctx: &ServiceContext,
+    query: &NotificationQuery,
+) -> Result<(Vec<StoredNotification>, u64), ServiceError> {
+    let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
+    let found = outbox::list(&db, query).await.map_err(ServiceError::Store)?;
+    let total = outbox::count(&db, query).await.map_err(ServiceError::Store)?;
+    Ok((found, total))
+}
+
+/// A notification by its id.
+///
+/// # Errors
+/// `NotFound`, `Store`.
+pub async fn get(ctx: &ServiceContext, id: &str) -> Result<StoredNotification, ServiceError> {
+    let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
+    outbox::find(&db, id).await.map_err(ServiceError::Store)?.ok_or_else(|| unknown(id))
+}
+
+/// Makes the dead deliveries of a notification pending again, those to channels that are on.
+///
+/// # Errors
+/// `NotFound`; `Conflict` when none is dead or none of their channels is on; `Store`.
+pub async fn retry(ctx: &Arc<ServiceContext>, actor: &Actor, id: &str) -> Result<StoredNotification, ServiceError> {
+    actor.require(Access::Change)?;
+    let (work, actor, id) = (Arc::clone(ctx), actor.clone(), id.to_owned());
+    detached(ctx, async move { retry_now(&work, &actor, &id).await }).await
+}
+
+async fn retry_now(ctx: &ServiceContext, actor: &Actor, id: &str) -> Result<StoredNotification, ServiceError> {
+    let now = ctx.clock.now();
+    let transaction = ctx.store.begin().await.map_err(ServiceError::Store)?;
+    let found = outbox::find(&transaction, id).await.map_err(ServiceError::Store)?.ok_or_else(|| unknown(id))?;
+    let channels = retried(ctx, &found)?;
+    outbox::retry(&transaction, id, &channels, now).await.map_err(ServiceError::Store)?;
+    let mut row = actor.audit_row(now, "notification.retry", format!("notification/{id}"));
+    row.after = Some(serde_json::json!({ "channels": channels }));
+    audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
+    let retried = outbox::find(&transaction, id).await.map_err(ServiceError::Store)?.ok_or_else(|| unknown(id))?;
+    transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    ctx.deliver.nudge();
+    Ok(retried)
+}
+
+/// The channels through which the notification can be sent again.
+fn retried(ctx: &ServiceContext, notification: &StoredNotification) -> Result<Vec<String>, ServiceError> {
+    let refuse = |reason: String| Err(ServiceError::Conflict(Conflict::NothingToRetry { reason }));
+    let dead = notification.deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Dead);
+    let dead: Vec<&str> = dead.map(|delivery| delivery.channel.as_str()).collect();
+    if dead.is_empty() {
+        return refuse("none of its deliveries is dead".to_owned());
+    }
+    if !ctx.config.telling.enabled {
+        return refuse("`notifications.enabled` is false in the configuration".to_owned());
+    }
+    let is_on = |name: &str| ctx.config.channels.iter().any(|channel| channel.enabled && channel.name == name);
+    let on: Vec<String> = dead.iter().filter(|name| is_on(name)).map(|name| (*name).to_owned()).collect();
+    if on.is_empty() {
+        return refuse(format!("no channel of its dead deliveries is on ({})", dead.join(", ")));
+    }
+    Ok(on)
+}
+
+fn unknown(id: &str) -> ServiceError {
+    ServiceError::NotFound(format!("notification {id}"))
+}

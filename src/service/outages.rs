@@ -1,0 +1,146 @@
+//! What incidents say of a window: its outages, and how much of it the endpoint was available.
+
+use std::ops::Range;
+
+use chrono::TimeDelta;
+
+use super::context::ServiceContext;
+use super::error::ServiceError;
+use super::reports::{self, Retention, UptimeQuery, UptimeReport};
+use crate::board::Entry;
+use crate::domain::Timestamp;
+use crate::domain::availability::{Availability, availability};
+use crate::domain::endpoint::EndpointId;
+use crate::domain::uptime::{day_of, hour_of};
+use crate::store::incidents::{self, IncidentQuery, StoredIncident};
+use crate::store::rollups::{self, Grain};
+use crate::store::{ConnectionTrait, StoreError, history};
+
+/// Incidents of a window that are looked at.
+const MOST_INCIDENTS: u64 = 10_000;
+
+/// Outages told with their failures; more are only counted.
+const MOST_OUTAGES: usize = 1_000;
+
+/// Failed checks of an outage that are read one by one.
+const MOST_READ: u64 = 1_000;
+
+/// Sentences told of an outage.
+const MOST_SENTENCES: usize = 20;
+
+/// An incident with its failed checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    pub start: Timestamp,
+    /// `None`: it goes on.
+    pub end: Option<Timestamp>,
+    pub length: TimeDelta,
+    /// Failed checks from the start to the end.
+    pub failures: u64,
+    /// Why, each sentence once, in the order in which they came up.
+    pub errors: Vec<String>,
+}
+
+/// The outages of an endpoint that reach into a window, newest first, and how many there are.
+///
+/// # Errors
+/// `Store`.
+pub async fn outages(
+    ctx: &ServiceContext,
+    entry: &Entry,
+    window: Range<Timestamp>,
+    at_least: TimeDelta,
+) -> Result<(Vec<Outage>, u64), ServiceError> {
+    let now = ctx.clock.now();
+    let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
+    let query = IncidentQuery {
+        endpoint: Some(entry.known.id),
+        from: Some(window.start),
+        to: Some(window.end),
+        limit: MOST_INCIDENTS,
+        ..IncidentQuery::default()
+    };
+    let mut found = incidents::list(&db, &query).await.map_err(ServiceError::Store)?;
+    found.retain(|incident| length(incident, now) >= at_least);
+    let total = found.len() as u64;
+    found.truncate(MOST_OUTAGES);
+    let mut outages = Vec::with_capacity(found.len());
+    for incident in found {
+        outages.push(outage(ctx, &db, entry, &incident, now).await.map_err(ServiceError::Store)?);
+    }
+    Ok((outages, total))
+}
+
+fn length(incident: &StoredIncident, now: Timestamp) -> TimeDelta {
+    (incident.resolved_at.unwrap_or(now) - incident.started_at).max(TimeDelta::zero())
+}
+
+async fn outage(
+    ctx: &ServiceContext,
+    db: &impl ConnectionTrait,
+    entry: &Entry,
+    incident: &StoredIncident,
+    now: Timestamp,
+) -> Result<Outage, StoreError> {
+    // What began at this moment is in it while it goes on.
+    let end = incident.resolved_at.unwrap_or(now + TimeDelta::microseconds(1));
+    let failed = history::failed(db, entry.known.id, incident.started_at..end, MOST_READ).await?;
+    let retention = Retention::of(&ctx.config.monitoring);
+    let kept_from = now - TimeDelta::days(i64::from(retention.history_days));
+    let read_all = (failed.len() as u64) < MOST_READ && incident.started_at >= kept_from;
+    let failures = if read_all {
+        failed.len() as u64
+    } else {
+        let from = failed.first().map_or(incident.started_at, |first| first.scheduled_at).min(incident.started_at);
+        let query = UptimeQuery { endpoint: entry.known.id, from, to: end, now, retention };
+        reports::counted(db, entry.live.open_hour.as_ref(), &query).await?.down
+    };
+    let timeline = incidents::events(db, &[incident.id]).await?;
+    let told = timeline.into_iter().filter_map(|event| event.failure).map(|failure| failure.message);
+    let mut errors: Vec<String> = Vec::new();
+    for sentence in told.chain(failed.into_iter().map(|check| check.message)) {
+        if errors.len() < MOST_SENTENCES && !errors.contains(&sentence) {
+            errors.push(sentence);
+        }
+    }
+    Ok(Outage {
+        start: incident.started_at,
+        end: incident.resolved_at,
+        length: length(incident, now),
+        failures,
+        errors,
+    })
+}
+
+/// Availability in the window that `report` answers. It begins with the first check and ends now at the latest.
+///
+/// # Errors
+/// `Store`.
+pub async fn available(
+    ctx: &ServiceContext,
+    endpoint: EndpointId,
+    report: &UptimeReport,
+) -> Result<Availability, ServiceError> {
+    let now = ctx.clock.now();
+    let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
+    let to = report.to.min(now);
+    let from = match first_check(&db, endpoint).await.map_err(ServiceError::Store)? {
+        Some(first) => report.from.max(first).min(to),
+        None => to,
+    };
+    let spans = incidents::down_spans(&db, endpoint, from, to).await.map_err(ServiceError::Store)?;
+    let downs: Vec<_> = spans.into_iter().map(|span| span.start..span.end.unwrap_or(now)).collect();
+    Ok(availability(from..to, &downs, &report.bucket))
+}
+
+/// When an endpoint was first checked: exact as long as single checks are kept, then the start of that hour or day.
+async fn first_check(db: &impl ConnectionTrait, endpoint: EndpointId) -> Result<Option<Timestamp>, StoreError> {
+    let mut first = history::first_scheduled_at(db, endpoint).await?;
+    for (grain, start_of) in [(Grain::Hour, hour_of as fn(Timestamp) -> Timestamp), (Grain::Day, day_of)] {
+        let Some(start) = rollups::oldest_start(db, endpoint, grain).await? else { continue };
+        if first.is_none_or(|first| start < start_of(first)) {
+            first = Some(start);
+        }
+    }
+    Ok(first)
+}
