@@ -263,9 +263,9 @@ impl Worker {
             }
         };
         self.note(&attempt, &outcome, now);
-        if let Err(error) = self.record(&attempt, &outcome, now).await {
-            // It stays pending and is attempted again, with the same id.
-            tracing::warn!(channel = self.name, %error, "an attempt could not be recorded; it is made again");
+        // Not attempted again meanwhile: a database that takes no writes would make it arrive again and again.
+        while let Err(error) = self.record(&attempt, &outcome, now).await {
+            tracing::warn!(channel = self.name, %error, "an attempt could not be recorded; tried again");
             tokio::time::sleep(FIRST_PAUSE).await;
         }
         if let Err(error) = self.tell_failure(&attempt, &outcome, now).await {

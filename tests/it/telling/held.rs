@@ -20,7 +20,7 @@ async fn down_again_within_the_cooldown_is_told_at_once_and_its_recovery_held() 
     target.set(500);
     let place = Place::at(START);
     let ops = Scripted::taking(&place.moved());
-    let live = place.start_through(&yaml(&target, ""), channels([("ops", &ops)])).await;
+    let live = place.start_through(&yaml(&target, ""), Some(channels([("ops", &ops)]))).await;
     let id = live.id("e");
     live.run_while("down", || ops.events().is_empty()).await;
     target.set(200);
@@ -56,7 +56,7 @@ async fn an_outage_that_lasts_is_told_again_after_an_hour() {
     target.set(500);
     let place = Place::at(START);
     let ops = Scripted::taking(&place.moved());
-    let live = place.start_through(&yaml(&target, ""), channels([("ops", &ops)])).await;
+    let live = place.start_through(&yaml(&target, ""), Some(channels([("ops", &ops)]))).await;
     live.run_while("down", || ops.events().is_empty()).await;
     live.skip(Duration::from_secs(3_500)).await;
     // A tick of the recorder, in which it would remind.
@@ -83,7 +83,7 @@ async fn refused_connections_right_after_a_start_open_nothing_for_a_while() {
         named(&["ops"])
     );
     let began = place.now();
-    let live = place.start_through(&yaml, channels([("ops", &ops)])).await;
+    let live = place.start_through(&yaml, Some(channels([("ops", &ops)]))).await;
     let id = live.id("e");
     live.run_until("e", 4).await;
     assert_eq!((live.status("e"), incidents_of(&live, id).await.len()), (Status::Pending, 0));
@@ -107,7 +107,7 @@ async fn a_success_ends_the_grace_after_a_start() {
         target.url()
     );
     let began = place.now();
-    let live = place.start_through(&yaml, channels([("ops", &ops)])).await;
+    let live = place.start_through(&yaml, Some(channels([("ops", &ops)]))).await;
     live.run_while("the outage", || ops.events().is_empty()).await;
     let after = (ops.taken()[0].at - began).num_seconds();
     assert!(after < 25, "{after} s after the start");
@@ -124,7 +124,7 @@ async fn whoever_wants_no_messages_gets_rows_that_say_so() {
         let place = Place::at(START);
         let ops = Scripted::taking(&place.moved());
         let yaml = format!("{top}{}", yaml(&target, more));
-        let live = place.start_through(&yaml, channels([("ops", &ops)])).await;
+        let live = place.start_through(&yaml, Some(channels([("ops", &ops)]))).await;
         let id = live.id("e");
         live.run_while("the outage", || live.status("e") != Status::Down).await;
         target.set(200);

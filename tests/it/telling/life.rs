@@ -25,7 +25,7 @@ impl Two {
 
     async fn start<'p>(&self, place: &'p Place, yaml: &str) -> Live<'p> {
         let yaml = format!("{}{yaml}", named(&["told", "other"]));
-        place.start_through(&yaml, channels([("told", &self.told), ("other", &self.other)])).await
+        place.start_through(&yaml, Some(channels([("told", &self.told), ("other", &self.other)]))).await
     }
 
     fn is_told(&self, events: &[Event]) -> bool {
@@ -98,7 +98,7 @@ async fn leaves(how: Leaving) {
     match how {
         Leaving::Pause => drop(endpoints::pause(&live.monitor.service, &somebody(), id).await.unwrap()),
         Leaving::Delete => {
-            endpoints::archive(&live.monitor.service, &somebody(), id, None, Purge::Nothing).await.unwrap()
+            endpoints::archive(&live.monitor.service, &somebody(), id, None, Purge::Nothing).await.unwrap();
         }
         Leaving::File | Leaving::Inactive => {
             live.stop().await;
@@ -147,7 +147,7 @@ async fn the_end_for_a_channel_that_is_gone_is_dead_at_once_and_says_why() {
     live.stop().await;
 
     let yaml = format!("{}{}", named(&["other"]), endpoint(&target, "").replace("[told]", "[other]"));
-    let live = place.start_through(&yaml, channels([("other", &two.other)])).await;
+    let live = place.start_through(&yaml, Some(channels([("other", &two.other)]))).await;
     target.set(200);
     live.run_while("the recovery", || live.status("e") != Status::Up).await;
     let up = notifications(&live).await.pop().unwrap();

@@ -1,8 +1,6 @@
 //! How long it takes from the end of the failing check to the receipt of the message. Printed, not asserted, and only
 //! when asked for.
 
-#![expect(clippy::print_stdout, reason = "a measurement is printed")]
-
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +15,6 @@ use crate::flows::target::{Answer, Target};
 const ENDPOINTS: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::disallowed_methods, reason = "whether to measure is a setting of the test, not of the product")]
 async fn from_the_failed_check_to_the_receipt() {
     if std::env::var_os("API_MONITOR_MEASURE").is_none() {
         return;

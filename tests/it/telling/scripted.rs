@@ -100,9 +100,9 @@ impl Channel for Scripted {
 }
 
 /// Channels by name.
-pub(super) fn channels<const N: usize>(by_name: [(&str, &Arc<Scripted>); N]) -> Option<Channels> {
+pub(super) fn channels<const N: usize>(by_name: [(&str, &Arc<Scripted>); N]) -> Channels {
     let channel = |channel: &Arc<Scripted>| -> Arc<dyn Channel> { channel.clone() };
-    Some(by_name.into_iter().map(|(name, scripted)| (name.to_owned(), channel(scripted))).collect())
+    by_name.into_iter().map(|(name, scripted)| (name.to_owned(), channel(scripted))).collect()
 }
 
 /// The part of a configuration that has these channels.

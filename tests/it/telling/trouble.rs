@@ -29,7 +29,7 @@ async fn a_channel_that_hangs_makes_nothing_else_late() {
         _ => Reply::Take,
     });
     let yaml = yaml(&["slow", "well"], &target);
-    let live = place.start_through(&yaml, channels([("slow", &slow), ("well", &well)])).await;
+    let live = place.start_through(&yaml, Some(channels([("slow", &slow), ("well", &well)]))).await;
     live.run_while("the first good check", || live.status("e") != Status::Up).await;
     target.set(500);
     live.run_while("down", || well.events().is_empty()).await;
@@ -66,7 +66,7 @@ async fn a_channel_that_fails_is_told_through_the_others_and_merges_what_is_over
     let broken = Scripted::by(&clock, move |_, now| if now < well_again { Reply::Refuse } else { Reply::Take });
     let (one, two) = (Scripted::taking(&clock), Scripted::taking(&clock));
     let yaml = yaml(&["broken", "one", "two"], &target);
-    let live = place.start_through(&yaml, channels([("broken", &broken), ("one", &one), ("two", &two)])).await;
+    let live = place.start_through(&yaml, Some(channels([("broken", &broken), ("one", &one), ("two", &two)]))).await;
     live.run_while("down", || one.events().is_empty() || two.events().is_empty()).await;
     live.run_while("the failing channel", || one.events().len() < 2 || two.events().len() < 2).await;
     assert!(place.now() < well_again, "it was told while it failed");
@@ -108,7 +108,7 @@ async fn a_message_that_a_stop_cut_off_is_told_again_before_its_recovery() {
     let hanging = Scripted::by(&clock, |_, _| Reply::Hang(Duration::from_secs(86_400)));
     let probe = Scripted::taking(&clock);
     let yaml = yaml(&["ops", "probe"], &target);
-    let live = place.start_through(&yaml, channels([("ops", &hanging), ("probe", &probe)])).await;
+    let live = place.start_through(&yaml, Some(channels([("ops", &hanging), ("probe", &probe)]))).await;
     live.run_while("down", || probe.events().is_empty()).await;
     live.stop().await;
 
@@ -122,7 +122,7 @@ async fn a_message_that_a_stop_cut_off_is_told_again_before_its_recovery() {
                 if open.load(std::sync::atomic::Ordering::Relaxed) { Reply::Take } else { Reply::Refuse }
             },
         );
-    let live = place.start_through(&yaml, channels([("ops", &ops), ("probe", &probe)])).await;
+    let live = place.start_through(&yaml, Some(channels([("ops", &ops), ("probe", &probe)]))).await;
     target.set(200);
     live.run_while("up", || probe.events().len() < 2).await;
     back.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -141,7 +141,7 @@ async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand() {
     let broken = Scripted::by(&clock, move |_, now| if now < well_again { Reply::Break } else { Reply::Take });
     let one = Scripted::taking(&clock);
     let yaml = format!("defaults: {{alert_policy: {{reminder: false}}}}\n{}", yaml(&["broken", "one"], &target));
-    let live = place.start_through(&yaml, channels([("broken", &broken), ("one", &one)])).await;
+    let live = place.start_through(&yaml, Some(channels([("broken", &broken), ("one", &one)]))).await;
     live.run_while("down", || one.events().is_empty() || broken.attempts().is_empty()).await;
     let before = broken.attempts().len();
     live.skip(Duration::from_secs(23 * 3_600)).await;
@@ -180,11 +180,51 @@ async fn a_message_that_can_never_be_delivered_is_named_in_the_others() {
     let place = Place::at(START);
     let clock = place.moved();
     let (gone, one) = (Scripted::by(&clock, |_, _| Reply::Never), Scripted::taking(&clock));
-    let live = place.start_through(&yaml(&["gone", "one"], &target), channels([("gone", &gone), ("one", &one)])).await;
+    let live =
+        place.start_through(&yaml(&["gone", "one"], &target), Some(channels([("gone", &gone), ("one", &one)]))).await;
     live.run_while("both", || one.events().len() < 2).await;
     let told = one.taken().into_iter().find(|message| message.notification.event == Event::ChannelFailing).unwrap();
     assert_eq!(told.notification.endpoint_name, "gone");
     assert!(told.notification.remarks.join("; ").contains("e down at"), "{:?}", told.notification.remarks);
     assert_eq!(gone.attempts().len(), 1);
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_makes_no_message_arrive_again() {
+    let target = Switched::good();
+    target.set(500);
+    let place = Place::at(START);
+    let clock = place.moved();
+    let ops = Scripted::taking(&clock);
+    let holding = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let held = holding.clone();
+    // Takes the message only when the database is locked.
+    let gated =
+        Scripted::by(
+            &clock,
+            move |_, _| {
+                if held.load(std::sync::atomic::Ordering::Relaxed) { Reply::Refuse } else { Reply::Take }
+            },
+        );
+    let yaml = yaml(&["ops", "gated"], &target);
+    let live = place.start_through(&yaml, Some(channels([("ops", &ops), ("gated", &gated)]))).await;
+    live.run_while("down", || ops.events().is_empty() || gated.attempts().is_empty()).await;
+    let url = format!("sqlite://{}", place.database().display());
+    let options = sea_orm::ConnectOptions::new(url).max_connections(1).to_owned();
+    let other = sea_orm::Database::connect(options).await.unwrap();
+    let lock = sea_orm::TransactionTrait::begin(&other).await.unwrap();
+    sea_orm::ConnectionTrait::execute_unprepared(&lock, "UPDATE deliveries SET attempts = attempts").await.unwrap();
+    holding.store(false, std::sync::atomic::Ordering::Relaxed);
+    live.run_while("the message", || gated.taken().is_empty()).await;
+    // Longer than a write waits for its turn and the pause after a failure.
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    live.skip(Duration::from_secs(1)).await;
+    lock.rollback().await.unwrap();
+    live.run_for(Duration::from_secs(30)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(gated.taken().len(), 1);
+    let down = notifications(&live).await.into_iter().find(|n| n.facts.event == Event::Down).unwrap();
+    assert!(down.deliveries.iter().all(|delivery| delivery.state == DeliveryState::Delivered), "{down:#?}");
     live.stop().await;
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{START, Switched, incidents_of, notifications};
 use crate::flows::harness::Place;
-use crate::notify::email::smtp::{Smtp, Talk};
+use crate::notify::email::smtp::{Mail, Smtp, Talk};
 use crate::notify::receivers::{Receiver, answer};
 use crate::notify::telegram::{TOKEN, refused, sent};
 
@@ -93,7 +93,7 @@ async fn an_outage_and_its_end_are_told_once_through_each_channel() {
     assert!(mails[0].part("text/plain").contains("GET returned 500, expected 200"));
     assert_eq!(mails[1].header("In-Reply-To"), mails[0].header("Message-ID"));
     let texts: [Vec<String>; 3] = [
-        mails.iter().map(|mail| mail.subject()).collect(),
+        mails.iter().map(Mail::subject).collect(),
         team.received().iter().map(|r| r.json()["text"].as_str().unwrap().to_owned()).collect(),
         chat.received().iter().skip(1).map(|r| r.json()["text"].as_str().unwrap().to_owned()).collect(),
     ];
