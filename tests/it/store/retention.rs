@@ -32,7 +32,7 @@ async fn what_was_told_is_kept_as_long_as_the_hours() {
     let still_open = open(&store, endpoint, plus(start, -50)).await;
     let told_of_open = add(&store, Event::Down, -50, Some(still_open), &["a"]).await;
 
-    let clock = Arc::new(ManualClock::at(plus(start, days(31) - 1)));
+    let clock = Arc::new(ManualClock::at(plus(start, days(30) + 14 * 3_600 - 1)));
     let retention =
         Retention { store: store.clone(), clock: clock.clone(), check_history_days: 7, hourly_rollup_days: 30 };
     // By whole days: the day that is 30 days back is kept to its end.
