@@ -2,7 +2,7 @@
 //! and the whole body of the last answer.
 //!
 //! Owns the order of an attempt and its bounds. What is sent is [`request`](super::request)'s, how a
-//! connection is made [`client`](super::client)'s, what an error means [`failure`](super::failure)'s.
+//! connection is made [`client`](super::client)'s, what an error means [`failure`]'s.
 
 use std::collections::HashSet;
 use std::sync::Arc;

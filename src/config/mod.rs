@@ -1,6 +1,6 @@
 //! The configuration: one YAML file or a folder of them, environment variables on top, checked as a whole.
 //!
-//! [`load`] gives a [`Config`] in which every default is applied and every rule holds, or every mistake at once
+//! [`load`](fn@load) gives a [`Config`] in which every default is applied and every rule holds, or every mistake at once
 //! with file, line, column and what would be right. This module alone reads the process's environment. It keeps
 //! nothing and watches nothing: whoever wants to reload calls `load` again.
 //!
