@@ -27,10 +27,13 @@ impl Session {
         let interrupted = Arc::new(AtomicBool::new(false));
         let flag = interrupted.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let signal = {
+            let _entered = runtime.enter();
+            api_monitor::lifecycle::shutdown_signal()?
+        };
         std::thread::spawn(move || {
-            if runtime.block_on(api_monitor::lifecycle::shutdown_signal()).is_ok() {
-                flag.store(true, Ordering::Relaxed);
-            }
+            runtime.block_on(signal);
+            flag.store(true, Ordering::Relaxed);
         });
         Ok(Self { bar, on_terminal: std::io::stderr().is_terminal(), interrupted })
     }
