@@ -135,7 +135,7 @@ pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordi
                 if c.is_ascii_alphanumeric() {
                     plain.push(c);
                 } else {
-                    plain.push_str(&format!("_{:x}", u32::from(c)));
+                    plain = format!("{plain}_{:x}", u32::from(c));
                 }
             }
             plain

@@ -90,14 +90,14 @@ async fn a_notification_added_twice_is_one_as_it_was_first() {
 }
 
 #[tokio::test]
-async fn those_told_of_an_incident_are_known_by_its_outages_alone() {
+async fn those_told_of_an_incident_are_whoever_heard_of_its_outages() {
     with_database(async |store| {
         add(store, Event::Down, 0, Some(7), &["b", "a"]).await;
         add(store, Event::Reminder, 1, Some(7), &["c"]).await;
         add(store, Event::Up, 2, Some(7), &["b"]).await;
         add(store, Event::DownAgain, 3, Some(7), &["d", "a"]).await;
         add(store, Event::Down, 4, Some(8), &["e"]).await;
-        assert_eq!(outbox::told_channels(store.readers(), 7).await.unwrap(), ["b", "a", "d"]);
+        assert_eq!(outbox::told_channels(store.readers(), 7).await.unwrap(), ["b", "a", "c", "d"]);
         assert!(outbox::told_channels(store.readers(), 9).await.unwrap().is_empty());
         let first = outbox::first_of_incident(store.readers(), 7).await.unwrap();
         assert_eq!(first, Some(facts(Event::Down, 0).id));
