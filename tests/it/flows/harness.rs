@@ -121,7 +121,7 @@ impl Live<'_> {
     /// Lets the moved clock run, fast, until the history of an endpoint has `count` rows or more; returns them.
     pub(crate) async fn run_until(&self, name: &str, count: usize) -> Vec<CheckResult> {
         let id = self.id(name);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(400);
         loop {
             let rows = self.history(id).await;
             if rows.len() >= count {
@@ -148,7 +148,7 @@ impl Live<'_> {
 
     /// Lets the moved clock run, fast, until it is so.
     pub(crate) async fn run_while(&self, what: &str, mut not_yet: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(90);
+        let deadline = Instant::now() + Duration::from_secs(400);
         while not_yet() {
             assert!(Instant::now() < deadline, "never came: {what}");
             self.step().await;
