@@ -127,3 +127,40 @@ impl Heartbeat {
         if answer.status().is_success() { Ok(()) } else { Err(format!("it was answered with {}", answer.status())) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::config::Secret;
+    use crate::telemetry::metrics::ChannelStatus;
+
+    #[tokio::test]
+    async fn it_beats_only_while_checks_are_recorded_and_messages_flow() {
+        let start = "2026-11-21T12:00:00Z".parse().unwrap();
+        let clock = Arc::new(ManualClock::at(start));
+        let metrics = Arc::new(Metrics::default());
+        let config = HeartbeatConfig { url: Secret::new("http://127.0.0.1:1/"), every: Duration::from_secs(60) };
+        let heartbeat = Heartbeat::new(config, Arc::new(Board::new()), clock.clone(), metrics.clone()).unwrap();
+        assert_eq!(heartbeat.all_is_well(), Err("the scheduler stands still"));
+        metrics.scheduler_heartbeat.beat(clock.monotonic());
+        assert_eq!(heartbeat.all_is_well(), Err("the recorder stands still"));
+        metrics.recorder_heartbeat.beat(clock.monotonic());
+        assert_eq!(heartbeat.all_is_well(), Ok(()));
+
+        let failing = ChannelStatus { failing_since: Some(start), ..ChannelStatus::default() };
+        metrics.set_channel("mail", failing);
+        assert_eq!(heartbeat.all_is_well(), Err("no channel delivers"));
+        metrics.set_channel("hook", ChannelStatus::default());
+        assert_eq!(heartbeat.all_is_well(), Ok(()));
+
+        metrics.results_pending.set(PENDING_LIMIT + 1);
+        assert_eq!(heartbeat.all_is_well(), Err("results are not being stored"));
+        metrics.results_pending.set(0);
+        metrics.schedule_lag_us.set(LAG_LIMIT_US + 1);
+        assert_eq!(heartbeat.all_is_well(), Err("checks are late"));
+        metrics.schedule_lag_us.set(0);
+        clock.advance(LOOP_LIMIT + Duration::from_secs(1));
+        assert_eq!(heartbeat.all_is_well(), Err("the scheduler stands still"));
+    }
+}

@@ -34,7 +34,11 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
 fn create_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(|e| {
-        StoreError::Unavailable(format!("the folder {} of the database cannot be created: {e}", folder.display()))
+        StoreError::Unavailable(format!(
+            "the folder {} of the database cannot be created ({e}): make its parent writable for this user, or choose \
+             another place with database.url or DATABASE_URL",
+            folder.display()
+        ))
     })
 }
 
