@@ -39,6 +39,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The pause after an answer that looks permanent: the other side may be in the middle of being changed.
 const PERMANENT_PAUSE: Duration = Duration::from_secs(300);
 
+/// The shortest pause before the failure of a channel is looked at again.
+const RETELL_PAUSE: Duration = Duration::from_secs(1);
+
 /// After this a delivery is dead.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(86_400);
 
@@ -175,11 +178,14 @@ impl Worker {
         let mut under_way = FuturesUnordered::new();
         let mut busy: HashSet<Lane> = HashSet::new();
         loop {
+            // By the time, not by the next attempt, which may be minutes away.
+            let now = self.context.clock.now();
+            self.tell_failure(None, now).await;
             let mut sleep = LONGEST_SLEEP;
             if under_way.len() < AT_ONCE {
                 match self.next_attempts(&busy, AT_ONCE - under_way.len()).await {
                     Ok((attempts, next_in)) => {
-                        sleep = next_in.min(LONGEST_SLEEP);
+                        sleep = next_in.min(LONGEST_SLEEP).min(self.failing.due_in(now).max(RETELL_PAUSE));
                         for attempt in attempts {
                             busy.insert(lane(&attempt.delivery));
                             let (channel, context) = (channel.clone(), self.context.clone());
@@ -268,9 +274,8 @@ impl Worker {
             tracing::warn!(channel = self.name, %error, "an attempt could not be recorded; tried again");
             tokio::time::sleep(FIRST_PAUSE).await;
         }
-        if let Err(error) = self.tell_failure(&attempt, &outcome, now).await {
-            tracing::warn!(channel = self.name, %error, "the failure of the channel could not be told; tried again");
-        }
+        let lost = matches!(outcome, AttemptResult::Dead { .. }).then_some(&attempt.notification);
+        self.tell_failure(lost, now).await;
     }
 
     async fn record(&self, attempt: &Attempt, outcome: &AttemptResult, now: Timestamp) -> Result<(), StoreError> {
@@ -315,21 +320,21 @@ impl Worker {
         );
     }
 
-    async fn tell_failure(
-        &mut self,
-        attempt: &Attempt,
-        outcome: &AttemptResult,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let dead = matches!(outcome, AttemptResult::Dead { .. });
-        let Some(since) = self.failing.to_be_told(dead, now) else { return Ok(()) };
+    /// Tells that the channel fails, once it is time; at once when a message was `lost`.
+    async fn tell_failure(&mut self, lost: Option<&Notification>, now: Timestamp) {
+        if let Err(error) = self.try_to_tell_failure(lost, now).await {
+            tracing::warn!(channel = self.name, %error, "the failure of the channel could not be told; tried again");
+        }
+    }
+
+    async fn try_to_tell_failure(&mut self, lost: Option<&Notification>, now: Timestamp) -> Result<(), StoreError> {
+        let Some(since) = self.failing.to_be_told(lost.is_some(), now) else { return Ok(()) };
         let others: Vec<String> = if self.fallback.is_empty() {
             self.context.nudges.keys().filter(|name| **name != self.name).cloned().collect()
         } else {
             self.fallback.clone()
         };
         let error = self.failing.last_error().unwrap_or_default().to_owned();
-        let lost = dead.then_some(&attempt.notification);
         failing::tell(&self.context.store, &self.name, since, &error, lost, &others, now).await?;
         self.failing.told();
         for name in others {

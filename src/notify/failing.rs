@@ -50,6 +50,12 @@ impl Watch {
         (dead || now - since >= patience).then_some(since)
     }
 
+    /// How long until the failure is to be told; very long when there is nothing to tell.
+    pub(super) fn due_in(&self, now: Timestamp) -> Duration {
+        let Some(since) = self.since.filter(|_| !self.told) else { return Duration::MAX };
+        PATIENCE.saturating_sub((now - since).to_std().unwrap_or_default())
+    }
+
     pub(super) fn told(&mut self) {
         self.told = true;
     }
