@@ -184,16 +184,6 @@ impl EndpointState {
     fn is_down(&self) -> bool {
         self.status == Status::Down
     }
-
-    /// When [`advance`] next has something to do.
-    pub fn wake_at(&self) -> Option<Timestamp> {
-        let incident = self.incident.as_ref()?;
-        match incident.held {
-            Some(held) => Some(held.release_at),
-            None if self.is_down() => incident.remind_at,
-            None => None,
-        }
-    }
 }
 
 impl Step {
