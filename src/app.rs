@@ -7,10 +7,13 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::api::serve::tls::{self, Tls};
+use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, MaxConcurrent};
+use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
 use crate::jobs::cron::{Cron, When};
@@ -74,6 +77,8 @@ pub struct Monitor {
     pub synced: SyncReport,
     tasks: Tasks,
     cron: Cron,
+    /// File descriptors that this process may have.
+    descriptors: usize,
 }
 
 impl Monitor {
@@ -123,6 +128,7 @@ impl Monitor {
         };
         let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, tasks).await?;
 
+        let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
             board: board.clone(),
             clock: clock.clone(),
@@ -137,7 +143,7 @@ impl Monitor {
                 MaxConcurrent::Fixed(n) => Some(n as usize),
             },
             max_checks_per_host: config.monitoring.max_checks_per_host as usize,
-            descriptors: raise_descriptors(),
+            descriptors,
             stopping: tasks.stopping().clone(),
         });
         tasks.spawn_critical("scheduler", scheduler.run());
@@ -176,25 +182,26 @@ impl Monitor {
             started,
             changes: tokio::sync::Mutex::new(()),
         });
-        Ok(Self { service, store, synced, tasks: tasks.clone(), cron })
+        Ok(Self { service, store, synced, tasks: tasks.clone(), cron, descriptors })
     }
 
-    /// Serves the API on `listener` until the stop begins.
-    pub fn serve(&self, listener: TcpListener) {
-        let router = api::router(self.service.clone());
-        let stopping = self.tasks.stopping().clone();
-        self.tasks.spawn_critical("API", async move {
-            let out_of_patience = async {
-                stopping.cancelled().await;
-                tokio::time::sleep(CLIENTS_GRACE).await;
-            };
-            tokio::select! {
-                served = api::serve(listener, router, stopping.clone()) => if let Err(error) = served {
-                    tracing::error!(%error, "the API cannot be served");
-                },
-                () = out_of_patience => tracing::info!("clients that did not finish their requests are cut off"),
-            }
-        });
+    /// Serves the API on `listener` until the stop begins, and for a moment longer those that wait for answers.
+    pub fn serve(&self, listener: TcpListener, tls: Option<Tls>) {
+        let tls = tls.map(Arc::new);
+        let (service, tasks) = (&self.service, &self.tasks);
+        let (clock, metrics, stopping) = (service.clock.clone(), service.metrics.clone(), tasks.stopping().clone());
+        if let Some(tls) = &tls {
+            tasks.spawn(tls.clone().watch(tls::LOOK_EVERY, clock, metrics.clone(), stopping));
+        }
+        let router = api::router(service.clone());
+        let serving = Serving {
+            limits: ServeLimits::fitting(self.descriptors, CLIENTS_GRACE),
+            tls,
+            trusted_proxies: service.config.api.trusted_proxies.clone(),
+            metrics,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn_critical("API", api::serve(listener, router, serving));
     }
 
     /// Waits until the stop begins, then for everything under way to end, within the deadline. The results that
@@ -215,6 +222,16 @@ impl Monitor {
         anyhow::ensure!(in_time, "the stop took longer than {STOP_DEADLINE:?} and was cut short");
         Ok(())
     }
+}
+
+/// The certificate to serve with, if one is configured, and sentences about what is not well with it.
+///
+/// # Errors
+/// One sentence that names the file that is wrong.
+pub fn open_tls(config: &Config, now: Timestamp) -> anyhow::Result<(Option<Tls>, Vec<String>)> {
+    let Some(files) = &config.api.tls else { return Ok((None, Vec::new())) };
+    let (tls, warnings) = Tls::open(files, now)?;
+    Ok((Some(tls), warnings))
 }
 
 /// The channels that are on, as configured.

@@ -1,18 +1,20 @@
 //! Who asks, and what they may do: the one table of open routes, the key, and the rule for a monitor without one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
+use super::client_address::{client, peer};
 use super::error::{Problem, ProblemKind};
+use super::rate_limit::{Caller, RateLimits};
 use crate::config::Secret;
 use crate::service::{Access, Actor, ServiceContext};
 
@@ -39,6 +41,8 @@ pub struct Gate {
     header_name: HeaderName,
     key: Option<Secret>,
     challenge: HeaderValue,
+    /// `None`: nobody is limited.
+    limits: Option<RateLimits>,
     /// The minute of the clock in the upper bits, refusals audited in it in the lower 16.
     refusals: AtomicU64,
 }
@@ -52,12 +56,14 @@ impl Gate {
         let challenge = HeaderValue::try_from(format!("Bearer realm=\"{realm}\""))
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
         let key = auth.api_key.clone();
-        Self { header_name, key, challenge, refusals: AtomicU64::new(0), ctx }
+        let limits = ctx.config.api.rate_limit;
+        let limits = limits.map(|rates| RateLimits::new(rates, ctx.clock.clone(), ctx.metrics.clone()));
+        Self { header_name, key, challenge, limits, refusals: AtomicU64::new(0), ctx }
     }
 
     /// Who this request is from, or why it gets no further.
     fn identify(&self, parts: &Parts) -> Result<Actor, ProblemKind> {
-        let address = peer(parts);
+        let address = client(parts);
         let actor = |name: &str, access| Actor { name: name.to_owned(), address, access };
         let Some(key) = &self.key else {
             return Ok(if is_loopback_client(parts) {
@@ -70,6 +76,20 @@ impl Gate {
             Some(given) if bool::from(given.ct_eq(key.expose().as_bytes())) => Ok(actor("api-key", Access::Change)),
             _ => Err(ProblemKind::Unauthorized),
         }
+    }
+
+    /// Counts the request against whoever makes it.
+    fn admit(&self, parts: &Parts, actor: Option<&Actor>) -> Result<(), Problem> {
+        let Some(limits) = &self.limits else { return Ok(()) };
+        let presents_key = self.key.is_some() && presented_key(&parts.headers, &self.header_name).is_some();
+        let caller = match actor.map(|actor| actor.name.as_str()) {
+            Some("local") => Caller::Local,
+            Some("anonymous") => Caller::Anonymous,
+            Some(name) => Caller::Key(name),
+            None if presents_key => Caller::WrongKey,
+            None => Caller::Anonymous,
+        };
+        limits.admit(parts, caller)
     }
 
     fn audits_refusal(&self) -> bool {
@@ -102,10 +122,14 @@ impl Gate {
 /// The layer around every route.
 pub async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let anonymous = Actor { name: "anonymous".to_owned(), address: peer(&parts), access: Access::Read };
+    let anonymous = Actor { name: "anonymous".to_owned(), address: client(&parts), access: Access::Read };
     let template = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let open = parts.method == Method::OPTIONS || template.is_some_and(|path| OPEN_ROUTES.contains(&path.as_str()));
-    let actor = match gate.identify(&parts) {
+    let identified = gate.identify(&parts);
+    if let Err(problem) = gate.admit(&parts, identified.as_ref().ok()) {
+        return problem.into_response();
+    }
+    let actor = match identified {
         Ok(actor) => actor,
         Err(_) if open => anonymous,
         Err(kind) => {
@@ -137,10 +161,6 @@ fn presented_key<'a>(headers: &'a HeaderMap, header_name: &HeaderName) -> Option
     }
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().as_bytes())
-}
-
-fn peer(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())
 }
 
 /// Whether the client is surely a person or program on this machine: the peer is, no proxy stands between, and

@@ -31,14 +31,17 @@ pub enum ProblemKind {
     ChannelOff,
     Stale,
     TooLarge,
+    UriTooLong,
     UnsupportedMediaType,
+    TooSlow,
+    RateLimited,
     Internal,
     Unavailable,
 }
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -51,7 +54,10 @@ impl ProblemKind {
         Self::ChannelOff,
         Self::Stale,
         Self::TooLarge,
+        Self::UriTooLong,
         Self::UnsupportedMediaType,
+        Self::TooSlow,
+        Self::RateLimited,
         Self::Internal,
         Self::Unavailable,
     ];
@@ -73,6 +79,9 @@ impl ProblemKind {
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
+            Self::TooSlow => ("too-slow", "The body took too long to arrive", StatusCode::REQUEST_TIMEOUT),
+            Self::RateLimited => ("rate-limited", "Too many requests", StatusCode::TOO_MANY_REQUESTS),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", "The body must be JSON", StatusCode::UNSUPPORTED_MEDIA_TYPE)
             }
@@ -91,7 +100,10 @@ impl ProblemKind {
             StatusCode::PRECONDITION_FAILED => Self::Stale,
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
+            StatusCode::URI_TOO_LONG => Self::UriTooLong,
+            StatusCode::REQUEST_TIMEOUT => Self::TooSlow,
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
+            StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
             other if other.is_client_error() => Self::InvalidParameter,
             _ => Self::Internal,
         }

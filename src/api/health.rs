@@ -14,6 +14,7 @@ use crate::domain::outcome::MissedReason;
 use crate::service::ServiceContext;
 use crate::service::channels::{self, Undelivered};
 use crate::service::health::health as ask;
+use crate::telemetry::metrics::TlsStatus;
 
 /// How well the monitor itself is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -65,6 +66,17 @@ pub struct HealthReport {
     deliveries_pending: Option<u64>,
     /// Messages that were given up; null while the database is away.
     deliveries_dead: Option<u64>,
+    /// The certificate that is served; null without TLS.
+    tls: Option<TlsReport>,
+}
+
+/// The certificate that the API is served with.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TlsReport {
+    #[schema(value_type = String, format = DateTime)]
+    not_after: Timestamp,
+    /// Why the files as they are now could not be taken; the certificate before is served on.
+    error: Option<String>,
 }
 
 /// Slots without a verdict, by reason.
@@ -126,6 +138,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         channels_failing: channels::failing(&ctx),
         deliveries_pending: sum(|of| of.pending),
         deliveries_dead: sum(|of| of.dead),
+        tls: metrics.tls().map(|TlsStatus { not_after, error }| TlsReport { not_after, error }),
     };
     (code, Json(report))
 }

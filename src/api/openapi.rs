@@ -94,7 +94,10 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
 
 fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let is_open = OPEN_ROUTES.contains(&path) || path.starts_with("/docs");
-    let mut statuses = vec!["405", "500", "503"];
+    let mut statuses = vec!["405", "414", "500", "503"];
+    if !path.starts_with("/health") {
+        statuses.push("429");
+    }
     if !path.starts_with("/docs") {
         statuses.push("406");
     }
@@ -107,7 +110,7 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
         statuses.extend(["403", "413"]);
     }
     if operation.request_body.is_some() {
-        statuses.push("415");
+        statuses.extend(["408", "415"]);
     }
     if path.contains('{') {
         statuses.push("404");

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::telemetry::logging::LogFormat;
 
 pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, format: LogFormat) {
-    let url = url_of(address);
+    let url = url_of(address, if config.api.tls.is_some() { "https" } else { "http" });
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -92,10 +92,10 @@ fn groups(config: &Config) -> usize {
 }
 
 /// The address as a person on this machine opens it.
-fn url_of(address: SocketAddr) -> String {
+fn url_of(address: SocketAddr, scheme: &str) -> String {
     if address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
+        format!("{scheme}://localhost:{}", address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
 }

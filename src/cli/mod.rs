@@ -192,12 +192,17 @@ fn validate(options: &LoadOptions) -> Result<ExitCode, Failed> {
     runtime(Workers::Fixed(1))?
         .block_on(async { crate::app::build_channels(&config, clock) })
         .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
+    let (_, warnings) = crate::app::open_tls(&config, tokio_free_now())
+        .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
+    for warning in &warnings {
+        say(&format!("warning: {warning}"));
+    }
     let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
     say(&format!(
         "valid: {} · {} · {}",
         files.join(", "),
         counted(config.endpoints.len(), "endpoint"),
-        counted(config.warnings.len(), "warning")
+        counted(config.warnings.len() + warnings.len(), "warning")
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{Failed, banner};
+use super::{Failed, banner, tokio_free_now};
 use crate::app::{self, Monitor, Outside};
 use crate::config::{Config, LogFormat as Wanted};
 use crate::lifecycle::{Tasks, shutdown_signal};
@@ -27,13 +27,17 @@ pub(super) async fn run(config: Config, format: LogFormat) -> Result<ExitCode, F
     let signal = shutdown_signal();
     let config = Arc::new(config);
     let tasks = Tasks::new();
+    let (tls, warnings) = app::open_tls(&config, tokio_free_now()).map_err(Failed::cannot_start)?;
     let listener = app::listen(&config).await.map_err(Failed::cannot_start)?;
     let address = listener.local_addr().map_err(Failed::cannot_start)?;
     let outside = Outside::real().map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
     let monitor =
         Monitor::start(config.clone(), outside, &tasks).await.map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
     banner::show(&config, &monitor, address, format);
-    monitor.serve(listener);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    monitor.serve(listener, tls);
 
     let watched = tasks.clone();
     match signal {

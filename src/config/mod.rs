@@ -8,6 +8,7 @@
 //! [`substitute`] fills in variables, [`overrides`] lays the environment over it, [`de`] gives it the type that
 //! a section ([`raw`]) asks for, [`validate`], [`database`], [`channels`], [`telling`], [`endpoints`] and [`layer`] check the rules.
 
+mod api;
 pub mod channels;
 mod database;
 mod de;
@@ -34,6 +35,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::api::{ApiConfig, CorsConfig, Origins, RateLimitConfig, TlsConfig, Workers};
 pub use self::channels::ChannelConfig;
 pub use self::database::{PostgresConfig, TlsMode};
 pub use self::env::Environment;
@@ -208,26 +210,6 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
-}
-
-/// `api:`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiConfig {
-    /// An IP address or a host name.
-    pub host: String,
-    /// 0: any free one.
-    pub port: u16,
-    pub workers: Workers,
-    pub auth: AuthConfig,
-}
-
-/// How many threads the runtime has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Workers {
-    /// One a processor.
-    Auto,
-    /// At least 1.
-    Fixed(u32),
 }
 
 /// `api.auth:`

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, Visitor};
 
+use super::api::{RawRateLimit, RawTls};
 use super::secret::Secret;
 use super::{LogFormat, LogLevel};
 use crate::domain::setting::DurationSetting;
@@ -68,6 +69,9 @@ pub(super) struct RawApi {
     pub(super) workers: Option<AutoOr>,
     pub(super) cors: Option<RawCors>,
     pub(super) auth: Option<RawAuth>,
+    pub(super) tls: Option<RawTls>,
+    pub(super) rate_limit: Option<RawRateLimit>,
+    pub(super) trusted_proxies: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,11 +86,11 @@ pub(super) struct RawAuth {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawCors {
-    enabled: Option<bool>,
-    allow_origins: Option<Vec<String>>,
-    allow_credentials: Option<bool>,
-    allow_methods: Option<Vec<String>>,
-    allow_headers: Option<Vec<String>>,
+    pub(super) enabled: Option<bool>,
+    pub(super) allow_origins: Option<Vec<String>>,
+    pub(super) allow_credentials: Option<bool>,
+    pub(super) allow_methods: Option<Vec<String>>,
+    pub(super) allow_headers: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]

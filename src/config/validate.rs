@@ -10,14 +10,14 @@ use super::database;
 use super::de::typed;
 use super::endpoints::{self, Resolved, Sections};
 use super::layer::Rules;
-use super::raw::{RawApi, RawAuth, RawLogging, RawMonitoring, RawPrometheus};
+use super::raw::{RawAuth, RawLogging, RawMonitoring, RawPrometheus};
 use super::report::Report;
 use super::secret::Secret;
 use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
-    ApiConfig, AuthConfig, Config, LogFormat, LogLevel, LoggingConfig, MaxConcurrent, MonitoringConfig, Workers,
-    channels, original, overrides, telling,
+    AuthConfig, Config, LogFormat, LogLevel, LoggingConfig, MaxConcurrent, MonitoringConfig, api, channels, original,
+    overrides, telling,
 };
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
@@ -57,7 +57,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let database = database::read(&Section::of(root, "database"), report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
     let logging = logging(&Section::of(root, "logging"), report);
-    let api = api(&Section::of(root, "api"), report);
+    let api = api::read(&Section::of(root, "api"), report);
     Section::of(root, "prometheus").read::<RawPrometheus>(report);
     original::warn_of_not_in_effect(root, report);
     Config {
@@ -153,20 +153,6 @@ impl<'de> Deserialize<'de> for LogLevel {
     }
 }
 
-fn api(section: &Section<'_>, report: &mut Report) -> ApiConfig {
-    let raw: RawApi = section.read(report);
-    let host = raw.host.unwrap_or_else(|| "0.0.0.0".to_owned());
-    if !is_host(&host) {
-        section.wrong("host", "is not an IP address or a host name, such as 0.0.0.0, :: or localhost", report);
-    }
-    ApiConfig {
-        host,
-        port: raw.port.unwrap_or(8000),
-        workers: section.auto_or("workers", raw.workers, 1024, report).map_or(Workers::Auto, Workers::Fixed),
-        auth: auth(section, raw.auth.unwrap_or_default(), report),
-    }
-}
-
 /// Whether it is an IP address or may be a host name.
 pub(super) fn is_host(host: &str) -> bool {
     let name = || {
@@ -177,7 +163,7 @@ pub(super) fn is_host(host: &str) -> bool {
     host.parse::<std::net::IpAddr>().is_ok() || name()
 }
 
-fn auth(section: &Section<'_>, raw: RawAuth, report: &mut Report) -> AuthConfig {
+pub(super) fn auth(section: &Section<'_>, raw: RawAuth, report: &mut Report) -> AuthConfig {
     let header_name = raw.header_name.unwrap_or_else(|| "X-API-Key".to_owned());
     if http::HeaderName::from_bytes(header_name.as_bytes()).is_err() {
         section.wrong("auth.header_name", "is not a header name, such as X-API-Key", report);
