@@ -1,6 +1,7 @@
 //! The REST surface: it translates between HTTP and the verbs of [`service`](crate::service), and nothing else.
 //! No query and no rule is in here.
 
+pub mod api_keys;
 pub mod auth;
 pub mod channel_view;
 pub mod channels;
@@ -17,6 +18,7 @@ pub mod notifications;
 pub mod observe;
 pub mod openapi;
 pub mod pagination;
+pub mod policy;
 pub mod root;
 pub mod router;
 pub mod serve;

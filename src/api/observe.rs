@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
+use super::auth::Principal;
 use super::error::{Problem, ProblemKind};
 use super::extract::{MAX_BODY_BYTES, accepts_json, too_large};
 use super::limits;
@@ -32,12 +33,13 @@ pub async fn observe(State(clock): State<Arc<dyn Clock>>, request: Request, next
         response.headers_mut().insert(REQUEST_ID.clone(), id);
         let milliseconds = clock.monotonic().saturating_sub(begun).as_secs_f64() * 1000.0;
         let route = response.extensions().get::<Template>().map_or("-", |template| template.0.as_str());
+        let actor = response.extensions().get::<Principal>().map_or("-", |principal| principal.0.as_str());
         let status = response.status().as_u16();
         // Probes and reads would drown what happened: they are told at debug, changes and faults always.
         if method.is_safe() && status < 500 {
-            tracing::debug!(%method, route, status, ms = milliseconds, "request");
+            tracing::debug!(%method, route, actor, status, ms = milliseconds, "request");
         } else {
-            tracing::info!(%method, route, status, ms = milliseconds, "request");
+            tracing::info!(%method, route, actor, status, ms = milliseconds, "request");
         }
         response
     }
@@ -68,6 +70,7 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     };
     let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let template = response.extensions().get::<Template>().cloned();
+    let principal = response.extensions().get::<Principal>().cloned();
     let mut response = match problem {
         Some(problem) if method == Method::HEAD => problem.render(path).map(|_| Body::empty()),
         Some(problem) => problem.render(path),
@@ -75,6 +78,9 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     };
     if let Some(template) = template {
         response.extensions_mut().insert(template);
+    }
+    if let Some(principal) = principal {
+        response.extensions_mut().insert(principal);
     }
     if let Some(allow) = allow
         && (status == StatusCode::METHOD_NOT_ALLOWED || method == Method::OPTIONS)

@@ -15,7 +15,7 @@ use super::auth::{Gate, guard};
 use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
-use super::{channels, endpoints, health, incidents, notifications, observe, openapi, root, stats};
+use super::{api_keys, channels, endpoints, health, incidents, notifications, observe, openapi, root, stats};
 use crate::service::ServiceContext;
 
 /// The whole surface.
@@ -84,6 +84,8 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(channels::list))
         .routes(routes!(channels::get))
         .routes(routes!(channels::test))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

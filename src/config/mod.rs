@@ -6,8 +6,9 @@
 //!
 //! The way of a value: [`files`] finds and merges, [`load`](mod@load) parses to a tree with places,
 //! [`substitute`] fills in variables, [`overrides`] lays the environment over it, [`de`] gives it the type that
-//! a section ([`raw`]) asks for, [`validate`], [`channels`], [`telling`], [`endpoints`] and [`layer`] check the rules.
+//! a section ([`raw`]) asks for, [`validate`], [`auth`], [`channels`], [`telling`], [`endpoints`] and [`layer`] check the rules.
 
+pub mod auth;
 pub mod channels;
 mod database;
 mod de;
@@ -34,6 +35,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::channels::ChannelConfig;
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
@@ -224,17 +226,6 @@ pub enum Workers {
     Auto,
     /// At least 1.
     Fixed(u32),
-}
-
-/// `api.auth:`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthConfig {
-    /// The key of an administrator; `None`: no authentication.
-    pub api_key: Option<Secret>,
-    /// The header the key is sent in.
-    pub header_name: String,
-    /// Named in `WWW-Authenticate`.
-    pub realm: String,
 }
 
 /// Reads, merges and checks the configuration. `now` serves only to refuse schedules without a next date.

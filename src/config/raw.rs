@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, Visitor};
 
+use super::auth::RawAuth;
 use super::secret::Secret;
 use super::{LogFormat, LogLevel};
 use crate::domain::setting::DurationSetting;
@@ -68,15 +69,6 @@ pub(super) struct RawApi {
     pub(super) workers: Option<AutoOr>,
     pub(super) cors: Option<RawCors>,
     pub(super) auth: Option<RawAuth>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawAuth {
-    pub(super) enabled: Option<bool>,
-    pub(super) api_key: Option<Secret>,
-    pub(super) header_name: Option<String>,
-    pub(super) realm: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
