@@ -1,8 +1,8 @@
 //! The keys of the API: who carries one, what it allows, and until when. The key itself is never kept, only its
 //! digest.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
