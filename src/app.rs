@@ -17,6 +17,7 @@ use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
 use crate::jobs::cron::{Cron, When};
+use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::lifecycle::Tasks;
@@ -96,6 +97,7 @@ impl Monitor {
         let store = Arc::new(Store::open(&store_options(&config)).await?);
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
+        let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
 
@@ -103,7 +105,7 @@ impl Monitor {
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
-        let deliver = Wakeup::new();
+        let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
 
         let recorder = Recorder::new(RecorderParts {
             store: store.clone(),
@@ -157,11 +159,14 @@ impl Monitor {
         tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
         let rollup = Rollup { store: store.clone(), board: board.clone(), clock: clock.clone() };
         tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
+        let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
+        tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
         // What a stop left undone is done soon after the start.
         close_days.nudge();
         clean_up.nudge();
         let cron = Cron::start([
             (When::Cron("0 * * * * *"), close_hours),
+            (When::Cron("30 * * * * *"), note_uses),
             (When::Cron("0 20 * * * *"), close_days),
             (When::Every(config.monitoring.cleanup_interval), clean_up),
         ])
@@ -171,6 +176,7 @@ impl Monitor {
         let service = Arc::new(ServiceContext {
             store: store.clone(),
             board,
+            keyring,
             clock,
             config,
             scheduler: changes,

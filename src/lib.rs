@@ -12,6 +12,7 @@ pub mod config;
 pub mod domain;
 pub mod events;
 pub mod jobs;
+pub mod keyring;
 pub mod lifecycle;
 pub mod notify;
 pub mod recorder;

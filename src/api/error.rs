@@ -29,6 +29,7 @@ pub enum ProblemKind {
     ManagedByConfig,
     NothingToRetry,
     ChannelOff,
+    LastAdmin,
     Stale,
     TooLarge,
     UriTooLong,
@@ -41,7 +42,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -52,6 +53,7 @@ impl ProblemKind {
         Self::ManagedByConfig,
         Self::NothingToRetry,
         Self::ChannelOff,
+        Self::LastAdmin,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
@@ -77,6 +79,7 @@ impl ProblemKind {
             Self::ManagedByConfig => ("managed-by-config", "Managed by the configuration", StatusCode::CONFLICT),
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
+            Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
@@ -251,7 +254,7 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::Invalid(errors) => Self::invalid(errors),
             ServiceError::NotFound(_) => Self::new(ProblemKind::NotFound, capitalised(&detail)),
-            ServiceError::Conflict(Conflict::NameTaken { .. }) => {
+            ServiceError::Conflict(Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. }) => {
                 Self::new(ProblemKind::NameTaken, capitalised(&detail))
             }
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
@@ -262,6 +265,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::ChannelOff { .. }) => {
                 Self::new(ProblemKind::ChannelOff, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
+                Self::new(ProblemKind::LastAdmin, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

@@ -1,6 +1,7 @@
 //! The REST surface: it translates between HTTP and the verbs of [`service`](crate::service), and nothing else.
 //! No query and no rule is in here.
 
+pub mod api_keys;
 pub mod auth;
 pub mod channel_view;
 pub mod channels;
@@ -19,6 +20,7 @@ pub mod notifications;
 pub mod observe;
 pub mod openapi;
 pub mod pagination;
+pub mod policy;
 pub mod rate_limit;
 pub mod root;
 pub mod router;

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 use tracing::Instrument;
 
+use super::auth::Principal;
 use super::error::{Problem, ProblemKind};
 use super::extract::{MAX_BODY_BYTES, MAX_URI_BYTES, accepts_json, too_large};
 use super::{client_address, limits};
@@ -58,13 +59,14 @@ pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         let milliseconds = observer.clock.monotonic().saturating_sub(begun).as_secs_f64() * 1000.0;
         let route = response.extensions().get::<Template>().map_or("-", |template| template.0.as_str());
+        let actor = response.extensions().get::<Principal>().map_or("-", |principal| principal.0.as_str());
         let status = response.status().as_u16();
         let client = client.map_or_else(|| "-".to_owned(), |client| client.0.to_string());
         // Probes and reads would drown what happened: they are told at debug, changes and faults always.
         if method.is_safe() && status < 500 || status == 429 {
-            tracing::debug!(%method, route, status, client, ms = milliseconds, "request");
+            tracing::debug!(%method, route, actor, status, client, ms = milliseconds, "request");
         } else {
-            tracing::info!(%method, route, status, client, ms = milliseconds, "request");
+            tracing::info!(%method, route, actor, status, client, ms = milliseconds, "request");
         }
         response
     }
@@ -112,6 +114,7 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     };
     let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let template = response.extensions().get::<Template>().cloned();
+    let principal = response.extensions().get::<Principal>().cloned();
     let mut response = match problem {
         Some(problem) if method == Method::HEAD => problem.render(path).map(|_| Body::empty()),
         Some(problem) => problem.render(path),
@@ -119,6 +122,9 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     };
     if let Some(template) = template {
         response.extensions_mut().insert(template);
+    }
+    if let Some(principal) = principal {
+        response.extensions_mut().insert(principal);
     }
     if let Some(allow) = allow
         && (status == StatusCode::METHOD_NOT_ALLOWED || method == Method::OPTIONS)

@@ -18,7 +18,7 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    channels, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit, root, stats,
+    api_keys, channels, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -113,6 +113,8 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(channels::list))
         .routes(routes!(channels::get))
         .routes(routes!(channels::test))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use super::{counted, say};
 use crate::app::Monitor;
-use crate::config::Config;
+use crate::config::{AuthConfig, Config};
+use crate::domain::api_key::ApiKey;
+use crate::domain::role::Role;
 use crate::telemetry::logging::LogFormat;
 
 pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, format: LogFormat) {
@@ -17,7 +19,8 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
     let opened = if store.was_created() { "created" } else { "opened" };
     let synced = monitor.synced;
     let endpoints = monitor.service.board.len();
-    let keyed = config.api.auth.api_key.is_some();
+    let keyed = config.api.auth.is_on();
+    let keys = monitor.service.keyring.list();
     if format == LogFormat::Json {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -27,6 +30,7 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
             database,
             opened,
             auth = keyed,
+            api_keys = keys.len(),
             url,
             "api-monitor started"
         );
@@ -49,21 +53,32 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
     }
     say(&format!("  database  {database} ({opened})"));
     say(&format!("  channels  {}", channels(config)));
-    say(&format!(
-        "  auth      {}",
-        if keyed {
-            "on: send the key as X-API-Key or as a bearer token"
-        } else {
-            "off: only this machine may change anything; set API_KEY to turn it on"
-        }
-        .replace("X-API-Key", &config.api.auth.header_name)
-    ));
+    say(&format!("  auth      {}", authentication(&config.api.auth, &keys)));
     say(&format!("  API       {url}/api/v1/endpoints"));
     say(&format!("  docs      {url}/docs"));
     if endpoints == 0 {
         say("  nothing is watched yet: add endpoints to the configuration, or POST one to /api/v1/endpoints");
     }
     say("");
+}
+
+/// Whether a key is needed, and which there are.
+fn authentication(auth: &AuthConfig, keys: &[ApiKey]) -> String {
+    let by_role: Vec<String> = Role::ALL
+        .iter()
+        .rev()
+        .map(|role| (keys.iter().filter(|key| key.role == *role).count(), role))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, role)| format!("{count} {role}"))
+        .collect();
+    let keys = format!("{} ({})", counted(keys.len(), "key"), by_role.join(", "));
+    match (auth.is_on(), by_role.is_empty()) {
+        (true, _) => format!("on: {keys}, sent as {} or as a bearer token", auth.header_name),
+        (false, true) => "off: only this machine may change anything; set API_KEY to turn it on".to_owned(),
+        (false, false) => {
+            format!("off: only this machine and {keys} may do more than read; set API_KEY to turn it on")
+        }
+    }
 }
 
 /// The channels that are on, and those that are off.

@@ -8,11 +8,12 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use super::AuthConfig;
+use super::auth::{self, AuthConfig};
 use super::raw::{RawApi, RawCors};
 use super::report::Report;
 use super::section::Section;
-use super::validate::{auth, is_host};
+use super::validate::is_host;
+use crate::domain::Timestamp;
 
 /// `api:`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,13 +126,13 @@ impl<'de> Deserialize<'de> for RawRateLimit {
     }
 }
 
-pub(super) fn read(section: &Section<'_>, report: &mut Report) -> ApiConfig {
+pub(super) fn read(section: &Section<'_>, now: Timestamp, report: &mut Report) -> ApiConfig {
     let raw: RawApi = section.read(report);
     let host = raw.host.unwrap_or_else(|| "0.0.0.0".to_owned());
     if !is_host(&host) {
         section.wrong("host", "is not an IP address or a host name, such as 0.0.0.0, :: or localhost", report);
     }
-    let auth = auth(section, raw.auth.unwrap_or_default(), report);
+    let auth = auth::read(section, raw.auth.unwrap_or_default(), now, report);
     let rate_limit = match raw.rate_limit {
         Some(RawRateLimit::Off) => None,
         // Written without a value: nothing is limited. Not written at all: the default.

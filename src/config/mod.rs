@@ -6,9 +6,11 @@
 //!
 //! The way of a value: [`files`] finds and merges, [`load`](mod@load) parses to a tree with places,
 //! [`substitute`] fills in variables, [`overrides`] lays the environment over it, [`de`] gives it the type that
-//! a section ([`raw`]) asks for, [`validate`], [`database`], [`channels`], [`telling`], [`endpoints`] and [`layer`] check the rules.
+//! a section ([`raw`]) asks for, [`validate`], [`mod@api`], [`auth`], [`database`], [`channels`], [`telling`],
+//! [`endpoints`] and [`layer`] check the rules.
 
 mod api;
+pub mod auth;
 pub mod channels;
 mod database;
 mod de;
@@ -36,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::api::{ApiConfig, CorsConfig, Origins, RateLimitConfig, TlsConfig, Workers};
+pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::channels::ChannelConfig;
 pub use self::database::{PostgresConfig, TlsMode};
 pub use self::env::Environment;
@@ -210,17 +213,6 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
-}
-
-/// `api.auth:`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthConfig {
-    /// The key of an administrator; `None`: no authentication.
-    pub api_key: Option<Secret>,
-    /// The header the key is sent in.
-    pub header_name: String,
-    /// Named in `WWW-Authenticate`.
-    pub realm: String,
 }
 
 /// Reads, merges and checks the configuration. `now` serves only to refuse schedules without a next date.

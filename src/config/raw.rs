@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, Visitor};
 
 use super::api::{RawRateLimit, RawTls};
+use super::auth::RawAuth;
 use super::secret::Secret;
 use super::{LogFormat, LogLevel};
 use crate::domain::setting::DurationSetting;
@@ -72,15 +73,6 @@ pub(super) struct RawApi {
     pub(super) tls: Option<RawTls>,
     pub(super) rate_limit: Option<RawRateLimit>,
     pub(super) trusted_proxies: Option<Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawAuth {
-    pub(super) enabled: Option<bool>,
-    pub(super) api_key: Option<Secret>,
-    pub(super) header_name: Option<String>,
-    pub(super) realm: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

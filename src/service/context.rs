@@ -12,7 +12,10 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Timestamp;
+use crate::domain::api_key::NOT_KEYS;
+use crate::domain::role::Role;
 use crate::events::{ChannelTestRequest, CheckRequest};
+use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
 use crate::store::audit::AuditEntry;
 use crate::store::{Store, audit};
@@ -24,6 +27,7 @@ use crate::wakeup::Wakeup;
 pub struct ServiceContext {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
+    pub keyring: Arc<Keyring>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// Nudged after every change of what is watched.
@@ -45,33 +49,35 @@ pub struct ServiceContext {
     pub changes: tokio::sync::Mutex<()>,
 }
 
-/// What an actor may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    Read,
-    Change,
-}
-
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// As written into the audit log: `api-key`, `local`, `anonymous`, `config`, `cli`.
+    /// As written into the logs: the name of a key, or one of [`NOT_KEYS`].
     pub name: String,
     pub address: Option<IpAddr>,
-    pub access: Access,
+    pub role: Role,
 }
 
 impl Actor {
+    /// Whether it showed a key, which bears its name.
+    pub fn has_key(&self) -> bool {
+        !NOT_KEYS.contains(&self.name.as_str())
+    }
+
     /// Refuses what the actor may not do.
-    pub fn require(&self, needed: Access) -> Result<(), ServiceError> {
-        if self.access >= needed {
+    pub fn require(&self, needed: Role) -> Result<(), ServiceError> {
+        if self.role >= needed {
             return Ok(());
         }
-        Err(ServiceError::Forbidden(
-            "Without an API key only clients on this machine may change anything: set API_KEY and send it as \
-             X-API-Key, or send the request directly to the loopback address"
-                .to_owned(),
-        ))
+        let Self { name, role, .. } = self;
+        Err(ServiceError::Forbidden(if self.has_key() {
+            format!("This needs the role {needed}, and the key `{name}` has the role {role}")
+        } else {
+            "Without an API key only clients on this machine may change anything, or read configuration, keys, \
+             backups and the audit log: set API_KEY and send it as X-API-Key, or send the request directly to the \
+             loopback address"
+                .to_owned()
+        }))
     }
 
     /// The audit row of something this actor did at `now`.

@@ -1,3 +1,4 @@
+mod api_keys;
 mod bad_input;
 mod changes;
 mod channels;
@@ -8,6 +9,7 @@ mod health;
 mod incidents;
 mod notifications;
 mod permissions;
+mod role_matrix;
 mod secrets;
 mod stats;
 mod telling;

@@ -13,7 +13,7 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
-use api_monitor::service::ServiceContext;
+use api_monitor::service::{ServiceContext, api_keys};
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::{Store, StoreOptions, StoreTarget, endpoints};
 use api_monitor::telemetry::metrics::Metrics;
@@ -83,6 +83,12 @@ impl Call<'_> {
         self
     }
 
+    /// The header once more.
+    pub(crate) fn more(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(name, value.parse().unwrap());
+        self
+    }
+
     pub(crate) fn from(mut self, peer: IpAddr) -> Self {
         self.request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
         self
@@ -126,6 +132,7 @@ impl TestApp {
         let config = loaded(folder.path(), yaml);
         let target = StoreTarget::Sqlite(folder.path().join("test.db"));
         let store = Store::open(&StoreOptions { target, readers: 2, echo: false }).await.unwrap();
+        let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
@@ -134,6 +141,7 @@ impl TestApp {
         let ctx = Arc::new(ServiceContext {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
+            keyring: Arc::new(keyring),
             clock: clock.clone(),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
@@ -151,15 +159,18 @@ impl TestApp {
     }
 
     /// The same monitor, had it been started with another configuration.
-    pub(crate) fn reconfigured(&self, yaml: &str) -> Self {
+    pub(crate) async fn reconfigured(&self, yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (old, (sender, checks)) = (&self.ctx, mpsc::channel(1));
+        let config = loaded(folder.path(), yaml);
+        let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
             board: old.board.clone(),
+            keyring: Arc::new(keyring),
             clock: old.clock.clone(),
-            config: Arc::new(loaded(folder.path(), yaml)),
+            config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
             deliver: Wakeup::new(),

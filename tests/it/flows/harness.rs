@@ -12,10 +12,11 @@ use api_monitor::config::{self, Config, Environment, LoadOptions};
 use api_monitor::domain::check::CheckResult;
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::{MissedReason, Outcome, Status};
+use api_monitor::domain::role::Role;
 use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::notify::Channels;
-use api_monitor::service::context::{Access, Actor};
+use api_monitor::service::context::Actor;
 use api_monitor::store;
 use tokio::time::Instant;
 
@@ -180,7 +181,7 @@ impl Live<'_> {
 
 /// A person who may change everything.
 pub(crate) fn somebody() -> Actor {
-    Actor { name: "local".to_owned(), address: None, access: Access::Change }
+    Actor { name: "local".to_owned(), address: None, role: Role::Admin }
 }
 
 /// Asks again and again until it is so.
