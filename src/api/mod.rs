@@ -5,6 +5,7 @@ pub mod auth;
 pub mod channel_view;
 pub mod channels;
 pub mod check_view;
+pub mod config;
 pub mod docs;
 pub mod endpoint_view;
 pub mod endpoints;

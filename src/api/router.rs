@@ -15,7 +15,7 @@ use super::auth::{Gate, guard};
 use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
-use super::{channels, endpoints, health, incidents, notifications, observe, openapi, root, stats};
+use super::{channels, config, endpoints, health, incidents, notifications, observe, openapi, root, stats};
 use crate::service::ServiceContext;
 
 /// The whole surface.
@@ -84,6 +84,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(channels::list))
         .routes(routes!(channels::get))
         .routes(routes!(channels::test))
+        .routes(routes!(config::get, config::put))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{counted, say};
 use crate::app::Monitor;
 use crate::config::Config;
-use crate::telemetry::logging::LogFormat;
+use crate::telemetry::logging::{LogFormat, TOLD_OTHERWISE};
 
 pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, format: LogFormat) {
     let url = url_of(address);
@@ -18,18 +18,19 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
     let synced = monitor.synced;
     let endpoints = monitor.service.board.len();
     let keyed = config.api.auth.api_key.is_some();
+    tracing::info!(
+        target: TOLD_OTHERWISE,
+        version = env!("CARGO_PKG_VERSION"),
+        config = %config.path.display(),
+        endpoints,
+        groups = config.groups.len(),
+        database,
+        opened,
+        auth = keyed,
+        url,
+        "api-monitor started"
+    );
     if format == LogFormat::Json {
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            config = %config.path.display(),
-            endpoints,
-            groups = config.groups.len(),
-            database,
-            opened,
-            auth = keyed,
-            url,
-            "api-monitor started"
-        );
         return;
     }
     say(&format!("api-monitor {}", env!("CARGO_PKG_VERSION")));

@@ -17,6 +17,7 @@ pub mod outages;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;
+pub mod settings;
 pub mod summary;
 pub mod sync;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api_monitor::api;
 use api_monitor::board::Board;
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{self, Config, Environment, LoadOptions};
+use api_monitor::config::{self, Adjustable, Config, Environment, LoadOptions, RunningSettings};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
@@ -16,6 +16,7 @@ use api_monitor::lifecycle::Tasks;
 use api_monitor::service::ServiceContext;
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::{Store, StoreOptions, StoreTarget, endpoints};
+use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use axum::Router;
@@ -135,6 +136,8 @@ impl TestApp {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
             clock: clock.clone(),
+            running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
+            log_level: LevelControl::default(),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
@@ -155,11 +158,14 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let (old, (sender, checks)) = (&self.ctx, mpsc::channel(1));
         let (channel_sender, channel_tests) = mpsc::channel(1);
+        let config = loaded(folder.path(), yaml);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
             board: old.board.clone(),
             clock: old.clock.clone(),
-            config: Arc::new(loaded(folder.path(), yaml)),
+            running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
+            log_level: LevelControl::default(),
+            config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
             deliver: Wakeup::new(),
