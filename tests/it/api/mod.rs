@@ -2,6 +2,7 @@ mod bad_input;
 mod changes;
 mod channels;
 mod checks;
+mod config;
 mod documents;
 mod endpoints;
 mod health;

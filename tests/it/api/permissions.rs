@@ -25,7 +25,7 @@ const READS: [&str; 13] = [
     "/api/v1/channels",
     "/api/v1/channels/hook",
 ];
-const CHANGES: [(&str, &str); 8] = [
+const CHANGES: [(&str, &str); 9] = [
     ("POST", "/api/v1/endpoints"),
     ("PUT", "/api/v1/endpoints/1"),
     ("PATCH", "/api/v1/endpoints/1"),
@@ -34,6 +34,7 @@ const CHANGES: [(&str, &str); 8] = [
     ("PUT", "/api/v1/endpoints/by-key/g/n"),
     ("POST", "/api/v1/notifications/ntf_1/retry"),
     ("POST", "/api/v1/channels/hook/test"),
+    ("PUT", "/api/v1/config"),
 ];
 
 #[tokio::test]
