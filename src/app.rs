@@ -12,7 +12,7 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, MaxConcurrent};
+use crate::config::{Config, DatabaseTarget, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
@@ -29,6 +29,7 @@ use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::service::context::ServiceContext;
 use crate::service::sync::SyncReport;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
+use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 use crate::{api, service};
@@ -60,13 +61,20 @@ pub struct Outside {
     pub checker: Arc<dyn Checker>,
     /// `None`: as configured.
     pub channels: Option<Channels>,
+    /// Of the log that was started.
+    pub log_level: LevelControl,
 }
 
 impl Outside {
     /// The real clock and real HTTP.
     pub fn real() -> anyhow::Result<Self> {
         let checker = HttpChecker::new().context("the TLS trust store cannot be set up")?;
-        Ok(Self { clock: Arc::new(SystemClock::new()), checker: Arc::new(checker), channels: None })
+        Ok(Self {
+            clock: Arc::new(SystemClock::new()),
+            checker: Arc::new(checker),
+            channels: None,
+            log_level: LevelControl::default(),
+        })
     }
 }
 
@@ -88,13 +96,17 @@ impl Monitor {
     /// # Errors
     /// One sentence that says what to do, when a part cannot be had.
     pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
-        let Outside { clock, checker, channels } = outside;
+        let Outside { clock, checker, channels, log_level } = outside;
         let channels = match channels {
             Some(channels) => channels,
             None => build_channels(&config, clock.clone())?,
         };
         let started = clock.monotonic();
         let store = Arc::new(Store::open(&store_options(&config)).await?);
+        // Before anything goes by them: what was to be kept longer must not be removed.
+        let running = service::settings::restore(&store, &config).await?;
+        log_level.set(running.logging_level.as_str());
+        let running = Arc::new(RunningSettings::new(running));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
@@ -140,22 +152,14 @@ impl Monitor {
             confirmations: to_confirm,
             requests: requested,
             changes: changes.clone(),
-            max_concurrent_checks: match config.monitoring.max_concurrent_checks {
-                MaxConcurrent::Auto => None,
-                MaxConcurrent::Fixed(n) => Some(n as usize),
-            },
+            running: running.clone(),
             max_checks_per_host: config.monitoring.max_checks_per_host as usize,
             descriptors,
             stopping: tasks.stopping().clone(),
         });
         tasks.spawn_critical("scheduler", scheduler.run());
 
-        let retention = Retention {
-            store: store.clone(),
-            clock: clock.clone(),
-            check_history_days: config.monitoring.check_history_days,
-            hourly_rollup_days: config.monitoring.hourly_rollup_days,
-        };
+        let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
         tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
         let rollup = Rollup { store: store.clone(), board: board.clone(), clock: clock.clone() };
         tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
@@ -179,6 +183,8 @@ impl Monitor {
             keyring,
             clock,
             config,
+            running,
+            log_level,
             scheduler: changes,
             checks: requests,
             deliver,

@@ -7,6 +7,7 @@ pub mod channel_view;
 pub mod channels;
 pub mod check_view;
 pub mod client_address;
+pub mod config;
 pub mod cors;
 pub mod docs;
 pub mod endpoint_view;

@@ -46,7 +46,8 @@ pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request
         request.extensions_mut().insert(client);
     }
     let method = request.method().clone();
-    let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default());
+    // At the most severe level, so that the id is in every line whatever the level of the log.
+    let span = tracing::error_span!("request", request_id = %id.to_str().unwrap_or_default());
     async {
         let mut response = next.run(request).await;
         let headers = response.headers_mut();
@@ -171,6 +172,6 @@ pub async fn bounds(request: Request, next: Next) -> Response {
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(message = message.unwrap_or("no message"), "a request handler panicked");
+    tracing::error!(panic = message.unwrap_or("no message"), "a request handler panicked");
     Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
 }

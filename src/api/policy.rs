@@ -70,6 +70,8 @@ pub const ROWS: &[Row] = &[
     ("PUT", "/api/v1/api-keys/{id}", ADMIN),
     ("PATCH", "/api/v1/api-keys/{id}", ADMIN),
     ("DELETE", "/api/v1/api-keys/{id}", ADMIN),
+    ("GET", "/api/v1/config", ADMIN),
+    ("PUT", "/api/v1/config", ADMIN),
 ];
 
 /// What the table says of a request.
@@ -170,7 +172,7 @@ mod tests {
         assert_eq!(ruling(&Method::DELETE, endpoints), other);
         let probe = Ruling::OtherMethods { allow: "GET,HEAD".to_owned(), needs: OPEN };
         assert_eq!(ruling(&Method::POST, Some("/health")), probe);
-        for forgotten in ["/health/", "/Health", "/health/ssl", "/docs/{file}/x", "/api/v1/config", ""] {
+        for forgotten in ["/health/", "/Health", "/health/ssl", "/docs/{file}/x", "/api/v1/configs", ""] {
             assert_eq!(ruling(&Method::GET, Some(forgotten)), Ruling::Forgotten, "{forgotten}");
         }
         assert_eq!(ruling(&Method::GET, None).needs(), VIEWER);

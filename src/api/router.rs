@@ -18,7 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, channels, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit, root, stats,
+    api_keys, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit, root,
+    stats,
 };
 use crate::service::ServiceContext;
 
@@ -115,6 +116,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(channels::test))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
+        .routes(routes!(config::get, config::put))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

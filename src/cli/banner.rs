@@ -7,7 +7,7 @@ use crate::app::Monitor;
 use crate::config::{AuthConfig, Config};
 use crate::domain::api_key::ApiKey;
 use crate::domain::role::Role;
-use crate::telemetry::logging::LogFormat;
+use crate::telemetry::logging::{LogFormat, TOLD_OTHERWISE};
 
 pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, format: LogFormat) {
     let url = url_of(address, if config.api.tls.is_some() { "https" } else { "http" });
@@ -21,19 +21,20 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
     let endpoints = monitor.service.board.len();
     let keyed = config.api.auth.is_on();
     let keys = monitor.service.keyring.list();
+    tracing::info!(
+        target: TOLD_OTHERWISE,
+        version = env!("CARGO_PKG_VERSION"),
+        config = %config.path.display(),
+        endpoints,
+        groups = config.groups.len(),
+        database,
+        opened,
+        auth = keyed,
+        api_keys = keys.len(),
+        url,
+        "api-monitor started"
+    );
     if format == LogFormat::Json {
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            config = %config.path.display(),
-            endpoints,
-            groups = config.groups.len(),
-            database,
-            opened,
-            auth = keyed,
-            api_keys = keys.len(),
-            url,
-            "api-monitor started"
-        );
         return;
     }
     say(&format!("api-monitor {}", env!("CARGO_PKG_VERSION")));

@@ -10,7 +10,6 @@ use serde::de::{self, Deserializer, IgnoredAny, Visitor};
 use super::api::{RawRateLimit, RawTls};
 use super::auth::RawAuth;
 use super::secret::Secret;
-use super::{LogFormat, LogLevel};
 use crate::domain::setting::DurationSetting;
 
 #[derive(Default, Deserialize)]
@@ -51,15 +50,6 @@ pub(super) struct RawMonitoring {
     pub(super) max_concurrent_checks: Option<AutoOr>,
     pub(super) max_checks_per_host: Option<u32>,
     pub(super) hourly_rollup_days: Option<u32>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawLogging {
-    pub(super) level: Option<LogLevel>,
-    pub(super) format: Option<LogFormat>,
-    pub(super) file: Option<String>,
-    pub(super) console: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,23 +1,18 @@
 //! From the tree to [`Config`]: the sections with their defaults, and the rules of their values.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use serde::Deserialize;
-use serde::de::Deserializer;
 
 use super::database;
 use super::de::typed;
 use super::endpoints::{self, Resolved, Sections};
 use super::layer::Rules;
-use super::raw::{RawLogging, RawMonitoring, RawPrometheus};
+use super::raw::{RawMonitoring, RawPrometheus};
 use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
-use super::{
-    Config, LogFormat, LogLevel, LoggingConfig, MaxConcurrent, MonitoringConfig, api, channels, original, overrides,
-    telling,
-};
+use super::{Config, MaxConcurrent, MonitoringConfig, api, channels, logging, original, overrides, telling};
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
 use crate::domain::suggest::closest;
@@ -55,13 +50,14 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let root = &root;
     let database = database::read(&Section::of(root, "database"), report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
-    let logging = logging(&Section::of(root, "logging"), report);
+    let logging = logging::read(&Section::of(root, "logging"), report);
     let api = api::read(&Section::of(root, "api"), now, report);
     Section::of(root, "prometheus").read::<RawPrometheus>(report);
     original::warn_of_not_in_effect(root, report);
     Config {
         path: PathBuf::new(),
         files: Vec::new(),
+        set: BTreeMap::new(),
         database,
         timezone,
         defaults,
@@ -124,31 +120,6 @@ fn monitoring(section: &Section<'_>, report: &mut Report) -> MonitoringConfig {
             .map_or(MaxConcurrent::Auto, MaxConcurrent::Fixed),
         max_checks_per_host: section.in_range("max_checks_per_host", raw.max_checks_per_host, 10, 1, 10_000, report),
         hourly_rollup_days: section.in_range("hourly_rollup_days", raw.hourly_rollup_days, 400, 1, CENTURY, report),
-    }
-}
-
-fn logging(section: &Section<'_>, report: &mut Report) -> LoggingConfig {
-    let raw: RawLogging = section.read(report);
-    LoggingConfig {
-        level: raw.level.unwrap_or(LogLevel::Info),
-        format: raw.format.unwrap_or(LogFormat::Auto),
-        console: raw.console.unwrap_or(true),
-    }
-}
-
-impl<'de> Deserialize<'de> for LogLevel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const KNOWN: &[&str] = &["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"];
-        let word = String::deserialize(deserializer)?;
-        match word.trim().to_ascii_uppercase().as_str() {
-            "TRACE" => Ok(Self::Trace),
-            "DEBUG" => Ok(Self::Debug),
-            "INFO" => Ok(Self::Info),
-            "WARN" | "WARNING" => Ok(Self::Warn),
-            // The most severe level of the original; here errors are the most severe.
-            "ERROR" | "CRITICAL" => Ok(Self::Error),
-            _ => Err(serde::de::Error::unknown_variant(&word, KNOWN)),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::channel::{Channel, Message, Receipt, SendError};
 use super::failing;
@@ -166,9 +167,11 @@ impl Worker {
     /// the same id.
     pub async fn run(mut self) {
         let stopping = self.context.stopping.clone();
+        // In every line of this worker, whatever the level of the log.
+        let span = tracing::error_span!("deliver", channel = self.name);
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = self.deliver() => {}
+            () = self.deliver().instrument(span) => {}
         }
     }
 
@@ -196,7 +199,7 @@ impl Worker {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(channel = self.name, %error, "the outbox cannot be read; tried again");
+                        tracing::warn!(%error, "the outbox cannot be read; tried again");
                         sleep = FIRST_PAUSE;
                     }
                 }
@@ -271,7 +274,7 @@ impl Worker {
         self.note(&attempt, &outcome, now);
         // Not attempted again meanwhile: a database that takes no writes would make it arrive again and again.
         while let Err(error) = self.record(&attempt, &outcome, now).await {
-            tracing::warn!(channel = self.name, %error, "an attempt could not be recorded; tried again");
+            tracing::warn!(%error, "an attempt could not be recorded; tried again");
             tokio::time::sleep(FIRST_PAUSE).await;
         }
         let lost = matches!(outcome, AttemptResult::Dead { .. }).then_some(&attempt.notification);
@@ -292,21 +295,24 @@ impl Worker {
     fn note(&mut self, attempt: &Attempt, outcome: &AttemptResult, now: Timestamp) {
         let (channel, id, event) = (&self.name, &attempt.delivery.notification_id, attempt.notification.event);
         let metrics = &self.context.metrics;
+        // A message about a channel is about no endpoint.
+        let about = Some(&attempt.notification.endpoint).filter(|endpoint| endpoint.id > 0);
+        let (endpoint, endpoint_id) = (about.map(|of| of.name.as_str()), about.map(|of| of.id));
         match outcome {
             AttemptResult::Delivered { .. } => {
                 metrics.deliveries_delivered.add(1);
-                tracing::info!(channel, notification = id, %event, "told through {channel}");
+                tracing::info!(notification = id, endpoint, endpoint_id, %event, "told through {channel}");
                 self.failing.succeeded();
             }
             AttemptResult::Retry { error, .. } => {
                 metrics.deliveries_failed.add(1);
-                tracing::warn!(channel, notification = id, %event, error, "{channel} did not take a message; it is tried again");
+                tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
                 self.failing.failed(attempt.delivery.created_at, error);
             }
             AttemptResult::Dead { error, .. } => {
                 metrics.deliveries_failed.add(1);
                 metrics.deliveries_dead.add(1);
-                tracing::error!(channel, notification = id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
+                tracing::error!(notification = id, endpoint, endpoint_id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
                 self.failing.failed(attempt.delivery.created_at, error);
             }
         }
@@ -323,7 +329,7 @@ impl Worker {
     /// Tells that the channel fails, once it is time; at once when a message was `lost`.
     async fn tell_failure(&mut self, lost: Option<&Notification>, now: Timestamp) {
         if let Err(error) = self.try_to_tell_failure(lost, now).await {
-            tracing::warn!(channel = self.name, %error, "the failure of the channel could not be told; tried again");
+            tracing::warn!(%error, "the failure of the channel could not be told; tried again");
         }
     }
 

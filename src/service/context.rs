@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::error::ServiceError;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::api_key::NOT_KEYS;
 use crate::domain::role::Role;
@@ -19,6 +20,7 @@ use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
 use crate::store::audit::AuditEntry;
 use crate::store::{Store, audit};
+use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
@@ -30,6 +32,9 @@ pub struct ServiceContext {
     pub keyring: Arc<Keyring>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
+    /// The settings of it that can change while running, as they are now.
+    pub running: Arc<RunningSettings>,
+    pub log_level: LevelControl,
     /// Nudged after every change of what is watched.
     pub scheduler: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
@@ -112,7 +117,8 @@ pub(super) async fn detached<T: Send + 'static>(
     ctx: &ServiceContext,
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {
-    match ctx.tasks.spawn(work).await {
+    // What it logs is said of the same request.
+    match ctx.tasks.spawn(work.in_current_span()).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

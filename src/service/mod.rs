@@ -18,6 +18,7 @@ pub mod outages;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;
+pub mod settings;
 pub mod summary;
 pub mod sync;
 

@@ -13,6 +13,12 @@ pub async fn get(db: &impl ConnectionTrait, key: &str) -> Result<Option<Value>, 
     Ok(table::Entity::find_by_id(key.to_owned()).one(db).await?.map(|row| row.value))
 }
 
+/// Forgets the value of a key.
+pub async fn remove(db: &impl ConnectionTrait, key: &str) -> Result<(), StoreError> {
+    table::Entity::delete_by_id(key.to_owned()).exec(db).await?;
+    Ok(())
+}
+
 /// Puts a value in place of the one that is there.
 pub async fn put(db: &impl ConnectionTrait, key: &str, value: Value, now: Timestamp) -> Result<(), StoreError> {
     table::Entity::insert(table::ActiveModel {

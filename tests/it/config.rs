@@ -346,7 +346,7 @@ groups:
 endpoints:
   - {x-e: 1, name: one, url: "https://one.example", Timeout: 5, tls: {insecure: true}, alert_policy: {threshold: 5}}
 monitoring: {x-f: 1, max-concurrent-checks: 5}
-logging: {x-g: 1, rotation: daily}
+logging: {x-g: 1, rotations: daily}
 api: {x-h: 1, base_path: /x, auth: {keys: [], api_keys: a}, cors: {origins: []}}
 prometheus: {x-i: 1, gatus_names: true}
 notifications: {x-j: 1, slack: {}, email: {to: a}, webhook: {uri: a}, telegram: {token: a}}

@@ -3,6 +3,7 @@ mod bad_input;
 mod changes;
 mod channels;
 mod checks;
+mod config;
 mod documents;
 mod endpoints;
 mod health;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api_monitor::api;
 use api_monitor::board::Board;
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{self, Config, Environment, LoadOptions};
+use api_monitor::config::{self, Adjustable, Config, Environment, LoadOptions, RunningSettings};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
@@ -16,6 +16,7 @@ use api_monitor::lifecycle::Tasks;
 use api_monitor::service::{ServiceContext, api_keys};
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::{Store, StoreOptions, StoreTarget, endpoints};
+use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use axum::Router;
@@ -143,6 +144,8 @@ impl TestApp {
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
             clock: clock.clone(),
+            running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
+            log_level: LevelControl::default(),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
@@ -170,6 +173,8 @@ impl TestApp {
             board: old.board.clone(),
             keyring: Arc::new(keyring),
             clock: old.clock.clone(),
+            running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
+            log_level: LevelControl::default(),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,

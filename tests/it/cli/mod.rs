@@ -3,6 +3,8 @@
 mod checking;
 mod commands;
 mod demo;
+mod logs;
+mod logs_secrets;
 pub(crate) mod process;
 mod serving;
 

@@ -18,6 +18,7 @@ use api_monitor::lifecycle::Tasks;
 use api_monitor::notify::Channels;
 use api_monitor::service::context::Actor;
 use api_monitor::store;
+use api_monitor::telemetry::logging::LevelControl;
 use tokio::time::Instant;
 
 use crate::database::{Database, Kind};
@@ -77,7 +78,8 @@ impl Place {
     pub(crate) async fn start_through(&self, yaml: &str, channels: Option<Channels>) -> Live<'_> {
         let config = Arc::new(self.config(yaml));
         let checker = Arc::new(HttpChecker::new().unwrap());
-        let outside = Outside { clock: self.clock.clone(), checker, channels };
+        let log_level = LevelControl::default();
+        let outside = Outside { clock: self.clock.clone(), checker, channels, log_level };
         let tasks = Tasks::new();
         let monitor = Monitor::start(config, outside, &tasks).await.unwrap();
         Live { place: self, monitor, tasks }
