@@ -35,12 +35,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// On a clock that stands at `start` until it is moved.
-    pub(crate) fn at(start: &str) -> Self {
-        Self::on(Kind::Sqlite, start)
-    }
-
-    /// As [`at`](Self::at), with a database of this kind.
+    /// With a database of this kind, on a clock that stands at `start` until it is moved.
     pub(crate) fn on(kind: Kind, start: &str) -> Self {
         let clock = Arc::new(ManualClock::at(start.parse().unwrap()));
         let server = (kind == Kind::Postgres).then(PostgresDatabase::migrated);
