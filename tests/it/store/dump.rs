@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,12 +52,11 @@ fn routing() -> Routing {
 }
 
 /// The first half on one file, the second on the other, as after a restart.
-async fn live(store: Arc<Store>) {
-    let folder = tempfile::tempdir().unwrap();
+async fn live(store: Arc<Store>, folder: &Path) {
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
-        let config = load(&folder.path().join("config.yaml"), yaml, clock.now());
+        let config = load(&folder.join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await.unwrap());
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await.unwrap();
@@ -199,7 +199,9 @@ async fn the_same_life_leaves_the_same_rows_on_both() {
     }
     let (file, server) = (Database::of(Kind::Sqlite), Database::of(Kind::Postgres));
     let (on_file, on_server) = (Arc::new(file.open().await), Arc::new(server.open().await));
-    tokio::join!(live(on_file.clone()), live(on_server.clone()));
+    let folder = tempfile::tempdir().unwrap();
+    live(on_file.clone(), folder.path()).await;
+    live(on_server.clone(), folder.path()).await;
 
     let tables = columns(on_server.readers()).await;
     let names = |of: &Vec<(String, String)>| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
