@@ -3,6 +3,7 @@
 mod checking;
 mod commands;
 mod demo;
+mod keys;
 pub(crate) mod process;
 mod serving;
 

@@ -1,5 +1,6 @@
 //! Every query on a real database. The bodies take a [`Store`], so another database can run the same ones.
 
+mod api_keys;
 mod endpoints;
 mod history;
 mod incidents;
