@@ -3,6 +3,7 @@
 mod checking;
 mod commands;
 mod demo;
+mod keys;
 mod logs;
 mod logs_secrets;
 pub(crate) mod process;

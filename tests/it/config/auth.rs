@@ -61,8 +61,9 @@ api:
       - {}
       - {name: local, role: viewer, key: the-key-of-one-the-key}
       - {name: a/b, role: viewer, key: the key with spaces}
-      - {name: ops, role: viewer, key: "${SECRET}"}
+      - {name: secret, role: viewer, key: "${SECRET}"}
       - {name: ops, role: viewer, key: the-key-of-two-the-key}
+      - {name: ops, role: viewer, key: the-key-of-2nd-the-key}
       - {name: three, role: editor, key: the-key-of-two-the-key}
       - {name: four, role: editor, key: the-key-of-everybody}
       - {name: five, role: editor, key: "sha256:abc"}
