@@ -9,6 +9,7 @@ macro_rules! snapshot {
     };
 }
 
+mod serving;
 mod telling;
 
 use std::path::{Path, PathBuf};
