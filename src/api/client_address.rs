@@ -44,7 +44,11 @@ pub fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Clien
 fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let items = |name: &str| -> Vec<String> {
         let values = headers.get_all(name).iter();
-        values.flat_map(|value| String::from_utf8_lossy(value.as_bytes()).split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
+        values
+            .flat_map(|value| {
+                String::from_utf8_lossy(value.as_bytes()).split(',').map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect()
     };
     let of_for = items("x-forwarded-for");
     if !of_for.is_empty() {

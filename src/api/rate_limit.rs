@@ -85,8 +85,7 @@ impl governor::clock::Clock for Monotonic {
     }
 }
 
-type Counters =
-    RateLimiter<Counted, DashMapStateStore<Counted>, Monotonic, StateInformationMiddleware>;
+type Counters = RateLimiter<Counted, DashMapStateStore<Counted>, Monotonic, StateInformationMiddleware>;
 
 /// The limits, shared by all requests.
 #[derive(Debug)]
@@ -184,9 +183,7 @@ impl RateLimits {
             known.get(&key).is_some_and(|at| now.saturating_sub(*at) < KNOWN_FOR)
         };
         if !is_known {
-            self.guesses
-                .check_key(&self.by_address(address))
-                .map_err(|not_until| not_until.wait_time_from(now))?;
+            self.guesses.check_key(&self.by_address(address)).map_err(|not_until| not_until.wait_time_from(now))?;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN && !known.contains_key(&key) {

@@ -17,9 +17,7 @@ use super::auth::{Gate, guard};
 use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
-use super::{
-    channels, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit, root, stats,
-};
+use super::{channels, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit, root, stats};
 use crate::service::ServiceContext;
 
 /// The whole surface.

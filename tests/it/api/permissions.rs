@@ -6,8 +6,7 @@ use serde_json::json;
 
 use crate::app::TestApp;
 
-const WITH_KEY: &str =
-    "api: {port: 0, rate_limit: false, auth: {enabled: true, api_key: right-key, header_name: X-Monitor-Key, realm: the realm}}\n";
+const WITH_KEY: &str = "api: {port: 0, rate_limit: false, auth: {enabled: true, api_key: right-key, header_name: X-Monitor-Key, realm: the realm}}\n";
 
 const OPEN: [&str; 6] = ["/health", "/health/live", "/health/ready", "/docs", "/openapi.json", "/api/v1/openapi.json"];
 const READS: [&str; 13] = [

@@ -18,7 +18,8 @@ async fn ask(app: &TestApp, path: &str, peer: &str, key: Option<&str>) -> Answer
 async fn an_address_has_its_budget_and_is_told_of_it() {
     let app = TestApp::with_config("api: {port: 0, rate_limit: {requests_per_minute: 60, burst: 3}}\n").await;
     let told = |answer: &Answer| {
-        ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after"].map(|n| answer.header(n).to_owned())
+        ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after"]
+            .map(|n| answer.header(n).to_owned())
     };
     for (remaining, reset) in [("2", "1"), ("1", "2"), ("0", "3")] {
         let answer = ask(&app, "/", FAR, None).await;
@@ -96,8 +97,7 @@ async fn guessing_keys_is_slow_even_for_the_one_that_guesses_right() {
 
 #[tokio::test]
 async fn behind_a_trusted_proxy_clients_are_counted_one_by_one() {
-    let app =
-        TestApp::with_config("api: {port: 0, trusted_proxies: [10.0.0.1], rate_limit: {burst: 1}}\n").await;
+    let app = TestApp::with_config("api: {port: 0, trusted_proxies: [10.0.0.1], rate_limit: {burst: 1}}\n").await;
     let by = async |peer: &str, client: &str| {
         let call = app.call("GET", "/").from(peer.parse().unwrap());
         call.header("x-forwarded-for", client).send().await.status.as_u16()

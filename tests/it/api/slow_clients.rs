@@ -124,7 +124,8 @@ async fn a_client_that_does_not_read_is_cut_and_one_that_reads_slowly_is_not() {
 async fn a_client_of_http_2_that_opens_no_window_is_cut() {
     let server = Server::start(router(), |limits| limits.stalled = SHORT).await;
     let Client(stream) = server.connect().await;
-    let (client, connection) = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
+    let (client, connection) =
+        h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
     let mut connection = Box::pin(connection);
     let asking = async {
         let mut client = client.ready().await.unwrap();

@@ -167,7 +167,11 @@ async fn keys_are_read_in_every_usual_form() {
         open(&files);
         let older = pem(label, &inner(pair.key.serialized_der()));
         // As openssl writes it, with the parameters before it.
-        std::fs::write(&files.key_file, format!("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{older}")).unwrap();
+        std::fs::write(
+            &files.key_file,
+            format!("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{older}"),
+        )
+        .unwrap();
         let server = Server::start_with_tls(axum::Router::new(), Some(Arc::new(open(&files))), |_| {}).await;
         assert!(is_served(&server, &pair).await, "{label}");
     }
@@ -186,17 +190,43 @@ fn files_that_do_not_do_are_named() {
     let write = |path: &PathBuf, text: &str| std::fs::write(path, text).unwrap();
     let other = Pair::new();
     for (error, words) in [
-        (refused(&|files| std::fs::remove_file(&files.cert_file).unwrap()), "the certificate file DIR/cert.pem cannot be read: No such file"),
-        (refused(&|files| std::fs::remove_file(&files.key_file).unwrap()), "the key file DIR/key.pem cannot be read: No such file"),
+        (
+            refused(&|files| std::fs::remove_file(&files.cert_file).unwrap()),
+            "the certificate file DIR/cert.pem cannot be read: No such file",
+        ),
+        (
+            refused(&|files| std::fs::remove_file(&files.key_file).unwrap()),
+            "the key file DIR/key.pem cannot be read: No such file",
+        ),
         (refused(&|files| write(&files.cert_file, "")), "DIR/cert.pem holds no certificate"),
         (refused(&|files| write(&files.key_file, "")), "DIR/key.pem holds no private key"),
         (refused(&|files| write(&files.cert_file, &good.key.serialize_pem())), "DIR/cert.pem holds no certificate"),
         (refused(&|files| write(&files.key_file, &good.cert)), "DIR/key.pem holds no private key"),
-        (refused(&|files| write(&files.cert_file, "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")), "DIR/cert.pem is not good PEM"),
-        (refused(&|files| write(&files.cert_file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")), "DIR/cert.pem is not good PEM"),
-        (refused(&|files| write(&files.key_file, &other.key.serialize_pem())), "the private key in DIR/key.pem does not belong to the first certificate in DIR/cert.pem"),
-        (refused(&|files| write(&files.key_file, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")), "the private key in DIR/key.pem cannot be used"),
-        (refused(&|files| write(&files.key_file, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")), "the private key in DIR/key.pem is encrypted"),
+        (
+            refused(&|files| write(&files.cert_file, "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")),
+            "DIR/cert.pem is not good PEM",
+        ),
+        (
+            refused(&|files| write(&files.cert_file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")),
+            "DIR/cert.pem is not good PEM",
+        ),
+        (
+            refused(&|files| write(&files.key_file, &other.key.serialize_pem())),
+            "the private key in DIR/key.pem does not belong to the first certificate in DIR/cert.pem",
+        ),
+        (
+            refused(&|files| write(&files.key_file, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")),
+            "the private key in DIR/key.pem cannot be used",
+        ),
+        (
+            refused(&|files| {
+                write(
+                    &files.key_file,
+                    "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                )
+            }),
+            "the private key in DIR/key.pem is encrypted",
+        ),
     ] {
         assert!(error.starts_with("api.tls: ") && error.contains(words), "{error}\nexpected: {words}");
     }
@@ -268,7 +298,10 @@ fn configured(folder: &Path) {
     let database = folder.join("monitor.db");
     let tls = "tls: {cert_file: cert.pem, key_file: key.pem}";
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let text = format!("database: {{url: 'sqlite://{}'}}\napi: {{host: 127.0.0.1, port: {port}, {tls}}}\n", database.display());
+    let text = format!(
+        "database: {{url: 'sqlite://{}'}}\napi: {{host: 127.0.0.1, port: {port}, {tls}}}\n",
+        database.display()
+    );
     std::fs::write(folder.join("config.yaml"), text).unwrap();
 }
 

@@ -19,7 +19,8 @@ fn limits_are_on_unless_they_are_switched_off() {
     ] {
         assert_eq!(limit(text), rates, "{text}");
     }
-    let by_variable = |value: &str| yaml("api: {port: 1}").env("API_MONITOR__API__RATE_LIMIT", value).good("config.yaml");
+    let by_variable =
+        |value: &str| yaml("api: {port: 1}").env("API_MONITOR__API__RATE_LIMIT", value).good("config.yaml");
     assert_eq!(by_variable("false").api.rate_limit, None);
     let case = yaml("api: {port: 1}").env("API_MONITOR__API__RATE_LIMIT__BURST", "7");
     let expected = RateLimitConfig { requests_per_minute: 600, burst: 7 };
@@ -29,9 +30,13 @@ fn limits_are_on_unless_they_are_switched_off() {
 #[test]
 fn pages_from_elsewhere_are_let_in_as_written() {
     assert_eq!(good("api: {cors: {allow_origins: ['https://a.example']}}").api.cors, None);
-    let cors = |text: &str| -> CorsConfig { good(&format!("api: {{cors: {{enabled: true, {text}}}}}")).api.cors.unwrap() };
+    let cors =
+        |text: &str| -> CorsConfig { good(&format!("api: {{cors: {{enabled: true, {text}}}}}")).api.cors.unwrap() };
     let listed = cors("allow_origins: ['https://a.example', 'http://LOCALHOST:3000'], allow_credentials: true");
-    assert_eq!(listed.origins, Origins::Listed(vec!["https://a.example".to_owned(), "http://localhost:3000".to_owned()]));
+    assert_eq!(
+        listed.origins,
+        Origins::Listed(vec!["https://a.example".to_owned(), "http://localhost:3000".to_owned()])
+    );
     assert!(listed.credentials);
     assert!(listed.headers.unwrap().iter().any(|name| name == "x-api-key"));
     let any = cors("allow_origins: ['*'], allow_methods: ['*'], allow_headers: ['*']");
