@@ -1,5 +1,6 @@
 //! Builds the monitor, in order, and takes it down in reverse. The only module that knows everybody.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, RunningSettings};
+use crate::config::{Config, DatabaseTarget, RunningSettings, Workers};
 use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
@@ -198,7 +199,12 @@ impl Monitor {
     }
 
     /// Serves the API on `listener` until the stop begins, and for a moment longer those that wait for answers.
-    pub fn serve(&self, listener: TcpListener, tls: Option<Tls>) {
+    /// On threads of its own, half as many as there are for everything else: requests, however many, do not keep
+    /// checks from being made.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn serve(&self, listener: std::net::TcpListener, tls: Option<Tls>) -> std::io::Result<()> {
         let tls = tls.map(Arc::new);
         let (service, tasks) = (&self.service, &self.tasks);
         let (clock, metrics, stopping) = (service.clock.clone(), service.metrics.clone(), tasks.stopping().clone());
@@ -213,7 +219,17 @@ impl Monitor {
             metrics,
             tasks: tasks.clone(),
         };
-        tasks.spawn_critical("API", api::serve(listener, router, serving));
+        let threads = match service.config.api.workers {
+            Workers::Auto => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Workers::Fixed(threads) => threads as usize,
+        };
+        listener.set_nonblocking(true)?;
+        tasks.spawn_critical_apart("API", threads / 2, move || async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => api::serve(listener, router, serving).await,
+                Err(error) => tracing::error!(%error, "the API cannot be served"),
+            }
+        })
     }
 
     /// Waits until the stop begins, then for everything under way to end, within the deadline. The results that

@@ -31,7 +31,8 @@ pub(super) async fn run(config: Config, format: LogFormat, log_level: &LevelCont
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    monitor.serve(listener, tls);
+    let listener = listener.into_std().map_err(Failed::cannot_start)?;
+    monitor.serve(listener, tls).map_err(Failed::cannot_start)?;
 
     let watched = tasks.clone();
     match signal {

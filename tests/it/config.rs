@@ -10,6 +10,7 @@ macro_rules! snapshot {
 }
 
 mod auth;
+mod serving;
 mod telling;
 
 use std::path::{Path, PathBuf};
