@@ -1,6 +1,6 @@
 //! No secret is told anywhere, whatever fails, at the level that tells most.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,8 @@ use super::configured;
 use super::logs::call;
 use super::process::{Running, eventually};
 use crate::flows::target::{Answer, Target};
+
+const LONG: Duration = Duration::from_secs(45);
 
 /// Every one of them is in the configuration, or is what is made of one.
 const SECRETS: [&str; 15] = [
@@ -33,58 +35,74 @@ const SECRETS: [&str; 15] = [
     "own-head3r",
 ];
 
-/// A mail server that takes no password.
-struct Mailer {
-    address: SocketAddr,
-    asked: Arc<AtomicBool>,
+/// Serves each connection on a thread of its own, until the test process ends.
+fn serve(answer: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let answer = answer.clone();
+            // A client that goes away is nothing to a server.
+            std::thread::spawn(move || drop(answer(stream)));
+        }
+    });
+    address
 }
 
-impl Mailer {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked = Arc::new(AtomicBool::new(false));
-        let noted = asked.clone();
-        // Ends with the test process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                drop(refuse(stream, &noted));
-            }
-        });
-        Self { address, asked }
-    }
-}
-
-fn refuse(mut stream: TcpStream, asked: &AtomicBool) -> std::io::Result<()> {
-    stream.write_all(b"220 mail\r\n")?;
-    for line in BufReader::new(stream.try_clone()?).lines() {
-        let line = line?;
-        let answer: &[u8] = match line.split(' ').next().unwrap_or_default() {
-            "EHLO" => b"250-mail\r\n250 AUTH PLAIN LOGIN\r\n",
-            "AUTH" => {
-                asked.store(true, Ordering::Relaxed);
-                b"535 5.7.8 not this password\r\n"
-            }
-            "QUIT" => return stream.write_all(b"221 bye\r\n"),
-            _ => b"250 ok\r\n",
+/// A web server that refuses every request, and says what it was, as pages for errors do.
+fn refusing_web() -> SocketAddr {
+    serve(|mut stream| {
+        let mut request = vec![0_u8; 65_536];
+        let mut length = 0;
+        let whole = |request: &[u8]| {
+            let text = String::from_utf8_lossy(request).to_lowercase();
+            let (head, body) = text.split_once("\r\n\r\n")?;
+            let (_, declared) = head.split_once("content-length: ").unwrap_or(("", "0"));
+            Some(body.len() >= declared.lines().next()?.parse().ok()?)
         };
-        stream.write_all(answer)?;
-    }
-    Ok(())
+        // Not one of TLS, which it does not speak.
+        while length == 0 || (request[0].is_ascii() && request[0] > b' ' && whole(&request[..length]) != Some(true)) {
+            match stream.read(&mut request[length..])? {
+                0 => return Ok(()),
+                count => length += count,
+            }
+        }
+        let head = format!("HTTP/1.1 403 No\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(&request[..length])
+    })
+}
+
+/// A mail server that takes no password.
+fn refusing_mail(asked: Arc<AtomicBool>) -> SocketAddr {
+    serve(move |mut stream| {
+        stream.write_all(b"220 mail\r\n")?;
+        for line in BufReader::new(stream.try_clone()?).lines() {
+            let answer: &[u8] = match line?.split(' ').next().unwrap_or_default() {
+                "EHLO" => b"250-mail\r\n250 AUTH PLAIN LOGIN\r\n",
+                "AUTH" => {
+                    asked.store(true, Ordering::Relaxed);
+                    b"535 5.7.8 not this password\r\n"
+                }
+                "QUIT" => return stream.write_all(b"221 bye\r\n"),
+                _ => b"250 ok\r\n",
+            };
+            stream.write_all(answer)?;
+        }
+        Ok(())
+    })
 }
 
 #[test]
 fn no_secret_is_logged_or_answered() {
-    let target = Target::answering(|_, _| Answer::Status(503));
-    let place = target.url("");
-    let place = place.trim_start_matches("http://").trim_end_matches('/');
-    let mailer = Mailer::start();
-    let mail_port = mailer.address.port();
+    let place = refusing_web();
+    let asked = Arc::new(AtomicBool::new(false));
+    let mail_port = refusing_mail(asked.clone()).port();
     let folder = configured(&format!(
         "\
 logging: {{level: TRACE, file: logs/app.log}}
-defaults: {{retry: {{enabled: false}}, alert_policy: {{failure_threshold: 1}}, redact: [X-Own], timeout: 5}}
-heartbeat: {{url: 'http://127.0.0.1:1/beat-s3cret', every: 1s}}
+defaults: {{retry: {{enabled: false}}, alert_policy: {{failure_threshold: 1}}, redact: [X-Own], timeout: 900ms}}
 channels:
   closed: {{type: webhook, url: 'http://hook-us3r:hook-passw0rd@127.0.0.1:1/hook-path-s3cret?k=hook-query-s3cret', headers: {{Authorization: hook-head3r, X-Key: hook-head3r}}, secret: whsec_c2VjcmV0LW9mLXRoZS1ob29r, retry_count: 1}}
   refusing: {{type: webhook, url: 'http://hook-us3r:hook-passw0rd@{place}/hook-path-s3cret?k=hook-query-s3cret', headers: {{X-Key: hook-head3r}}, secret: whsec_c2VjcmV0LW9mLXRoZS1ob29r, retry_count: 1}}
@@ -110,8 +128,7 @@ endpoints:
         answer
     };
     let channels = ["closed", "refusing", "plain tls", "closed bot", "refusing bot", "mail", "slack"];
-    let deadline = Duration::from_secs(45);
-    eventually(deadline, "every channel to fail", || {
+    eventually(LONG, "every channel to fail", || {
         let log = monitor.stderr();
         channels
             .iter()
@@ -121,8 +138,7 @@ endpoints:
             })
             .then_some(())
     });
-    monitor.logs(deadline, "the heartbeat did not arrive");
-    assert!(mailer.asked.load(Ordering::Relaxed), "the password was sent");
+    assert!(asked.load(Ordering::Relaxed), "the password was sent");
 
     for name in channels {
         let path = format!("/api/v1/channels/{}", name.replace(' ', "%20"));
@@ -153,26 +169,46 @@ endpoints:
     assert_eq!(ask("PUT", "/api/v1/config", key, r#"{"logging_level": "k3y-of-the-api"}"#).status, 400);
 
     monitor.signal("TERM");
-    let end = monitor.wait(Duration::from_secs(30));
+    let end = monitor.wait(LONG);
     assert_eq!(end.code, Some(0), "{}", end.stderr);
     let file = std::fs::read_to_string(folder.path().join("logs/app.log")).unwrap();
     // What was asked for is told: statements, single checks.
     for words in ["\"target\":\"sqlx::query\"", "\"level\":\"DEBUG\"", "\"message\":\"checked\""] {
         assert!(file.contains(words), "{words}");
     }
+    assert_hidden(&[
+        ("standard output", &end.stdout),
+        ("standard error", &end.stderr),
+        ("the file", &file),
+        ("an answer", &answers),
+    ]);
+}
+
+#[test]
+fn the_address_of_the_heartbeat_is_not_logged() {
+    let target = Target::answering(|_, _| Answer::Status(200));
+    let folder = configured(&format!(
+        "logging: {{level: TRACE}}\nendpoints: [{{name: fine, url: '{}', interval: 1}}]\n\
+         heartbeat: {{url: 'http://beat-s3cret:beat-s3cret@127.0.0.1:1/beat-s3cret', every: 1s}}",
+        target.url("fine")
+    ));
+    let mut monitor = Running::start(folder.path(), &["--config", "config.yaml"]);
+    monitor.address();
+    monitor.logs(LONG, "the heartbeat did not arrive");
+    monitor.signal("TERM");
+    let end = monitor.wait(LONG);
+    assert_hidden(&[("standard output", &end.stdout), ("standard error", &end.stderr)]);
+}
+
+/// No secret is in a text, nor what a login becomes on its way.
+fn assert_hidden(texts: &[(&str, &str)]) {
     let encoded =
         ["hook-us3r:hook-passw0rd", "check-us3r:check-passw0rd", "\0mail-user\0mail-passw0rd", "mail-passw0rd"]
             .map(|login| STANDARD.encode(login));
-    let secrets = SECRETS.iter().map(|s| (*s).to_owned()).chain(encoded);
-    for secret in secrets {
-        for (where_, text) in [
-            ("standard output", &end.stdout),
-            ("standard error", &end.stderr),
-            ("the file", &file),
-            ("an answer", &answers),
-        ] {
+    for secret in SECRETS.iter().map(|secret| (*secret).to_owned()).chain(encoded) {
+        for (place, text) in texts {
             let told: Vec<_> = text.lines().filter(|line| line.contains(&secret)).take(3).collect();
-            assert!(told.is_empty(), "{secret} in {where_}:\n{}", told.join("\n"));
+            assert!(told.is_empty(), "{secret} in {place}:\n{}", told.join("\n"));
         }
     }
 }
