@@ -2,10 +2,11 @@
 
 use api_monitor::domain::api_key::{KeyDigest, KeyId, KeyUse};
 use api_monitor::domain::role::Role;
+use api_monitor::store::StoreError;
 use api_monitor::store::api_keys::{self, ApiKeyUpdate, NewApiKey};
-use api_monitor::store::{Store, StoreError};
 
 use super::{at, plus, with_database};
+use crate::database::{Kind, on_both_databases};
 
 fn key(name: &str) -> NewApiKey {
     NewApiKey {
@@ -23,9 +24,8 @@ fn update(name: &str, expected_revision: i64) -> ApiKeyUpdate {
     ApiKeyUpdate { name: name.to_owned(), role: Role::Viewer, expires_at: None, expected_revision }
 }
 
-#[tokio::test]
-async fn keys_come_back_whole_and_by_their_ids() {
-    with_database(async |store: &Store| {
+async fn keys_come_back_whole_and_by_their_ids(kind: Kind) {
+    with_database(kind, async |store| {
         let db = store.writer();
         let one = api_keys::insert(db, key("one")).await.unwrap();
         let two = api_keys::insert(db, key("two")).await.unwrap();
@@ -44,9 +44,8 @@ async fn keys_come_back_whole_and_by_their_ids() {
     .await;
 }
 
-#[tokio::test]
-async fn a_change_needs_the_revision_and_a_free_name() {
-    with_database(async |store: &Store| {
+async fn a_change_needs_the_revision_and_a_free_name(kind: Kind) {
+    with_database(kind, async |store| {
         let db = store.writer();
         api_keys::insert(db, key("one")).await.unwrap();
         api_keys::insert(db, key("two")).await.unwrap();
@@ -66,9 +65,8 @@ async fn a_change_needs_the_revision_and_a_free_name() {
     .await;
 }
 
-#[tokio::test]
-async fn a_use_is_no_change_and_an_id_is_never_used_again() {
-    with_database(async |store: &Store| {
+async fn a_use_is_no_change_and_an_id_is_never_used_again(kind: Kind) {
+    with_database(kind, async |store| {
         let db = store.writer();
         api_keys::insert(db, key("one")).await.unwrap();
         let last = KeyUse { at: at("2026-11-22T00:00:00.654321Z"), address: Some("2001:db8::1".parse().unwrap()) };
@@ -85,3 +83,9 @@ async fn a_use_is_no_change_and_an_id_is_never_used_again() {
     })
     .await;
 }
+
+on_both_databases!(
+    keys_come_back_whole_and_by_their_ids,
+    a_change_needs_the_revision_and_a_free_name,
+    a_use_is_no_change_and_an_id_is_never_used_again
+);

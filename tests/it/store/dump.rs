@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
+use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
 use api_monitor::domain::micros;
 use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::events::Submission;
@@ -93,8 +94,14 @@ async fn live(store: Arc<Store>, folder: &Path) {
         Rollup { store: store.clone(), board, clock: clock.clone() }.step().await.unwrap();
         deliver(&store, &clock).await;
     }
-    let retention =
-        Retention { store: store.clone(), clock: clock.clone(), check_history_days: 5, hourly_rollup_days: 8 };
+    let kept = Adjustable {
+        logging_level: LogLevel::Info,
+        check_history_days: 5,
+        hourly_rollup_days: 8,
+        max_concurrent_checks: MaxConcurrent::Auto,
+    };
+    let running = Arc::new(RunningSettings::new(kept));
+    let retention = Retention { store: store.clone(), clock: clock.clone(), running };
     let removed = retention.step().await.unwrap();
     assert!(removed.checks > 100 && removed.hours > 10, "{removed:?}");
     assert!(removed.incidents > 0 && removed.notifications > 0, "{removed:?}");
