@@ -14,6 +14,7 @@ use crate::config::{Config, DatabaseTarget, MaxConcurrent};
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
 use crate::jobs::cron::{Cron, When};
+use crate::jobs::integrity;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::lifecycle::Tasks;
@@ -149,6 +150,7 @@ impl Monitor {
             hourly_rollup_days: config.monitoring.hourly_rollup_days,
         };
         tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
+        tasks.spawn(integrity::examine(store.clone(), clock.clone(), tasks.stopping().clone()));
         let rollup = Rollup { store: store.clone(), board: board.clone(), clock: clock.clone() };
         tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
         // What a stop left undone is done soon after the start.

@@ -2,5 +2,6 @@
 //! so that the path after a crash and the everyday path are one path.
 
 pub mod cron;
+pub mod integrity;
 pub mod retention;
 pub mod rollup;

@@ -37,6 +37,20 @@ pub(super) fn writer_options(path: &Path, echo: bool) -> ConnectOptions {
     options
 }
 
+/// The connection that fills a new file, which is thrown away unless it is filled wholly.
+pub(super) fn loading_options(path: &Path, echo: bool) -> ConnectOptions {
+    let mut options = base_options(path, echo, |sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Off)
+            .synchronous(SqliteSynchronous::Off)
+            .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+    });
+    options.max_connections(1).min_connections(1);
+    options
+}
+
 /// The pool of connections that can only read.
 pub(super) fn reader_options(path: &Path, readers: u32, echo: bool) -> ConnectOptions {
     let mut options = base_options(path, echo, |sqlite| {
@@ -92,6 +106,11 @@ pub(super) async fn settle(writer: &DatabaseConnection) -> Result<(), DbErr> {
     Ok(())
 }
 
+/// Brings all changes from the journal into the database file.
+pub(super) async fn empty_journal(writer: &DatabaseConnection) -> Result<(), DbErr> {
+    writer.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.map(drop)
+}
+
 /// A sentence for a trouble of the database or its disk; `None` when the statement itself was at fault.
 pub(super) fn trouble(error: &DbErr) -> Option<String> {
     let (DbErr::Conn(RuntimeErr::SqlxError(cause))
@@ -108,7 +127,7 @@ pub(super) fn trouble(error: &DbErr) -> Option<String> {
                 5 | 6 => "the database is locked by another process",
                 8 => "the database is read-only: make the file and its folder writable for this user",
                 10 => "the disk of the database reports an error: check the disk and its mount",
-                11 => "the database file is damaged: restore it from a backup",
+                11 => "the database file is damaged: restore a backup with `api-monitor restore`",
                 13 => "the disk of the database is full: free some space",
                 14 => "the database file cannot be opened: check that its folder exists and is writable for this user",
                 23 => "access to the database file was refused",

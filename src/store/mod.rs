@@ -6,6 +6,8 @@
 //! No rule of monitoring is decided here, and nothing here knows who asks.
 
 pub mod audit;
+pub mod backup;
+mod beside;
 mod decode;
 mod dialect;
 pub mod endpoints;
@@ -13,18 +15,23 @@ mod entities;
 mod error;
 pub mod history;
 pub mod incidents;
+mod integrity;
 mod lock;
 mod open;
 pub mod outbox;
 pub mod recount;
 pub mod rollups;
+mod schema;
 pub mod settings;
 pub mod states;
 pub mod windows;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+pub use beside::Beside;
 pub use error::StoreError;
+pub use integrity::Integrity;
 use lock::ProcessLock;
 pub use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{Statement, TransactionTrait};
@@ -56,6 +63,7 @@ pub struct Store {
     lock: ProcessLock,
     path: PathBuf,
     created: bool,
+    integrity: Mutex<Integrity>,
     /// The folder of a [`StoreTarget::Memory`], removed with the store.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -107,11 +115,31 @@ impl Store {
         Ok(())
     }
 
+    /// What is known of the wholeness of the database.
+    pub fn integrity(&self) -> Integrity {
+        self.integrity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Examines the database, beside everything else that goes on, and remembers what was found. `enough` is asked
+    /// now and then whether to give up; then it stays in doubt and this is an error.
+    pub async fn examine(&self, enough: impl FnMut() -> bool + Send + 'static) -> Result<Integrity, StoreError> {
+        let found = match integrity::examine(&self.path, integrity::Depth::Quick, enough).await?.into_iter().next() {
+            None => Integrity::Sound,
+            Some(finding) => Integrity::Damaged(finding),
+        };
+        self.integrity.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
+        Ok(found)
+    }
+
     /// Leaves a tidy file behind and closes all connections; afterwards another process may open it.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.readers.close_by_ref().await?;
         let settled = dialect::settle(&self.writer).await;
         self.writer.close_by_ref().await?;
+        // One in doubt is examined at the next start, however this process ends.
+        if settled.is_ok() && self.integrity() == Integrity::Sound {
+            self.lock.forget_the_past();
+        }
         self.lock.release();
         Ok(settled?)
     }

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Mutex;
 
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{Database, DatabaseConnection, TransactionTrait};
 
+use super::integrity::Integrity;
 use super::lock::ProcessLock;
 use super::{Store, StoreError, StoreOptions, StoreTarget, dialect};
 
@@ -28,10 +30,12 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
     let readers = Database::connect(dialect::reader_options(&path, options.readers, options.echo))
         .await
         .map_err(|e| about(e.into()))?;
-    Ok(Store { writer, readers, lock, path, created, _temporary: temporary })
+    let integrity = if lock.was_closed() || created { Integrity::Sound } else { Integrity::Doubtful };
+    lock.note_open();
+    Ok(Store { writer, readers, lock, path, created, integrity: Mutex::new(integrity), _temporary: temporary })
 }
 
-fn create_folder(path: &Path) -> Result<(), StoreError> {
+pub(super) fn create_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(|e| {
         StoreError::Unavailable(format!(
@@ -43,7 +47,7 @@ fn create_folder(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Brings the schema up to date, wholly or not at all.
-async fn migrate(writer: &DatabaseConnection, path: &Path) -> Result<(), StoreError> {
+pub(super) async fn migrate(writer: &DatabaseConnection, path: &Path) -> Result<(), StoreError> {
     let about = |error: sea_orm::DbErr| about_file(path, error.into());
     let transaction = writer.begin_with_options(dialect::write_transaction()).await.map_err(about)?;
     let known: HashSet<String> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
@@ -59,7 +63,7 @@ async fn migrate(writer: &DatabaseConnection, path: &Path) -> Result<(), StoreEr
 }
 
 /// Names the file in an error of opening.
-fn about_file(path: &Path, error: StoreError) -> StoreError {
+pub(super) fn about_file(path: &Path, error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(sentence) => StoreError::Unavailable(format!("{}: {sentence}", path.display())),
         StoreError::Other(sentence) => StoreError::Other(format!("{}: {sentence}", path.display())),
