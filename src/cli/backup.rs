@@ -29,8 +29,9 @@ pub(super) async fn backup(
 pub(super) async fn restore(config: &Config, file: &Path, replace: bool) -> Result<ExitCode, Failed> {
     let bar = Bar::new("restore");
     let options = store_options(config);
-    let restored = backup::restore(&options, file, replace, tokio_free_now(), &mut |progress| bar.backup(progress));
-    let restored = restored.await.map_err(refused_or_failed)?;
+    let mut told = |progress| bar.backup(progress);
+    let restored = backup::restore(&options, file, replace, tokio_free_now(), &mut told).await;
+    let restored = restored.map_err(refused_or_failed)?;
     say(&format!("restored {}: {}", file.display(), bar.done(restored.rows, restored.bytes)));
     if let Some(kept) = restored.kept {
         say(&format!("the database that was there is kept as {}", kept.display()));
