@@ -12,7 +12,7 @@ pub async fn examine(store: Arc<Store>, clock: Arc<dyn Clock>, stopping: Cancell
     if store.integrity() != Integrity::Doubtful {
         return;
     }
-    let database = store.path().display().to_string();
+    let database = store.place();
     tracing::info!(database, "the last run did not end cleanly: the database is examined while checks are made");
     let began = clock.monotonic();
     let cut = stopping.clone();

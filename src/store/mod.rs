@@ -26,6 +26,7 @@ pub mod settings;
 pub mod states;
 pub mod windows;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,8 +34,13 @@ pub use beside::Beside;
 pub use error::StoreError;
 pub use integrity::Integrity;
 use lock::ProcessLock;
+use sea_orm::Statement;
 pub use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
-use sea_orm::{Statement, TransactionTrait};
+
+use crate::config::PostgresConfig;
+
+/// How long closing may take: a server that is away does not hold up the end of the process.
+const CLOSE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Where the data is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,16 +49,42 @@ pub enum StoreTarget {
     Sqlite(PathBuf),
     /// Nothing is kept: a file in a temporary folder that goes with the [`Store`].
     Memory,
+    /// A database on a server, which is there already.
+    Postgres(PostgresTarget),
+}
+
+/// A database on a PostgreSQL server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresTarget {
+    pub place: Box<PostgresConfig>,
+    /// Try a connection before it is used, so that one which the server has closed is noticed in time.
+    pub pre_ping: bool,
 }
 
 /// How the database is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     pub target: StoreTarget,
-    /// Connections for reading, at least 1.
+    /// The most connections for reading, at least 1.
     pub readers: u32,
     /// Log every statement.
     pub echo: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    File(PathBuf),
+    /// As it is shown, without the password.
+    Server(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(place) => place.fmt(f),
+        }
+    }
 }
 
 /// The open database.
@@ -60,8 +92,10 @@ pub struct StoreOptions {
 pub struct Store {
     writer: DatabaseConnection,
     readers: DatabaseConnection,
-    lock: ProcessLock,
-    path: PathBuf,
+    dialect: dialect::Dialect,
+    /// Where the database is a file; on a server the writing session is the lock.
+    lock: Option<ProcessLock>,
+    place: Place,
     created: bool,
     integrity: Mutex<Integrity>,
     /// The folder of a [`StoreTarget::Memory`], removed with the store.
@@ -88,14 +122,20 @@ impl Store {
         &self.readers
     }
 
-    /// Begins a writing transaction; dropped without `commit` it is rolled back.
+    /// Begins a writing transaction; dropped without `commit` it is rolled back. When the machine of the database
+    /// loses its power, the commits of its last second may be lost, the older ones first kept.
     pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
-        Ok(self.writer.begin_with_options(dialect::write_transaction()).await?)
+        self.dialect.begin(&self.writer, false).await
+    }
+
+    /// Begins a writing transaction whose commit waits for the disk: nothing takes it back.
+    pub async fn begin_durable(&self) -> Result<DatabaseTransaction, StoreError> {
+        self.dialect.begin(&self.writer, true).await
     }
 
     /// Begins a reading transaction whose queries all see the same state.
     pub async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
-        Ok(self.readers.begin_with_options(dialect::snapshot_transaction()).await?)
+        self.dialect.snapshot(&self.readers).await
     }
 
     /// Whether this opening created the database.
@@ -103,16 +143,27 @@ impl Store {
         self.created
     }
 
-    /// The file of the database.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where the database is, without the password: a file, or `postgresql://user@host:5432/name`.
+    pub fn place(&self) -> String {
+        self.place.to_string()
+    }
+
+    /// The file of the database, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Server(_) => None,
+        }
     }
 
     /// Reads something from the database.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let backend = self.readers.get_database_backend();
-        self.readers.query_one_raw(Statement::from_string(backend, "SELECT version FROM seaql_migrations")).await?;
-        Ok(())
+        let statement = Statement::from_string(backend, "SELECT version FROM seaql_migrations");
+        match self.readers.query_one_raw(statement).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.dialect.explain_reader(error).await),
+        }
     }
 
     /// What is known of the wholeness of the database.
@@ -123,7 +174,8 @@ impl Store {
     /// Examines the database, beside everything else that goes on, and remembers what was found. `enough` is asked
     /// now and then whether to give up; then it stays in doubt and this is an error.
     pub async fn examine(&self, enough: impl FnMut() -> bool + Send + 'static) -> Result<Integrity, StoreError> {
-        let found = match integrity::examine(&self.path, integrity::Depth::Quick, enough).await?.into_iter().next() {
+        let Some(path) = self.path() else { return Ok(Integrity::Sound) };
+        let found = match integrity::examine(path, integrity::Depth::Quick, enough).await?.into_iter().next() {
             None => Integrity::Sound,
             Some(finding) => Integrity::Damaged(finding),
         };
@@ -131,16 +183,24 @@ impl Store {
         Ok(found)
     }
 
-    /// Leaves a tidy file behind and closes all connections; afterwards another process may open it.
+    /// Leaves a tidy database behind and closes all connections; afterwards another process may open it.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.readers.close_by_ref().await?;
-        let settled = dialect::settle(&self.writer).await;
-        self.writer.close_by_ref().await?;
-        // One in doubt is examined at the next start, however this process ends.
-        if settled.is_ok() && self.integrity() == Integrity::Sound {
-            self.lock.forget_the_past();
+        let in_time = tokio::time::timeout(CLOSE, async {
+            self.readers.close_by_ref().await?;
+            let settled = self.dialect.settle(&self.writer).await;
+            self.writer.close_by_ref().await?;
+            Ok(settled?)
+        });
+        let closed = in_time.await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable("the database did not answer when it was to be closed".to_owned()))
+        });
+        if let Some(lock) = &self.lock {
+            // One in doubt is examined at the next start, however this process ends.
+            if closed.is_ok() && self.integrity() == Integrity::Sound {
+                lock.forget_the_past();
+            }
+            lock.release();
         }
-        self.lock.release();
-        Ok(settled?)
+        closed
     }
 }

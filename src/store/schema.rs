@@ -32,7 +32,7 @@ pub(super) fn compare(applied: &[String]) -> Schema {
 }
 
 /// The migrations that were applied to a database, oldest first; `None` when it is not one of api-monitor.
-pub(super) async fn applied(db: &impl ConnectionTrait) -> Result<Option<Vec<String>>, StoreError> {
+pub(super) async fn applied(db: &impl ConnectionTrait) -> Result<Option<Vec<String>>, DbErr> {
     let version = Alias::new("version");
     let query = Query::select()
         .column(version.clone())
@@ -42,7 +42,7 @@ pub(super) async fn applied(db: &impl ConnectionTrait) -> Result<Option<Vec<Stri
     match db.query_all(&query).await {
         Ok(rows) => Ok(Some(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, DbErr>>()?)),
         Err(error) if is_missing_table(&error) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

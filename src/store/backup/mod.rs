@@ -74,13 +74,18 @@ pub async fn create(
     options: BackupOptions,
     told: Told<'_>,
 ) -> Result<Written, StoreError> {
-    if is_same_file(source.path(), target) {
+    if source.path().is_some_and(|path| is_same_file(path, target)) {
         return Err(StoreError::Conflict(format!("{} is the database itself: name another file", target.display())));
     }
     if !options.overwrite && target.symlink_metadata().is_ok() {
         return Err(there_is(target));
     }
-    let form = options.form.unwrap_or(Form::Native);
+    let form = options.form.unwrap_or(if source.path().is_some() { Form::Native } else { Form::Portable });
+    if form == Form::Native && source.path().is_none() {
+        return Err(StoreError::Conflict(
+            "a native backup is a file of SQLite: a database of PostgreSQL has the portable form, or pg_dump".to_owned(),
+        ));
+    }
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     // Made for this user alone, and removed unless it becomes the backup.
@@ -88,7 +93,7 @@ pub async fn create(
         tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".partial").tempfile_in(folder).map_err(|e| {
             StoreError::Unavailable(format!("no file can be made in {} ({e}): choose another folder", folder.display()))
         })?;
-    let about = |e| open::about_file(target, e);
+    let about = |e| open::named(&target.display().to_string(), e);
     let rows = match form {
         Form::Native => vacuum_into(source, partial.path(), told).await.map(|()| None),
         Form::Portable => write_portable(source, &partial, options.now, told).await.map(Some),

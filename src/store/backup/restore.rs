@@ -6,15 +6,16 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use migrations::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, Database, DatabaseTransaction, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, Statement, TransactionTrait};
 
 use super::reader::{Next, Reader};
 use super::tables::TableForm;
 use super::{Form, Progress, Told, is_same_file, numbering, rows, sync_folder, unavailable};
 use crate::domain::Timestamp;
 use crate::store::beside::Beside;
+use crate::store::dialect::{Dialect, sqlite};
 use crate::store::lock::ProcessLock;
-use crate::store::{StoreError, StoreOptions, StoreTarget, dialect, integrity, open};
+use crate::store::{Store, StoreError, StoreOptions, StoreTarget, integrity, open};
 
 /// Bytes copied at a time.
 const BLOCK: usize = 1 << 20;
@@ -46,25 +47,52 @@ pub async fn restore(
     now: Timestamp,
     told: Told<'_>,
 ) -> Result<Restored, StoreError> {
-    let StoreTarget::Sqlite(target) = &options.target else {
-        return Err(StoreError::Unavailable(
-            "database.url names a database in memory, into which nothing can be restored: name a file".to_owned(),
-        ));
-    };
-    if is_same_file(backup, target) {
+    if let StoreTarget::Sqlite(target) = &options.target
+        && is_same_file(backup, target)
+    {
         return Err(StoreError::Conflict(format!("{} is the database itself, not a backup", backup.display())));
     }
     let form = recognise(backup)?;
     if form == Form::Portable {
         Reader::verify(backup, told)?;
     }
+    let (rows, kept) = match &options.target {
+        StoreTarget::Sqlite(target) => into_file(target, options.echo, backup, form, replace, now, told).await?,
+        StoreTarget::Postgres(_) if form == Form::Native => {
+            return Err(StoreError::Conflict(format!(
+                "{} is a native backup, which goes into SQLite only: make one with `api-monitor backup --format \
+                 portable`, if need be of a database of SQLite into which this one was restored",
+                backup.display()
+            )));
+        }
+        StoreTarget::Postgres(_) => (Some(into_server(options, backup, replace, told).await?), None),
+        StoreTarget::Memory => {
+            return Err(StoreError::Unavailable(
+                "database.url names a database in memory, into which nothing can be restored: name a file".to_owned(),
+            ));
+        }
+    };
+    let bytes = std::fs::metadata(backup).map_or(0, |file| file.len());
+    Ok(Restored { form, rows, bytes, kept })
+}
+
+/// Makes a new file beside the old one and swaps them.
+async fn into_file(
+    target: &Path,
+    echo: bool,
+    backup: &Path,
+    form: Form,
+    replace: bool,
+    now: Timestamp,
+    told: Told<'_>,
+) -> Result<(Option<u64>, Option<PathBuf>), StoreError> {
     open::create_folder(target)?;
     let lock = ProcessLock::take(target)?;
     if !replace {
         refuse_data(target).await?;
     }
     let made = Beginning(beside(target, ".restoring"));
-    let (fresh, echo) = (made.0.as_path(), options.echo);
+    let fresh = made.0.as_path();
     made.remove();
     let rows = match form {
         Form::Native => {
@@ -75,16 +103,45 @@ pub async fn restore(
         Form::Portable => Some(fill(fresh, echo, backup, told).await?),
     };
     // Opens it as a monitor would: what an older version wrote is brought up to date, and the file is made whole.
-    let writer =
-        Database::connect(dialect::writer_options(fresh, echo)).await.map_err(|e| open::about_file(backup, e.into()))?;
-    open::migrate(&writer, fresh).await.map_err(|e| open::about_file(backup, e))?;
-    let settled = dialect::settle(&writer).await;
+    let name = backup.display().to_string();
+    let writer = Database::connect(sqlite::writer_options(fresh, echo)).await;
+    let writer = writer.map_err(|error| open::named(&name, error.into()))?;
+    open::migrate(&Dialect::sqlite(), &writer, &name).await?;
+    let settled = sqlite::settle(&writer).await;
     writer.close_by_ref().await?;
     settled?;
     let kept = put_in_place(fresh, target, now).await?;
     lock.forget_the_past();
-    let bytes = std::fs::metadata(backup).map_or(0, |file| file.len());
-    Ok(Restored { form, rows, bytes, kept })
+    Ok((rows, kept))
+}
+
+/// Replaces all tables in one transaction.
+async fn into_server(
+    options: &StoreOptions,
+    backup: &Path,
+    replace: bool,
+    told: Told<'_>,
+) -> Result<u64, StoreError> {
+    let store = Store::open(options).await?;
+    let done = async {
+        if !replace && !is_empty(store.readers()).await? {
+            return Err(StoreError::Conflict(format!(
+                "the database {} has data: replace it with --force, or name another database",
+                store.place()
+            )));
+        }
+        let transaction = store.begin_durable().await?;
+        Migrator::down(&transaction, None).await?;
+        let rows = load(&transaction, backup, told).await?;
+        Migrator::up(&transaction, None).await?;
+        transaction.commit().await?;
+        Ok(rows)
+    };
+    let done = done.await;
+    let closed = store.close().await;
+    let rows = done?;
+    closed?;
+    Ok(rows)
 }
 
 /// Tells the form of a backup by its first bytes.
@@ -124,7 +181,7 @@ async fn refuse_data(target: &Path) -> Result<(), StoreError> {
         ))
     };
     let Ok(database) = Beside::at(target, false).await else { return Err(there("is there and cannot be read")) };
-    let empty = is_empty(&database).await;
+    let empty = is_empty(database.readers()).await;
     database.close().await?;
     match empty {
         Ok(true) => Ok(()),
@@ -134,8 +191,7 @@ async fn refuse_data(target: &Path) -> Result<(), StoreError> {
 }
 
 /// Whether nothing was ever monitored: what the monitor remembers of itself does not count.
-async fn is_empty(database: &Beside) -> Result<bool, StoreError> {
-    let db = database.readers();
+async fn is_empty(db: &DatabaseConnection) -> Result<bool, StoreError> {
     for form in super::tables::all()? {
         let sql = format!("SELECT 1 FROM {} LIMIT 1", form.name);
         let query = Statement::from_string(db.get_database_backend(), sql);
@@ -188,13 +244,13 @@ async fn verify_copy(backup: &Path, copied: &Path) -> Result<(), StoreError> {
 
 /// Makes a new database from a portable backup.
 async fn fill(fresh: &Path, echo: bool, backup: &Path, told: Told<'_>) -> Result<u64, StoreError> {
-    let about = |e: StoreError| open::about_file(fresh, e);
-    let writer =
-        Database::connect(dialect::loading_options(fresh, echo)).await.map_err(|error| about(error.into()))?;
-    let transaction = writer.begin_with_options(dialect::write_transaction()).await?;
+    let name = fresh.display().to_string();
+    let about = |e: sea_orm::DbErr| open::named(&name, e.into());
+    let writer = Database::connect(sqlite::loading_options(fresh, echo)).await.map_err(about)?;
+    let transaction = writer.begin().await.map_err(about)?;
     let rows = load(&transaction, backup, told).await;
     if rows.is_ok() {
-        transaction.commit().await.map_err(|error| about(error.into()))?;
+        transaction.commit().await.map_err(about)?;
     }
     writer.close_by_ref().await?;
     rows
@@ -261,8 +317,8 @@ async fn put_in_place(fresh: &Path, target: &Path, now: Timestamp) -> Result<Opt
         keep_owner(fresh, &old);
         if old.len() > 0 {
             // What is still in its journal goes into the file; of one that is damaged, the journal is kept as well.
-            if let Ok(writer) = Database::connect(dialect::writer_options(target, false)).await {
-                drop(dialect::empty_journal(&writer).await);
+            if let Ok(writer) = Database::connect(sqlite::writer_options(target, false)).await {
+                drop(sqlite::empty_journal(&writer).await);
                 drop(writer.close_by_ref().await);
             }
             kept = Some(beside(target, &format!(".before-restore-{}", now.format("%Y%m%dT%H%M%SZ"))));

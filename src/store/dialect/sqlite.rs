@@ -1,13 +1,14 @@
-//! Everything that differs from database to database. At present there is `SQLite` alone.
+//! `SQLite`: a file, a writer and readers beside it by the WAL.
 
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
+use tokio::sync::Mutex;
 
 /// Page cache of the writing connection and of each reader, KiB: the working set is the newest pages.
 const WRITER_CACHE_KIB: u32 = 4_000;
@@ -21,7 +22,7 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 const READER_IDLE: Duration = Duration::from_mins(5);
 
 /// The one connection that writes; it creates the file.
-pub(super) fn writer_options(path: &Path, echo: bool) -> ConnectOptions {
+pub(in crate::store) fn writer_options(path: &Path, echo: bool) -> ConnectOptions {
     let mut options = base_options(path, echo, |sqlite| {
         sqlite
             .create_if_missing(true)
@@ -38,7 +39,7 @@ pub(super) fn writer_options(path: &Path, echo: bool) -> ConnectOptions {
 }
 
 /// The connection that fills a new file, which is thrown away unless it is filled wholly.
-pub(super) fn loading_options(path: &Path, echo: bool) -> ConnectOptions {
+pub(in crate::store) fn loading_options(path: &Path, echo: bool) -> ConnectOptions {
     let mut options = base_options(path, echo, |sqlite| {
         sqlite
             .create_if_missing(true)
@@ -52,7 +53,7 @@ pub(super) fn loading_options(path: &Path, echo: bool) -> ConnectOptions {
 }
 
 /// The pool of connections that can only read.
-pub(super) fn reader_options(path: &Path, readers: u32, echo: bool) -> ConnectOptions {
+pub(in crate::store) fn reader_options(path: &Path, readers: u32, echo: bool) -> ConnectOptions {
     let mut options = base_options(path, echo, |sqlite| {
         sqlite.create_if_missing(false).read_only(true).pragma("cache_size", format!("-{READER_CACHE_KIB}"))
     });
@@ -88,9 +89,26 @@ fn base_options(
     options
 }
 
-/// A transaction that writes: it takes its lock at once, so it cannot fail half-way for want of it.
-pub(super) fn write_transaction() -> TransactionOptions {
-    TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() }
+/// Whether the writing connection was left waiting for the disk at each commit.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Durability(Mutex<bool>);
+
+impl Durability {
+    /// Begins a transaction that writes. It takes its lock at once, so it cannot fail half-way for want of it.
+    /// `durable`: the commit waits until the disk has it; else a loss of power may take the last commits back.
+    pub(super) async fn begin(&self, writer: &DatabaseConnection, durable: bool) -> Result<DatabaseTransaction, DbErr> {
+        // Nobody changes the setting between this and the beginning, within which it cannot be changed.
+        let mut waits = self.0.lock().await;
+        if durable || *waits {
+            // Before the statement, whose end may never be seen here.
+            *waits = true;
+            let level = if durable { "FULL" } else { "NORMAL" };
+            writer.execute_unprepared(&format!("PRAGMA synchronous = {level}")).await?;
+            *waits = durable;
+        }
+        let mode = Some(SqliteTransactionMode::Immediate);
+        writer.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
+    }
 }
 
 /// A transaction whose queries all see the same state: what any transaction does under the WAL of `SQLite`.
@@ -99,7 +117,7 @@ pub(super) fn snapshot_transaction() -> TransactionOptions {
 }
 
 /// Gives the planner its statistics and empties the journal into the database file.
-pub(super) async fn settle(writer: &DatabaseConnection) -> Result<(), DbErr> {
+pub(in crate::store) async fn settle(writer: &DatabaseConnection) -> Result<(), DbErr> {
     for sql in ["PRAGMA optimize", "PRAGMA incremental_vacuum(1000)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
         writer.execute_unprepared(sql).await?;
     }
@@ -107,38 +125,23 @@ pub(super) async fn settle(writer: &DatabaseConnection) -> Result<(), DbErr> {
 }
 
 /// Brings all changes from the journal into the database file.
-pub(super) async fn empty_journal(writer: &DatabaseConnection) -> Result<(), DbErr> {
+pub(in crate::store) async fn empty_journal(writer: &DatabaseConnection) -> Result<(), DbErr> {
     writer.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.map(drop)
 }
 
-/// A sentence for a trouble of the database or its disk; `None` when the statement itself was at fault.
-pub(super) fn trouble(error: &DbErr) -> Option<String> {
-    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
-    | DbErr::Exec(RuntimeErr::SqlxError(cause))
-    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
-    else {
-        return None;
+/// A sentence for a trouble that the code of an error names; `None` when the statement itself was at fault.
+pub(super) fn trouble(code: &str) -> Option<&'static str> {
+    // The low byte of an extended result code is the primary one: https://sqlite.org/rescode.html
+    let sentence = match code.parse::<u32>().ok()? & 0xff {
+        5 | 6 => "the database is locked by another process",
+        8 => "the database is read-only: make the file and its folder writable for this user",
+        10 => "the disk of the database reports an error: check the disk and its mount",
+        11 => "the database file is damaged: restore a backup with `api-monitor restore`",
+        13 => "the disk of the database is full: free some space",
+        14 => "the database file cannot be opened: check that its folder exists and is writable for this user",
+        23 => "access to the database file was refused",
+        26 => "the file is not an SQLite database: point `database` at another file, or move this one away",
+        _ => return None,
     };
-    match cause.as_ref() {
-        SqlxError::Database(database) => {
-            // The low byte of an extended result code is the primary one: https://sqlite.org/rescode.html
-            let code = database.code()?.parse::<u32>().ok()? & 0xff;
-            let sentence = match code {
-                5 | 6 => "the database is locked by another process",
-                8 => "the database is read-only: make the file and its folder writable for this user",
-                10 => "the disk of the database reports an error: check the disk and its mount",
-                11 => "the database file is damaged: restore a backup with `api-monitor restore`",
-                13 => "the disk of the database is full: free some space",
-                14 => "the database file cannot be opened: check that its folder exists and is writable for this user",
-                23 => "access to the database file was refused",
-                26 => "the file is not an SQLite database: point `database` at another file, or move this one away",
-                _ => return None,
-            };
-            Some(sentence.to_owned())
-        }
-        SqlxError::Io(io) => Some(format!("the database cannot be reached: {io}")),
-        SqlxError::PoolTimedOut => Some("the database is busy: no connection became free in time".to_owned()),
-        SqlxError::PoolClosed | SqlxError::WorkerCrashed => Some("the database is closed".to_owned()),
-        _ => None,
-    }
+    Some(sentence)
 }
