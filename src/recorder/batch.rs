@@ -91,7 +91,9 @@ impl Pending {
             let count = self.results.len().min(BATCH);
             let last = count == self.results.len();
             let batch: Vec<_> = self.results.iter().take(count).cloned().collect();
-            let transaction = store.begin().await?;
+            // Results may be lost with the power of the machine, what people are told of may not.
+            let telling = last && !self.tellings.is_empty();
+            let transaction = if telling { store.begin_durable().await? } else { store.begin().await? };
             store::history::append(&transaction, &batch).await?;
             if last {
                 let states: Vec<_> = self.states.iter().map(|(id, state)| (*id, state.clone())).collect();

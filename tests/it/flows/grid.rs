@@ -9,6 +9,7 @@ use api_monitor::domain::{from_micros, micros};
 
 use super::harness::Place;
 use super::target::{Answer, Target};
+use crate::database::Kind;
 
 const ENDPOINTS: usize = 50;
 
@@ -16,7 +17,7 @@ const ENDPOINTS: usize = 50;
 async fn every_slot_is_served_on_its_grid_while_a_target_hangs() {
     let target = Target::answering(|_, _| Answer::Status(200));
     let hanging = Target::answering(|_, _| Answer::Hang);
-    let place = Place::real();
+    let place = Place::real(Kind::Sqlite);
     let mut yaml = "endpoints:\n".to_owned();
     for n in 0..ENDPOINTS {
         writeln!(yaml, "  - {{name: e{n}, url: '{}', interval: {}}}", target.url(&format!("e{n}")), n % 3 + 1).unwrap();

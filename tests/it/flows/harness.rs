@@ -19,12 +19,15 @@ use api_monitor::service::context::{Access, Actor};
 use api_monitor::store;
 use tokio::time::Instant;
 
+use crate::database::{Database, Kind};
+
 /// How much later a moved clock is at each step, and the pause in which the monitor acts on it.
 const STEP: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What outlives a monitor: the folder with its database, and the clock.
+/// What outlives a monitor: its folder and database, and the clock.
 pub(crate) struct Place {
+    pub(crate) database: Database,
     pub(crate) folder: tempfile::TempDir,
     clock: Arc<dyn Clock>,
     moved: Option<Arc<ManualClock>>,
@@ -32,14 +35,18 @@ pub(crate) struct Place {
 
 impl Place {
     /// On a clock that stands at `start` until it is moved.
-    pub(crate) fn at(start: &str) -> Self {
+    pub(crate) fn at(kind: Kind, start: &str) -> Self {
         let clock = Arc::new(ManualClock::at(start.parse().unwrap()));
-        Self { folder: tempfile::tempdir().unwrap(), clock: clock.clone(), moved: Some(clock) }
+        Self::new(kind, clock.clone(), Some(clock))
     }
 
     /// On the machine's clock.
-    pub(crate) fn real() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), clock: Arc::new(SystemClock::new()), moved: None }
+    pub(crate) fn real(kind: Kind) -> Self {
+        Self::new(kind, Arc::new(SystemClock::new()), None)
+    }
+
+    fn new(kind: Kind, clock: Arc<dyn Clock>, moved: Option<Arc<ManualClock>>) -> Self {
+        Self { database: Database::of(kind), folder: tempfile::tempdir().unwrap(), clock, moved }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -53,11 +60,7 @@ impl Place {
 
     pub(crate) fn config(&self, yaml: &str) -> Config {
         let path = self.folder.path().join("config.yaml");
-        load(&path, &format!("database: {{url: 'sqlite://{}'}}\n{yaml}", self.database().display()), self.now())
-    }
-
-    pub(crate) fn database(&self) -> std::path::PathBuf {
-        self.folder.path().join("monitor.db")
+        load(&path, &format!("database: {{url: '{}'}}\n{yaml}", self.database.url()), self.now())
     }
 
     /// The clock that the test moves.
