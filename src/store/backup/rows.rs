@@ -84,9 +84,12 @@ pub(super) fn insert(
     let mut statement = Query::insert();
     statement.into_table(Alias::new(&form.name)).columns(form.columns.iter().map(|column| Alias::new(&column.name)));
     for row in rows {
-        let cells = row.into_iter().zip(&form.columns).map(|(value, column)| {
-            let as_json = column.kind == Kind::Json && backend != DbBackend::Sqlite;
-            if as_json { Expr::value(value).cast_as("json") } else { Expr::value(value) }
+        let cells = row.into_iter().zip(&form.columns).map(|(value, column)| match (backend, column.kind, value) {
+            (DbBackend::Sqlite, _, value) => Expr::value(value),
+            (_, Kind::Json, value) => Expr::value(value).cast_as("json"),
+            // SQLite keeps a NUL in a text, PostgreSQL does not.
+            (_, Kind::Text, Value::String(Some(text))) => Expr::value(text.replace('\0', "\u{fffd}")),
+            (_, _, value) => Expr::value(value),
         });
         statement.values(cells).map_err(|e| StoreError::Other(format!("a row cannot be restored: {e}")))?;
     }

@@ -51,7 +51,7 @@ fn routing() -> Routing {
 }
 
 /// The first half on one file, the second on the other, as after a restart.
-async fn live(store: Arc<Store>) {
+pub(crate) async fn live(store: Arc<Store>) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
@@ -132,7 +132,7 @@ async fn rows(db: &DatabaseConnection, sql: String) -> Vec<QueryResult> {
 }
 
 /// Each column of each table with its type, as PostgreSQL tells it.
-async fn columns(db: &DatabaseConnection) -> BTreeMap<String, Vec<(String, String)>> {
+pub(crate) async fn columns(db: &DatabaseConnection) -> BTreeMap<String, Vec<(String, String)>> {
     let sql = "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns \
                WHERE table_schema = 'public' ORDER BY table_name, ordinal_position";
     let mut tables = BTreeMap::<String, Vec<(String, String)>>::new();
@@ -169,7 +169,7 @@ fn shown(row: &QueryResult, index: usize, kind: &str) -> String {
 }
 
 /// Every row, in the order of the first columns, which are the keys.
-async fn dump(
+pub(crate) async fn dump(
     db: &DatabaseConnection,
     tables: &BTreeMap<String, Vec<(String, String)>>,
 ) -> BTreeMap<String, Vec<String>> {

@@ -1,6 +1,6 @@
 //! Every query on real databases: each body runs on SQLite and on PostgreSQL.
 
-mod dump;
+pub(crate) mod dump;
 mod endpoints;
 mod history;
 mod incidents;
