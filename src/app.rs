@@ -18,6 +18,7 @@ use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
 use crate::jobs::cron::{Cron, When};
+use crate::jobs::integrity;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
@@ -162,6 +163,7 @@ impl Monitor {
 
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
         tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
+        tasks.spawn(integrity::examine(store.clone(), clock.clone(), tasks.stopping().clone()));
         let rollup = Rollup { store: store.clone(), board: board.clone(), clock: clock.clone() };
         tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };

@@ -21,7 +21,7 @@ use crate::telemetry::metrics::TlsStatus;
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     Healthy,
-    /// The database is away: checks go on and their results wait.
+    /// The database is away, and results wait, or it is damaged: checks go on.
     Degraded,
     /// The scheduler or the recorder is dead.
     Unhealthy,
@@ -37,6 +37,8 @@ pub struct HealthReport {
     /// `connected` or `disconnected`.
     #[schema(example = "connected")]
     database: &'static str,
+    /// What is damaged in the database, found by the examination after an unclean end: restore a backup.
+    database_damage: Option<String>,
     /// `running` or `stopped`.
     #[schema(example = "running")]
     scheduler: &'static str,
@@ -103,7 +105,7 @@ pub struct MissedSlots {
 ))]
 pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json<HealthReport>) {
     let health = ask(&ctx).await;
-    let (code, status) = match (health.is_working(), health.is_whole()) {
+    let (code, status) = match (health.is_working(), health.is_whole() && health.damage.is_none()) {
         (true, true) => (StatusCode::OK, HealthStatus::Healthy),
         (true, false) => (StatusCode::OK, HealthStatus::Degraded),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy),
@@ -118,6 +120,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         version: env!("CARGO_PKG_VERSION"),
         timestamp: ctx.clock.now(),
         database: if health.database { "connected" } else { "disconnected" },
+        database_damage: health.damage,
         scheduler: running(health.scheduler),
         recorder: running(health.recorder),
         uptime: in_words(health.uptime),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::context::ServiceContext;
+use crate::store::Integrity;
 
 /// How long a loop may be silent before it counts as dead.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
@@ -11,9 +12,11 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The vital parts, as they are now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     pub database: bool,
+    /// What is damaged in the database, if it was found to be.
+    pub damage: Option<String>,
     pub scheduler: bool,
     pub recorder: bool,
     /// Time since the process started.
@@ -35,8 +38,13 @@ impl Health {
 pub async fn health(ctx: &ServiceContext) -> Health {
     let database = matches!(tokio::time::timeout(PING_TIMEOUT, ctx.store.ping()).await, Ok(Ok(())));
     let now = ctx.clock.monotonic();
+    let damage = match ctx.store.integrity() {
+        Integrity::Damaged(finding) => Some(finding),
+        Integrity::Sound | Integrity::Doubtful => None,
+    };
     Health {
         database,
+        damage,
         scheduler: ctx.metrics.scheduler_heartbeat.is_alive(now, HEARTBEAT_LIMIT),
         recorder: ctx.metrics.recorder_heartbeat.is_alive(now, HEARTBEAT_LIMIT),
         uptime: now.saturating_sub(ctx.started),

@@ -9,6 +9,7 @@ pub mod checks;
 pub mod context;
 pub mod endpoints;
 pub mod error;
+pub mod export;
 pub mod health;
 pub mod history;
 pub mod incidents;
