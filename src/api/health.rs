@@ -36,6 +36,9 @@ pub struct HealthReport {
     /// `connected` or `disconnected`.
     #[schema(example = "connected")]
     database: &'static str,
+    /// Since when nothing can be written; null while the database takes what is written.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    database_away_since: Option<Timestamp>,
     /// `running` or `stopped`.
     #[schema(example = "running")]
     scheduler: &'static str,
@@ -106,6 +109,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         version: env!("CARGO_PKG_VERSION"),
         timestamp: ctx.clock.now(),
         database: if health.database { "connected" } else { "disconnected" },
+        database_away_since: health.away.map(|away| away.since),
         scheduler: running(health.scheduler),
         recorder: running(health.recorder),
         uptime: in_words(health.uptime),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, SqliteTransactionMode, Statement,
+    TransactionOptions,
 };
 
 /// Page cache of the writing connection and of each reader, KiB: the working set is the newest pages.
@@ -89,6 +90,25 @@ pub(super) async fn settle(writer: &DatabaseConnection) -> Result<(), DbErr> {
     for sql in ["PRAGMA optimize", "PRAGMA incremental_vacuum(1000)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
         writer.execute_unprepared(sql).await?;
     }
+    Ok(())
+}
+
+/// The last id that the database itself gave to a row of a table, though the row be gone; 0 without any.
+pub(super) async fn last_given_id(db: &impl ConnectionTrait, table: &str, _column: &str) -> Result<i64, DbErr> {
+    let backend = db.get_database_backend();
+    let sql = "SELECT seq FROM sqlite_sequence WHERE name = ?";
+    let row = db.query_one_raw(Statement::from_sql_and_values(backend, sql, [table.into()])).await?;
+    row.map_or(Ok(0), |row| row.try_get("", "seq"))
+}
+
+/// Lets [`last_given_id`] know of an id that was chosen by us. `SQLite` sees for itself.
+#[expect(clippy::unused_async, reason = "another database has to be told")]
+pub(super) async fn note_given_id(
+    _db: &impl ConnectionTrait,
+    _table: &str,
+    _column: &str,
+    _id: i64,
+) -> Result<(), DbErr> {
     Ok(())
 }
 

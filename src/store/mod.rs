@@ -6,6 +6,7 @@
 //! No rule of monitoring is decided here, and nothing here knows who asks.
 
 pub mod audit;
+mod deadline;
 mod decode;
 mod dialect;
 pub mod endpoints;
@@ -24,6 +25,7 @@ pub mod windows;
 
 use std::path::{Path, PathBuf};
 
+pub use deadline::within;
 pub use error::StoreError;
 use lock::ProcessLock;
 pub use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
