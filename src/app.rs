@@ -28,7 +28,7 @@ use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::service::context::ServiceContext;
 use crate::service::sync::SyncReport;
-use crate::store::{self, Store, StoreOptions, StoreTarget};
+use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 use crate::{api, service};
@@ -297,14 +297,15 @@ fn routing(config: &Config) -> Routing {
 /// How the configured database is opened.
 pub fn store_options(config: &Config) -> StoreOptions {
     let database = &config.database;
-    StoreOptions {
-        target: match &database.target {
-            DatabaseTarget::Sqlite { path } => StoreTarget::Sqlite(path.clone()),
-            DatabaseTarget::SqliteMemory => StoreTarget::Memory,
-        },
-        readers: database.pool_size,
-        echo: database.echo,
-    }
+    let (target, readers) = match &database.target {
+        DatabaseTarget::Sqlite { path } => (StoreTarget::Sqlite(path.clone()), database.pool_size),
+        DatabaseTarget::SqliteMemory => (StoreTarget::Memory, database.pool_size),
+        DatabaseTarget::Postgres(place) => {
+            let target = PostgresTarget { place: place.clone(), pre_ping: database.pool_pre_ping };
+            (StoreTarget::Postgres(target), database.pool_size.saturating_add(database.max_overflow))
+        }
+    };
+    StoreOptions { target, readers, echo: database.echo }
 }
 
 /// Takes the port, so that a taken one is noticed before anything is begun.

@@ -2,6 +2,7 @@
 //! No query and no rule is in here.
 
 pub mod auth;
+pub mod away;
 pub mod channel_view;
 pub mod channels;
 pub mod check_view;

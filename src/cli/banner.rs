@@ -13,7 +13,7 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
         tracing::warn!("{warning}");
     }
     let store = &monitor.store;
-    let database = store.path().display().to_string();
+    let database = store.place();
     let opened = if store.was_created() { "created" } else { "opened" };
     let synced = monitor.synced;
     let endpoints = monitor.service.board.len();

@@ -205,7 +205,7 @@ fn validate(options: &LoadOptions) -> Result<ExitCode, Failed> {
 async fn migrate(config: &Config) -> Result<ExitCode, Failed> {
     let store = crate::store::Store::open(&crate::app::store_options(config)).await.map_err(Failed::cannot_start)?;
     let what = if store.was_created() { "created" } else { "up to date" };
-    say(&format!("database {}: {what}", store.path().display()));
+    say(&format!("database {}: {what}", store.place()));
     store.close().await.map_err(Failed::running)?;
     Ok(ExitCode::SUCCESS)
 }

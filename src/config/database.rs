@@ -1,139 +1,141 @@
-//! The forms of `database.url`.
+//! `database:`: where the history is stored.
 
+mod url;
+
+use std::fmt;
 use std::path::PathBuf;
 
-/// What a url names. Paths are as written: relative ones belong to the working directory.
+use self::url::DatabaseUrl;
+use super::raw::{DatabaseType, RawDatabase};
+use super::report::Report;
+use super::secret::Secret;
+use super::section::Section;
+use super::{DatabaseConfig, DatabaseTarget};
+
+const DEFAULT_DATABASE: &str = "sqlite://data/api_monitor.db";
+
+/// A database on a PostgreSQL server, and how it is reached. Shown without the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum DatabaseUrl {
-    Sqlite(PathBuf),
-    SqliteMemory,
-    Postgres,
+pub struct PostgresConfig {
+    /// A name, an address, or the folder of a Unix socket, which begins with `/`.
+    pub host: String,
+    pub port: u16,
+    /// `None`: the user of this process.
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    /// Of the database.
+    pub name: String,
+    pub tls: TlsMode,
+    /// PEM files.
+    pub root_certificate: Option<PathBuf>,
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    /// Of the session, such as `search_path`.
+    pub settings: Vec<(String, String)>,
 }
 
-/// A url that was understood, and its query, which means nothing here.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parsed {
-    pub(super) url: DatabaseUrl,
-    pub(super) ignored_query: bool,
+/// `postgresql://user@host:5432/name`
+impl fmt::Display for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgresql://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        if self.host.starts_with('/') {
+            return write!(f, "/{}?host={}", self.name, self.host);
+        }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
+        write!(f, ":{}/{}", self.port, self.name)
+    }
 }
 
-const FORMS: &str = "write sqlite://data/api_monitor.db (relative), sqlite:///var/lib/api_monitor.db (absolute), or \
-                     postgresql://user:password@host:5432/name";
+/// `sslmode`, with the meanings that other clients of PostgreSQL give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    Disable,
+    /// If the server has it; its certificate is not checked.
+    Prefer,
+    /// The certificate is not checked.
+    Require,
+    VerifyCa,
+    /// The certificate and the name in it.
+    VerifyFull,
+}
 
-/// Reads a url. The message never shows it: it may hold a password.
-pub(super) fn parse(text: &str) -> Result<Parsed, String> {
-    let Some((scheme, rest)) = text.trim().split_once(':') else {
-        return Err(format!("is not a database url: {FORMS}"));
+impl TlsMode {
+    const WORDS: [(&str, Self); 6] = [
+        ("disable", Self::Disable),
+        // "Without TLS first" saves nothing where the server has it.
+        ("allow", Self::Prefer),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-full", Self::VerifyFull),
+    ];
+
+    fn from_words(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        match text.as_str() {
+            // What SQLAlchemy's drivers take for `ssl`.
+            "true" | "1" => Some(Self::Require),
+            "false" | "0" => Some(Self::Disable),
+            _ => Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, mode)| *mode),
+        }
+    }
+}
+
+pub(super) fn read(section: &Section<'_>, report: &mut Report) -> DatabaseConfig {
+    let raw: RawDatabase = section.read(report);
+    let text = raw.url.as_ref().map_or(DEFAULT_DATABASE, Secret::expose);
+    let target = match url::parse(text) {
+        Ok(parsed) => {
+            match parsed.url {
+                DatabaseUrl::Postgres(_) if !parsed.ignored.is_empty() => {
+                    section.warn("url", format!("`{}` has no effect here", parsed.ignored.join("`, `")), report);
+                }
+                _ if !parsed.ignored.is_empty() => section.warn("url", "what follows the ? has no effect", report),
+                _ => {}
+            }
+            database_type(section, raw.kind, &parsed.url, report);
+            match parsed.url {
+                DatabaseUrl::Sqlite(path) => {
+                    DatabaseTarget::Sqlite { path: std::path::absolute(&path).unwrap_or(path) }
+                }
+                DatabaseUrl::SqliteMemory => DatabaseTarget::SqliteMemory,
+                DatabaseUrl::Postgres(config) => DatabaseTarget::Postgres(config),
+            }
+        }
+        Err(message) => {
+            section.wrong("url", message, report);
+            DatabaseTarget::SqliteMemory
+        }
     };
-    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-    let in_memory = query.is_some_and(|query| query.split('&').any(|pair| pair == "mode=memory"));
-    let url = match scheme.to_ascii_lowercase().as_str() {
-        "sqlite" if in_memory => DatabaseUrl::SqliteMemory,
-        "sqlite" => sqlite(rest)?,
-        "sqlite+aiosqlite" | "sqlite+pysqlite" => sqlalchemy(rest)?,
-        "postgres" | "postgresql" | "postgresql+asyncpg" | "postgresql+psycopg" | "postgresql+psycopg2" => {
-            return postgres(rest).map(|()| Parsed { url: DatabaseUrl::Postgres, ignored_query: false });
-        }
-        other => return Err(format!("`{other}` is not a database this monitor stores in: {FORMS}")),
+    DatabaseConfig {
+        target,
+        pool_size: section.in_range("pool_size", raw.pool_size, 5, 1, 1000, report),
+        max_overflow: section.in_range("max_overflow", raw.max_overflow, 10, 0, 1000, report),
+        pool_pre_ping: raw.pool_pre_ping.unwrap_or(true),
+        echo: raw.echo.unwrap_or(false),
+    }
+}
+
+fn database_type(section: &Section<'_>, kind: Option<DatabaseType>, url: &DatabaseUrl, report: &mut Report) {
+    let of_url = match url {
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteMemory => DatabaseType::Sqlite,
+        DatabaseUrl::Postgres(_) => DatabaseType::Postgresql,
     };
-    Ok(Parsed { url, ignored_query: query.is_some() && !in_memory })
-}
-
-/// `sqlite://rel`, `sqlite:rel`, `sqlite:///./rel`, `sqlite:///abs`, `sqlite:////abs`, `sqlite::memory:`.
-fn sqlite(rest: &str) -> Result<DatabaseUrl, String> {
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if let Some(relative) = path.strip_prefix('/').filter(|p| p.starts_with("./") || p.starts_with("../")) {
-        return file(relative);
+    let Some(kind) = kind.filter(|kind| *kind != of_url) else { return };
+    let written = |key: &str| section.node.and_then(|node| node.get(key)).filter(|node| !node.is_null());
+    let by_variable = |key: &str| written(key).is_some_and(|node| node.place.is_variable());
+    // DATABASE_URL is meant to replace what the file says, type and all.
+    if by_variable("url") && !by_variable("type") {
+        return;
     }
-    match path.trim_start_matches('/') {
-        ":memory:" => Ok(DatabaseUrl::SqliteMemory),
-        absolute if path.starts_with('/') => file(&format!("/{absolute}")),
-        relative => file(relative),
-    }
-}
-
-/// The rule of `SQLAlchemy`: after three slashes comes the path, so a fourth one makes it absolute; no path is memory.
-fn sqlalchemy(rest: &str) -> Result<DatabaseUrl, String> {
-    if rest == "//" {
-        return Ok(DatabaseUrl::SqliteMemory);
-    }
-    match rest.strip_prefix("///") {
-        Some("" | ":memory:") => Ok(DatabaseUrl::SqliteMemory),
-        Some(path) => file(path),
-        None => Err("with a driver in the scheme three slashes come before the path: sqlite+aiosqlite:///relative, \
-                     sqlite+aiosqlite:////absolute"
-            .to_owned()),
-    }
-}
-
-fn file(path: &str) -> Result<DatabaseUrl, String> {
-    match path {
-        "" => Err(format!("names no file: {FORMS}")),
-        folder if folder.ends_with('/') || folder.ends_with("/.") => Err("names a folder, not a file".to_owned()),
-        path if path.contains('\0') => Err("a path has no NUL character".to_owned()),
-        path => Ok(DatabaseUrl::Sqlite(PathBuf::from(path))),
-    }
-}
-
-fn postgres(rest: &str) -> Result<(), String> {
-    // A special scheme, so that the host is checked as one.
-    match url::Url::parse(&format!("http:{rest}")) {
-        Ok(url) if !rest.starts_with("//") || url.path().trim_matches('/').is_empty() => {
-            Err("names no database: write postgresql://user:password@host:5432/name".to_owned())
-        }
-        Ok(_) => Ok(()),
-        Err(e) => Err(format!("is not a database url ({e}): write postgresql://user:password@host:5432/name")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_form_names_what_it_says() {
-        let at = |path: &str| Ok(DatabaseUrl::Sqlite(PathBuf::from(path)));
-        for (text, expected) in [
-            ("sqlite://data/api_monitor.db", at("data/api_monitor.db")),
-            ("sqlite:data/a.db", at("data/a.db")),
-            ("sqlite://./data/a.db", at("./data/a.db")),
-            ("sqlite:///./data/api_monitor.db", at("./data/api_monitor.db")),
-            ("sqlite:///../a.db", at("../a.db")),
-            ("sqlite:///var/lib/a.db", at("/var/lib/a.db")),
-            ("sqlite:////var/lib/a.db", at("/var/lib/a.db")),
-            ("sqlite:/var/lib/a.db", at("/var/lib/a.db")),
-            ("sqlite+aiosqlite:///./data/api_monitor.db", at("./data/api_monitor.db")),
-            ("sqlite+aiosqlite:///data/a.db", at("data/a.db")),
-            ("sqlite+aiosqlite:////var/lib/a.db", at("/var/lib/a.db")),
-            ("sqlite::memory:", Ok(DatabaseUrl::SqliteMemory)),
-            ("sqlite://:memory:", Ok(DatabaseUrl::SqliteMemory)),
-            ("sqlite:///:memory:", Ok(DatabaseUrl::SqliteMemory)),
-            ("sqlite+aiosqlite:///:memory:", Ok(DatabaseUrl::SqliteMemory)),
-            ("sqlite+aiosqlite://", Ok(DatabaseUrl::SqliteMemory)),
-            ("sqlite://a.db?mode=memory", Ok(DatabaseUrl::SqliteMemory)),
-            ("sqlite://a.db?mode=rwc", at("a.db")),
-            ("postgres://u:p@db/monitor", Ok(DatabaseUrl::Postgres)),
-            ("postgresql://u:p@db:5432/monitor", Ok(DatabaseUrl::Postgres)),
-            ("postgresql+asyncpg://u:p@db:5432/monitor?ssl=require", Ok(DatabaseUrl::Postgres)),
-            ("sqlite+aiosqlite://data/a.db", Err(())),
-            ("sqlite://", Err(())),
-            ("sqlite:///", Err(())),
-            ("sqlite://data/", Err(())),
-            ("postgres://u:p@db", Err(())),
-            ("postgres://u:p@db:99999/monitor", Err(())),
-            ("mysql://u:p@db/monitor", Err(())),
-            ("data/a.db", Err(())),
-            ("", Err(())),
-        ] {
-            assert_eq!(parse(text).map(|p| p.url).map_err(|_| ()), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn no_message_shows_the_password() {
-        for text in ["mysql://u:hunter2@db/x", "postgres://u:hunter2@db:99999/x", "postgres://u:hunter2@/", "hunter2"] {
-            let message = parse(text).unwrap_err();
-            assert!(!message.contains("hunter2"), "{message}");
-        }
-    }
+    let default = if written("url").is_some() { "" } else { ", which is not set," };
+    let message = format!("is {}, but database.url{default} is {}", kind.as_str(), of_url.as_str());
+    section.wrong("type", message, report);
 }

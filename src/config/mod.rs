@@ -6,7 +6,7 @@
 //!
 //! The way of a value: [`files`] finds and merges, [`load`](mod@load) parses to a tree with places,
 //! [`substitute`] fills in variables, [`overrides`] lays the environment over it, [`de`] gives it the type that
-//! a section ([`raw`]) asks for, [`validate`], [`channels`], [`telling`], [`endpoints`] and [`layer`] check the rules.
+//! a section ([`raw`]) asks for, [`validate`], [`database`], [`channels`], [`telling`], [`endpoints`] and [`layer`] check the rules.
 
 pub mod channels;
 mod database;
@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::channels::ChannelConfig;
+pub use self::database::{PostgresConfig, TlsMode};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 use self::report::Report;
@@ -117,9 +118,12 @@ pub struct DatabaseConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseTarget {
     /// A file, absolute.
-    Sqlite { path: PathBuf },
+    Sqlite {
+        path: PathBuf,
+    },
     /// Gone when the process ends.
     SqliteMemory,
+    Postgres(Box<PostgresConfig>),
 }
 
 /// A group of `groups:`.

@@ -6,18 +6,18 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::Deserializer;
 
-use super::database::{self, DatabaseUrl};
+use super::database;
 use super::de::typed;
 use super::endpoints::{self, Resolved, Sections};
 use super::layer::Rules;
-use super::raw::{DatabaseType, RawApi, RawAuth, RawDatabase, RawLogging, RawMonitoring, RawPrometheus};
+use super::raw::{RawApi, RawAuth, RawLogging, RawMonitoring, RawPrometheus};
 use super::report::Report;
 use super::secret::Secret;
 use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
-    ApiConfig, AuthConfig, Config, DatabaseConfig, DatabaseTarget, LogFormat, LogLevel, LoggingConfig, MaxConcurrent,
-    MonitoringConfig, Workers, channels, original, overrides, telling,
+    ApiConfig, AuthConfig, Config, LogFormat, LogLevel, LoggingConfig, MaxConcurrent, MonitoringConfig, Workers,
+    channels, original, overrides, telling,
 };
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
@@ -42,8 +42,6 @@ const SECTIONS: [&str; 15] = [
     "api",
 ];
 
-const DEFAULT_DATABASE: &str = "sqlite://data/api_monitor.db";
-
 /// Checks everything; what is mistaken is in the report, and the result is then of no use.
 pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Config {
     unknown_sections(&root, report);
@@ -56,7 +54,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         Sections { defaults: section("defaults"), groups: section("groups"), endpoints: section("endpoints") };
     let Resolved { defaults, groups, endpoints } = endpoints::read(sections, rules, report);
     let root = &root;
-    let database = database_section(&Section::of(root, "database"), report);
+    let database = database::read(&Section::of(root, "database"), report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
     let logging = logging(&Section::of(root, "logging"), report);
     let api = api(&Section::of(root, "api"), report);
@@ -96,62 +94,6 @@ fn unknown_sections(root: &Node, report: &mut Report) {
         };
         report.error_with_help(&entry.key.place, key, "unknown key", help);
     }
-}
-
-fn database_section(section: &Section<'_>, report: &mut Report) -> DatabaseConfig {
-    let raw: RawDatabase = section.read(report);
-    let text = raw.url.as_ref().map_or(DEFAULT_DATABASE, Secret::expose);
-    let target = match database::parse(text) {
-        Ok(parsed) => {
-            if parsed.ignored_query {
-                section.warn("url", "what follows the ? has no effect", report);
-            }
-            database_type(section, raw.kind, &parsed.url, report);
-            target(section, parsed.url, report)
-        }
-        Err(message) => {
-            section.wrong("url", message, report);
-            DatabaseTarget::SqliteMemory
-        }
-    };
-    DatabaseConfig {
-        target,
-        pool_size: section.in_range("pool_size", raw.pool_size, 5, 1, 1000, report),
-        max_overflow: section.in_range("max_overflow", raw.max_overflow, 10, 0, 1000, report),
-        pool_pre_ping: raw.pool_pre_ping.unwrap_or(true),
-        echo: raw.echo.unwrap_or(false),
-    }
-}
-
-/// What this build can store in.
-fn target(section: &Section<'_>, url: DatabaseUrl, report: &mut Report) -> DatabaseTarget {
-    match url {
-        DatabaseUrl::Sqlite(path) => DatabaseTarget::Sqlite { path: std::path::absolute(&path).unwrap_or(path) },
-        DatabaseUrl::SqliteMemory => DatabaseTarget::SqliteMemory,
-        DatabaseUrl::Postgres => {
-            let message = "PostgreSQL is not supported by this build: it stores in SQLite only, \
-                           such as sqlite://data/api_monitor.db";
-            section.wrong("url", message, report);
-            DatabaseTarget::SqliteMemory
-        }
-    }
-}
-
-fn database_type(section: &Section<'_>, kind: Option<DatabaseType>, url: &DatabaseUrl, report: &mut Report) {
-    let of_url = match url {
-        DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteMemory => DatabaseType::Sqlite,
-        DatabaseUrl::Postgres => DatabaseType::Postgresql,
-    };
-    let Some(kind) = kind.filter(|kind| *kind != of_url) else { return };
-    let written = |key: &str| section.node.and_then(|node| node.get(key)).filter(|node| !node.is_null());
-    let by_variable = |key: &str| written(key).is_some_and(|node| node.place.is_variable());
-    // DATABASE_URL is meant to replace what the file says, type and all.
-    if by_variable("url") && !by_variable("type") {
-        return;
-    }
-    let default = if written("url").is_some() { "" } else { ", which is not set," };
-    let message = format!("is {}, but database.url{default} is {}", kind.as_str(), of_url.as_str());
-    section.wrong("type", message, report);
 }
 
 fn timezone(root: &Node, report: &mut Report) -> chrono_tz::Tz {

@@ -81,7 +81,8 @@ impl Batch {
     /// # Errors
     /// [`Failed`]; then it can be tried again as it is.
     pub async fn write(&self, store: &Store, now: Timestamp) -> Result<(), Failed> {
-        let transaction = store.begin().await.map_err(Failed::Unknown)?;
+        let begun = if self.tellings.is_empty() { store.begin().await } else { store.begin_durable().await };
+        let transaction = begun.map_err(Failed::Unknown)?;
         if self.counts_twice() {
             let mark = json!({"batch": self.mark});
             let put = store::settings::put_if_other(&transaction, MARK, mark, now);

@@ -35,9 +35,7 @@ impl From<DbErr> for StoreError {
         }
         match &error {
             DbErr::RecordNotFound(_) | DbErr::RecordNotUpdated => Self::NotFound,
-            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => {
-                Self::Unavailable("the database is busy: no connection became free in time".to_owned())
-            }
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Self::Unavailable(dialect::NO_CONNECTION.to_owned()),
             DbErr::ConnectionAcquire(_) => Self::Unavailable("the database is closed".to_owned()),
             _ => dialect::trouble(&error)
                 .map_or_else(|| Self::Other(format!("the database refused: {error}")), Self::Unavailable),

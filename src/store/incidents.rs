@@ -135,7 +135,7 @@ pub async fn open_as(
         severity: ActiveValue::Set(severity.to_string()),
     };
     table::Entity::insert(row).exec_without_returning(db).await?;
-    dialect::note_given_id(db, "incidents", "id", id).await?;
+    dialect::note_given_id(db, "incidents", id).await?;
     Ok(id)
 }
 
@@ -143,7 +143,7 @@ pub async fn open_as(
 pub async fn newest_id(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
     let newest: Option<Option<i64>> =
         table::Entity::find().select_only().column_as(table::Column::Id.max(), "newest").into_tuple().one(db).await?;
-    let given = dialect::last_given_id(db, "incidents", "id").await?;
+    let given = dialect::last_given_id(db, "incidents").await?;
     Ok(std::cmp::max(newest.flatten().unwrap_or_default(), given))
 }
 

@@ -28,8 +28,13 @@ use std::path::{Path, PathBuf};
 pub use deadline::within;
 pub use error::StoreError;
 use lock::ProcessLock;
+use sea_orm::Statement;
 pub use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
-use sea_orm::{Statement, TransactionTrait};
+
+use crate::config::PostgresConfig;
+
+/// How long closing may take: a server that is away does not hold up the end of the process.
+const CLOSE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Where the data is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +43,33 @@ pub enum StoreTarget {
     Sqlite(PathBuf),
     /// Nothing is kept: a file in a temporary folder that goes with the [`Store`].
     Memory,
+    /// A database on a server, which is there already.
+    Postgres(PostgresTarget),
+}
+
+/// A database on a PostgreSQL server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresTarget {
+    pub place: Box<PostgresConfig>,
+    /// Try a connection before it is used, so that one which the server has closed is noticed in time.
+    pub pre_ping: bool,
 }
 
 /// How the database is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     pub target: StoreTarget,
-    /// Connections for reading, at least 1.
+    /// The most connections for reading, at least 1.
     pub readers: u32,
     /// Log every statement.
     pub echo: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    File(PathBuf),
+    /// As it is shown, without the password.
+    Server(String),
 }
 
 /// The open database.
@@ -55,8 +77,10 @@ pub struct StoreOptions {
 pub struct Store {
     writer: DatabaseConnection,
     readers: DatabaseConnection,
-    lock: ProcessLock,
-    path: PathBuf,
+    dialect: dialect::Dialect,
+    /// Where the database is a file; on a server the writing session is the lock.
+    lock: Option<ProcessLock>,
+    place: Place,
     created: bool,
     /// The folder of a [`StoreTarget::Memory`], removed with the store.
     _temporary: Option<tempfile::TempDir>,
@@ -82,14 +106,20 @@ impl Store {
         &self.readers
     }
 
-    /// Begins a writing transaction; dropped without `commit` it is rolled back.
+    /// Begins a writing transaction; dropped without `commit` it is rolled back. When the machine of the database
+    /// loses its power, the commits of its last second may be lost, the older ones first kept.
     pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
-        Ok(self.writer.begin_with_options(dialect::write_transaction()).await?)
+        self.dialect.begin(&self.writer, false).await
+    }
+
+    /// Begins a writing transaction whose commit waits for the disk: nothing takes it back.
+    pub async fn begin_durable(&self) -> Result<DatabaseTransaction, StoreError> {
+        self.dialect.begin(&self.writer, true).await
     }
 
     /// Begins a reading transaction whose queries all see the same state.
     pub async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
-        Ok(self.readers.begin_with_options(dialect::snapshot_transaction()).await?)
+        self.dialect.snapshot(&self.readers).await
     }
 
     /// Whether this opening created the database.
@@ -97,24 +127,46 @@ impl Store {
         self.created
     }
 
-    /// The file of the database.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where the database is, without the password: a file, or `postgresql://user@host:5432/name`.
+    pub fn place(&self) -> String {
+        match &self.place {
+            Place::File(path) => path.display().to_string(),
+            Place::Server(place) => place.clone(),
+        }
+    }
+
+    /// The file of the database, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Server(_) => None,
+        }
     }
 
     /// Reads something from the database.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let backend = self.readers.get_database_backend();
-        self.readers.query_one_raw(Statement::from_string(backend, "SELECT version FROM seaql_migrations")).await?;
-        Ok(())
+        let statement = Statement::from_string(backend, "SELECT version FROM seaql_migrations");
+        match self.readers.query_one_raw(statement).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.dialect.explain_reader(error).await),
+        }
     }
 
-    /// Leaves a tidy file behind and closes all connections; afterwards another process may open it.
+    /// Leaves a tidy database behind and closes all connections; afterwards another process may open it.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.readers.close_by_ref().await?;
-        let settled = dialect::settle(&self.writer).await;
-        self.writer.close_by_ref().await?;
-        self.lock.release();
-        Ok(settled?)
+        let in_time = tokio::time::timeout(CLOSE, async {
+            self.readers.close_by_ref().await?;
+            let settled = self.dialect.settle(&self.writer).await;
+            self.writer.close_by_ref().await?;
+            Ok(settled?)
+        });
+        let closed = in_time.await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable("the database did not answer when it was to be closed".to_owned()))
+        });
+        if let Some(lock) = &self.lock {
+            lock.release();
+        }
+        closed
     }
 }

@@ -1,34 +1,54 @@
-//! Opening: folder, lock, file, schema, connections, in this order.
+//! Opening: folder, lock, file, schema, connections, in this order; on a server the connection brings the lock.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use migrations::{Migrator, MigratorTrait};
-use sea_orm::{Database, DatabaseConnection, TransactionTrait};
+use sea_orm::{Database, DatabaseConnection};
 
+use super::dialect::postgres::{self, Opened};
+use super::dialect::{Dialect, sqlite};
 use super::lock::ProcessLock;
-use super::{Store, StoreError, StoreOptions, StoreTarget, dialect};
+use super::{Place, PostgresTarget, Store, StoreError, StoreOptions, StoreTarget};
 
 pub(super) async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
-    let (path, temporary) = match &options.target {
-        StoreTarget::Sqlite(path) => (path.clone(), None),
+    match &options.target {
+        StoreTarget::Sqlite(path) => open_file(path.clone(), None, options).await,
         StoreTarget::Memory => {
             let folder = tempfile::tempdir().map_err(|e| {
                 StoreError::Unavailable(format!("no temporary folder for the database can be made: {e}"))
             })?;
-            (folder.path().join("api-monitor.db"), Some(folder))
+            open_file(folder.path().join("api-monitor.db"), Some(folder), options).await
         }
-    };
+        StoreTarget::Postgres(target) => open_server(target, options).await,
+    }
+}
+
+async fn open_file(
+    path: PathBuf,
+    temporary: Option<tempfile::TempDir>,
+    options: &StoreOptions,
+) -> Result<Store, StoreError> {
     create_folder(&path)?;
     let lock = ProcessLock::take(&path)?;
-    let created = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
-    let about = |error: StoreError| about_file(&path, error);
-    let writer = Database::connect(dialect::writer_options(&path, options.echo)).await.map_err(|e| about(e.into()))?;
-    migrate(&writer, &path).await?;
-    let readers = Database::connect(dialect::reader_options(&path, options.readers, options.echo))
-        .await
-        .map_err(|e| about(e.into()))?;
-    Ok(Store { writer, readers, lock, path, created, _temporary: temporary })
+    let name = path.display().to_string();
+    let about = |error: StoreError| named(&name, error);
+    let dialect = Dialect::sqlite();
+    let connect = async |options| Database::connect(options).await.map_err(|e| about(e.into()));
+    let writer = connect(sqlite::writer_options(&path, options.echo)).await?;
+    let created = migrate(&dialect, &writer, &name).await?;
+    let readers = connect(sqlite::reader_options(&path, options.readers, options.echo)).await?;
+    let place = Place::File(path);
+    Ok(Store { writer, readers, dialect, lock: Some(lock), place, created, _temporary: temporary })
+}
+
+async fn open_server(target: &PostgresTarget, options: &StoreOptions) -> Result<Store, StoreError> {
+    let place = target.place.to_string();
+    let opened = postgres::open(&target.place, options.readers, options.echo, target.pre_ping).await;
+    let Opened { server, writer, readers } = opened.map_err(|error| named(&place, error))?;
+    let dialect = Dialect::Postgres(Box::new(server));
+    let created = migrate(&dialect, &writer, &place).await?;
+    Ok(Store { writer, readers, dialect, lock: None, place: Place::Server(place), created, _temporary: None })
 }
 
 fn create_folder(path: &Path) -> Result<(), StoreError> {
@@ -42,27 +62,27 @@ fn create_folder(path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// Brings the schema up to date, wholly or not at all.
-async fn migrate(writer: &DatabaseConnection, path: &Path) -> Result<(), StoreError> {
-    let about = |error: sea_orm::DbErr| about_file(path, error.into());
-    let transaction = writer.begin_with_options(dialect::write_transaction()).await.map_err(about)?;
+/// Brings the schema up to date, wholly or not at all; says whether there was none.
+async fn migrate(dialect: &Dialect, writer: &DatabaseConnection, place: &str) -> Result<bool, StoreError> {
+    let about = |error: sea_orm::DbErr| named(place, error.into());
+    let transaction = dialect.begin(writer, true).await.map_err(|error| named(place, error))?;
     let known: HashSet<String> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
     let applied = Migrator::get_migration_models(&transaction).await.map_err(about)?;
     if let Some(unknown) = applied.iter().map(|m| &m.version).find(|name| !known.contains(*name)) {
         return Err(StoreError::Unavailable(format!(
-            "the database {} was written by a newer api-monitor (this version does not know its `{unknown}`): start the newer version, or restore a backup made with this one",
-            path.display()
+            "the database {place} was written by a newer api-monitor (this version does not know its `{unknown}`): start the newer version, or restore a backup made with this one"
         )));
     }
     Migrator::up(&transaction, None).await.map_err(about)?;
-    transaction.commit().await.map_err(about)
+    transaction.commit().await.map_err(about)?;
+    Ok(applied.is_empty())
 }
 
-/// Names the file in an error of opening.
-fn about_file(path: &Path, error: StoreError) -> StoreError {
+/// Names the database in an error of opening.
+fn named(place: &str, error: StoreError) -> StoreError {
     match error {
-        StoreError::Unavailable(sentence) => StoreError::Unavailable(format!("{}: {sentence}", path.display())),
-        StoreError::Other(sentence) => StoreError::Other(format!("{}: {sentence}", path.display())),
+        StoreError::Unavailable(sentence) => StoreError::Unavailable(format!("{place}: {sentence}")),
+        StoreError::Other(sentence) => StoreError::Other(format!("{place}: {sentence}")),
         other => other,
     }
 }

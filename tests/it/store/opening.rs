@@ -37,7 +37,7 @@ async fn a_database_is_created_once_and_keeps_what_it_was_given() {
 async fn nothing_stays_of_a_database_in_memory() {
     let options = StoreOptions { target: StoreTarget::Memory, readers: 1, echo: false };
     let store = Store::open(&options).await.unwrap();
-    let path = store.path().to_owned();
+    let path = store.path().unwrap().to_owned();
     add_endpoint(&store, "shop").await;
     assert_eq!(store::endpoints::list_current(store.readers()).await.unwrap().len(), 1);
     store.close().await.unwrap();
