@@ -106,6 +106,18 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 /// How long a change may take, so that a database that hangs does not hold up every later one for good.
 const CHANGE_LIMIT: Duration = Duration::from_secs(30);
 
+/// As [`detached`], for a change of the database. While it is known to be away nothing is begun: what was refused must
+/// not happen later all the same.
+pub(super) async fn detached_change<T: Send + 'static>(
+    ctx: &ServiceContext,
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> Result<T, ServiceError> {
+    match ctx.metrics.database.away() {
+        Some(away) => Err(ServiceError::Store(StoreError::Unavailable(away.why))),
+        None => detached(ctx, work).await,
+    }
+}
+
 /// Runs a change to its end even if the client goes away: a change that is committed but not on the board would
 /// be neither.
 pub(super) async fn detached<T: Send + 'static>(

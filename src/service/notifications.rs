@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::{Access, Actor, ServiceContext, detached};
+use super::context::{Access, Actor, ServiceContext, detached_change};
 use super::error::{Conflict, ServiceError};
 pub use crate::store::outbox::{Delivery, DeliveryState, NotificationQuery, StoredNotification};
 use crate::store::{audit, outbox};
@@ -37,7 +37,7 @@ pub async fn get(ctx: &ServiceContext, id: &str) -> Result<StoredNotification, S
 pub async fn retry(ctx: &Arc<ServiceContext>, actor: &Actor, id: &str) -> Result<StoredNotification, ServiceError> {
     actor.require(Access::Change)?;
     let (work, actor, id) = (Arc::clone(ctx), actor.clone(), id.to_owned());
-    detached(ctx, async move { retry_now(&work, &actor, &id).await }).await
+    detached_change(ctx, async move { retry_now(&work, &actor, &id).await }).await
 }
 
 async fn retry_now(ctx: &ServiceContext, actor: &Actor, id: &str) -> Result<StoredNotification, ServiceError> {
