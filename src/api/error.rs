@@ -267,7 +267,7 @@ impl From<ServiceError> for Problem {
                 Self::database_away()
             }
             ServiceError::Store(cause) => {
-                eprintln!("XXX {cause:?}");tracing::error!(error = %cause, "a request failed in the store");
+                tracing::error!(error = %cause, "a request failed in the store");
                 Self::of_status(StatusCode::INTERNAL_SERVER_ERROR)
             }
         }

@@ -164,7 +164,6 @@ async fn story(live: &Live<'_>, scene: &Scene, database: &mut impl Away) {
         assert!(took < Duration::from_secs(3), "{path}: {took:?}");
     }
     let new = serde_json::json!({"name": "new", "url": scene.target.url("new")});
-    eprintln!("YYY {:?}", live.monitor.store.begin().await.map(drop)); eprintln!("YYY {:?}", metrics.database.away());
     let (status, answer, retry, took) = ask(live, "POST", "/api/v1/endpoints", Some(new)).await;
     assert_eq!((status, retry.as_deref()), (503, Some("5")), "{answer}");
     assert!(took < Duration::from_secs(8), "{took:?}");
