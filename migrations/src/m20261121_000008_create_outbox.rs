@@ -1,6 +1,7 @@
 //! `notifications` and `deliveries`: what is told is a row before it is an action.
 
 use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -8,11 +9,17 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut id = ColumnDef::new(Notifications::Id);
+        id.text().not_null().primary_key();
+        if manager.get_database_backend() == DbBackend::Postgres {
+            // Lists are in the order of their bytes, as SQLite has it, whatever the database's language.
+            id.extra("COLLATE \"C\"");
+        }
         manager
             .create_table(
                 Table::create()
                     .table(Notifications::Table)
-                    .col(ColumnDef::new(Notifications::Id).text().not_null().primary_key())
+                    .col(&mut id)
                     .col(ColumnDef::new(Notifications::EndpointId).big_integer())
                     .col(ColumnDef::new(Notifications::IncidentId).big_integer())
                     .col(ColumnDef::new(Notifications::Event).text().not_null())

@@ -127,9 +127,15 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A NUL character in the message is replaced: not every database holds one.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: without_nul(message.into()) }
     }
+}
+
+/// A text as every database can hold it.
+pub fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 /// The verdict of one check.

@@ -65,7 +65,8 @@ pub(super) async fn record(
 ) -> Result<Written, StoreError> {
     standings.truncate(BATCH);
     within(LIMIT, async {
-        let transaction = store.begin().await?;
+        // What is taken back would be sent again.
+        let transaction = store.begin_durable().await?;
         for (id, standing) in &standings {
             // One that is pending no longer, or is gone, needs no record.
             outbox::record(&transaction, id, &channel, standing).await?;

@@ -71,8 +71,9 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Whether writing it twice would change more than writing it once.
-    fn counts_twice(&self) -> bool {
+    /// Whether writing it twice would change more than writing it once. Such a batch waits for the disk, and what was
+    /// committed before it is there too.
+    pub fn counts_twice(&self) -> bool {
         !self.tellings.is_empty() || self.results.iter().any(|queued| queued.amends)
     }
 
@@ -81,7 +82,7 @@ impl Batch {
     /// # Errors
     /// [`Failed`]; then it can be tried again as it is.
     pub async fn write(&self, store: &Store, now: Timestamp) -> Result<(), Failed> {
-        let begun = if self.tellings.is_empty() { store.begin().await } else { store.begin_durable().await };
+        let begun = if self.counts_twice() { store.begin_durable().await } else { store.begin().await };
         let transaction = begun.map_err(Failed::Unknown)?;
         if self.counts_twice() {
             let mark = json!({"batch": self.mark});

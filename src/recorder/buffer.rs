@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
@@ -75,6 +77,10 @@ pub struct GivenUp {
     pub what: String,
 }
 
+/// How long a commit may be taken back by a crash of the server, which need not wait for its disk: several times what
+/// servers say.
+const UNSETTLED: Duration = Duration::from_secs(5);
+
 /// Everything that is not yet committed.
 #[derive(Debug, Default)]
 pub struct Buffer {
@@ -83,6 +89,10 @@ pub struct Buffer {
     bytes: usize,
     pending: Contents,
     writing: Option<Writing>,
+    /// Committed lately, in their order; a crash of the server may take the newest back.
+    recent: VecDeque<(Instant, Arc<Batch>)>,
+    /// Of these, those that are to be written again before anything else.
+    again: VecDeque<Arc<Batch>>,
 }
 
 /// What is in the buffer.
@@ -104,12 +114,12 @@ impl Buffer {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.writing.is_none() && self.pending.is_empty()
+        self.writing.is_none() && self.pending.is_empty() && self.again.is_empty()
     }
 
     /// Everything is written that waited when the writing began.
     pub fn is_between_writings(&self) -> bool {
-        self.writing.is_none()
+        self.writing.is_none() && self.again.is_empty()
     }
 
     /// Results that came since the writing began.
@@ -177,6 +187,9 @@ impl Buffer {
     /// States, hours and incidents go with the last results of a writing, so that nothing counts a result which is
     /// not there; each result brings its own amendment.
     pub fn batch(&mut self) -> Option<Arc<Batch>> {
+        if let Some(again) = self.again.front() {
+            return Some(again.clone());
+        }
         if self.writing.is_none() && !self.pending.is_empty() {
             let left = std::mem::take(&mut self.pending);
             self.writing = Some(Writing { left, batch: None, size: BATCH, refusals: 0 });
@@ -185,10 +198,44 @@ impl Buffer {
         Some(writing.batch.get_or_insert_with(|| Arc::new(next_batch(&mut writing.left, writing.size))).clone())
     }
 
+    /// The database may have been gone: what it committed lately is written again, which changes nothing where it is
+    /// there.
+    pub fn doubt_recent(&mut self) {
+        let recent: Vec<_> = self.recent.drain(..).filter(|(at, _)| at.elapsed() < UNSETTLED).collect();
+        for (_, batch) in recent.into_iter().rev() {
+            self.again.push_front(batch);
+        }
+    }
+
+    /// Whether the batch under way is one that was committed before.
+    pub fn is_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    fn remember(&mut self, batch: Arc<Batch>) {
+        if batch.counts_twice() {
+            // It waited for the disk, and so did all before it.
+            self.recent.clear();
+            return;
+        }
+        while self.recent.front().is_some_and(|(at, _)| at.elapsed() >= UNSETTLED) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((Instant::now(), batch));
+    }
+
     /// The batch under way is committed. Gives whoever waited for what is now written.
     pub fn committed(&mut self) -> Vec<Waiter> {
+        if let Some(batch) = self.again.pop_front() {
+            self.remember(batch);
+            return Vec::new();
+        }
+        let batch = self.writing.as_mut().and_then(|writing| writing.batch.take());
+        if let Some(batch) = &batch {
+            self.remember(batch.clone());
+        }
         let Some(writing) = &mut self.writing else { return Vec::new() };
-        if let Some(batch) = writing.batch.take() {
+        if let Some(batch) = batch {
             self.bytes -= batch.results.iter().map(|queued| bytes_of(&queued.result)).sum::<usize>();
         }
         writing.refusals = 0;
@@ -202,6 +249,10 @@ impl Buffer {
     /// The database refused the batch under way. After some patience it is taken apart, until the row is found that
     /// is refused by itself; that one is given up.
     pub fn refused(&mut self) -> Option<GivenUp> {
+        if self.again.pop_front().is_some() {
+            // It was taken once, and is most likely there.
+            return None;
+        }
         let writing = self.writing.as_mut()?;
         writing.refusals += 1;
         if writing.size == BATCH && writing.refusals < PATIENCE {

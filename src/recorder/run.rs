@@ -363,7 +363,8 @@ impl Recorder {
 
     fn committed(&mut self, batch: &Batch, began: Instant, now: Timestamp) {
         let metrics = &self.parts.metrics;
-        metrics.results_recorded.add(batch.results.len() as u64);
+        let results = if self.buffer.is_again() { 0 } else { batch.results.len() };
+        metrics.results_recorded.add(results as u64);
         metrics.commit_us.set(i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
         let mut to_deliver = false;
         for id in batch.tellings.iter().filter_map(Telling::notification) {
@@ -384,7 +385,7 @@ impl Recorder {
         }
         let was_away = self.trouble.is_away();
         let caught_up = written && self.buffer.new_results() < BATCH;
-        self.trouble.committed(batch.results.len(), caught_up, &self.parts.metrics, now);
+        self.trouble.committed(results, caught_up, &self.parts.metrics, now);
         if written {
             self.tell_board();
             // After the board, so that whoever is answered finds the result in the lists too.
@@ -402,6 +403,9 @@ impl Recorder {
         self.parts.metrics.commits_failed.add(1);
         let why = failed.error().to_string();
         let unreachable = matches!(failed, Failed::Unknown(_)).then_some(why.as_str());
+        if unreachable.is_some() {
+            self.buffer.doubt_recent();
+        }
         let mut pause = self.trouble.failed(began, unreachable, &self.parts.metrics, now);
         if let Failed::Refused(error) = failed {
             tracing::warn!(%error, "the database refused a batch");

@@ -193,7 +193,7 @@ async fn archive_locked(
 ) -> Result<(), ServiceError> {
     let _changes = ctx.changes.lock().await;
     let now = ctx.clock.now();
-    let transaction = ctx.store.begin().await.map_err(ServiceError::Store)?;
+    let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let stored = endpoints::find(&transaction, id).await.map_err(ServiceError::Store)?;
     let stored = stored.filter(|s| s.archived_at.is_none() || purge == Purge::History).ok_or_else(|| unknown(id))?;
     require_revision(&stored, expected_revision)?;
@@ -278,7 +278,7 @@ async fn create_locked(
     let _changes = ctx.changes.lock().await;
     let now = ctx.clock.now();
     let endpoint = resolved(ctx, &settings, now)?;
-    let transaction = ctx.store.begin().await.map_err(ServiceError::Store)?;
+    let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let new = NewEndpoint { settings, origin: Origin::Api, source: None, paused: false, now };
     let stored = endpoints::insert(&transaction, new).await.map_err(|e| store_error(e, &endpoint))?;
     let mut row = actor.audit_row(now, "endpoint.create", subject(stored.id));
@@ -312,7 +312,7 @@ async fn change_locked(
     let _changes = ctx.changes.lock().await;
     let now = ctx.clock.now();
     let old = ctx.board.get(id).ok_or_else(|| unknown(id))?;
-    let transaction = ctx.store.begin().await.map_err(ServiceError::Store)?;
+    let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let stored = endpoints::find(&transaction, id).await.map_err(ServiceError::Store)?;
     let stored = stored.filter(|s| s.archived_at.is_none()).ok_or_else(|| unknown(id))?;
     require_revision(&stored, expected_revision)?;

@@ -42,7 +42,7 @@ pub async fn retry(ctx: &Arc<ServiceContext>, actor: &Actor, id: &str) -> Result
 
 async fn retry_now(ctx: &ServiceContext, actor: &Actor, id: &str) -> Result<StoredNotification, ServiceError> {
     let now = ctx.clock.now();
-    let transaction = ctx.store.begin().await.map_err(ServiceError::Store)?;
+    let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let found = outbox::find(&transaction, id).await.map_err(ServiceError::Store)?.ok_or_else(|| unknown(id))?;
     let channels = retried(ctx, &found)?;
     outbox::retry(&transaction, id, &channels, now).await.map_err(ServiceError::Store)?;

@@ -39,7 +39,7 @@ fn key(stored: &StoredEndpoint) -> Key {
 /// # Errors
 /// When the database fails; then nothing was changed.
 pub async fn apply(store: &Store, config: &Config, now: Timestamp) -> Result<SyncReport, StoreError> {
-    let transaction = store.begin().await?;
+    let transaction = store.begin_durable().await?;
     let mut current: HashMap<Key, StoredEndpoint> =
         store::endpoints::list_current(&transaction).await?.into_iter().map(|stored| (key(&stored), stored)).collect();
     let mut report = SyncReport::default();

@@ -17,7 +17,7 @@ use super::entities::{deliveries, incidents, notifications};
 use super::{StoreError, decode};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::{Event, Notification};
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::{UnknownWord, without_nul, words};
 use crate::domain::{Timestamp, from_micros, micros};
 
 words! {
@@ -236,8 +236,8 @@ pub async fn record(
         .col_expr(deliveries::Column::MayHaveArrived, Expr::value(standing.may_have_arrived))
         .col_expr(deliveries::Column::NextAttemptAt, Expr::value(standing.next_attempt_at.map(micros)))
         .col_expr(deliveries::Column::LastAttemptAt, Expr::value(standing.last_attempt_at.map(micros)))
-        .col_expr(deliveries::Column::LastError, Expr::value(standing.last_error.clone()))
-        .col_expr(deliveries::Column::Answer, Expr::value(standing.answer.clone()))
+        .col_expr(deliveries::Column::LastError, Expr::value(standing.last_error.clone().map(without_nul)))
+        .col_expr(deliveries::Column::Answer, Expr::value(standing.answer.clone().map(without_nul)))
         .col_expr(deliveries::Column::FinishedAt, Expr::value(standing.finished_at.map(micros)))
         .filter(deliveries::Column::NotificationId.eq(notification))
         .filter(deliveries::Column::Channel.eq(channel))
@@ -312,16 +312,16 @@ pub async fn record_attempt(
     update = match result {
         AttemptResult::Delivered { answer } => update
             .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Delivered.as_str()))
-            .col_expr(deliveries::Column::Answer, Expr::value(answer.clone()))
+            .col_expr(deliveries::Column::Answer, Expr::value(without_nul(answer.clone())))
             .col_expr(deliveries::Column::LastError, Expr::value(None::<String>))
             .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
             .col_expr(deliveries::Column::FinishedAt, Expr::value(now)),
         AttemptResult::Retry { error, next_attempt_at, .. } => update
-            .col_expr(deliveries::Column::LastError, Expr::value(error.clone()))
+            .col_expr(deliveries::Column::LastError, Expr::value(without_nul(error.clone())))
             .col_expr(deliveries::Column::NextAttemptAt, Expr::value(Some(micros(*next_attempt_at)))),
         AttemptResult::Dead { error, .. } => update
             .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Dead.as_str()))
-            .col_expr(deliveries::Column::LastError, Expr::value(error.clone()))
+            .col_expr(deliveries::Column::LastError, Expr::value(without_nul(error.clone())))
             .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
             .col_expr(deliveries::Column::FinishedAt, Expr::value(now)),
     };
@@ -448,6 +448,10 @@ pub async fn count(db: &impl ConnectionTrait, query: &NotificationQuery) -> Resu
 
 /// A notification by its id.
 pub async fn find(db: &impl ConnectionTrait, id: &str) -> Result<Option<StoredNotification>, StoreError> {
+    // Nothing is called so, and not every database would look for it.
+    if id.contains('\0') {
+        return Ok(None);
+    }
     let row = notifications::Entity::find_by_id(id.to_owned()).one(db).await?;
     Ok(with_deliveries(db, row.into_iter().collect()).await?.pop())
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use api_monitor::config::channels::Transport;
 use api_monitor::config::{
     Config, ConfigErrors, DatabaseTarget, Environment, LoadOptions, LogFormat, LogLevel, MaxConcurrent, Secret,
-    Workers, load,
+    TlsMode, Workers, load,
 };
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::schedule::Schedule;
@@ -645,12 +645,24 @@ fn the_database_is_where_the_url_says() {
     assert_eq!(at("sqlite+aiosqlite:///./data/api_monitor.db"), path(here.join("data/api_monitor.db")));
     assert_eq!(at("sqlite:///var/lib/a.db"), path("/var/lib/a.db".into()));
     assert_eq!(at("sqlite::memory:"), DatabaseTarget::SqliteMemory);
+    let server = at("postgresql+asyncpg://monitor:hunter2@postgres:5433/api_monitor?ssl=require");
+    let DatabaseTarget::Postgres(server) = server else { panic!("{server:?}") };
+    assert_eq!(server.to_string(), "postgresql://monitor@postgres:5433/api_monitor");
+    assert_eq!((server.password.as_ref(), server.tls), (Some(&Secret::new("hunter2")), TlsMode::Require));
+    assert!(!format!("{server:?}").contains("hunter2"));
     snapshot!(
         errors("database: {type: postgresql}")
             + "\n\n"
             + &errors(
                 "database: {type: sqlite, url: 'postgresql+asyncpg://monitor:hunter2@postgres:5432/api_monitor'}"
             )
+            + "\n\n"
+            + &errors("database: {url: 'postgresql://monitor:hunter2@postgres'}")
+            + "\n\n"
+            + &errors("database: {url: 'postgresql://monitor:hunter2@postgres/a?sslmode=hunter2'}")
+            + "\n\n"
+            + &yaml("database: {url: 'postgresql://monitor:hunter2@postgres/a?connect_timeout=3'}")
+                .warnings("config.yaml")
     );
 }
 

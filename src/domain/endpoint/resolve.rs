@@ -74,6 +74,7 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
         runbook::resolve(text, &name, &group).map_err(|(code, detail)| rules.fail("/runbook", code, detail)).ok()
     });
 
+    refuse_nul(&mut rules, settings);
     match (check, schedule) {
         (Some(check), Some(schedule)) if rules.0.is_empty() => Ok(Endpoint {
             name,
@@ -91,6 +92,34 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
             check,
         }),
         _ => Err(rules.0),
+    }
+}
+
+/// Not every database holds a NUL character, and no setting needs one.
+fn refuse_nul(rules: &mut Rules, settings: &EndpointSettings) {
+    fn walk(rules: &mut Rules, value: &serde_json::Value, pointer: &str) {
+        let has_nul = match value {
+            serde_json::Value::String(text) => text.contains('\0'),
+            serde_json::Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| walk(rules, item, &format!("{pointer}/{i}")));
+                false
+            }
+            serde_json::Value::Object(entries) => {
+                for (key, value) in entries {
+                    walk(rules, value, &format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")));
+                }
+                entries.keys().any(|key| key.contains('\0'))
+            }
+            _ => false,
+        };
+        // Some texts have a rule of their own, which says so already.
+        if has_nul && rules.0.iter().all(|rule| rule.pointer != pointer) {
+            rules.fail(pointer, "invalid", "must not contain a NUL character");
+        }
+    }
+    // Settings are always JSON.
+    if let Ok(value) = serde_json::to_value(settings) {
+        walk(rules, &value, "");
     }
 }
 

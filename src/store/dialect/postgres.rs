@@ -346,6 +346,8 @@ pub(super) fn connection_trouble(error: &std::io::Error) -> String {
         ErrorKind::NotFound => {
             "a file that database.url names is not there: the folder of the socket, or a certificate"
         }
+        // The certificate of the server, as rustls tells it.
+        ErrorKind::InvalidData => return tls_trouble(error),
         _ if text.contains("lookup address") => {
             return format!("the host in database.url cannot be found: correct it, or check the DNS ({text})");
         }

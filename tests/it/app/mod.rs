@@ -15,7 +15,7 @@ use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::service::ServiceContext;
 use api_monitor::store::audit::{self, AuditEntry};
-use api_monitor::store::{Store, StoreOptions, StoreTarget, endpoints};
+use api_monitor::store::endpoints;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use axum::Router;
@@ -25,6 +25,8 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
+
+use crate::database::{Database, Kind};
 
 /// When every test begins.
 pub(crate) const START: &str = "2026-03-01T12:00:00Z";
@@ -38,7 +40,8 @@ pub(crate) struct TestApp {
     pub(crate) channel_tests: mpsc::Receiver<ChannelTestRequest>,
     pub(crate) router: Router,
     pub(crate) document: Value,
-    _folder: tempfile::TempDir,
+    /// `None`: that of another.
+    _database: Option<Database>,
 }
 
 /// A whole response.
@@ -115,17 +118,26 @@ fn loaded(folder: &Path, yaml: &str) -> Config {
 impl TestApp {
     /// Without authentication.
     pub(crate) async fn start() -> Self {
-        Self::with_config("api: {port: 0}\n").await
+        Self::on(Kind::Sqlite).await
+    }
+
+    /// As [`start`](Self::start), with a database of this kind.
+    pub(crate) async fn on(kind: Kind) -> Self {
+        Self::on_with_config(kind, "api: {port: 0}\n").await
     }
 
     pub(crate) async fn with_config(yaml: &str) -> Self {
+        Self::on_with_config(Kind::Sqlite, yaml).await
+    }
+
+    pub(crate) async fn on_with_config(kind: Kind, yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let start: Timestamp = START.parse().unwrap();
         let clock = Arc::new(ManualClock::at(start));
         clock.advance(Duration::from_secs(1));
         let config = loaded(folder.path(), yaml);
-        let target = StoreTarget::Sqlite(folder.path().join("test.db"));
-        let store = Store::open(&StoreOptions { target, readers: 2, echo: false }).await.unwrap();
+        let database = Database::of(kind);
+        let store = database.open().await;
         let (sender, checks) = mpsc::channel(2);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
@@ -147,7 +159,7 @@ impl TestApp {
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, channel_tests, router, document, _folder: folder }
+        Self { ctx, clock, checks, channel_tests, router, document, _database: Some(database) }
     }
 
     /// The same monitor, had it been started with another configuration.
@@ -171,7 +183,7 @@ impl TestApp {
         });
         let (router, _) = api::router_and_document(ctx.clone());
         let (clock, document) = (self.clock.clone(), self.document.clone());
-        Self { ctx, clock, checks, channel_tests, router, document, _folder: folder }
+        Self { ctx, clock, checks, channel_tests, router, document, _database: None }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {

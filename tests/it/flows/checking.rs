@@ -13,13 +13,13 @@ use api_monitor::service::{checks, endpoints};
 
 use super::harness::{Place, distances, gaps, somebody};
 use super::target::{Answer, Target};
+use crate::database::{Kind, on_both_databases};
 
 const START: &str = "2026-11-21T12:00:40Z";
 
-#[tokio::test]
-async fn a_target_that_answers_at_the_third_attempt_is_up() {
+async fn a_target_that_answers_at_the_third_attempt_is_up(kind: Kind) {
     let target = Target::answering(|_, before| Answer::Status(if before < 2 { 500 } else { 200 }));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let retry = "retry: {max_attempts: 3, base_delay: 100ms, multiplier: 3, jitter: false}";
     let live = place.start(&format!("endpoints: [{{name: e, url: '{}', timeout: 1, {retry}}}]", target.url("e"))).await;
     let rows = live.run_until("e", 1).await;
@@ -32,12 +32,11 @@ async fn a_target_that_answers_at_the_third_attempt_is_up() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn an_outage_is_confirmed_early_and_ends_with_a_good_answer() {
+async fn an_outage_is_confirmed_early_and_ends_with_a_good_answer(kind: Kind) {
     let status = Arc::new(AtomicU16::new(200));
     let answers = status.clone();
     let target = Target::answering(move |_, _| Answer::Status(answers.load(Ordering::Relaxed)));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let policy = "alert_policy: {failure_threshold: 2, confirm_interval: 10}, retry: {enabled: false}";
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 300, {policy}}}]", target.url("e"));
     let live = place.start(&yaml).await;
@@ -62,10 +61,9 @@ async fn an_outage_is_confirmed_early_and_ends_with_a_good_answer() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_check_by_hand_joins_the_one_under_way() {
+async fn a_check_by_hand_joins_the_one_under_way(kind: Kind) {
     let target = Target::answering(|_, _| Answer::After(Duration::from_millis(300), 200));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let live = place.start(&format!("endpoints: [{{name: e, url: '{}', is_active: false}}]", target.url("e"))).await;
     let (id, ctx) = (live.id("e"), live.monitor.service.clone());
     let (who, other) = (somebody(), somebody());
@@ -83,10 +81,9 @@ async fn a_check_by_hand_joins_the_one_under_way() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_changed_interval_takes_effect_at_the_next_slot() {
+async fn a_changed_interval_takes_effect_at_the_next_slot(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let live = place.start("endpoints: []").await;
     let ctx = live.monitor.service.clone();
     let settings = |every| EndpointSettings {
@@ -107,10 +104,9 @@ async fn a_changed_interval_takes_effect_at_the_next_slot() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_check_that_runs_into_its_next_slots_tells_them_as_one_gap() {
+async fn a_check_that_runs_into_its_next_slots_tells_them_as_one_gap(kind: Kind) {
     let target = Target::answering(|_, before| if before == 0 { Answer::Hang } else { Answer::Status(200) });
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 2, timeout: 2}}]", target.url("e"));
     let live = place.start(&yaml).await;
     // The clock goes much faster than the attempt, whose time-out is real.
@@ -125,3 +121,11 @@ async fn a_check_that_runs_into_its_next_slots_tells_them_as_one_gap() {
     assert_eq!(told[0].1, counted);
     live.stop().await;
 }
+
+on_both_databases!(
+    a_target_that_answers_at_the_third_attempt_is_up,
+    an_outage_is_confirmed_early_and_ends_with_a_good_answer,
+    a_check_by_hand_joins_the_one_under_way,
+    a_changed_interval_takes_effect_at_the_next_slot,
+    a_check_that_runs_into_its_next_slots_tells_them_as_one_gap
+);

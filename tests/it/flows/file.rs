@@ -9,6 +9,7 @@ use api_monitor::service::sync::SyncReport;
 
 use super::harness::{Place, distances, gaps, somebody};
 use super::target::{Answer, Target};
+use crate::database::{Kind, on_both_databases};
 
 const START: &str = "2026-11-21T12:00:40Z";
 
@@ -16,9 +17,8 @@ fn target() -> Target {
     Target::answering(|_, _| Answer::Status(200))
 }
 
-#[tokio::test]
-async fn endpoints_come_change_go_and_come_back() {
-    let (target, place) = (target(), Place::at(START));
+async fn endpoints_come_change_go_and_come_back(kind: Kind) {
+    let (target, place) = (target(), Place::on(kind, START));
     let endpoint =
         |name: &str, every: u32| format!("  - {{name: {name}, url: '{}', interval: {every}}}\n", target.url(name));
     let file = |lines: &[String]| format!("endpoints:\n{}", lines.concat());
@@ -54,9 +54,8 @@ async fn endpoints_come_change_go_and_come_back() {
     third.stop().await;
 }
 
-#[tokio::test]
-async fn a_file_takes_over_what_was_made_through_the_api() {
-    let (target, place) = (target(), Place::at(START));
+async fn a_file_takes_over_what_was_made_through_the_api(kind: Kind) {
+    let (target, place) = (target(), Place::on(kind, START));
     let first = place.start("endpoints: []").await;
     let settings = EndpointSettings {
         name: Some("e".to_owned()),
@@ -83,9 +82,8 @@ async fn a_file_takes_over_what_was_made_through_the_api() {
     third.stop().await;
 }
 
-#[tokio::test]
-async fn the_time_in_which_a_file_had_it_inactive_is_no_gap() {
-    let (target, place) = (target(), Place::at(START));
+async fn the_time_in_which_a_file_had_it_inactive_is_no_gap(kind: Kind) {
+    let (target, place) = (target(), Place::on(kind, START));
     let yaml = |active: bool| format!("endpoints: [{{name: e, url: '{}', is_active: {active}}}]", target.url("e"));
     let first = place.start(&yaml(true)).await;
     let before = first.run_until("e", 1).await.len();
@@ -99,9 +97,8 @@ async fn the_time_in_which_a_file_had_it_inactive_is_no_gap() {
     third.stop().await;
 }
 
-#[tokio::test]
-async fn what_the_file_made_active_again_is_watched_although_it_was_inactive_through_the_api() {
-    let (target, place) = (target(), Place::at(START));
+async fn what_the_file_made_active_again_is_watched_although_it_was_inactive_through_the_api(kind: Kind) {
+    let (target, place) = (target(), Place::on(kind, START));
     let first = place.start("endpoints: []").await;
     let settings =
         EndpointSettings { name: Some("e".to_owned()), url: Some(target.url("e")), ..EndpointSettings::default() };
@@ -116,3 +113,10 @@ async fn what_the_file_made_active_again_is_watched_although_it_was_inactive_thr
     assert_eq!(gaps(&rows), []);
     second.stop().await;
 }
+
+on_both_databases!(
+    endpoints_come_change_go_and_come_back,
+    a_file_takes_over_what_was_made_through_the_api,
+    the_time_in_which_a_file_had_it_inactive_is_no_gap,
+    what_the_file_made_active_again_is_watched_although_it_was_inactive_through_the_api
+);

@@ -19,13 +19,17 @@ use api_monitor::service::context::{Access, Actor};
 use api_monitor::store;
 use tokio::time::Instant;
 
+use crate::database::Kind;
+use crate::postgres::PostgresDatabase;
+
 /// How much later a moved clock is at each step, and the pause in which the monitor acts on it.
 const STEP: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What outlives a monitor: the folder with its database, and the clock.
+/// What outlives a monitor: the folder with its database, unless that is on a server, and the clock.
 pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
+    server: Option<PostgresDatabase>,
     clock: Arc<dyn Clock>,
     moved: Option<Arc<ManualClock>>,
 }
@@ -33,13 +37,20 @@ pub(crate) struct Place {
 impl Place {
     /// On a clock that stands at `start` until it is moved.
     pub(crate) fn at(start: &str) -> Self {
+        Self::on(Kind::Sqlite, start)
+    }
+
+    /// As [`at`](Self::at), with a database of this kind.
+    pub(crate) fn on(kind: Kind, start: &str) -> Self {
         let clock = Arc::new(ManualClock::at(start.parse().unwrap()));
-        Self { folder: tempfile::tempdir().unwrap(), clock: clock.clone(), moved: Some(clock) }
+        let server = (kind == Kind::Postgres).then(PostgresDatabase::migrated);
+        Self { folder: tempfile::tempdir().unwrap(), server, clock: clock.clone(), moved: Some(clock) }
     }
 
     /// On the machine's clock.
     pub(crate) fn real() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), clock: Arc::new(SystemClock::new()), moved: None }
+        let clock = Arc::new(SystemClock::new());
+        Self { folder: tempfile::tempdir().unwrap(), server: None, clock, moved: None }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -53,11 +64,20 @@ impl Place {
 
     pub(crate) fn config(&self, yaml: &str) -> Config {
         let path = self.folder.path().join("config.yaml");
-        load(&path, &format!("database: {{url: 'sqlite://{}'}}\n{yaml}", self.database().display()), self.now())
+        load(&path, &format!("database: {{url: '{}'}}\n{yaml}", self.database_url()), self.now())
     }
 
+    /// The file, where it is one.
     pub(crate) fn database(&self) -> std::path::PathBuf {
         self.folder.path().join("monitor.db")
+    }
+
+    /// As `database.url` has it.
+    pub(crate) fn database_url(&self) -> String {
+        match &self.server {
+            Some(server) => server.url(),
+            None => format!("sqlite://{}", self.database().display()),
+        }
     }
 
     /// The clock that the test moves.

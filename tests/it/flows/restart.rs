@@ -9,13 +9,13 @@ use api_monitor::service::{checks, endpoints};
 
 use super::harness::{Place, distances, gaps, somebody};
 use super::target::{Answer, Target};
+use crate::database::{Kind, on_both_databases};
 
 const START: &str = "2026-11-21T12:00:40Z";
 
-#[tokio::test]
-async fn a_failing_run_is_neither_repeated_nor_forgotten() {
+async fn a_failing_run_is_neither_repeated_nor_forgotten(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(500));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     // No room for confirming checks: each slot counts one.
     let policy = "alert_policy: {failure_threshold: 4, confirm_interval: 60}, retry: {enabled: false}";
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 60, {policy}}}]", target.url("e"));
@@ -40,10 +40,9 @@ async fn a_failing_run_is_neither_repeated_nor_forgotten() {
     third.stop().await;
 }
 
-#[tokio::test]
-async fn the_time_without_a_monitor_is_one_gap() {
+async fn the_time_without_a_monitor_is_one_gap(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 60}}]", target.url("e"));
     let first = place.start(&yaml).await;
     let before = first.run_until("e", 2).await;
@@ -63,10 +62,9 @@ async fn the_time_without_a_monitor_is_one_gap() {
     second.stop().await;
 }
 
-#[tokio::test]
-async fn a_quick_restart_leaves_no_gap_and_checks_no_slot_twice() {
+async fn a_quick_restart_leaves_no_gap_and_checks_no_slot_twice(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 60}}]", target.url("e"));
     let mut count = 0;
     for _ in 0..4 {
@@ -84,10 +82,9 @@ async fn a_quick_restart_leaves_no_gap_and_checks_no_slot_twice() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_pause_survives_restarts_and_is_no_gap() {
+async fn a_pause_survives_restarts_and_is_no_gap(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 60}}]", target.url("e"));
     let first = place.start(&yaml).await;
     let rows = first.run_until("e", 1).await;
@@ -116,12 +113,11 @@ async fn a_pause_survives_restarts_and_is_no_gap() {
     third.stop().await;
 }
 
-#[tokio::test]
-async fn an_edit_between_two_starts_keeps_the_status_and_starts_the_counters_again() {
+async fn an_edit_between_two_starts_keeps_the_status_and_starts_the_counters_again(kind: Kind) {
     let status = Arc::new(AtomicU16::new(500));
     let answers = status.clone();
     let target = Target::answering(move |_, _| Answer::Status(answers.load(Ordering::Relaxed)));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let policy = "alert_policy: {failure_threshold: 3, confirm_interval: 60}, retry: {enabled: false}, interval: 60";
     let yaml = |path: &str| format!("endpoints: [{{name: e, url: '{}', {policy}}}]", target.url(path));
     let first = place.start(&yaml("old")).await;
@@ -138,3 +134,11 @@ async fn an_edit_between_two_starts_keeps_the_status_and_starts_the_counters_aga
     assert_eq!(second.status("e"), Status::Down);
     second.stop().await;
 }
+
+on_both_databases!(
+    a_failing_run_is_neither_repeated_nor_forgotten,
+    the_time_without_a_monitor_is_one_gap,
+    a_quick_restart_leaves_no_gap_and_checks_no_slot_twice,
+    a_pause_survives_restarts_and_is_no_gap,
+    an_edit_between_two_starts_keeps_the_status_and_starts_the_counters_again
+);

@@ -15,6 +15,7 @@ use api_monitor::store::{self, Store};
 
 use super::harness::{Live, Place, somebody};
 use super::target::{Answer, Target};
+use crate::database::{Kind, on_both_databases};
 
 const START: &str = "2026-11-21T12:34:00Z";
 
@@ -73,10 +74,9 @@ async fn assert_lists_are_exact(live: &Live<'_>, now: Timestamp) {
     assert_eq!([shown.day, shown.week, shown.month], [exact; 3], "at {now}: {:#?}", entry.live.windows);
 }
 
-#[tokio::test]
-async fn lists_and_reports_agree_after_a_start_and_after_housekeeping() {
+async fn lists_and_reports_agree_after_a_start_and_after_housekeeping(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', is_active: false}}]", target.url("e"));
     let config = place.config(&yaml);
     let store = Store::open(&api_monitor::app::store_options(&config)).await.unwrap();
@@ -99,10 +99,9 @@ async fn lists_and_reports_agree_after_a_start_and_after_housekeeping() {
     }
 }
 
-#[tokio::test]
-async fn the_first_hour_of_a_new_endpoint_counts_when_it_is_over() {
+async fn the_first_hour_of_a_new_endpoint_counts_when_it_is_over(kind: Kind) {
     let target = Target::answering(|_, before| Answer::Status(if before == 0 { 500 } else { 200 }));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let live = place.start("endpoints: []").await;
     let settings = EndpointSettings {
         name: Some("e".to_owned()),
@@ -119,10 +118,9 @@ async fn the_first_hour_of_a_new_endpoint_counts_when_it_is_over() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn what_is_older_than_the_window_leaves_the_lists() {
+async fn what_is_older_than_the_window_leaves_the_lists(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', is_active: false}}]", target.url("e"));
     let live = place.start(&yaml).await;
     let id = live.id("e");
@@ -144,3 +142,9 @@ async fn what_is_older_than_the_window_leaves_the_lists() {
     }
     live.stop().await;
 }
+
+on_both_databases!(
+    lists_and_reports_agree_after_a_start_and_after_housekeeping,
+    the_first_hour_of_a_new_endpoint_counts_when_it_is_over,
+    what_is_older_than_the_window_leaves_the_lists
+);

@@ -7,6 +7,7 @@ use api_monitor::store::endpoints::{self, EndpointUpdate, NewEndpoint, StoredEnd
 use api_monitor::store::{StoreError, history, rollups, states};
 
 use super::{add_endpoint, at, good, named, new_endpoint, plus, with_database};
+use crate::database::{Kind, on_both_databases};
 
 fn unchanged(endpoint: &StoredEndpoint) -> EndpointUpdate {
     EndpointUpdate {
@@ -19,9 +20,8 @@ fn unchanged(endpoint: &StoredEndpoint) -> EndpointUpdate {
     }
 }
 
-#[tokio::test]
-async fn what_was_set_comes_back() {
-    with_database(async |store| {
+async fn what_was_set_comes_back(kind: Kind) {
+    with_database(kind, async |store| {
         let settings: EndpointSettings = serde_json::from_value(serde_json::json!({
             "name": "shop", "group": "Ünï", "url": "https://shop.example/ü?q='", "interval": "1m30s",
             "headers": {"authorization": "Bearer x"}, "expected_status": ["2xx", 304], "body": {"a": [1, null]}
@@ -57,9 +57,8 @@ async fn what_was_set_comes_back() {
     .await;
 }
 
-#[tokio::test]
-async fn a_name_is_taken_within_its_group_only() {
-    with_database(async |store| {
+async fn a_name_is_taken_within_its_group_only(kind: Kind) {
+    with_database(kind, async |store| {
         let first = add_endpoint(store, "shop").await;
         let refused = endpoints::insert(store.writer(), new_endpoint(named("shop"))).await;
         assert_eq!(refused, Err(StoreError::Conflict("an endpoint named `shop` exists".to_owned())));
@@ -76,9 +75,8 @@ async fn a_name_is_taken_within_its_group_only() {
     .await;
 }
 
-#[tokio::test]
-async fn of_racing_creations_one_wins_and_the_others_conflict() {
-    with_database(async |store| {
+async fn of_racing_creations_one_wins_and_the_others_conflict(kind: Kind) {
+    with_database(kind, async |store| {
         let racers = (0..8).map(|_| endpoints::insert(store.writer(), new_endpoint(named("shop"))));
         let results = futures_util::future::join_all(racers).await;
         assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1);
@@ -87,9 +85,8 @@ async fn of_racing_creations_one_wins_and_the_others_conflict() {
     .await;
 }
 
-#[tokio::test]
-async fn a_change_counts_the_revision_and_a_lost_update_is_stale() {
-    with_database(async |store| {
+async fn a_change_counts_the_revision_and_a_lost_update_is_stale(kind: Kind) {
+    with_database(kind, async |store| {
         let first = add_endpoint(store, "shop").await;
         let now = plus(first.created_at, 60);
         let update = EndpointUpdate {
@@ -121,9 +118,8 @@ async fn a_change_counts_the_revision_and_a_lost_update_is_stale() {
     .await;
 }
 
-#[tokio::test]
-async fn an_archived_name_is_free_and_the_last_configured_one_can_return() {
-    with_database(async |store| {
+async fn an_archived_name_is_free_and_the_last_configured_one_can_return(kind: Kind) {
+    with_database(kind, async |store| {
         let now = at("2026-11-21T10:00:00Z");
         let mut archived = Vec::new();
         for step in 0..3 {
@@ -153,9 +149,8 @@ async fn an_archived_name_is_free_and_the_last_configured_one_can_return() {
     .await;
 }
 
-#[tokio::test]
-async fn purging_removes_all_of_one_endpoint_in_batches_and_its_id_is_not_used_again() {
-    with_database(async |store| {
+async fn purging_removes_all_of_one_endpoint_in_batches_and_its_id_is_not_used_again(kind: Kind) {
+    with_database(kind, async |store| {
         let start = at("2026-11-21T10:00:00Z");
         let (kept, gone) = (add_endpoint(store, "kept").await.id, add_endpoint(store, "gone").await.id);
         for id in [kept, gone] {
@@ -182,3 +177,12 @@ async fn purging_removes_all_of_one_endpoint_in_batches_and_its_id_is_not_used_a
     })
     .await;
 }
+
+on_both_databases!(
+    what_was_set_comes_back,
+    a_name_is_taken_within_its_group_only,
+    of_racing_creations_one_wins_and_the_others_conflict,
+    a_change_counts_the_revision_and_a_lost_update_is_stale,
+    an_archived_name_is_free_and_the_last_configured_one_can_return,
+    purging_removes_all_of_one_endpoint_in_batches_and_its_id_is_not_used_again
+);

@@ -8,14 +8,14 @@ use api_monitor::store::endpoints;
 use api_monitor::store::history::{self, HistoryQuery, Wanted};
 
 use super::{Recorder, add_endpoint, at, close_all_days, days, failed, good, history_of, plus, with_database};
+use crate::database::{Kind, on_both_databases};
 
 type IsWanted = fn(&CheckResult) -> bool;
 
 const EVERYTHING: HistoryQuery = HistoryQuery { from: None, to: None, before: None, offset: 0, limit: 1_000 };
 
-#[tokio::test]
-async fn every_field_of_every_sort_of_result_comes_back() {
-    with_database(async |store| {
+async fn every_field_of_every_sort_of_result_comes_back(kind: Kind) {
+    with_database(kind, async |store| {
         let id = EndpointId(3);
         let start = at("2026-11-21T10:00:00.123456Z");
         let mut results = vec![
@@ -42,9 +42,20 @@ async fn every_field_of_every_sort_of_result_comes_back() {
     .await;
 }
 
-#[tokio::test]
-async fn appending_twice_changes_nothing() {
-    with_database(async |store| {
+async fn a_nul_character_in_what_a_target_said_is_replaced(kind: Kind) {
+    with_database(kind, async |store| {
+        let id = add_endpoint(store, "a").await.id;
+        let outcome = Outcome::Down(Failure::new(FailureKind::HttpStatus, "said a\0b"));
+        let result = CheckResult { outcome, ..failed(id, at("2026-11-21T10:00:00Z")) };
+        history::append(store.writer(), &[result]).await.unwrap();
+        let stored = history::last_of_each(store.readers()).await.unwrap();
+        assert_eq!(stored[0].outcome.failure().unwrap().message, "said a\u{fffd}b");
+    })
+    .await;
+}
+
+async fn appending_twice_changes_nothing(kind: Kind) {
+    with_database(kind, async |store| {
         let id = EndpointId(1);
         let start = at("2026-11-21T10:00:00Z");
         let results: Vec<_> = (0..137).map(|n| good(id, plus(start, n), 100)).collect();
@@ -62,9 +73,8 @@ async fn appending_twice_changes_nothing() {
     .await;
 }
 
-#[tokio::test]
-async fn pages_are_newest_first_half_open_and_without_overlap() {
-    with_database(async |store| {
+async fn pages_are_newest_first_half_open_and_without_overlap(kind: Kind) {
+    with_database(kind, async |store| {
         let id = EndpointId(1);
         let start = at("2026-11-21T10:00:00Z");
         let mut shuffled: Vec<_> = (0..50).map(|n| good(id, plus(start, n), 100)).collect();
@@ -92,9 +102,8 @@ async fn pages_are_newest_first_half_open_and_without_overlap() {
     .await;
 }
 
-#[tokio::test]
-async fn many_rows_are_visited_once_each() {
-    with_database(async |store| {
+async fn many_rows_are_visited_once_each(kind: Kind) {
+    with_database(kind, async |store| {
         let id = EndpointId(1);
         let start = at("2026-11-21T10:00:00Z");
         // Three pages, the last of them full.
@@ -109,9 +118,8 @@ async fn many_rows_are_visited_once_each() {
     .await;
 }
 
-#[tokio::test]
-async fn the_last_result_of_each_current_endpoint_is_found() {
-    with_database(async |store| {
+async fn the_last_result_of_each_current_endpoint_is_found(kind: Kind) {
+    with_database(kind, async |store| {
         let start = at("2026-11-21T10:00:00Z");
         let mut expected = Vec::new();
         for n in 0..120 {
@@ -140,9 +148,8 @@ async fn the_last_result_of_each_current_endpoint_is_found() {
     .await;
 }
 
-#[tokio::test]
-async fn old_rows_go_in_batches_whatever_the_order_of_their_arrival() {
-    with_database(async |store| {
+async fn old_rows_go_in_batches_whatever_the_order_of_their_arrival(kind: Kind) {
+    with_database(kind, async |store| {
         let start = at("2026-11-21T10:00:00Z");
         let ids = [add_endpoint(store, "a").await.id, add_endpoint(store, "b").await.id];
         let mut results: Vec<_> = ids.iter().flat_map(|id| (0..30).map(|n| good(*id, plus(start, n), 100))).collect();
@@ -165,9 +172,8 @@ async fn old_rows_go_in_batches_whatever_the_order_of_their_arrival() {
     .await;
 }
 
-#[tokio::test]
-async fn the_newest_of_a_sort_is_the_one_a_scan_would_find() {
-    with_database(async |store| {
+async fn the_newest_of_a_sort_is_the_one_a_scan_would_find(kind: Kind) {
+    with_database(kind, async |store| {
         let from = at("2026-11-01T05:30:00Z");
         let mut random = fastrand::Rng::with_seed(3);
         let id = add_endpoint(store, "a").await.id;
@@ -199,3 +205,14 @@ async fn the_newest_of_a_sort_is_the_one_a_scan_would_find() {
     })
     .await;
 }
+
+on_both_databases!(
+    a_nul_character_in_what_a_target_said_is_replaced,
+    every_field_of_every_sort_of_result_comes_back,
+    appending_twice_changes_nothing,
+    pages_are_newest_first_half_open_and_without_overlap,
+    many_rows_are_visited_once_each,
+    the_last_result_of_each_current_endpoint_is_found,
+    old_rows_go_in_batches_whatever_the_order_of_their_arrival,
+    the_newest_of_a_sort_is_the_one_a_scan_would_find
+);

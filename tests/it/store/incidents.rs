@@ -8,6 +8,7 @@ use api_monitor::store::Store;
 use api_monitor::store::incidents::{self, DownSpan, IncidentEvent, IncidentEventKind, IncidentQuery, Resolution};
 
 use super::{at, plus, with_database};
+use crate::database::{Kind, on_both_databases};
 
 const ONE: EndpointId = EndpointId(1);
 
@@ -32,9 +33,8 @@ pub(super) async fn event(store: &Store, incident_id: i64, at: Timestamp, kind: 
     incidents::add_event(store.writer(), &event).await.unwrap();
 }
 
-#[tokio::test]
-async fn an_incident_is_opened_resolved_and_opened_again() {
-    with_database(async |store| {
+async fn an_incident_is_opened_resolved_and_opened_again(kind: Kind) {
+    with_database(kind, async |store| {
         let id = open(store, ONE, start()).await;
         let opened = incidents::find(store.readers(), id).await.unwrap().unwrap();
         assert_eq!((opened.endpoint_id, opened.started_at, opened.opened_at), (ONE, start(), plus(start(), 10)));
@@ -64,9 +64,8 @@ async fn an_incident_is_opened_resolved_and_opened_again() {
     .await;
 }
 
-#[tokio::test]
-async fn timelines_are_in_the_order_of_what_happened() {
-    with_database(async |store| {
+async fn timelines_are_in_the_order_of_what_happened(kind: Kind) {
+    with_database(kind, async |store| {
         let (first, second) = (open(store, ONE, start()).await, open(store, ONE, plus(start(), 100)).await);
         let mut expected = Vec::new();
         for (n, kind) in (0..).zip(IncidentEventKind::ALL) {
@@ -85,12 +84,11 @@ async fn timelines_are_in_the_order_of_what_happened() {
     .await;
 }
 
-#[tokio::test]
-async fn times_down_begin_and_end_with_their_events() {
+async fn times_down_begin_and_end_with_their_events(kind: Kind) {
     use IncidentEventKind::{
         CauseChanged, DownAgain, NoLongerMonitored, Opened, RecoveryHeld, Reminded, Reopened, Resolved,
     };
-    with_database(async |store| {
+    with_database(kind, async |store| {
         // Every order that the machine makes, each as an incident of its own endpoint.
         type Case = (&'static [(IncidentEventKind, i64)], &'static [(i64, Option<i64>)]);
         let cases: [Case; 6] = [
@@ -145,9 +143,8 @@ async fn times_down_begin_and_end_with_their_events() {
     .await;
 }
 
-#[tokio::test]
-async fn lists_are_newest_first_paged_and_counted() {
-    with_database(async |store| {
+async fn lists_are_newest_first_paged_and_counted(kind: Kind) {
+    with_database(kind, async |store| {
         let mut ids = Vec::new();
         for n in 0..10 {
             let id = open(store, EndpointId(1 + n % 2), plus(start(), n * 100)).await;
@@ -177,9 +174,8 @@ async fn lists_are_newest_first_paged_and_counted() {
     .await;
 }
 
-#[tokio::test]
-async fn old_resolved_incidents_go_with_their_timelines() {
-    with_database(async |store| {
+async fn old_resolved_incidents_go_with_their_timelines(kind: Kind) {
+    with_database(kind, async |store| {
         let mut ids = Vec::new();
         for n in 0..6 {
             let id = open(store, ONE, plus(start(), n * 100)).await;
@@ -201,3 +197,11 @@ async fn old_resolved_incidents_go_with_their_timelines() {
     })
     .await;
 }
+
+on_both_databases!(
+    an_incident_is_opened_resolved_and_opened_again,
+    timelines_are_in_the_order_of_what_happened,
+    times_down_begin_and_end_with_their_events,
+    lists_are_newest_first_paged_and_counted,
+    old_resolved_incidents_go_with_their_timelines
+);

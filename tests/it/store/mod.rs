@@ -1,10 +1,12 @@
-//! Every query on a real database. The bodies take a [`Store`], so another database can run the same ones.
+//! Every query on real databases: each body runs on SQLite and on PostgreSQL.
 
+mod dump;
 mod endpoints;
 mod history;
 mod incidents;
 mod opening;
 mod outbox;
+mod postgres;
 mod recount;
 mod reports;
 mod retention;
@@ -21,10 +23,12 @@ use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::store::endpoints::{NewEndpoint, StoredEndpoint};
 use api_monitor::store::{self, Store, StoreOptions, StoreTarget};
 
+use crate::database::{Database, Kind};
+
 /// Runs a test body on an empty database of its own.
-async fn with_database(test: impl AsyncFnOnce(&Store)) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open_at(&folder.path().join("monitor.db")).await;
+async fn with_database(kind: Kind, test: impl AsyncFnOnce(&Store)) {
+    let database = Database::of(kind);
+    let store = database.open().await;
     test(&store).await;
     store.close().await.unwrap();
 }

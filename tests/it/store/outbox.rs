@@ -9,6 +9,7 @@ use api_monitor::store::outbox::{self, AttemptResult, Delivery, DeliveryState, N
 
 use super::incidents::open;
 use super::{at, plus, with_database};
+use crate::database::{Kind, on_both_databases};
 
 const ONE: EndpointId = EndpointId(1);
 
@@ -70,9 +71,8 @@ fn taken() -> AttemptResult {
     AttemptResult::Delivered { answer: "200 OK".to_owned() }
 }
 
-#[tokio::test]
-async fn a_notification_added_twice_is_one_as_it_was_first() {
-    with_database(async |store| {
+async fn a_notification_added_twice_is_one_as_it_was_first(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add(store, Event::Down, 0, Some(7), &["a", "b"]).await;
         let delivery = pending(store, "a").await.remove(0);
         attempt(store, delivery.id, taken(), 1).await;
@@ -89,9 +89,8 @@ async fn a_notification_added_twice_is_one_as_it_was_first() {
     .await;
 }
 
-#[tokio::test]
-async fn those_told_of_an_incident_are_whoever_heard_of_its_outages() {
-    with_database(async |store| {
+async fn those_told_of_an_incident_are_whoever_heard_of_its_outages(kind: Kind) {
+    with_database(kind, async |store| {
         add(store, Event::Down, 0, Some(7), &["b", "a"]).await;
         add(store, Event::Reminder, 1, Some(7), &["c"]).await;
         add(store, Event::Up, 2, Some(7), &["b"]).await;
@@ -105,9 +104,8 @@ async fn those_told_of_an_incident_are_whoever_heard_of_its_outages() {
     .await;
 }
 
-#[tokio::test]
-async fn pending_deliveries_of_a_channel_are_in_the_order_they_were_written() {
-    with_database(async |store| {
+async fn pending_deliveries_of_a_channel_are_in_the_order_they_were_written(kind: Kind) {
+    with_database(kind, async |store| {
         // The clock goes backwards in between.
         for (event, second) in [(Event::Down, 50), (Event::Up, 10), (Event::DownAgain, 30)] {
             add(store, event, second, Some(1), &["a", "b"]).await;
@@ -128,9 +126,8 @@ async fn pending_deliveries_of_a_channel_are_in_the_order_they_were_written() {
     .await;
 }
 
-#[tokio::test]
-async fn each_result_of_an_attempt_is_kept() {
-    with_database(async |store| {
+async fn each_result_of_an_attempt_is_kept(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add(store, Event::Down, 0, None, &["a", "b"]).await;
         let of = async |n: usize| outbox::find(store.readers(), &id).await.unwrap().unwrap().deliveries.remove(n);
         let (a, b) = (of(0).await, of(1).await);
@@ -185,9 +182,8 @@ async fn each_result_of_an_attempt_is_kept() {
     .await;
 }
 
-#[tokio::test]
-async fn deliveries_are_merged_or_given_up_with_their_channel() {
-    with_database(async |store| {
+async fn deliveries_are_merged_or_given_up_with_their_channel(kind: Kind) {
+    with_database(kind, async |store| {
         for second in 0..3 {
             add(store, Event::Down, second, None, &["a", "b"]).await;
         }
@@ -206,9 +202,8 @@ async fn deliveries_are_merged_or_given_up_with_their_channel() {
     .await;
 }
 
-#[tokio::test]
-async fn lists_are_newest_first_paged_and_by_what_they_tell() {
-    with_database(async |store| {
+async fn lists_are_newest_first_paged_and_by_what_they_tell(kind: Kind) {
+    with_database(kind, async |store| {
         for second in 0..6 {
             let event = if second % 2 == 0 { Event::Down } else { Event::Up };
             add(store, event, second, Some(second / 2), &["a"]).await;
@@ -229,9 +224,8 @@ async fn lists_are_newest_first_paged_and_by_what_they_tell() {
     .await;
 }
 
-#[tokio::test]
-async fn old_notifications_go_once_nothing_waits_for_them() {
-    with_database(async |store| {
+async fn old_notifications_go_once_nothing_waits_for_them(kind: Kind) {
+    with_database(kind, async |store| {
         let over = open(store, ONE, start()).await;
         incidents::resolve(store.writer(), over, plus(start(), 5), Resolution::Recovered).await.unwrap();
         let still_open = open(store, ONE, plus(start(), 100)).await;
@@ -261,3 +255,13 @@ async fn old_notifications_go_once_nothing_waits_for_them() {
     })
     .await;
 }
+
+on_both_databases!(
+    a_notification_added_twice_is_one_as_it_was_first,
+    those_told_of_an_incident_are_whoever_heard_of_its_outages,
+    pending_deliveries_of_a_channel_are_in_the_order_they_were_written,
+    each_result_of_an_attempt_is_kept,
+    deliveries_are_merged_or_given_up_with_their_channel,
+    lists_are_newest_first_paged_and_by_what_they_tell,
+    old_notifications_go_once_nothing_waits_for_them
+);

@@ -7,14 +7,14 @@ use api_monitor::store::rollups::{self, Grain};
 use api_monitor::store::{Store, history};
 
 use super::{Recorder, add_endpoint, at, good, history_of, plus, rolled_up, with_database};
+use crate::database::{Kind, on_both_databases};
 
 fn hour_after(hour: Timestamp) -> Timestamp {
     from_micros(micros(hour) + HOUR_US)
 }
 
-#[tokio::test]
-async fn after_a_crash_every_hour_is_what_its_rows_say() {
-    with_database(async |store| {
+async fn after_a_crash_every_hour_is_what_its_rows_say(kind: Kind) {
+    with_database(kind, async |store| {
         let start = at("2026-11-21T00:20:00Z");
         let mut random = fastrand::Rng::with_seed(7);
         let mut all = Vec::new();
@@ -68,9 +68,8 @@ async fn stored_before(
     rollups::list(store.readers(), id, Grain::Hour, from_micros(0)..before).await.unwrap()
 }
 
-#[tokio::test]
-async fn an_hour_whose_rows_retention_took_is_left_as_it_was_counted() {
-    with_database(async |store| {
+async fn an_hour_whose_rows_retention_took_is_left_as_it_was_counted(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let hour = at("2026-08-01T10:00:00Z");
         let results: Vec<_> = (0..60).map(|n| good(id, plus(hour, n * 60), 1_000)).collect();
@@ -85,3 +84,8 @@ async fn an_hour_whose_rows_retention_took_is_left_as_it_was_counted() {
     })
     .await;
 }
+
+on_both_databases!(
+    after_a_crash_every_hour_is_what_its_rows_say,
+    an_hour_whose_rows_retention_took_is_left_as_it_was_counted
+);

@@ -10,6 +10,7 @@ use api_monitor::store::recount::recount;
 use api_monitor::store::{history, rollups};
 
 use super::{Recorder, add_endpoint, at, close_all_days, counted, days, failed, good, history_of, plus, with_database};
+use crate::database::{Kind, on_both_databases};
 
 const RETENTION: Retention = Retention { history_days: 90, hourly_days: 400 };
 
@@ -54,9 +55,8 @@ fn assert_percentiles(report: &UptimeReport, results: &[CheckResult], note: &str
     }
 }
 
-#[tokio::test]
-async fn one_failure_in_1008_checks_is_99_90_and_each_edge_is_exact_at_the_second() {
-    with_database(async |store| {
+async fn one_failure_in_1008_checks_is_99_90_and_each_edge_is_exact_at_the_second(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         // Every ten minutes for a week, the failure in the first second of the window.
         let now = at("2026-11-21T10:20:30Z");
@@ -90,9 +90,8 @@ async fn one_failure_in_1008_checks_is_99_90_and_each_edge_is_exact_at_the_secon
     .await;
 }
 
-#[tokio::test]
-async fn without_a_check_there_is_no_percentage() {
-    with_database(async |store| {
+async fn without_a_check_there_is_no_percentage(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let now = at("2026-11-21T10:20:30Z");
         for query in [window(id, plus(now, -days(30)), now, now), window(id, now, plus(now, -5), now)] {
@@ -109,10 +108,9 @@ async fn without_a_check_there_is_no_percentage() {
 
 /// Random windows over random histories, with an open hour and without, with days closed and not, with sketches
 /// dropped, with late results.
-#[tokio::test]
-async fn any_window_over_any_history_is_exact() {
+async fn any_window_over_any_history_is_exact(kind: Kind) {
     for seed in 0..6 {
-        with_database(async |store| {
+        with_database(kind, async |store| {
             let mut random = fastrand::Rng::with_seed(seed);
             let id = add_endpoint(store, "a").await.id;
             // Another endpoint's history beside it must not show.
@@ -159,9 +157,8 @@ async fn any_window_over_any_history_is_exact() {
     }
 }
 
-#[tokio::test]
-async fn edges_at_the_borders_of_hours_and_days_take_each_check_once() {
-    with_database(async |store| {
+async fn edges_at_the_borders_of_hours_and_days_take_each_check_once(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let start = at("2026-11-01T00:00:00Z");
         let now = plus(start, days(3) + 1_800);
@@ -188,9 +185,8 @@ async fn edges_at_the_borders_of_hours_and_days_take_each_check_once() {
     .await;
 }
 
-#[tokio::test]
-async fn an_hour_that_went_on_after_a_clean_stop_is_counted_whole() {
-    with_database(async |store| {
+async fn an_hour_that_went_on_after_a_clean_stop_is_counted_whole(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let start = at("2026-11-21T08:00:00Z");
         let mut results: Vec<_> = (0..90).map(|n| good(id, plus(start, n * 60), 1_000)).collect();
@@ -217,9 +213,8 @@ async fn an_hour_that_went_on_after_a_clean_stop_is_counted_whole() {
     .await;
 }
 
-#[tokio::test]
-async fn what_is_recorded_after_the_open_hour_was_taken_is_not_counted_twice() {
-    with_database(async |store| {
+async fn what_is_recorded_after_the_open_hour_was_taken_is_not_counted_twice(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let start = at("2026-11-21T08:00:00Z");
         let now = plus(start, 2 * 3_600 + 3_590);
@@ -239,9 +234,8 @@ async fn what_is_recorded_after_the_open_hour_was_taken_is_not_counted_twice() {
     .await;
 }
 
-#[tokio::test]
-async fn beyond_retention_edges_go_to_hours_and_days_and_the_answer_says_so() {
-    with_database(async |store| {
+async fn beyond_retention_edges_go_to_hours_and_days_and_the_answer_says_so(kind: Kind) {
+    with_database(kind, async |store| {
         let mut random = fastrand::Rng::with_seed(8);
         let id = add_endpoint(store, "a").await.id;
         let start = at("2026-11-01T07:11:00Z");
@@ -284,9 +278,8 @@ async fn beyond_retention_edges_go_to_hours_and_days_and_the_answer_says_so() {
     .await;
 }
 
-#[tokio::test]
-async fn checks_by_hand_and_missed_slots_are_told_apart() {
-    with_database(async |store| {
+async fn checks_by_hand_and_missed_slots_are_told_apart(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let start = at("2026-11-21T08:59:59Z");
         let results = [
@@ -305,3 +298,14 @@ async fn checks_by_hand_and_missed_slots_are_told_apart() {
     })
     .await;
 }
+
+on_both_databases!(
+    one_failure_in_1008_checks_is_99_90_and_each_edge_is_exact_at_the_second,
+    without_a_check_there_is_no_percentage,
+    any_window_over_any_history_is_exact,
+    edges_at_the_borders_of_hours_and_days_take_each_check_once,
+    an_hour_that_went_on_after_a_clean_stop_is_counted_whole,
+    what_is_recorded_after_the_open_hour_was_taken_is_not_counted_twice,
+    beyond_retention_edges_go_to_hours_and_days_and_the_answer_says_so,
+    checks_by_hand_and_missed_slots_are_told_apart
+);

@@ -11,12 +11,12 @@ use api_monitor::store::outbox;
 
 use super::incidents::{event, open};
 use super::outbox::add;
-use super::{at, days, open_at, plus};
+use super::{at, days, plus};
+use crate::database::{Database, Kind, on_both_databases};
 
-#[tokio::test]
-async fn what_was_told_is_kept_as_long_as_the_hours() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(open_at(&folder.path().join("monitor.db")).await);
+async fn what_was_told_is_kept_as_long_as_the_hours(kind: Kind) {
+    let database = Database::of(kind);
+    let store = Arc::new(database.open().await);
     let start = at("2026-11-21T10:00:00.123456Z");
     let endpoint = EndpointId(1);
     let mut incidents = Vec::new();
@@ -49,4 +49,7 @@ async fn what_was_told_is_kept_as_long_as_the_hours() {
     for (id, kept) in [(&told[0], false), (told.last().unwrap(), true), (&told_of_open, true)] {
         assert_eq!(outbox::find(store.readers(), id).await.unwrap().is_some(), kept, "{id}");
     }
+    store.close().await.unwrap();
 }
+
+on_both_databases!(what_was_told_is_kept_as_long_as_the_hours);

@@ -9,14 +9,14 @@ use api_monitor::store::{Store, endpoints, history};
 use super::{
     Recorder, add_endpoint, at, close_all_days, counted, days, failed, good, history_of, plus, rolled_up, with_database,
 };
+use crate::database::{Kind, on_both_databases};
 
 async fn stored(store: &Store, id: EndpointId, grain: Grain) -> Vec<(Timestamp, Rollup)> {
     rollups::list(store.readers(), id, grain, from_micros(0)..Timestamp::MAX_UTC).await.unwrap()
 }
 
-#[tokio::test]
-async fn hours_are_replaced_and_come_back_whole() {
-    with_database(async |store| {
+async fn hours_are_replaced_and_come_back_whole(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let start = at("2026-11-21T10:00:00Z");
         let mut random = fastrand::Rng::with_seed(4);
@@ -43,9 +43,8 @@ async fn hours_are_replaced_and_come_back_whole() {
     .await;
 }
 
-#[tokio::test]
-async fn days_are_the_sums_of_their_hours_and_are_closed_once() {
-    with_database(async |store| {
+async fn days_are_the_sums_of_their_hours_and_are_closed_once(kind: Kind) {
+    with_database(kind, async |store| {
         let start = at("2026-11-01T00:00:00Z");
         let mut random = fastrand::Rng::with_seed(5);
         let mut all = Vec::new();
@@ -71,9 +70,8 @@ async fn days_are_the_sums_of_their_hours_and_are_closed_once() {
     .await;
 }
 
-#[tokio::test]
-async fn a_late_result_amends_its_hour_and_its_day() {
-    with_database(async |store| {
+async fn a_late_result_amends_its_hour_and_its_day(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let start = at("2026-11-01T00:00:00Z");
         // The second day has a check in its last hour only, and the third day none.
@@ -105,9 +103,8 @@ async fn a_late_result_amends_its_hour_and_its_day() {
     .await;
 }
 
-#[tokio::test]
-async fn an_hour_that_is_stored_after_its_day_was_closed_is_in_the_day() {
-    with_database(async |store| {
+async fn an_hour_that_is_stored_after_its_day_was_closed_is_in_the_day(kind: Kind) {
+    with_database(kind, async |store| {
         let id = add_endpoint(store, "a").await.id;
         let day = at("2026-11-01T00:00:00Z");
         let results: Vec<_> = (0..24).map(|n| good(id, plus(day, n * 3_600), 1_000)).collect();
@@ -121,9 +118,8 @@ async fn an_hour_that_is_stored_after_its_day_was_closed_is_in_the_day() {
     .await;
 }
 
-#[tokio::test]
-async fn sums_of_all_endpoints_are_those_of_their_checks() {
-    with_database(async |store| {
+async fn sums_of_all_endpoints_are_those_of_their_checks(kind: Kind) {
+    with_database(kind, async |store| {
         let start = at("2026-11-01T03:00:00Z");
         let mut random = fastrand::Rng::with_seed(6);
         let mut all = Vec::new();
@@ -151,9 +147,8 @@ async fn sums_of_all_endpoints_are_those_of_their_checks() {
     .await;
 }
 
-#[tokio::test]
-async fn retention_leaves_days_and_what_is_not_old_enough() {
-    with_database(async |store| {
+async fn retention_leaves_days_and_what_is_not_old_enough(kind: Kind) {
+    with_database(kind, async |store| {
         let start = at("2026-11-01T00:00:00Z");
         let id = add_endpoint(store, "a").await.id;
         let results: Vec<_> = (0..96).map(|n| good(id, plus(start, n * 3_600), 1_000)).collect();
@@ -188,3 +183,12 @@ async fn retention_leaves_days_and_what_is_not_old_enough() {
     })
     .await;
 }
+
+on_both_databases!(
+    hours_are_replaced_and_come_back_whole,
+    days_are_the_sums_of_their_hours_and_are_closed_once,
+    a_late_result_amends_its_hour_and_its_day,
+    an_hour_that_is_stored_after_its_day_was_closed_is_in_the_day,
+    sums_of_all_endpoints_are_those_of_their_checks,
+    retention_leaves_days_and_what_is_not_old_enough
+);

@@ -8,10 +8,10 @@ use api_monitor::store::{settings, states};
 use serde_json::json;
 
 use super::{at, plus, with_database};
+use crate::database::{Kind, on_both_databases};
 
-#[tokio::test]
-async fn states_are_replaced_and_come_back_whole() {
-    with_database(async |store| {
+async fn states_are_replaced_and_come_back_whole(kind: Kind) {
+    with_database(kind, async |store| {
         let since = at("2026-11-21T10:00:00.123456Z");
         let pending = EndpointState::pending(since);
         let down = EndpointState {
@@ -50,9 +50,8 @@ async fn states_are_replaced_and_come_back_whole() {
     .await;
 }
 
-#[tokio::test]
-async fn the_audit_log_is_listed_newest_first_and_paged() {
-    with_database(async |store| {
+async fn the_audit_log_is_listed_newest_first_and_paged(kind: Kind) {
+    with_database(kind, async |store| {
         let entry = |n: i64| AuditEntry {
             at: plus(at("2026-11-21T10:00:00Z"), n),
             actor: "admin".to_owned(),
@@ -74,9 +73,8 @@ async fn the_audit_log_is_listed_newest_first_and_paged() {
     .await;
 }
 
-#[tokio::test]
-async fn settings_are_put_and_replaced() {
-    with_database(async |store| {
+async fn settings_are_put_and_replaced(kind: Kind) {
+    with_database(kind, async |store| {
         let now = at("2026-11-21T10:00:00Z");
         assert_eq!(settings::get(store.readers(), "last_backup").await.unwrap(), None);
         for value in [json!({"at": 1}), json!(null), json!("two")] {
@@ -86,3 +84,9 @@ async fn settings_are_put_and_replaced() {
     })
     .await;
 }
+
+on_both_databases!(
+    states_are_replaced_and_come_back_whole,
+    the_audit_log_is_listed_newest_first_and_paged,
+    settings_are_put_and_replaced
+);

@@ -7,6 +7,7 @@ use api_monitor::domain::outcome::{Outcome, Status};
 
 use super::scripted::{Scripted, channels, named};
 use super::{START, Switched, incidents_of, notifications};
+use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::Place;
 
 fn yaml(target: &Switched, more: &str) -> String {
@@ -14,11 +15,10 @@ fn yaml(target: &Switched, more: &str) -> String {
     format!("{}endpoints: [{{name: e, url: '{url}', interval: 20, retry: {{enabled: false}}{more}}}]", named(&["ops"]))
 }
 
-#[tokio::test]
-async fn down_again_within_the_cooldown_is_told_at_once_and_its_recovery_held() {
+async fn down_again_within_the_cooldown_is_told_at_once_and_its_recovery_held(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let ops = Scripted::taking(&place.moved());
     let live = place.start_through(&yaml(&target, ""), Some(channels([("ops", &ops)]))).await;
     let id = live.id("e");
@@ -50,11 +50,10 @@ async fn down_again_within_the_cooldown_is_told_at_once_and_its_recovery_held() 
     live.stop().await;
 }
 
-#[tokio::test]
-async fn an_outage_that_lasts_is_told_again_after_an_hour() {
+async fn an_outage_that_lasts_is_told_again_after_an_hour(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let ops = Scripted::taking(&place.moved());
     let live = place.start_through(&yaml(&target, ""), Some(channels([("ops", &ops)]))).await;
     live.run_while("down", || ops.events().is_empty()).await;
@@ -73,9 +72,8 @@ async fn an_outage_that_lasts_is_told_again_after_an_hour() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn refused_connections_right_after_a_start_open_nothing_for_a_while() {
-    let place = Place::at(START);
+async fn refused_connections_right_after_a_start_open_nothing_for_a_while(kind: Kind) {
+    let place = Place::on(kind, START);
     let ops = Scripted::taking(&place.moved());
     // Nobody listens there.
     let yaml = format!(
@@ -95,10 +93,9 @@ async fn refused_connections_right_after_a_start_open_nothing_for_a_while() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_success_ends_the_grace_after_a_start() {
+async fn a_success_ends_the_grace_after_a_start(kind: Kind) {
     let target = Switched::good();
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let ops = Scripted::taking(&place.moved());
     let yaml = format!(
         "{}endpoints: [{{name: good, url: '{}', interval: 5}},\n  \
@@ -114,14 +111,13 @@ async fn a_success_ends_the_grace_after_a_start() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn whoever_wants_no_messages_gets_rows_that_say_so() {
+async fn whoever_wants_no_messages_gets_rows_that_say_so(kind: Kind) {
     for (top, more, held_by) in
         [("", ", notify: []", "nobody_to_tell"), ("notifications: {enabled: false}\n", "", "notifications_disabled")]
     {
         let target = Switched::good();
         target.set(500);
-        let place = Place::at(START);
+        let place = Place::on(kind, START);
         let ops = Scripted::taking(&place.moved());
         let yaml = format!("{top}{}", yaml(&target, more));
         let live = place.start_through(&yaml, Some(channels([("ops", &ops)]))).await;
@@ -140,3 +136,11 @@ async fn whoever_wants_no_messages_gets_rows_that_say_so() {
         live.stop().await;
     }
 }
+
+on_both_databases!(
+    down_again_within_the_cooldown_is_told_at_once_and_its_recovery_held,
+    an_outage_that_lasts_is_told_again_after_an_hour,
+    refused_connections_right_after_a_start_open_nothing_for_a_while,
+    a_success_ends_the_grace_after_a_start,
+    whoever_wants_no_messages_gets_rows_that_say_so
+);

@@ -10,6 +10,7 @@ use api_monitor::store::outbox::DeliveryState;
 
 use super::scripted::{Scripted, channels, named};
 use super::{START, Switched, incidents_of, notifications};
+use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::{Live, Place, somebody};
 
 /// Two channels, of which the endpoint tells one.
@@ -38,11 +39,10 @@ fn endpoint(target: &Switched, more: &str) -> String {
     format!("endpoints: [{{name: e, url: '{url}', interval: 60, notify: [told], retry: {{enabled: false}}{more}}}]")
 }
 
-#[tokio::test]
-async fn a_restart_tells_nothing_twice_and_forgets_no_recovery() {
+async fn a_restart_tells_nothing_twice_and_forgets_no_recovery(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let two = Two::at(&place);
     let yaml = endpoint(&target, "");
     let first = two.start(&place, &yaml).await;
@@ -77,10 +77,10 @@ enum Leaving {
     Inactive,
 }
 
-async fn leaves(how: Leaving) {
+async fn leaves(kind: Kind, how: Leaving) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let two = Two::at(&place);
     let mut live = match how {
         Leaving::Delete => {
@@ -120,27 +120,23 @@ async fn leaves(how: Leaving) {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_pause_ends_the_incident_for_whoever_was_told() {
-    leaves(Leaving::Pause).await;
+async fn a_pause_ends_the_incident_for_whoever_was_told(kind: Kind) {
+    leaves(kind, Leaving::Pause).await;
 }
 
-#[tokio::test]
-async fn a_deletion_ends_the_incident_for_whoever_was_told() {
-    leaves(Leaving::Delete).await;
+async fn a_deletion_ends_the_incident_for_whoever_was_told(kind: Kind) {
+    leaves(kind, Leaving::Delete).await;
 }
 
-#[tokio::test]
-async fn what_the_file_drops_ends_the_incident_for_whoever_was_told() {
-    leaves(Leaving::File).await;
-    leaves(Leaving::Inactive).await;
+async fn what_the_file_drops_ends_the_incident_for_whoever_was_told(kind: Kind) {
+    leaves(kind, Leaving::File).await;
+    leaves(kind, Leaving::Inactive).await;
 }
 
-#[tokio::test]
-async fn the_end_for_a_channel_that_is_gone_is_dead_at_once_and_says_why() {
+async fn the_end_for_a_channel_that_is_gone_is_dead_at_once_and_says_why(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let two = Two::at(&place);
     let live = two.start(&place, &endpoint(&target, "")).await;
     live.run_while("the outage", || two.told.events().is_empty()).await;
@@ -158,11 +154,10 @@ async fn the_end_for_a_channel_that_is_gone_is_dead_at_once_and_says_why() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_channel_that_was_only_reminded_is_told_of_the_end() {
+async fn a_channel_that_was_only_reminded_is_told_of_the_end(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let two = Two::at(&place);
     let reminded = ", alert_policy: {reminder: {every: 2m}}";
     let live = two.start(&place, &endpoint(&target, reminded)).await;
@@ -177,3 +172,12 @@ async fn a_channel_that_was_only_reminded_is_told_of_the_end() {
     assert!(two.other.events().starts_with(&[Event::Reminder]), "{:?}", two.other.events());
     live.stop().await;
 }
+
+on_both_databases!(
+    a_restart_tells_nothing_twice_and_forgets_no_recovery,
+    a_pause_ends_the_incident_for_whoever_was_told,
+    a_deletion_ends_the_incident_for_whoever_was_told,
+    what_the_file_drops_ends_the_incident_for_whoever_was_told,
+    the_end_for_a_channel_that_is_gone_is_dead_at_once_and_says_why,
+    a_channel_that_was_only_reminded_is_told_of_the_end
+);

@@ -9,6 +9,7 @@ use api_monitor::store::outbox::{self, DeliveryState};
 
 use super::scripted::{Reply, Scripted, channels, named};
 use super::{START, Switched, notifications};
+use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::Place;
 
 fn yaml(names: &[&str], target: &Switched) -> String {
@@ -16,10 +17,9 @@ fn yaml(names: &[&str], target: &Switched) -> String {
     format!("{}endpoints: [{{name: e, url: '{url}', interval: 20, retry: {{enabled: false}}}}]", named(names))
 }
 
-#[tokio::test]
-async fn a_channel_that_hangs_makes_nothing_else_late() {
+async fn a_channel_that_hangs_makes_nothing_else_late(kind: Kind) {
     let target = Switched::good();
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let well = Scripted::taking(&clock);
     let began = place.now();
@@ -56,11 +56,10 @@ async fn a_channel_that_hangs_makes_nothing_else_late() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_channel_that_fails_is_told_through_the_others_and_merges_what_is_over() {
+async fn a_channel_that_fails_is_told_through_the_others_and_merges_what_is_over(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let well_again: Timestamp = place.now() + chrono::TimeDelta::seconds(460);
     let broken = Scripted::by(&clock, move |_, now| if now < well_again { Reply::Refuse } else { Reply::Take });
@@ -99,11 +98,10 @@ async fn a_channel_that_fails_is_told_through_the_others_and_merges_what_is_over
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_message_that_a_stop_cut_off_is_told_again_before_its_recovery() {
+async fn a_message_that_a_stop_cut_off_is_told_again_before_its_recovery(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let hanging = Scripted::by(&clock, |_, _| Reply::Hang(Duration::from_secs(86_400)));
     let probe = Scripted::taking(&clock);
@@ -131,11 +129,10 @@ async fn a_message_that_a_stop_cut_off_is_told_again_before_its_recovery() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand() {
+async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let well_again: Timestamp = place.now() + chrono::TimeDelta::hours(30);
     let broken = Scripted::by(&clock, move |_, now| if now < well_again { Reply::Break } else { Reply::Take });
@@ -173,11 +170,10 @@ async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_message_that_can_never_be_delivered_is_named_in_the_others() {
+async fn a_message_that_can_never_be_delivered_is_named_in_the_others(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let (gone, one) = (Scripted::by(&clock, |_, _| Reply::Never), Scripted::taking(&clock));
     let live =
@@ -190,11 +186,10 @@ async fn a_message_that_can_never_be_delivered_is_named_in_the_others() {
     live.stop().await;
 }
 
-#[tokio::test]
-async fn a_database_that_takes_no_writes_makes_no_message_arrive_again() {
+async fn a_database_that_takes_no_writes_makes_no_message_arrive_again(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let ops = Scripted::taking(&clock);
     let holding = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
@@ -210,7 +205,7 @@ async fn a_database_that_takes_no_writes_makes_no_message_arrive_again() {
     let yaml = yaml(&["ops", "gated"], &target);
     let live = place.start_through(&yaml, Some(channels([("ops", &ops), ("gated", &gated)]))).await;
     live.run_while("down", || ops.events().is_empty() || gated.attempts().is_empty()).await;
-    let url = format!("sqlite://{}", place.database().display());
+    let url = place.database_url();
     let options = sea_orm::ConnectOptions::new(url).max_connections(1).to_owned();
     let other = sea_orm::Database::connect(options).await.unwrap();
     let lock = sea_orm::TransactionTrait::begin(&other).await.unwrap();
@@ -228,3 +223,12 @@ async fn a_database_that_takes_no_writes_makes_no_message_arrive_again() {
     assert!(down.deliveries.iter().all(|delivery| delivery.state == DeliveryState::Delivered), "{down:#?}");
     live.stop().await;
 }
+
+on_both_databases!(
+    a_channel_that_hangs_makes_nothing_else_late,
+    a_channel_that_fails_is_told_through_the_others_and_merges_what_is_over,
+    a_message_that_a_stop_cut_off_is_told_again_before_its_recovery,
+    a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand,
+    a_message_that_can_never_be_delivered_is_named_in_the_others,
+    a_database_that_takes_no_writes_makes_no_message_arrive_again
+);

@@ -8,20 +8,20 @@ use api_monitor::store::outbox::DeliveryState;
 use serde_json::json;
 
 use super::{START, Switched, incidents_of, notifications};
+use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::Place;
 use crate::notify::email::smtp::{Mail, Smtp, Talk};
 use crate::notify::receivers::{Receiver, answer};
 use crate::notify::telegram::{TOKEN, refused, sent};
 
-#[tokio::test]
-async fn an_outage_and_its_end_are_told_once_through_each_channel() {
+async fn an_outage_and_its_end_are_told_once_through_each_channel(kind: Kind) {
     let mail = Smtp::start(Talk::default()).await;
     let hook = Receiver::answering([answer(200, "ok")]).await;
     let team = Receiver::answering([answer(200, "ok")]).await;
     let busy = refused(429, "Too Many Requests: retry after 1", json!({"retry_after": 1}));
     let chat = Receiver::answering([busy, sent()]).await;
     let target = Switched::good();
-    let place = Place::at(START);
+    let place = Place::on(kind, START);
     let live = place
         .start(&format!(
             "channels:\n  mail: {{type: email, smtp_host: localhost, smtp_port: {}, smtp_user: user, smtp_password: \
@@ -103,3 +103,5 @@ async fn an_outage_and_its_end_are_told_once_through_each_channel() {
     }
     live.stop().await;
 }
+
+on_both_databases!(an_outage_and_its_end_are_told_once_through_each_channel);
