@@ -348,6 +348,21 @@ impl Recorder {
         self.committing = Some(Committing { batch, began, attempt });
     }
 
+    /// Commits everything that waits, without waiting for its time; ends at a failure too.
+    pub async fn flush(&mut self) {
+        while !self.buffer.is_empty() || self.committing.is_some() {
+            if self.committing.is_none() {
+                self.begin_commit();
+            }
+            let outcome = ended(&mut self.committing).await;
+            let failed = outcome.2.is_err();
+            self.settle(outcome);
+            if failed {
+                return;
+            }
+        }
+    }
+
     /// Takes in what came of a commit.
     fn settle(&mut self, (batch, began, outcome): (Arc<Batch>, Instant, Result<(), Failed>)) {
         let now = self.parts.clock.now();

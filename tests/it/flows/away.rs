@@ -26,9 +26,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use self::places::{Full, Locked};
+use self::places::{Full, Hanging, Locked, Server, Stopped};
 use super::harness::{Live, Place, eventually, somebody};
 use super::target::{Answer, Target};
+use crate::postgres::Cluster;
 use crate::telling::hook::Hook;
 
 /// Soon an hour is over, while the database is away.
@@ -56,9 +57,8 @@ impl Scene {
     fn new() -> Self {
         let statuses: Arc<Mutex<BTreeMap<String, u16>>> = Arc::default();
         let asked = statuses.clone();
-        let target = Target::answering(move |path, _| {
-            Answer::Status(asked.lock().unwrap().get(path).copied().unwrap_or(200))
-        });
+        let target =
+            Target::answering(move |path, _| Answer::Status(asked.lock().unwrap().get(path).copied().unwrap_or(200)));
         Self { target, statuses, hook: Hook::start() }
     }
 
@@ -180,6 +180,11 @@ async fn story(live: &Live<'_>, scene: &Scene, database: &mut impl Away) {
     assert_eq!(ask(live, "GET", "/health/ready", None).await.0, 200);
     scene.set("e2", 200);
     scene.is_told("e2", "up").await;
+    settled(live).await;
+}
+
+/// Everything is delivered, and said to be.
+async fn settled(live: &Live<'_>) {
     let query = NotificationQuery { state: Some(DeliveryState::Pending), limit: 100, ..NotificationQuery::default() };
     let deadline = Instant::now() + Duration::from_secs(30);
     while !outbox::list(live.monitor.store.readers(), &query).await.unwrap().is_empty() {
@@ -188,10 +193,10 @@ async fn story(live: &Live<'_>, scene: &Scene, database: &mut impl Away) {
     }
 }
 
-/// What was told against the rows, and the rows against what was asked of the targets.
-async fn compare(live: &Live<'_>, scene: &Scene) {
+/// What was told against the rows.
+async fn compare_told(live: &Live<'_>, scene: &Scene) -> usize {
     let db = live.monitor.store.readers();
-    let query = NotificationQuery { limit: 100, ..NotificationQuery::default() };
+    let query = NotificationQuery { limit: 1_000, ..NotificationQuery::default() };
     let stored = outbox::list(db, &query).await.unwrap();
     let mut ids: Vec<_> = stored.iter().map(|notification| notification.facts.id.clone()).collect();
     let bodies = scene.bodies();
@@ -202,6 +207,38 @@ async fn compare(live: &Live<'_>, scene: &Scene) {
         let states: Vec<_> = notification.deliveries.iter().map(|d| (d.state, d.attempts)).collect();
         assert_eq!(states, [(DeliveryState::Delivered, 1)], "{notification:?}");
     }
+    let all = incidents::list(db, &IncidentQuery { limit: 1_000, ..IncidentQuery::default() }).await.unwrap();
+    for incident in &all {
+        assert_eq!(incident.resolution, Some(Resolution::Recovered));
+        let of: Vec<_> = bodies.iter().filter(|body| body["incident"]["id"] == incident.id).collect();
+        assert_eq!(of.len(), 2, "{incident:?}");
+        assert!(of.iter().all(|body| body["endpoint"]["id"] == incident.endpoint_id.0), "{of:#?}");
+    }
+    let ids: Vec<i64> = all.iter().map(|incident| incident.id).collect();
+    let events = incidents::events(db, &ids).await.unwrap();
+    assert_eq!(events.len(), 2 * all.len(), "opened and resolved, each once: {events:#?}");
+    all.len()
+}
+
+/// The rows against what was asked of the targets.
+async fn compare_rows(live: &Live<'_>, scene: &Scene) {
+    for n in 1..=ENDPOINTS {
+        let name = format!("e{n}");
+        // What was under way when the clock stopped comes yet.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut rows = live.history(live.id(&name)).await;
+        while rows.len() != scene.target.hits(&name).len() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            rows = live.history(live.id(&name)).await;
+        }
+        assert!(!rows.iter().any(|row| matches!(row.outcome, Outcome::Missed(_))), "{name}: {rows:#?}");
+        assert_eq!(rows.len(), scene.target.hits(&name).len(), "{name}: each check has its row");
+    }
+}
+
+async fn compare(live: &Live<'_>, scene: &Scene) {
+    assert_eq!(compare_told(live, scene).await, 3);
+    let bodies = scene.bodies();
     for name in ["e1", "e2", "e5"] {
         let events: Vec<_> = scene.told(name).into_iter().map(|(event, _)| event).collect();
         assert_eq!(events, [Event::Down.as_str(), Event::Up.as_str()], "{name}");
@@ -210,24 +247,8 @@ async fn compare(live: &Live<'_>, scene: &Scene) {
         body["remarks"].as_array().is_some_and(|all| all.iter().any(|r| r.as_str().unwrap().contains("from memory")))
     };
     assert!(bodies.iter().filter(from_memory).count() >= 4, "{bodies:#?}");
-
-    let all = incidents::list(db, &IncidentQuery { limit: 100, ..IncidentQuery::default() }).await.unwrap();
-    assert_eq!(all.len(), 3);
-    for incident in &all {
-        assert_eq!(incident.resolution, Some(Resolution::Recovered));
-        let of: Vec<_> = bodies.iter().filter(|body| body["incident"]["id"] == incident.id).collect();
-        assert_eq!(of.len(), 2, "{incident:?}");
-        assert!(of.iter().all(|body| body["endpoint"]["id"] == incident.endpoint_id.0), "{of:#?}");
-    }
-    for n in 1..=ENDPOINTS {
-        let name = format!("e{n}");
-        let last = live.entry(&name).live.last.clone().unwrap().scheduled_at;
-        eventually("the rows", || live.monitor.service.metrics.results_pending.get() == 0).await;
-        let rows = live.history(live.id(&name)).await;
-        assert!(rows.iter().any(|row| row.scheduled_at >= last), "{name}");
-        assert!(!rows.iter().any(|row| matches!(row.outcome, Outcome::Missed(_))), "{name}: {rows:#?}");
-        assert_eq!(rows.len(), scene.target.hits(&name).len(), "{name}: each check has its row");
-    }
+    eventually("the rows", || live.monitor.service.metrics.results_pending.get() == 0).await;
+    compare_rows(live, scene).await;
 }
 
 /// Every hour, as stored or as counted at a start, against each single check.
@@ -263,6 +284,59 @@ async fn a_full_disk_holds_up_nothing_and_loses_nothing() {
     let place = Place::at(START);
     let Some(database) = Full::mounted_on(&place) else { return };
     goes_away_and_comes_back(&place, database).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_or_hangs_holds_up_nothing_and_loses_nothing() {
+    let Some(cluster) = Cluster::start().map(Arc::new) else { return };
+    let server = || Server(cluster.clone());
+    server()
+        .does(|cluster| ["stopped", "hanging"].into_iter().for_each(|name| cluster.create(name, "template0")))
+        .await;
+    let place = Place::with_url(server().url("stopped"), START);
+    goes_away_and_comes_back(&place, Stopped(server())).await;
+    let place = Place::with_url(server().url("hanging"), START);
+    goes_away_and_comes_back(&place, Hanging(server())).await;
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the length of a campaign is a setting of the test, not of the product")]
+async fn a_server_that_is_killed_again_and_again_loses_nothing_and_counts_nothing_twice() {
+    let kills: u32 = std::env::var("API_MONITOR_SERVER_KILLS").map_or(8, |n| n.parse().unwrap());
+    let Some(cluster) = Cluster::start().map(Arc::new) else { return };
+    let server = Server(cluster);
+    server.does(|cluster| cluster.create("killed", "template0")).await;
+    let place = Place::with_url(server.url("killed"), START);
+    let scene = Scene::new();
+    let live = place.start(&scene.yaml()).await;
+    let metrics = live.monitor.service.metrics.clone();
+    let campaign = async {
+        for n in 0..kills {
+            scene.set(&format!("e{}", fastrand::usize(1..=ENDPOINTS)), if n % 3 == 2 { 200 } else { 500 });
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..2_500))).await;
+            server.does(Cluster::stop).await;
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..1_500))).await;
+            server.does(Cluster::start_again).await;
+        }
+        (1..=ENDPOINTS).for_each(|n| scene.set(&format!("e{n}"), 200));
+        let all_up = || (1..=ENDPOINTS).all(|n| live.status(&format!("e{n}")) == Status::Up);
+        eventually("the end", || all_up() && metrics.database.away().is_none()).await;
+        // Until the next hour is there.
+        let over: Timestamp = "2026-11-21T13:00:40Z".parse().unwrap();
+        eventually("the next hour", || live.monitor.service.clock.now() > over).await;
+        settled(&live).await;
+    };
+    tokio::select! {
+        () = live.run_for(Duration::from_hours(100)) => unreachable!(),
+        () = campaign => {}
+    }
+    compare_told(&live, &scene).await;
+    compare_rows(&live, &scene).await;
+    let config = place.config(&scene.yaml());
+    live.stop().await;
+    let store = Store::open(&api_monitor::app::store_options(&config)).await.unwrap();
+    compare_hours(&store, place.now()).await;
+    store.close().await.unwrap();
 }
 
 /// A result that the database does not want.

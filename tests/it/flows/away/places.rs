@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 
 use super::Away;
 use crate::flows::harness::Place;
+use crate::postgres::Cluster;
 
 /// Somebody else holds the lock of the file.
 pub(super) struct Locked {
@@ -77,5 +79,46 @@ impl Drop for Full {
         // Lazily: the database may still be open when a test fails.
         let done = Command::new("umount").arg("-l").arg(&self.mounted).status();
         assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// A server of one's own, stopped and started again while the monitor goes on.
+pub(super) struct Server(pub(super) Arc<Cluster>);
+
+impl Server {
+    /// How a database of it is reached.
+    pub(super) fn url(&self, database: &str) -> String {
+        format!("{}?sslmode=disable", self.0.place(database))
+    }
+
+    pub(super) async fn does(&self, what: impl FnOnce(&Cluster) + Send + 'static) {
+        let cluster = self.0.clone();
+        tokio::task::spawn_blocking(move || what(&cluster)).await.unwrap();
+    }
+}
+
+/// As a crash stops it.
+pub(super) struct Stopped(pub(super) Server);
+
+impl Away for Stopped {
+    async fn go(&mut self) {
+        self.0.does(Cluster::stop).await;
+    }
+
+    async fn come_back(&mut self) {
+        self.0.does(Cluster::start_again).await;
+    }
+}
+
+/// It takes connections and says nothing.
+pub(super) struct Hanging(pub(super) Server);
+
+impl Away for Hanging {
+    async fn go(&mut self) {
+        self.0.does(Cluster::pause).await;
+    }
+
+    async fn come_back(&mut self) {
+        self.0.does(Cluster::resume).await;
     }
 }
