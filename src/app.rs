@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::serve::tls::{self, Tls};
 use crate::api::{ServeLimits, Serving};
@@ -17,6 +18,7 @@ use crate::config::{Config, DatabaseTarget, RunningSettings, Workers};
 use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
+use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::integrity;
 use crate::jobs::key_uses::KeyUses;
@@ -26,6 +28,8 @@ use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext, Worker};
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{BuildContext, Channels};
+use crate::recorder::buffer::Limits;
+use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::service::context::ServiceContext;
@@ -55,6 +59,9 @@ const CHANNEL_TESTS: usize = 16;
 
 /// From the signal to the end of the process, whatever is still going on.
 const STOP_DEADLINE: Duration = Duration::from_secs(9);
+
+/// How long the database has to be closed tidily.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The parts that tests replace.
 #[derive(Debug)]
@@ -120,6 +127,11 @@ impl Monitor {
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
         let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
+        let (handover, recorded) = (Arc::new(Handover::default()), CancellationToken::new());
+        let entries = board.entries();
+        let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
+        let left = left_behind.iter().map(|(known, state)| (known.id, state));
+        let outages = Outages::load(&store, states.chain(left)).await?;
 
         let recorder = Recorder::new(RecorderParts {
             store: store.clone(),
@@ -132,6 +144,10 @@ impl Monitor {
             routing: routing(&config),
             deliver: deliver.clone(),
             left_behind,
+            handover: handover.clone(),
+            outages,
+            limits: Limits::default(),
+            recorded: recorded.clone().drop_guard(),
         });
         tasks.spawn_critical("recorder", recorder.run());
 
@@ -140,7 +156,9 @@ impl Monitor {
             clock: clock.clone(),
             metrics: metrics.clone(),
             nudges: Arc::new(channels.names().map(|name| (name.to_owned(), Wakeup::new())).collect()),
+            handover,
             stopping: tasks.stopping().clone(),
+            recorded,
         };
         let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, tasks).await?;
 
@@ -164,7 +182,8 @@ impl Monitor {
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
         tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
         tasks.spawn(integrity::examine(store.clone(), clock.clone(), tasks.stopping().clone()));
-        let rollup = Rollup { store: store.clone(), board: board.clone(), clock: clock.clone() };
+        let rollup =
+            Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
         tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
         tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
@@ -243,7 +262,7 @@ impl Monitor {
         self.tasks.stopping().cancelled().await;
         self.cron.stop().await;
         let in_time = self.tasks.finish(STOP_DEADLINE).await;
-        if let Err(error) = self.store.close().await {
+        if let Err(error) = store::within(CLOSE_LIMIT, self.store.close()).await {
             tracing::warn!(%error, "the database did not close cleanly");
         }
         if let Some(task) = self.tasks.crashed() {

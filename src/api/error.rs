@@ -200,6 +200,12 @@ impl Problem {
         self
     }
 
+    /// The database is needed, and away.
+    pub fn database_away() -> Self {
+        let sentence = "The database cannot be reached at this moment; checks go on, and what they find is kept";
+        Self::new(ProblemKind::Unavailable, sentence).with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
     /// The problem that stands for an error response made by a library.
     pub fn of_status(status: StatusCode) -> Self {
         let kind = ProblemKind::of_status(status);
@@ -276,7 +282,7 @@ impl From<ServiceError> for Problem {
             ServiceError::Unavailable(_) => Self::new(ProblemKind::Unavailable, detail),
             ServiceError::Store(StoreError::Unavailable(cause)) => {
                 tracing::warn!(%cause, "the database is away");
-                Self::new(ProblemKind::Unavailable, "The database cannot be reached at this moment; checks go on")
+                Self::database_away()
             }
             ServiceError::Store(cause) => {
                 tracing::error!(error = %cause, "a request failed in the store");

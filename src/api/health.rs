@@ -39,6 +39,9 @@ pub struct HealthReport {
     database: &'static str,
     /// What is damaged in the database, found by the examination after an unclean end: restore a backup.
     database_damage: Option<String>,
+    /// Since when nothing can be written; null while the database takes what is written.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    database_away_since: Option<Timestamp>,
     /// `running` or `stopped`.
     #[schema(example = "running")]
     scheduler: &'static str,
@@ -121,6 +124,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         timestamp: ctx.clock.now(),
         database: if health.database { "connected" } else { "disconnected" },
         database_damage: health.damage,
+        database_away_since: health.away.map(|away| away.since),
         scheduler: running(health.scheduler),
         recorder: running(health.recorder),
         uptime: in_words(health.uptime),

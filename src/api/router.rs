@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit, root,
-    stats,
+    api_keys, away, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit,
+    root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -43,11 +43,13 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
         is_encrypted: api.tls.is_some(),
     };
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
+    let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);
     let inner = routes
         .with_state(ctx)
         .merge(documents.with_state(Document(text.into())))
         .fallback(async || Problem::of_status(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(no_such_method)
+        .layer(store_bound)
         .layer(from_fn_with_state(gate, guard))
         .layer(from_fn(observe::bounds))
         .layer(CatchPanicLayer::custom(observe::panicked));

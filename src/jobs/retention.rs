@@ -9,11 +9,14 @@ use crate::clock::Clock;
 use crate::config::RunningSettings;
 use crate::domain::uptime::{DAY_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store, StoreError, within};
 use crate::wakeup::Wakeup;
 
 /// Rows removed in one transaction.
 const BATCH: u64 = 500;
+
+/// How long a batch may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The pause between batches, in which the recorder has the database.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -77,20 +80,27 @@ impl Retention {
     async fn remove(&self, old: Old, before: Timestamp) -> Result<u64, StoreError> {
         let mut removed = 0;
         loop {
-            let transaction = self.store.begin().await?;
-            let count = match old {
-                Old::Checks => store::history::delete_before(&transaction, before, BATCH).await?,
-                Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
-                Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
-                Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,
-            };
-            transaction.commit().await.map_err(StoreError::from)?;
+            let count = within(LIMIT, self.remove_batch(old, before)).await?;
             if count == 0 {
                 return Ok(removed);
             }
             removed += count;
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+impl Retention {
+    async fn remove_batch(&self, old: Old, before: Timestamp) -> Result<u64, StoreError> {
+        let transaction = self.store.begin().await?;
+        let count = match old {
+            Old::Checks => store::history::delete_before(&transaction, before, BATCH).await?,
+            Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
+            Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
+            Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,
+        };
+        transaction.commit().await?;
+        Ok(count)
     }
 }
 

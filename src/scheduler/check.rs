@@ -14,7 +14,7 @@ use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};
 use crate::domain::endpoint::KnownEndpoint;
 use crate::domain::outcome::{MissedReason, Outcome};
-use crate::events::Submission;
+use crate::events::{Recorded, Submission};
 use crate::telemetry::metrics::Metrics;
 
 use super::limits::Limits;
@@ -33,7 +33,7 @@ struct State {
     finished: bool,
     /// At most one gap a reason.
     gaps: Vec<Gap>,
-    waiters: Vec<oneshot::Sender<CheckResult>>,
+    waiters: Vec<oneshot::Sender<Recorded>>,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Gap {
 }
 
 impl Running {
-    pub(super) fn new(trigger: Trigger, waiters: Vec<oneshot::Sender<CheckResult>>) -> Self {
+    pub(super) fn new(trigger: Trigger, waiters: Vec<oneshot::Sender<Recorded>>) -> Self {
         Self { trigger, waiting: AtomicBool::new(false), state: Mutex::new(State { waiters, ..State::default() }) }
     }
 
@@ -75,7 +75,7 @@ impl Running {
     }
 
     /// Waits for this check too. Gives the waiter back when the check has just ended.
-    pub(super) fn join(&self, waiter: oneshot::Sender<CheckResult>) -> Result<(), oneshot::Sender<CheckResult>> {
+    pub(super) fn join(&self, waiter: oneshot::Sender<Recorded>) -> Result<(), oneshot::Sender<Recorded>> {
         let mut state = self.lock();
         if state.finished {
             return Err(waiter);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::context::{Actor, ServiceContext, detached};
+use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
 use super::merge_patch;
 use crate::config::{AuthConfig, Secret};
@@ -109,7 +109,7 @@ pub async fn create(
 ) -> Result<(ApiKey, Secret), ServiceError> {
     actor.require(Role::Admin)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
-    detached(ctx, async move { create_locked(&work, &actor, settings).await }).await
+    detached_change(ctx, async move { create_locked(&work, &actor, settings).await }).await
 }
 
 async fn create_locked(
@@ -174,7 +174,7 @@ pub async fn change(
 ) -> Result<ApiKey, ServiceError> {
     actor.require(Role::Admin)?;
     let (work, actor, id) = (Arc::clone(ctx), actor.clone(), id.to_owned());
-    detached(ctx, async move { change_locked(&work, &actor, &id, expected_revision, change).await }).await
+    detached_change(ctx, async move { change_locked(&work, &actor, &id, expected_revision, change).await }).await
 }
 
 async fn change_locked(
@@ -225,7 +225,7 @@ pub async fn delete(
 ) -> Result<(), ServiceError> {
     actor.require(Role::Admin)?;
     let (work, actor, id) = (Arc::clone(ctx), actor.clone(), id.to_owned());
-    detached(ctx, async move {
+    detached_change(ctx, async move {
         let _changes = work.changes.lock().await;
         let now = work.clock.now();
         let (key, id, _) = changeable(&work, &id, expected_revision)?;

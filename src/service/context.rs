@@ -19,7 +19,7 @@ use crate::events::{ChannelTestRequest, CheckRequest};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
 use crate::store::audit::AuditEntry;
-use crate::store::{Store, audit};
+use crate::store::{Store, StoreError, audit, within};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
@@ -105,9 +105,27 @@ impl ServiceContext {
     pub async fn record_refusal(&self, actor: &Actor, subject: &str, result: &str) {
         let row =
             AuditEntry { result: result.to_owned(), ..actor.audit_row(self.clock.now(), "request.refused", subject) };
-        if let Err(error) = audit::append(self.store.writer(), row).await {
+        if let Err(error) = within(REFUSAL_LIMIT, audit::append(self.store.writer(), row)).await {
             tracing::warn!(%error, subject, "a refusal could not be written into the audit log");
         }
+    }
+}
+
+/// How long a refusal waits for its row.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a change may take, so that a database that hangs does not hold up every later one for good.
+const CHANGE_LIMIT: Duration = Duration::from_secs(30);
+
+/// As [`detached`], for a change of the database. While it is known to be away nothing is begun: what was refused must
+/// not happen later all the same.
+pub(super) async fn detached_change<T: Send + 'static>(
+    ctx: &ServiceContext,
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> Result<T, ServiceError> {
+    match ctx.metrics.database.away() {
+        Some(away) => Err(ServiceError::Store(StoreError::Unavailable(away.why))),
+        None => detached(ctx, work).await,
     }
 }
 
@@ -118,8 +136,12 @@ pub(super) async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {
     // What it logs is said of the same request.
-    match ctx.tasks.spawn(work.in_current_span()).await {
-        Ok(result) => result,
+    match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, work).in_current_span()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => {
+            tracing::warn!("a change was given up: the database did not answer in time, and may have it all the same");
+            Err(ServiceError::Store(StoreError::Unavailable("the database did not answer in time".to_owned())))
+        }
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(ServiceError::Unavailable("The monitor is stopping".to_owned())),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::context::{Actor, ServiceContext, detached};
+use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
 use super::{merge_patch, redaction};
 use crate::board::{Entry, Live};
@@ -36,7 +36,7 @@ pub async fn create(
 ) -> Result<Entry, ServiceError> {
     actor.require(Role::Editor)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
-    detached(ctx, async move { create_locked(&work, &actor, settings).await }).await
+    detached_change(ctx, async move { create_locked(&work, &actor, settings).await }).await
 }
 
 /// Replaces all settings of an endpoint.
@@ -134,7 +134,7 @@ pub async fn put_by_key(
     settings.name = Some(name.clone());
     settings.group = (!group.is_empty()).then(|| group.clone());
     let (work, actor) = (Arc::clone(ctx), actor.clone());
-    detached(ctx, async move {
+    detached_change(ctx, async move {
         // The key may be taken between looking and making; then it is there to be replaced.
         if let Some(entry) = work.board.find_by_key(&group, &name) {
             let edit = move |ctx: &ServiceContext, stored: &StoredEndpoint, old: &Endpoint| {
@@ -167,7 +167,7 @@ pub async fn archive(
 ) -> Result<(), ServiceError> {
     actor.require(Role::Editor)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
-    detached(ctx, async move {
+    detached_change(ctx, async move {
         archive_locked(&work, &actor, id, expected_revision, purge).await?;
         if purge == Purge::History {
             // Piece by piece and outside any lock: a long history takes seconds.
@@ -300,7 +300,7 @@ async fn change(
 ) -> Result<Entry, ServiceError> {
     actor.require(needed)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
-    detached(ctx, async move { change_locked(&work, &actor, id, expected_revision, action, edit).await }).await
+    detached_change(ctx, async move { change_locked(&work, &actor, id, expected_revision, action, edit).await }).await
 }
 
 async fn change_locked(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::{Actor, ServiceContext, detached};
+use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, ServiceError};
 use crate::domain::role::Role;
 pub use crate::store::outbox::{Delivery, DeliveryState, NotificationQuery, StoredNotification};
@@ -38,7 +38,7 @@ pub async fn get(ctx: &ServiceContext, id: &str) -> Result<StoredNotification, S
 pub async fn retry(ctx: &Arc<ServiceContext>, actor: &Actor, id: &str) -> Result<StoredNotification, ServiceError> {
     actor.require(Role::Operator)?;
     let (work, actor, id) = (Arc::clone(ctx), actor.clone(), id.to_owned());
-    detached(ctx, async move { retry_now(&work, &actor, &id).await }).await
+    detached_change(ctx, async move { retry_now(&work, &actor, &id).await }).await
 }
 
 async fn retry_now(ctx: &ServiceContext, actor: &Actor, id: &str) -> Result<StoredNotification, ServiceError> {

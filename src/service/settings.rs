@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 pub use self::shown::{Shown, Source};
-use super::context::{Actor, ServiceContext, detached};
+use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{FieldError, ServiceError};
 use crate::config::{Adjustable, Config, LogLevel, MaxConcurrent};
 use crate::domain::role::Role;
@@ -120,7 +120,7 @@ pub async fn change(
 ) -> Result<Values, ServiceError> {
     actor.require(Role::Admin)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
-    detached(ctx, async move { change_locked(&work, &actor, &wanted).await }).await
+    detached_change(ctx, async move { change_locked(&work, &actor, &wanted).await }).await
 }
 
 async fn change_locked(

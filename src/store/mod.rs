@@ -9,6 +9,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod backup;
 mod beside;
+mod deadline;
 mod decode;
 mod dialect;
 pub mod endpoints;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub use beside::Beside;
+pub use deadline::within;
 pub use error::StoreError;
 pub use integrity::Integrity;
 use lock::ProcessLock;

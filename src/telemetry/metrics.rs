@@ -78,14 +78,22 @@ pub struct Metrics {
     pub results_repeated: Counter,
     /// Recorder: results dropped because the buffer was full.
     pub results_dropped: Counter,
+    /// Recorder: results dropped because the database refuses them.
+    pub results_refused: Counter,
+    /// Recorder: changes of states, hours and incidents whose rows the database refuses.
+    pub changes_refused: Counter,
     /// Recorder: results waiting to be committed.
     pub results_pending: Gauge,
+    /// Recorder: whether the database takes what is to be written.
+    pub database: DatabaseState,
     /// Recorder: commits that failed.
     pub commits_failed: Counter,
     /// Recorder: microseconds of the last commit.
     pub commit_us: Gauge,
     /// Deliverer: messages that arrived.
     pub deliveries_delivered: Counter,
+    /// Deliverer: messages that arrived before their rows were written, or while they could not be read.
+    pub delivered_from_memory: Counter,
     /// Deliverer: attempts that failed.
     pub deliveries_failed: Counter,
     /// Deliverer: messages given up.
@@ -110,6 +118,45 @@ pub struct Metrics {
     tls: Mutex<Option<TlsStatus>>,
     /// Deliverer: how each channel does.
     channels: Mutex<BTreeMap<String, ChannelStatus>>,
+}
+
+/// A time in which the database takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    /// When the first write began that it did not take.
+    pub since: Timestamp,
+    pub why: String,
+}
+
+/// Whether the database takes what is to be written, as the recorder sees it.
+#[derive(Debug, Default)]
+pub struct DatabaseState {
+    away: Mutex<Option<Away>>,
+    /// Times away that have begun.
+    pub times: Counter,
+    /// Microseconds away in the times that are over.
+    pub away_us: Counter,
+}
+
+impl DatabaseState {
+    /// `None`: it takes what is written, until everything that had to wait is written too.
+    pub fn away(&self) -> Option<Away> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A time away begins.
+    pub fn begin(&self, away: Away) {
+        self.times.add(1);
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(away);
+    }
+
+    /// It is back, and nothing waits any longer.
+    pub fn end(&self, now: Timestamp) {
+        if let Some(away) = self.away.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let length = (now - away.since).num_microseconds().unwrap_or(i64::MAX);
+            self.away_us.add(u64::try_from(length).unwrap_or_default());
+        }
+    }
 }
 
 /// How a channel does, from the attempts made through it since the start.

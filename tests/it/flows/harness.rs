@@ -32,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
     server: Option<PostgresDatabase>,
+    elsewhere: Option<String>,
     clock: Arc<dyn Clock>,
     moved: Option<Arc<ManualClock>>,
 }
@@ -41,13 +42,18 @@ impl Place {
     pub(crate) fn on(kind: Kind, start: &str) -> Self {
         let clock = Arc::new(ManualClock::at(start.parse().unwrap()));
         let server = (kind == Kind::Postgres).then(PostgresDatabase::migrated);
-        Self { folder: tempfile::tempdir().unwrap(), server, clock: clock.clone(), moved: Some(clock) }
+        Self { folder: tempfile::tempdir().unwrap(), server, elsewhere: None, clock: clock.clone(), moved: Some(clock) }
+    }
+
+    /// As [`on`](Self::on), with the database that a URL names.
+    pub(crate) fn with_url(url: String, start: &str) -> Self {
+        Self { elsewhere: Some(url), ..Self::on(Kind::Sqlite, start) }
     }
 
     /// On the machine's clock.
     pub(crate) fn real() -> Self {
         let clock = Arc::new(SystemClock::new());
-        Self { folder: tempfile::tempdir().unwrap(), server: None, clock, moved: None }
+        Self { folder: tempfile::tempdir().unwrap(), server: None, elsewhere: None, clock, moved: None }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -71,9 +77,10 @@ impl Place {
 
     /// As `database.url` has it.
     pub(crate) fn database_url(&self) -> String {
-        match &self.server {
-            Some(server) => server.url(),
-            None => format!("sqlite://{}", self.database().display()),
+        match (&self.server, &self.elsewhere) {
+            (Some(server), _) => server.url(),
+            (None, Some(url)) => url.clone(),
+            (None, None) => format!("sqlite://{}", self.database().display()),
         }
     }
 

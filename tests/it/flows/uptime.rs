@@ -58,7 +58,12 @@ async fn reported(live: &Live<'_>, entry: &Entry, now: Timestamp) -> Option<f64>
 
 fn housekeeping(live: &Live<'_>) -> Rollup {
     let ctx = &live.monitor.service;
-    Rollup { store: ctx.store.clone(), board: ctx.board.clone(), clock: ctx.clock.clone() }
+    Rollup {
+        store: ctx.store.clone(),
+        board: ctx.board.clone(),
+        clock: ctx.clock.clone(),
+        metrics: ctx.metrics.clone(),
+    }
 }
 
 /// Makes a check by hand now: the endpoints of these tests have no slots, so that hours can pass at once.

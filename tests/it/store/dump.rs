@@ -12,6 +12,8 @@ use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::events::Submission;
 use api_monitor::jobs::retention::Retention;
 use api_monitor::jobs::rollup::Rollup;
+use api_monitor::recorder::buffer::Limits;
+use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox::{self, AttemptResult};
@@ -20,6 +22,7 @@ use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{at, history_of, plus};
 use crate::database::{Database, Kind};
@@ -61,6 +64,10 @@ pub(crate) async fn live(store: Arc<Store>) {
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await.unwrap());
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await.unwrap();
+        let entries = board.entries();
+        let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
+        let left = left_behind.iter().map(|(known, state)| (known.id, state));
+        let outages = Outages::load(&store, states.chain(left)).await.unwrap();
         let (_submissions, submitted) = mpsc::channel(1);
         let (confirmations, _to_confirm) = mpsc::channel(1);
         let mut recorder = Recorder::new(RecorderParts {
@@ -74,6 +81,10 @@ pub(crate) async fn live(store: Arc<Store>) {
             routing: routing(),
             deliver: Wakeup::new(),
             left_behind,
+            handover: Arc::default(),
+            outages,
+            limits: Limits::default(),
+            recorded: CancellationToken::new().drop_guard(),
         });
         let from = plus(at(START), DAYS * 86_400 / 2 * i64::try_from(half).unwrap());
         let to = plus(from, DAYS * 86_400 / 2);
@@ -91,7 +102,7 @@ pub(crate) async fn live(store: Arc<Store>) {
         }
         recorder.close_hours();
         recorder.flush().await;
-        Rollup { store: store.clone(), board, clock: clock.clone() }.step().await.unwrap();
+        Rollup { store: store.clone(), board, clock: clock.clone(), metrics: Arc::default() }.step().await.unwrap();
         deliver(&store, &clock).await;
     }
     let kept = Adjustable {
