@@ -43,6 +43,8 @@ pub enum Failed {
     Refused(StoreError),
     /// The database is away, or may have committed them all the same.
     Unknown(StoreError),
+    /// It has none of them, and may have lost what was committed before: it is another session than the last.
+    NewSession,
 }
 
 impl Failed {
@@ -54,11 +56,6 @@ impl Failed {
         }
     }
 
-    pub fn error(&self) -> &StoreError {
-        match self {
-            Self::Refused(error) | Self::Unknown(error) => error,
-        }
-    }
 }
 
 impl Batch {
@@ -77,13 +74,16 @@ impl Batch {
         !self.tellings.is_empty() || self.results.iter().any(|queued| queued.amends)
     }
 
-    /// Writes it, unless it is there.
+    /// Writes it, unless it is there, in the session that is expected.
     ///
     /// # Errors
     /// [`Failed`]; then it can be tried again as it is.
-    pub async fn write(&self, store: &Store, now: Timestamp) -> Result<(), Failed> {
+    pub async fn write(&self, store: &Store, session: u64, now: Timestamp) -> Result<(), Failed> {
         let begun = if self.counts_twice() { store.begin_durable().await } else { store.begin().await };
         let transaction = begun.map_err(Failed::Unknown)?;
+        if store.writing_session() != session {
+            return Err(Failed::NewSession);
+        }
         if self.counts_twice() {
             let mark = json!({"batch": self.mark});
             let put = store::settings::put_if_other(&transaction, MARK, mark, now);

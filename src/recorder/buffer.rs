@@ -201,8 +201,8 @@ impl Buffer {
     /// The database may have been gone: what it committed lately is written again, which changes nothing where it is
     /// there.
     pub fn doubt_recent(&mut self) {
-        let recent: Vec<_> = self.recent.drain(..).filter(|(at, _)| at.elapsed() < UNSETTLED).collect();
-        for (_, batch) in recent.into_iter().rev() {
+        // However long ago: it may have gone right after the newest of them.
+        while let Some((_, batch)) = self.recent.pop_back() {
             self.again.push_front(batch);
         }
     }

@@ -99,6 +99,8 @@ pub struct Recorder {
     urgent: bool,
     flush_at: Option<Instant>,
     trouble: Trouble,
+    /// Which session wrote last.
+    session: u64,
     /// Something could not even be handed over in memory, and that was said.
     overfull: bool,
     /// Endpoints with an open incident, on which time works.
@@ -133,7 +135,7 @@ impl Recorder {
         let with_incident =
             tracked.iter().filter(|(_, tracked)| tracked.state.incident.is_some()).map(|(id, _)| *id).collect();
         let grace = StartGrace::begin(&parts.board, parts.clock.monotonic());
-        let limits = parts.limits;
+        let (limits, session) = (parts.limits, parts.store.writing_session());
         Self {
             parts,
             tracked,
@@ -145,6 +147,7 @@ impl Recorder {
             urgent: false,
             flush_at: None,
             trouble: Trouble::new(),
+            session,
             overfull: false,
             with_incident,
             grace,
@@ -342,9 +345,9 @@ impl Recorder {
         self.writing_since.get_or_insert(began);
         self.flush_at = None;
         let (store, now, limit) = (self.parts.store.clone(), self.parts.clock.now(), self.trouble.limit);
-        let to_write = batch.clone();
+        let (to_write, session) = (batch.clone(), self.session);
         let attempt = Box::pin(async move {
-            tokio::time::timeout(limit, to_write.write(&store, now)).await.unwrap_or_else(|_| {
+            tokio::time::timeout(limit, to_write.write(&store, session, now)).await.unwrap_or_else(|_| {
                 let why = format!("the database did not answer within {} s", limit.as_secs());
                 Err(Failed::Unknown(StoreError::Unavailable(why)))
             })
@@ -359,7 +362,7 @@ impl Recorder {
                 self.begin_commit();
             }
             let outcome = ended(&mut self.committing).await;
-            let failed = outcome.2.is_err();
+            let failed = matches!(outcome.2, Err(Failed::Unknown(_) | Failed::Refused(_)));
             self.settle(outcome);
             if failed {
                 return;
@@ -419,12 +422,19 @@ impl Recorder {
     }
 
     fn failed(&mut self, failed: &Failed, began: Instant, now: Timestamp) {
+        let (why, is_away) = match failed {
+            Failed::NewSession => {
+                // Not said: where the server was away, that was.
+                self.session = self.parts.store.writing_session();
+                self.buffer.doubt_recent();
+                self.flush_at = None;
+                return;
+            }
+            Failed::Refused(error) => (error.to_string(), false),
+            Failed::Unknown(error) => (error.to_string(), true),
+        };
         self.parts.metrics.commits_failed.add(1);
-        let why = failed.error().to_string();
-        let unreachable = matches!(failed, Failed::Unknown(_)).then_some(why.as_str());
-        if unreachable.is_some() {
-            self.buffer.doubt_recent();
-        }
+        let unreachable = is_away.then_some(why.as_str());
         let mut pause = self.trouble.failed(began, unreachable, &self.parts.metrics, now);
         if let Failed::Refused(error) = failed {
             tracing::warn!(%error, "the database refused a batch");
@@ -525,7 +535,7 @@ impl Recorder {
                 self.begin_commit();
             }
             let Ok(outcome) = tokio::time::timeout_at(until, ended(&mut self.committing)).await else { break };
-            let failed = outcome.2.is_err();
+            let failed = matches!(outcome.2, Err(Failed::Unknown(_) | Failed::Refused(_)));
             self.settle(outcome);
             if !failed {
                 // As long as it goes forward; the process as a whole has its own limit.

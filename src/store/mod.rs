@@ -136,6 +136,12 @@ impl Store {
         self.dialect.begin(&self.writer, true).await
     }
 
+    /// Which of the sessions that wrote, counted from the opening, has begun the newest transaction. With another one what
+    /// was committed last may be gone, unless its commit waited for the disk.
+    pub fn writing_session(&self) -> u64 {
+        self.dialect.writing_sessions()
+    }
+
     /// Begins a reading transaction whose queries all see the same state.
     pub async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
         self.dialect.snapshot(&self.readers).await

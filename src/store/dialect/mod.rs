@@ -39,6 +39,15 @@ impl Dialect {
         }
     }
 
+    /// Counts the sessions that wrote: after another one has begun, what was committed last without waiting for the
+    /// disk may be gone with its server. A file is written by this process alone, and survives it.
+    pub(super) fn writing_sessions(&self) -> u64 {
+        match self {
+            Self::Sqlite(_) => 1,
+            Self::Postgres(server) => server.sessions(),
+        }
+    }
+
     /// How a transaction begins whose queries all see the same state.
     pub(super) fn snapshot_transaction(&self) -> TransactionOptions {
         match self {

@@ -199,6 +199,10 @@ pub(crate) async fn dump(
         let mut lines = Vec::new();
         for row in rows(db, format!("SELECT {} FROM {table}", quoted.join(", "))).await {
             let mut line = String::new();
+            // Unique.
+            if table == "settings" && shown(&row, 0, &columns[0].1).contains("recorder.batch") {
+                continue;
+            }
             for (index, (name, kind)) in columns.iter().enumerate() {
                 write!(line, "{name}={} ", shown(&row, index, kind)).unwrap();
             }
