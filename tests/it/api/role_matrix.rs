@@ -96,6 +96,20 @@ async fn serve(app: &TestApp) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     (address, app.ctx.tasks.spawn(async move { axum::serve(listener, service).await.unwrap() }))
 }
 
+/// What would change something, if it were let through.
+fn body(path: &str, asker: &Asker) -> String {
+    let url = format!("https://example.com/{}", asker.what.replace(' ', "-"));
+    let body = match path.split('/').nth(3) {
+        Some("api-keys") => json!({"name": format!("by {} at {path}", asker.what).replace('/', " "), "role": "admin"}),
+        Some("endpoints") if path.contains("by-key") => json!({"url": url}),
+        Some("endpoints") if path.ends_with("/endpoints") || path.ends_with("/1") => {
+            json!({"name": format!("by {} at {path}", asker.what), "url": url})
+        }
+        _ => json!({}),
+    };
+    body.to_string()
+}
+
 /// The status of a request over a connection of its own.
 async fn ask(address: SocketAddr, method: &str, path: &str, asker: &Asker) -> u16 {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
@@ -106,7 +120,8 @@ async fn ask(address: SocketAddr, method: &str, path: &str, asker: &Asker) -> u1
         head.push_str("X-Forwarded-For: 198.51.100.7\r\n");
     }
     if matches!(method, "POST" | "PUT" | "PATCH") {
-        head.push_str("Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+        let body = body(path, asker);
+        write!(head, "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     } else {
         head.push_str("\r\n");
     }
