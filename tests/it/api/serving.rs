@@ -160,7 +160,7 @@ async fn heads_and_targets_are_bounded() {
     let app = TestApp::start().await;
     let server = Server::start(app.router.clone(), |_| {}).await;
     let long = "a".repeat(40_000);
-    let many: String = (0..120).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let many = "x-many: 1\r\n".repeat(120);
     for (request, status) in [
         (format!("GET / HTTP/1.1\r\nhost: a\r\nx-long: {long}\r\n\r\n"), "431"),
         (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), "431"),
