@@ -78,7 +78,7 @@ fn address(text: &str) -> Option<IpAddr> {
 pub fn as_one_client(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
-        ip => ip,
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 

@@ -370,4 +370,36 @@ mod tests {
         assert_eq!(fitting(1_024), (128, 8, 64));
         assert_eq!(fitting(64), (16, 1, 8));
     }
+
+    #[test]
+    fn a_client_has_its_share_and_this_machine_its_own() {
+        let serving = Serving {
+            limits: ServeLimits {
+                connections: 10,
+                kept_for_local: 2,
+                per_client: 3,
+                ..ServeLimits::fitting(1_024, Duration::ZERO)
+            },
+            tls: None,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            metrics: Arc::default(),
+            tasks: Tasks::new(),
+        };
+        let server = Server::new(Router::new(), serving);
+        // Each with a request under way, so that none makes room.
+        let mut under_way = Vec::new();
+        let mut admitted = |ip: &str, tries: usize| {
+            let peer = SocketAddr::new(ip.parse().unwrap(), 1);
+            let admitted: Vec<_> = (0..tries).filter_map(|_| server.admit(peer)).collect();
+            under_way.extend(admitted.iter().map(|(_, connection)| connection.begin(false)));
+            admitted.len()
+        };
+        assert_eq!(admitted("198.51.100.1", 5), 3);
+        assert_eq!((admitted("2001:db8:0:1::1", 2), admitted("2001:db8:0:1::2", 2)), (2, 1), "a network is one client");
+        assert_eq!(admitted("10.0.0.1", 5), 2, "a proxy has what there is");
+        assert_eq!(admitted("198.51.100.2", 1), 0);
+        assert_eq!(admitted("127.0.0.1", 5), 2, "the rest is for this machine");
+        drop(under_way);
+        assert!(server.admit("198.51.100.2:1".parse().unwrap()).is_some(), "an idle one makes room");
+    }
 }

@@ -223,7 +223,7 @@ fn files_that_do_not_do_are_named() {
                 write(
                     &files.key_file,
                     "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-                )
+                );
             }),
             "the private key in DIR/key.pem is encrypted",
         ),
