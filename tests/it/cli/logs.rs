@@ -51,7 +51,7 @@ pub(super) fn call(address: &str, method: &str, path: &str, header: &str, body: 
     Answered { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-const PLAIN: &str = "Accept: */*";
+pub(super) const PLAIN: &str = "Accept: */*";
 
 /// Stops it and reads everything that it wrote.
 fn stop(monitor: Running) -> Ended {

@@ -7,6 +7,7 @@ mod logs;
 mod logs_secrets;
 pub(crate) mod process;
 mod serving;
+mod settings;
 
 use std::path::Path;
 
