@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use api_monitor::telemetry::logging::{self, LogFileOptions, LogFormat, LogOptions, Now, Rotation};
 use serde_json::{Value, json};
 
 use super::process::{Ended, Running, eventually, run};
@@ -49,7 +51,7 @@ pub(super) fn call(address: &str, method: &str, path: &str, header: &str, body: 
     Answered { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-const PLAIN: &str = "Accept: */*";
+pub(super) const PLAIN: &str = "Accept: */*";
 
 /// Stops it and reads everything that it wrote.
 fn stop(monitor: Running) -> Ended {
@@ -172,11 +174,7 @@ fn text_lines_have_one_shape_too() {
     // People are told of the start in another form; the file is.
     assert!(end.stdout.contains("api-monitor 0") && !end.stderr.contains("api-monitor started"), "{}", end.stderr);
     let file = read(folder.path(), "logs/app.log");
-    assert!(
-        file.lines().next().unwrap().ends_with("api_monitor::start: api-monitor started")
-            || file.contains("INFO api_monitor::start: api-monitor started version="),
-        "{file}"
-    );
+    assert!(file.contains("  INFO api_monitor::start: api-monitor started version="), "{file}");
 }
 
 #[test]
@@ -333,4 +331,35 @@ fn the_level_changes_while_it_runs_and_over_a_restart_until_the_file_does() {
     assert_eq!(source(&address), "file", "it does not come back");
     seen(&address, "ended");
     assert!(!stop(monitor).stderr.contains("ended"));
+}
+
+/// Set in the process that panics.
+const CHILD: &str = "API_MONITOR_TEST_PANICS_IN";
+
+/// This very test again, as a process of its own that logs and panics.
+#[test]
+fn what_led_to_a_panic_and_the_panic_are_in_the_file() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        let path = Path::new(&folder).join("logs/app.log");
+        let file = LogFileOptions { path, format: LogFormat::Json, rotation: Rotation::Daily, keep: 1 };
+        let now: Now = Arc::new(|| "2026-03-01T12:00:00Z".parse().unwrap());
+        let options = LogOptions { level: "info", console: None, file: Some(file), echo_statements: false, now };
+        let _logging = logging::start(options).unwrap();
+        for n in 0..1_000 {
+            tracing::info!(target: "api_monitor::test", n, "before");
+        }
+        panic!("the end");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let ended = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "cli::logs::what_led_to_a_panic_and_the_panic_are_in_the_file"])
+        .env(CHILD, folder.path())
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    let told = lines(&read(folder.path(), "logs/app.log"));
+    assert_eq!(told.len(), 1_001);
+    let last = told.last().unwrap();
+    assert_eq!((&last["level"], &last["message"]), (&"ERROR".into(), &"panicked: the end".into()));
+    assert!(last["at"].as_str().unwrap().contains("logs.rs:"), "{last}");
 }

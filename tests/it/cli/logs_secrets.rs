@@ -121,10 +121,10 @@ endpoints:
     let mut monitor = Running::start_with(folder.path(), &["--config", "config.yaml"], &variables);
     let address = monitor.address();
     let key = "X-API-Key: k3y-of-the-api";
-    let mut answers = String::new();
+    let mut answers = Vec::new();
     let mut ask = |method: &str, path: &str, header: &str, body: &str| {
         let answer = call(&address, method, path, header, body);
-        answers.push_str(&format!("{method} {path}: {}\n{}\n", answer.head, answer.body));
+        answers.push(format!("{method} {path}: {}\n{}", answer.head, answer.body));
         answer
     };
     let channels = ["closed", "refusing", "plain tls", "closed bot", "refusing bot", "mail", "slack"];
@@ -176,6 +176,7 @@ endpoints:
     for words in ["\"target\":\"sqlx::query\"", "\"level\":\"DEBUG\"", "\"message\":\"checked\""] {
         assert!(file.contains(words), "{words}");
     }
+    let answers = answers.join("\n");
     assert_hidden(&[
         ("standard output", &end.stdout),
         ("standard error", &end.stderr),

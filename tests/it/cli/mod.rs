@@ -8,6 +8,7 @@ mod logs;
 mod logs_secrets;
 pub(crate) mod process;
 mod serving;
+mod settings;
 
 use std::path::Path;
 

@@ -41,7 +41,7 @@ async fn what_was_told_is_kept_as_long_as_the_hours(kind: Kind) {
         max_concurrent_checks: MaxConcurrent::Auto,
     };
     let running = Arc::new(RunningSettings::new(settings));
-    let retention = Retention { store: store.clone(), clock: clock.clone(), running };
+    let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
     // By whole days: the day that is 30 days back is kept to its end.
     assert_eq!(retention.step().await.unwrap(), Removed::default());
     clock.advance(std::time::Duration::from_secs(86_400));
@@ -56,6 +56,10 @@ async fn what_was_told_is_kept_as_long_as_the_hours(kind: Kind) {
     for (id, kept) in [(&told[0], false), (told.last().unwrap(), true), (&told_of_open, true)] {
         assert_eq!(outbox::find(store.readers(), id).await.unwrap().is_some(), kept, "{id}");
     }
+
+    // Changed while it runs.
+    running.set(Adjustable { hourly_rollup_days: 8, ..settings });
+    assert_eq!(retention.step().await.unwrap(), Removed { notifications: 1, incidents: 1, ..Removed::default() });
     store.close().await.unwrap();
 }
 
