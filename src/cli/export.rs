@@ -4,8 +4,8 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::progress::Bar;
 use super::Failed;
+use super::progress::Bar;
 use crate::app::store_options;
 use crate::config::Config;
 use crate::service::export::{self, ExportError, ExportQuery};

@@ -67,7 +67,6 @@ pub(super) async fn examine(
         }
         Err(error) => return Err(trouble(error)),
     };
-    let said: Vec<String> =
-        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(trouble)?;
+    let said: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(trouble)?;
     Ok(said.into_iter().filter(|line| line != "ok").take(FINDINGS).map(|line| line.replace('\n', " ")).collect())
 }

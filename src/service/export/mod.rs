@@ -122,16 +122,18 @@ async fn checks<W: Write + Send>(
     }
     for endpoint in chosen {
         let mut failed = None;
-        history::for_each_until(db, endpoint.id, span(query), |result| match sheet.row(records::check(endpoint, result)) {
-            Ok(()) => {
-                if sheet.rows().is_multiple_of(STEP) {
-                    told(sheet.rows(), total.max(sheet.rows()));
+        history::for_each_until(db, endpoint.id, span(query), |result| {
+            match sheet.row(records::check(endpoint, result)) {
+                Ok(()) => {
+                    if sheet.rows().is_multiple_of(STEP) {
+                        told(sheet.rows(), total.max(sheet.rows()));
+                    }
+                    ControlFlow::Continue(())
                 }
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
             }
         })
         .await?;

@@ -83,7 +83,8 @@ pub async fn create(
     let form = options.form.unwrap_or(if source.path().is_some() { Form::Native } else { Form::Portable });
     if form == Form::Native && source.path().is_none() {
         return Err(StoreError::Conflict(
-            "a native backup is a file of SQLite: a database of PostgreSQL has the portable form, or pg_dump".to_owned(),
+            "a native backup is a file of SQLite: a database of PostgreSQL has the portable form, or pg_dump"
+                .to_owned(),
         ));
     }
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

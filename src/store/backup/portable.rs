@@ -98,10 +98,8 @@ pub(super) async fn write(
 }
 
 async fn count(db: &DatabaseTransaction, form: &TableForm) -> Result<u64, StoreError> {
-    let query = Query::select()
-        .expr(Func::count(Expr::col(Alias::new(&form.key[0]))))
-        .from(Alias::new(&form.name))
-        .to_owned();
+    let query =
+        Query::select().expr(Func::count(Expr::col(Alias::new(&form.key[0])))).from(Alias::new(&form.name)).to_owned();
     let counted: i64 = db.query_one(&query).await?.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
     Ok(u64::try_from(counted).unwrap_or_default())
 }
@@ -150,5 +148,9 @@ fn cannot_write(error: &std::io::Error) -> StoreError {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }

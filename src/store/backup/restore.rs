@@ -116,12 +116,7 @@ async fn into_file(
 }
 
 /// Replaces all tables in one transaction.
-async fn into_server(
-    options: &StoreOptions,
-    backup: &Path,
-    replace: bool,
-    told: Told<'_>,
-) -> Result<u64, StoreError> {
+async fn into_server(options: &StoreOptions, backup: &Path, replace: bool, told: Told<'_>) -> Result<u64, StoreError> {
     let store = Store::open(options).await?;
     let done = async {
         if !replace && !is_empty(store.readers()).await? {

@@ -98,11 +98,7 @@ pub(in crate::store) async fn open(
     };
     check_server(&writer).await?;
     let readers = reader_pool(options, readers, pre_ping);
-    Ok(Opened {
-        server,
-        writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer),
-        readers,
-    })
+    Ok(Opened { server, writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer), readers })
 }
 
 /// A pool of at most `readers` that reads beside whoever has the lock.

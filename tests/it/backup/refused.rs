@@ -123,7 +123,10 @@ fn what_a_newer_version_wrote_is_left_alone_by_every_command() {
     ] {
         let before: Vec<_> = contents(folder.path()).into_keys().collect();
         let sentence = refusal(&command(folder.path(), arguments));
-        assert!(sentence.contains("newer api-monitor") && sentence.contains("add_wonders"), "{arguments:?}: {sentence}");
+        assert!(
+            sentence.contains("newer api-monitor") && sentence.contains("add_wonders"),
+            "{arguments:?}: {sentence}"
+        );
         let after = contents(folder.path()).into_keys();
         // Reading beside a monitor may leave the empty journal of SQLite.
         let made: Vec<_> = after.filter(|path| !before.contains(path)).collect();
