@@ -25,7 +25,7 @@ pub async fn examine(store: Arc<Store>, clock: Arc<dyn Clock>, stopping: Cancell
             tracing::info!(database, seconds, "the database was not examined to its end; the next start does it");
         }
         Err(error) => {
-            tracing::warn!(database, %error, "the database could not be examined; the next start tries again")
+            tracing::warn!(database, %error, "the database could not be examined; the next start tries again");
         }
     }
 }

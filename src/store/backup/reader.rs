@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -17,12 +17,15 @@ use crate::store::schema::{self, Schema};
 /// The longest line that is read: far more than the longest row.
 const LINE: u64 = 256 * 1024 * 1024;
 
+/// Bytes read at a time, and bytes of text made of them.
+const BUFFER: usize = 64 * 1024;
+
 /// Lines between two words of progress.
 const STEP: u64 = 500;
 
 /// A portable backup that is being read.
 pub(super) struct Reader {
-    lines: BufReader<GzDecoder<Counted>>,
+    lines: BufReader<GzDecoder<BufReader<Counted>>>,
     name: String,
     size: u64,
     line: Vec<u8>,
@@ -53,6 +56,7 @@ impl Reader {
         let cannot = |e: std::io::Error| super::unavailable("the backup cannot be read", path, &e);
         let file = File::open(path).map_err(cannot)?;
         let size = file.metadata().map_err(cannot)?.len();
+        let counted = Counted { file, read: 0 };
         let header = Header {
             format: String::new(),
             version: 0,
@@ -62,7 +66,7 @@ impl Reader {
             tables: Vec::new(),
         };
         let mut reader = Self {
-            lines: BufReader::with_capacity(64 * 1024, GzDecoder::new(Counted { file, read: 0 })),
+            lines: BufReader::with_capacity(BUFFER, GzDecoder::new(BufReader::with_capacity(BUFFER, counted))),
             name: path.display().to_string(),
             size,
             line: Vec::new(),
@@ -129,7 +133,10 @@ impl Reader {
         if footer.sha256 != hex(&self.sum.clone().finalize()) || footer.rows != self.counts {
             return Err(self.damaged("the sum of its rows"));
         }
-        if self.lines.read(&mut [0]).map_err(|_| self.cut_off())? > 0 {
+        // Within what was compressed, and behind it.
+        let within = self.lines.read(&mut [0]).map_err(|_| self.cut_off())?;
+        let behind = self.lines.get_mut().get_mut().fill_buf().map(<[u8]>::len).map_err(|_| self.cut_off())?;
+        if within + behind > 0 {
             return Err(self.damaged("more after its end"));
         }
         Ok(Next::End)
@@ -143,7 +150,7 @@ impl Reader {
     /// Tells how far it has come, now and then.
     pub(super) fn tell(&self, told: Told<'_>) {
         if self.read.is_multiple_of(STEP) {
-            told(Progress::Bytes { done: self.lines.get_ref().get_ref().read, total: self.size });
+            told(Progress::Bytes { done: self.lines.get_ref().get_ref().get_ref().read, total: self.size });
         }
     }
 

@@ -7,6 +7,7 @@ mod refused;
 mod whole;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -31,7 +32,7 @@ fn configure(folder: &Path, url: &str, target: &Target) {
     );
     for name in ["broken", "shaky", "e3", "e4", "e5", "e6", "e7", "e8"] {
         let url = target.url(name);
-        yaml += &format!("  - {{name: {name}, group: core, url: '{url}', headers: {{authorization: s3cret}}}}\n");
+        writeln!(yaml, "  - {{name: {name}, group: core, url: '{url}', headers: {{authorization: s3cret}}}}").unwrap();
     }
     std::fs::write(folder.join("config.yaml"), yaml).unwrap();
 }

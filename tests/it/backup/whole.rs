@@ -120,7 +120,7 @@ async fn a_month_moves_from_sqlite_to_postgresql_and_back() {
         for (table, position) in sequences(&store).await {
             assert!(position >= expected_positions[&table], "{table} of place {n}: {position}");
         }
-        assert!(add(&store, "new").await > gone, "an id is never given twice");
+        assert!(add(&store, "one more").await > gone, "an id is never given twice");
         store.close().await.unwrap();
     }
 }
@@ -184,7 +184,7 @@ async fn a_backup_of_an_older_schema_is_brought_up_to_date() {
         assert_eq!(store::history::count(store.readers(), endpoints[0].id, None, None).await.unwrap(), 2);
         // What came later is there, and empty.
         assert_eq!(store::outbox::pending(store.readers(), "mail", 10).await.unwrap(), []);
-        assert!(add(&store, "new").await.0 > 40);
+        assert!(add(&store, "one more").await.0 > 40);
         store.close().await.unwrap();
     }
 }
