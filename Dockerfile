@@ -4,6 +4,8 @@
 
 # Any version from the `rust-version` of Cargo.toml on will do.
 ARG RUST_VERSION=1.95
+# With a shell for looking around: gcr.io/distroless/cc-debian13:debug-nonroot
+ARG RUN_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 
 # ---- build ------------------------------------------------------------------------------------------------------
 FROM rust:${RUST_VERSION}-slim-bookworm AS build
@@ -38,9 +40,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 # ---- run --------------------------------------------------------------------------------------------------------
 # Distroless rather than debian-slim: glibc, libgcc and certificate authorities are all that is needed (the health check
 # is the binary itself, time zones are compiled in), and what is not there needs no updates: no shell, no package
-# manager. Debian 13, as images on 12 are not updated any more; a binary built on 12 runs on 13. With a shell for
-# looking around: --build-arg RUN_IMAGE=gcr.io/distroless/cc-debian13:debug-nonroot
-ARG RUN_IMAGE=gcr.io/distroless/cc-debian13:nonroot
+# manager. Debian 13, as images on 12 are not updated any more; a binary built on 12 runs on 13.
 FROM ${RUN_IMAGE}
 
 ARG VERSION=0.1.0

@@ -7,6 +7,7 @@ mod app;
 mod architecture;
 mod cli;
 mod config;
+mod containers;
 mod flows;
 mod notify;
 mod store;
