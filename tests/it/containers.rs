@@ -1,7 +1,7 @@
 //! What can be known of Dockerfile, compose file and unit without an engine: that they speak of what is there.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
@@ -78,7 +78,8 @@ fn files_below(path: &str) -> Vec<String> {
     if full.is_file() {
         return vec![path.to_owned()];
     }
-    let entries = std::fs::read_dir(&full).unwrap_or_else(|error| panic!("{path}, which the Dockerfile copies: {error}"));
+    let entries =
+        std::fs::read_dir(&full).unwrap_or_else(|error| panic!("{path}, which the Dockerfile copies: {error}"));
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.flat_map(|name| files_below(&format!("{path}/{name}"))).collect()
 }
@@ -117,7 +118,8 @@ fn the_layer_of_dependencies_knows_every_member_of_the_workspace() {
         // What is linked into the product must come as it is, too, and be built again.
         if read("Cargo.toml").contains(&format!("{member} = {{ path = ")) {
             assert!(copied.contains(&format!("{member}/src")), "the sources of {member} are copied");
-            let touched = instructions.iter().any(|line| line.contains("touch") && line.contains("src/main.rs migrations"));
+            let touched =
+                instructions.iter().any(|line| line.contains("touch") && line.contains("src/main.rs migrations"));
             assert!(touched, "the real sources look newer than the stand-ins");
         }
     }
@@ -181,7 +183,10 @@ fn compose_mounts_what_the_image_has() {
         } else {
             assert!(named.iter().any(|name| *name == source), "{source} is not under `volumes`");
             let folder = target.strip_prefix("/app/").unwrap();
-            assert!(image.contains(&format!("/writable/{folder}")), "{target} does not belong to the user of the image");
+            assert!(
+                image.contains(&format!("/writable/{folder}")),
+                "{target} does not belong to the user of the image"
+            );
         }
     }
     assert_eq!(targets, ["/app/config", "/app/data", "/app/logs"]);
@@ -218,23 +223,8 @@ fn the_example_environment_names_every_variable_of_compose() {
     }
     // What it proposes for the database is what compose makes.
     let postgres = &compose()["services"]["postgres"]["environment"];
-    let (user, database) = (postgres["POSTGRES_USER"].as_str().unwrap(), postgres["POSTGRES_DB"].as_str().unwrap());
-    let url = example.lines().find_map(|line| line.trim_start_matches("# ").strip_prefix("DATABASE_URL=postgres")).unwrap();
-    assert!(url.contains(&format!("//{user}:")) && url.ends_with(&format!("@postgres:5432/{database}")), "{url}");
-}
-
-/// The paths of the repository that a document's links lead to exist.
-#[test]
-fn links_of_the_documents_lead_somewhere() {
-    let mut documents = vec!["README.md".to_owned()];
-    documents.extend(files_below("docs").into_iter().filter(|f| Path::new(f).extension().is_some_and(|e| e == "md")));
-    for document in documents {
-        let text = read(&document);
-        let folder = root().join(&document).parent().unwrap().to_owned();
-        for target in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
-            if !target.is_empty() && !target.contains("://") {
-                assert!(folder.join(target).exists(), "{document} links to {target}");
-            }
-        }
-    }
+    let (role, database) = (postgres["POSTGRES_USER"].as_str().unwrap(), postgres["POSTGRES_DB"].as_str().unwrap());
+    let url =
+        example.lines().find_map(|line| line.trim_start_matches("# ").strip_prefix("DATABASE_URL=postgres")).unwrap();
+    assert!(url.contains(&format!("//{role}:")) && url.ends_with(&format!("@postgres:5432/{database}")), "{url}");
 }

@@ -8,6 +8,7 @@ mod architecture;
 mod cli;
 mod config;
 mod containers;
+mod documents;
 mod flows;
 mod notify;
 mod store;
