@@ -134,6 +134,13 @@ fn versions_and_words_of_the_image_are_those_of_the_manifest() {
     let (built_with, needed) = (build_argument("RUST_VERSION"), env!("CARGO_PKG_RUST_VERSION"));
     assert!(parts(&built_with) >= parts(needed), "built with Rust {built_with}, Cargo.toml asks for {needed}");
     assert_eq!(build_argument("VERSION"), env!("CARGO_PKG_VERSION"));
+    // FROM sees only the arguments before the first stage.
+    let instructions = instructions();
+    let first_stage = instructions.iter().position(|line| line.starts_with("FROM ")).unwrap();
+    for name in arguments("FROM").iter().flat_map(|from| variables(from)) {
+        let declared = instructions[..first_stage].iter().any(|line| line.starts_with(&format!("ARG {name}=")));
+        assert!(declared, "ARG {name} stands after the first FROM");
+    }
     let labels = arguments("LABEL").join(" ");
     assert!(labels.contains(&format!("description=\"{}\"", env!("CARGO_PKG_DESCRIPTION"))), "{labels}");
     assert!(labels.contains(&format!("licenses=\"{}\"", env!("CARGO_PKG_LICENSE"))), "{labels}");
