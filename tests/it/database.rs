@@ -50,6 +50,14 @@ impl Database {
         }
     }
 
+    /// As `database.url` has it.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", file_in(folder).display()),
+            Self::Postgres(database) => database.url(),
+        }
+    }
+
     pub(crate) fn options(&self) -> StoreOptions {
         match self {
             Self::Sqlite(folder) => {

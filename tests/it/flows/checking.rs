@@ -70,12 +70,14 @@ async fn a_check_by_hand_joins_the_one_under_way(kind: Kind) {
     let (one, two) = tokio::join!(checks::check_now(&ctx, &who, id, true), checks::check_now(&ctx, &other, id, true));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one, two);
+    assert!(one.stored);
+    let one = one.result;
     assert_eq!(one.trigger, Trigger::Manual);
     assert_eq!(target.hits("e").len(), 1);
     assert_eq!(live.history(id).await, std::slice::from_ref(&one), "what is answered is committed");
     // A further one is a check of its own.
     let three = checks::check_now(&ctx, &who, id, true).await.unwrap();
-    assert!(three.scheduled_at > one.scheduled_at);
+    assert!(three.result.scheduled_at > one.scheduled_at);
     live.stop().await;
 }
 

@@ -12,11 +12,13 @@ use api_monitor::config::{self, Config, Environment, LoadOptions};
 use api_monitor::domain::check::CheckResult;
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::{MissedReason, Outcome, Status};
+use api_monitor::domain::role::Role;
 use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::notify::Channels;
-use api_monitor::service::context::{Access, Actor};
+use api_monitor::service::context::Actor;
 use api_monitor::store;
+use api_monitor::telemetry::logging::LevelControl;
 use tokio::time::Instant;
 
 use crate::database::Kind;
@@ -30,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
     server: Option<PostgresDatabase>,
+    elsewhere: Option<String>,
     clock: Arc<dyn Clock>,
     moved: Option<Arc<ManualClock>>,
 }
@@ -39,13 +42,18 @@ impl Place {
     pub(crate) fn on(kind: Kind, start: &str) -> Self {
         let clock = Arc::new(ManualClock::at(start.parse().unwrap()));
         let server = (kind == Kind::Postgres).then(PostgresDatabase::migrated);
-        Self { folder: tempfile::tempdir().unwrap(), server, clock: clock.clone(), moved: Some(clock) }
+        Self { folder: tempfile::tempdir().unwrap(), server, elsewhere: None, clock: clock.clone(), moved: Some(clock) }
+    }
+
+    /// As [`on`](Self::on), with the database that a URL names.
+    pub(crate) fn with_url(url: String, start: &str) -> Self {
+        Self { elsewhere: Some(url), ..Self::on(Kind::Sqlite, start) }
     }
 
     /// On the machine's clock.
     pub(crate) fn real() -> Self {
         let clock = Arc::new(SystemClock::new());
-        Self { folder: tempfile::tempdir().unwrap(), server: None, clock, moved: None }
+        Self { folder: tempfile::tempdir().unwrap(), server: None, elsewhere: None, clock, moved: None }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -69,9 +77,10 @@ impl Place {
 
     /// As `database.url` has it.
     pub(crate) fn database_url(&self) -> String {
-        match &self.server {
-            Some(server) => server.url(),
-            None => format!("sqlite://{}", self.database().display()),
+        match (&self.server, &self.elsewhere) {
+            (Some(server), _) => server.url(),
+            (None, Some(url)) => url.clone(),
+            (None, None) => format!("sqlite://{}", self.database().display()),
         }
     }
 
@@ -88,7 +97,8 @@ impl Place {
     pub(crate) async fn start_through(&self, yaml: &str, channels: Option<Channels>) -> Live<'_> {
         let config = Arc::new(self.config(yaml));
         let checker = Arc::new(HttpChecker::new().unwrap());
-        let outside = Outside { clock: self.clock.clone(), checker, channels };
+        let log_level = LevelControl::default();
+        let outside = Outside { clock: self.clock.clone(), checker, channels, log_level };
         let tasks = Tasks::new();
         let monitor = Monitor::start(config, outside, &tasks).await.unwrap();
         Live { place: self, monitor, tasks }
@@ -192,7 +202,7 @@ impl Live<'_> {
 
 /// A person who may change everything.
 pub(crate) fn somebody() -> Actor {
-    Actor { name: "local".to_owned(), address: None, access: Access::Change }
+    Actor { name: "local".to_owned(), address: None, role: Role::Admin }
 }
 
 /// Asks again and again until it is so.

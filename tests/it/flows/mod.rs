@@ -1,5 +1,6 @@
 //! What happens over time in an assembled monitor: real store, real HTTP, real recorder and scheduler.
 
+mod away;
 mod checking;
 mod file;
 mod grid;
@@ -7,4 +8,4 @@ pub(crate) mod harness;
 mod kill;
 mod restart;
 pub(crate) mod target;
-mod uptime;
+pub(crate) mod uptime;

@@ -103,7 +103,7 @@ async fn a_pause_survives_restarts_and_is_no_gap(kind: Kind) {
     let by_hand = checks::check_now(&second.monitor.service, &somebody(), second.id("e"), true).await.unwrap();
     endpoints::resume(&second.monitor.service, &somebody(), second.id("e")).await.unwrap();
     let rows = second.run_until("e", 3).await;
-    assert_eq!(rows[1], by_hand);
+    assert_eq!(rows[1], by_hand.result);
     second.stop().await;
 
     let third = place.start(&yaml).await;

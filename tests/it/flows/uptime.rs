@@ -20,7 +20,7 @@ use crate::database::{Kind, on_both_databases};
 const START: &str = "2026-11-21T12:34:00Z";
 
 /// A check a minute in each of the `hours` before the hour of `now`; every `nth` of them failed.
-pub(super) fn past_checks(id: EndpointId, now: Timestamp, hours: i64, nth: i64) -> Vec<CheckResult> {
+pub(crate) fn past_checks(id: EndpointId, now: Timestamp, hours: i64, nth: i64) -> Vec<CheckResult> {
     let first = micros(hour_of(now)) - hours * HOUR_US;
     let at = |minute: i64| from_micros(first + minute * 60_000_000);
     let outcome = |minute: i64| match minute % nth {
@@ -58,7 +58,12 @@ async fn reported(live: &Live<'_>, entry: &Entry, now: Timestamp) -> Option<f64>
 
 fn housekeeping(live: &Live<'_>) -> Rollup {
     let ctx = &live.monitor.service;
-    Rollup { store: ctx.store.clone(), board: ctx.board.clone(), clock: ctx.clock.clone() }
+    Rollup {
+        store: ctx.store.clone(),
+        board: ctx.board.clone(),
+        clock: ctx.clock.clone(),
+        metrics: ctx.metrics.clone(),
+    }
 }
 
 /// Makes a check by hand now: the endpoints of these tests have no slots, so that hours can pass at once.
