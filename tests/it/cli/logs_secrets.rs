@@ -176,6 +176,13 @@ endpoints:
     for words in ["\"target\":\"sqlx::query\"", "\"level\":\"DEBUG\"", "\"message\":\"checked\""] {
         assert!(file.contains(words), "{words}");
     }
+    // Libraries are not asked for what they print below their warnings, which has headers in it.
+    for line in file.lines().filter(|line| line.contains(r#""level":"DEBUG""#) || line.contains(r#""level":"TRACE""#)) {
+        assert!(
+            ["api_monitor::", "sqlx::query\""].iter().any(|own| line.contains(&format!(r#""target":"{own}"#))),
+            "{line}"
+        );
+    }
     let answers = answers.join("\n");
     assert_hidden(&[
         ("standard output", &end.stdout),
