@@ -6,12 +6,20 @@ use tokio::sync::oneshot;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
 
+/// What somebody who waited for a check is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub result: CheckResult,
+    /// It is committed. Otherwise the database is away, and it waits in memory.
+    pub stored: bool,
+}
+
 /// A finished check on its way from the scheduler to the recorder.
 #[derive(Debug)]
 pub struct Submission {
     pub result: CheckResult,
-    /// Who waits for this check; told when it is committed.
-    pub waiters: Vec<oneshot::Sender<CheckResult>>,
+    /// Who waits for this check; told when it is committed, or once it is clear that this takes longer.
+    pub waiters: Vec<oneshot::Sender<Recorded>>,
 }
 
 /// The recorder asks the scheduler for an early check: a change of status is unconfirmed.
@@ -26,8 +34,8 @@ pub struct CheckRequest {
     pub endpoint_id: EndpointId,
     /// `false`: one attempt only.
     pub use_retry: bool,
-    /// Answered with the committed result; dropped when the endpoint is unknown or the monitor stops.
-    pub reply: oneshot::Sender<CheckResult>,
+    /// Answered with the result once it is recorded; dropped when the endpoint is unknown or the monitor stops.
+    pub reply: oneshot::Sender<Recorded>,
 }
 
 /// A person wants to see what a channel answers: a marked test message goes through its real transport.

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::check_view::Check;
@@ -308,21 +308,32 @@ fn yes() -> bool {
     true
 }
 
+/// A check made by hand.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CheckedNow {
+    #[serde(flatten)]
+    check: Check,
+    /// It is in the history. False while the database is away: then it waits in memory.
+    stored: bool,
+}
+
 /// Check an endpoint now
 ///
-/// Waits for the result, which is recorded like every other. Works on inactive endpoints too.
+/// Waits for the result, which is recorded like every other. Works on inactive endpoints too, and while the database is
+/// away.
 #[utoipa::path(post, path = "/api/v1/endpoints/{id}/check", tag = "endpoints",
     request_body = Option<CheckOptions>, params(("id" = i64, Path, minimum = 1)),
-    responses((status = 200, body = Check)))]
+    responses((status = 200, body = CheckedNow)))]
 pub async fn check(
     State(ctx): Ctx,
     actor: Actor,
     EndpointPath(id): EndpointPath,
     Query(()): Query<()>,
     OptionalJsonBody(options): OptionalJsonBody<CheckOptions>,
-) -> Result<Json<Check>, Problem> {
+) -> Result<Json<CheckedNow>, Problem> {
     let use_retry = options.is_none_or(|options| options.use_retry);
-    Ok(Json(Check::from(&checks::check_now(&ctx, &actor, id, use_retry).await?)))
+    let recorded = checks::check_now(&ctx, &actor, id, use_retry).await?;
+    Ok(Json(CheckedNow { check: Check::from(&recorded.result), stored: recorded.stored }))
 }
 
 /// Get an endpoint by group and name

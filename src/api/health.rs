@@ -14,6 +14,7 @@ use crate::domain::outcome::MissedReason;
 use crate::service::ServiceContext;
 use crate::service::channels::{self, Undelivered};
 use crate::service::health::health as ask;
+use crate::telemetry::metrics::TlsStatus;
 
 /// How well the monitor itself is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,6 +39,9 @@ pub struct HealthReport {
     database: &'static str,
     /// What is damaged in the database, found by the examination after an unclean end: restore a backup.
     database_damage: Option<String>,
+    /// Since when nothing can be written; null while the database takes what is written.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    database_away_since: Option<Timestamp>,
     /// `running` or `stopped`.
     #[schema(example = "running")]
     scheduler: &'static str,
@@ -67,6 +71,17 @@ pub struct HealthReport {
     deliveries_pending: Option<u64>,
     /// Messages that were given up; null while the database is away.
     deliveries_dead: Option<u64>,
+    /// The certificate that is served; null without TLS.
+    tls: Option<TlsReport>,
+}
+
+/// The certificate that the API is served with.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TlsReport {
+    #[schema(value_type = String, format = DateTime)]
+    not_after: Timestamp,
+    /// Why the files as they are now could not be taken; the certificate before is served on.
+    error: Option<String>,
 }
 
 /// Slots without a verdict, by reason.
@@ -109,6 +124,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         timestamp: ctx.clock.now(),
         database: if health.database { "connected" } else { "disconnected" },
         database_damage: health.damage,
+        database_away_since: health.away.map(|away| away.since),
         scheduler: running(health.scheduler),
         recorder: running(health.recorder),
         uptime: in_words(health.uptime),
@@ -129,6 +145,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         channels_failing: channels::failing(&ctx),
         deliveries_pending: sum(|of| of.pending),
         deliveries_dead: sum(|of| of.dead),
+        tls: metrics.tls().map(|TlsStatus { not_after, error }| TlsReport { not_after, error }),
     };
     (code, Json(report))
 }

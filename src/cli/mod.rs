@@ -5,6 +5,7 @@ mod banner;
 mod check;
 mod demo;
 mod export;
+mod logs;
 mod notify;
 mod progress;
 mod serve;
@@ -21,6 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment, LoadOptions, Workers};
 use crate::service::export::{ExportQuery, Format, What};
 use crate::store::backup::Form;
+use crate::telemetry::logging::TOLD_OTHERWISE;
 
 /// It could not start: wrong command line, configuration, database, port.
 const CANNOT_START: u8 = 2;
@@ -219,7 +221,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             let config = load(&options)?;
-            runtime(config.api.workers)?.block_on(serve::serve(config))
+            // Ends after the runtime, so that the last lines of every task are in the file.
+            let logging = logs::start(&config)?;
+            let end =
+                runtime(config.api.workers).and_then(|runtime| runtime.block_on(serve::serve(config, &logging.level)));
+            if let Err(Failed { message, .. }) = &end {
+                tracing::error!(target: TOLD_OTHERWISE, "{message}");
+            }
+            end
         }
         Command::Validate { allow_missing_env } => validate(&LoadOptions { allow_missing_env, ..options }),
         Command::Migrate => {
@@ -247,7 +256,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
             let config = load(&options)?;
             runtime(Workers::Fixed(1))?.block_on(notify::test(&config, &channel))
         }
-        Command::Demo { port } => runtime(Workers::Auto)?.block_on(demo::demo(port)),
+        Command::Demo { port } => {
+            let logging = logs::start_on_terminal()?;
+            runtime(Workers::Auto)?.block_on(demo::demo(port, &logging.level))
+        }
         Command::Healthcheck { url } => runtime(Workers::Fixed(1))?.block_on(check::healthcheck(&options, url)),
         Command::Openapi => {
             let header = load(&options).map_or_else(|_| "X-API-Key".to_owned(), |c| c.api.auth.header_name);
@@ -288,12 +300,17 @@ fn validate(options: &LoadOptions) -> Result<ExitCode, Failed> {
     runtime(Workers::Fixed(1))?
         .block_on(async { crate::app::build_channels(&config, clock) })
         .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
+    let (_, warnings) = crate::app::open_tls(&config, tokio_free_now())
+        .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
+    for warning in &warnings {
+        say(&format!("warning: {warning}"));
+    }
     let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
     say(&format!(
         "valid: {} · {} · {}",
         files.join(", "),
         counted(config.endpoints.len(), "endpoint"),
-        counted(config.warnings.len(), "warning")
+        counted(config.warnings.len() + warnings.len(), "warning")
     ));
     Ok(ExitCode::SUCCESS)
 }

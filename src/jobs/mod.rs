@@ -3,5 +3,6 @@
 
 pub mod cron;
 pub mod integrity;
+pub mod key_uses;
 pub mod retention;
 pub mod rollup;

@@ -6,13 +6,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::config::RunningSettings;
 use crate::domain::uptime::{DAY_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store, StoreError, within};
 use crate::wakeup::Wakeup;
 
 /// Rows removed in one transaction.
 const BATCH: u64 = 500;
+
+/// How long a batch may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The pause between batches, in which the recorder has the database.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -22,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Retention {
     pub store: Arc<Store>,
     pub clock: Arc<dyn Clock>,
-    pub check_history_days: u32,
-    pub hourly_rollup_days: u32,
+    /// Of which the days are followed.
+    pub running: Arc<RunningSettings>,
 }
 
 /// What a run removed.
@@ -59,9 +63,10 @@ impl Retention {
     /// Removes everything that is due now.
     pub async fn step(&self) -> Result<Removed, StoreError> {
         let now = self.clock.now();
+        let kept = self.running.get();
         // By whole hours and days, so that what is left adds up with the rollups.
-        let checks_before = hour_of(days_before(now, self.check_history_days));
-        let hours_before = day_of(days_before(now, self.hourly_rollup_days.max(self.check_history_days)));
+        let checks_before = hour_of(days_before(now, kept.check_history_days));
+        let hours_before = day_of(days_before(now, kept.hourly_rollup_days.max(kept.check_history_days)));
         Ok(Removed {
             checks: self.remove(Old::Checks, checks_before).await?,
             hours: self.remove(Old::Hours, hours_before).await?,
@@ -75,20 +80,27 @@ impl Retention {
     async fn remove(&self, old: Old, before: Timestamp) -> Result<u64, StoreError> {
         let mut removed = 0;
         loop {
-            let transaction = self.store.begin().await?;
-            let count = match old {
-                Old::Checks => store::history::delete_before(&transaction, before, BATCH).await?,
-                Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
-                Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
-                Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,
-            };
-            transaction.commit().await.map_err(StoreError::from)?;
+            let count = within(LIMIT, self.remove_batch(old, before)).await?;
             if count == 0 {
                 return Ok(removed);
             }
             removed += count;
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+impl Retention {
+    async fn remove_batch(&self, old: Old, before: Timestamp) -> Result<u64, StoreError> {
+        let transaction = self.store.begin().await?;
+        let count = match old {
+            Old::Checks => store::history::delete_before(&transaction, before, BATCH).await?,
+            Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
+            Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
+            Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,
+        };
+        transaction.commit().await?;
+        Ok(count)
     }
 }
 

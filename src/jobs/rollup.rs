@@ -10,10 +10,15 @@ use crate::board::{Board, Windows};
 use crate::clock::Clock;
 use crate::domain::uptime::{DAY_US, HOUR_US, day_of, hour_of};
 use crate::domain::{from_micros, micros};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store, StoreError, within};
+use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
 const BATCH: u64 = 500;
+
+/// How long a batch may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long after midnight a day waits for late results before it is closed.
@@ -28,6 +33,7 @@ pub struct Rollup {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
     pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Rollup {
@@ -49,19 +55,24 @@ impl Rollup {
 
     /// Does everything that is due now.
     pub async fn step(&self) -> Result<(), StoreError> {
+        if self.metrics.database.away().is_some() {
+            // Hours that are over wait to be written: until then the board alone has them.
+            return Err(StoreError::Unavailable("the database is away".to_owned()));
+        }
         let at = self.clock.now();
         let now = micros(at);
         let over = day_of(from_micros(now - DAY_GRACE_US));
-        while store::rollups::close_days(self.store.writer(), over, BATCH).await? > 0 {
+        while within(LIMIT, store::rollups::close_days(self.store.writer(), over, BATCH)).await? > 0 {
             tokio::time::sleep(PAUSE).await;
         }
         let sketches_before = day_of(from_micros(now - HOUR_SKETCHES_US));
-        while store::rollups::drop_hour_sketches(self.store.writer(), sketches_before, BATCH).await? > 0 {
+        while within(LIMIT, store::rollups::drop_hour_sketches(self.store.writer(), sketches_before, BATCH)).await? > 0
+        {
             tokio::time::sleep(PAUSE).await;
         }
         // Hours older than the last two are written for sure; the newer ones the board holds itself.
         let until = hour_of(from_micros(now - 2 * HOUR_US));
-        let mut windows = store::windows::sums(self.store.readers(), at, until).await?;
+        let mut windows = within(LIMIT, store::windows::sums(self.store.readers(), at, until)).await?;
         self.board.update(self.board.ids(), |id, live| {
             live.windows.rebase(windows.remove(&id).unwrap_or_else(|| Windows::empty(until)));
         });

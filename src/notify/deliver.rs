@@ -1,24 +1,30 @@
 //! The outbox, emptied: a worker a channel takes its pending deliveries and attempts them until they arrive.
 //!
 //! At least once, and in order for each endpoint. Channels know nothing of one another, and one that hangs holds up
-//! nothing else. What is sent is read from the rows; a nudge only says that there are some.
+//! nothing else. What is sent is read from the rows; a nudge only says that there are some. While the database is away
+//! it is taken from memory ([`Handover`]), by the same rules, and what came of it is recorded afterwards.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::channel::{Channel, Message, Receipt, SendError};
-use super::failing;
+use super::queue::{Attempt, Item, Lane, Queue, Reading, Rows};
+use super::{failing, ledger};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
 use crate::events::ChannelTestRequest;
-use crate::store::outbox::{self, AttemptResult, Delivery};
+use crate::handover::{Handed, Handover};
+use crate::store::outbox::{DeliveryState, Standing};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::{ChannelStatus, Metrics};
 use crate::wakeup::Wakeup;
@@ -26,11 +32,18 @@ use crate::wakeup::Wakeup;
 /// Attempts under way at once in one channel, each for another endpoint.
 const AT_ONCE: usize = 4;
 
-/// The oldest deliveries of a channel that are looked at together.
-const LOOK: u64 = 500;
-
 /// How often a worker looks without being nudged.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// A read that takes longer is waited for no longer: meanwhile what is known counts.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// How long to wait before the database is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the recorder, so that what was told is not told again after the next start.
+const LAST_WAIT: Duration = Duration::from_secs(7);
+const LAST_RECORD: Duration = Duration::from_secs(1);
 
 /// The first pause after a failed attempt; each further one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -53,11 +66,18 @@ pub struct DeliverContext {
     pub metrics: Arc<Metrics>,
     /// Nudged when there may be something new to deliver, for each channel.
     pub nudges: Arc<BTreeMap<String, Wakeup>>,
+    /// What is to be told, in memory.
+    pub handover: Arc<Handover>,
     pub stopping: CancellationToken,
+    /// Cancelled when the recorder has written whatever it will.
+    pub recorded: CancellationToken,
 }
 
+/// What is asked of the database, beside the sending.
+type Read = BoxFuture<'static, Result<Rows, StoreError>>;
+type Record = BoxFuture<'static, Result<ledger::Written, StoreError>>;
+
 /// Delivers through one channel.
-#[derive(Debug)]
 pub struct Worker {
     name: String,
     channel: Arc<dyn Channel>,
@@ -65,14 +85,23 @@ pub struct Worker {
     fallback: Vec<String>,
     context: DeliverContext,
     failing: failing::Watch,
+    queue: Queue,
+    /// The rows may be others than those that were read.
+    stale: bool,
+    reading: Option<(Instant, Reading, Read)>,
+    recording: Option<Record>,
+    /// The database is left alone until then.
+    not_before: Option<Instant>,
+    /// It was said that the rows cannot be read or written.
+    complained: bool,
+    /// Messages of this channel's failure, to be written and told through the others.
+    to_write: Vec<Handed>,
 }
 
-/// What an attempt is about, so that no two of the same endpoint are under way.
-type Lane = i64;
-
-fn lane(delivery: &Delivery) -> Lane {
-    // What is about no endpoint has a lane of its own; row ids and endpoint ids cannot meet below zero.
-    delivery.endpoint.map_or(-delivery.id, |id| id.0)
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("name", &self.name).field("queue", &self.queue).finish_non_exhaustive()
+    }
 }
 
 /// Nudges every worker whenever the recorder nudges, until the stop.
@@ -149,26 +178,62 @@ pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: T
     }
 }
 
-/// A message and the deliveries that it settles.
-struct Attempt {
-    delivery: Delivery,
-    notification: Notification,
-    /// Told by this message too, because they could not be told before.
-    merged: Vec<i64>,
-}
-
 impl Worker {
     pub fn new(name: String, channel: Arc<dyn Channel>, fallback: Vec<String>, context: DeliverContext) -> Self {
-        Self { name, channel, fallback, context, failing: failing::Watch::default() }
+        Self {
+            name,
+            channel,
+            fallback,
+            context,
+            failing: failing::Watch::default(),
+            queue: Queue::default(),
+            stale: true,
+            reading: None,
+            recording: None,
+            not_before: None,
+            complained: false,
+            to_write: Vec::new(),
+        }
     }
 
     /// Delivers until the stop. What is under way then is given up, and attempted again after the next start with
-    /// the same id.
+    /// the same id. What was delivered and does not stand in its rows is recorded once the recorder has written them.
     pub async fn run(mut self) {
         let stopping = self.context.stopping.clone();
+        // In every line of this worker, whatever the level of the log.
+        let span = tracing::error_span!("deliver", channel = self.name);
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = self.deliver() => {}
+            () = self.deliver().instrument(span) => {}
+        }
+        self.reading = None;
+        if self.queue.unrecorded() > 0 || self.recording.is_some() {
+            drop(tokio::time::timeout(LAST_WAIT, self.context.recorded.cancelled()).await);
+            self.finish().await;
+        }
+    }
+
+    async fn finish(&mut self) {
+        if let Some(recording) = self.recording.take()
+            && let Ok(Ok(written)) = tokio::time::timeout(LAST_RECORD, recording).await
+        {
+            self.queue.recorded(written.standings);
+        }
+        self.queue.take_handed(self.context.handover.waiting_for(&self.name));
+        let work = ledger::record(self.context.store.clone(), self.name.clone(), self.queue.to_record(), Vec::new());
+        if let Ok(Ok(written)) = tokio::time::timeout(LAST_RECORD, work).await {
+            self.queue.recorded(written.standings);
+        }
+        let untold = self.queue.items().iter().filter(|item| item.from_memory).count();
+        let unrecorded = self.queue.unrecorded();
+        if untold + unrecorded > 0 {
+            tracing::error!(
+                channel = self.name,
+                untold,
+                unrecorded,
+                "the database was away until the end: messages that were not delivered are lost, and what was delivered \
+                 may be sent again"
+            );
         }
     }
 
@@ -178,136 +243,203 @@ impl Worker {
         let mut under_way = FuturesUnordered::new();
         let mut busy: HashSet<Lane> = HashSet::new();
         loop {
-            // By the time, not by the next attempt, which may be minutes away.
             let now = self.context.clock.now();
-            self.tell_failure(None, now).await;
-            let mut sleep = LONGEST_SLEEP;
-            if under_way.len() < AT_ONCE {
-                match self.next_attempts(&busy, AT_ONCE - under_way.len()).await {
-                    Ok((attempts, next_in)) => {
-                        sleep = next_in.min(LONGEST_SLEEP).min(self.failing.due_in(now).max(RETELL_PAUSE));
-                        for attempt in attempts {
-                            busy.insert(lane(&attempt.delivery));
-                            let (channel, context) = (channel.clone(), self.context.clone());
-                            under_way.push(async move {
-                                let sent = send(channel.as_ref(), &context, &attempt).await;
-                                (attempt, sent)
-                            });
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(channel = self.name, %error, "the outbox cannot be read; tried again");
-                        sleep = FIRST_PAUSE;
-                    }
+            self.queue.take_handed(self.context.handover.waiting_for(&self.name));
+            // By the time, not by the next attempt, which may be minutes away.
+            self.tell_failure(None, now);
+            self.ask_database();
+            let mut sleep = LONGEST_SLEEP.min(self.failing.due_in(now).max(RETELL_PAUSE));
+            if under_way.len() < AT_ONCE && self.queue.is_known() && !self.is_waiting_for_rows() {
+                let (attempts, next_in) = self.queue.next(&busy, AT_ONCE - under_way.len(), now);
+                sleep = sleep.min(next_in.unwrap_or(LONGEST_SLEEP));
+                for attempt in attempts {
+                    busy.insert(attempt.item.lane());
+                    let channel = channel.clone();
+                    under_way.push(async move {
+                        let sent = send(channel.as_ref(), &attempt).await;
+                        (attempt, sent)
+                    });
                 }
             }
+            let wake_at = self.wake_at();
             tokio::select! {
                 Some((attempt, sent)) = under_way.next(), if !under_way.is_empty() => {
-                    let lane = lane(&attempt.delivery);
-                    self.settle(attempt, sent).await;
-                    busy.remove(&lane);
+                    busy.remove(&attempt.item.lane());
+                    self.settle(&attempt, sent);
                 }
-                () = nudged.wait() => {}
-                () = tokio::time::sleep(sleep) => {}
+                rows = read_by(&mut self.reading) => self.take_rows(rows),
+                written = recorded_by(&mut self.recording) => self.take_written(written),
+                () = nudged.wait() => self.stale = true,
+                () = tokio::time::sleep(sleep) => self.stale = true,
+                () = sleep_until(wake_at) => {}
             }
         }
     }
 
-    /// The attempts that are due, at most `limit`, and how long until the next one is.
-    async fn next_attempts(&self, busy: &HashSet<Lane>, limit: usize) -> Result<(Vec<Attempt>, Duration), StoreError> {
-        let db = self.context.store.readers();
-        let now = self.context.clock.now();
-        let mut lanes: Vec<Vec<Delivery>> = Vec::new();
-        let mut index: HashMap<Lane, usize> = HashMap::new();
-        for delivery in outbox::pending(db, &self.name, LOOK).await? {
-            let at = *index.entry(lane(&delivery)).or_insert_with(|| {
-                lanes.push(Vec::new());
-                lanes.len() - 1
-            });
-            lanes[at].push(delivery);
-        }
-        let mut attempts = Vec::new();
-        let mut next_in = LONGEST_SLEEP;
-        for waiting in lanes {
-            let Some(first) = waiting.first() else { continue };
-            if busy.contains(&lane(first)) {
-                continue;
-            }
-            let until = |delivery: &Delivery| {
-                delivery.next_attempt_at.filter(|at| *at > now).map(|at| (at - now).to_std().unwrap_or_default())
-            };
-            if let Some(pause) = until(first) {
-                next_in = next_in.min(pause);
-            } else if attempts.len() < limit
-                && let Some(attempt) = plan(db, waiting).await?
-            {
-                // The one that stands for the oldest may have its own pause to keep.
-                match until(&attempt.delivery) {
-                    Some(pause) => next_in = next_in.min(pause),
-                    None => attempts.push(attempt),
-                }
-            }
-        }
-        Ok((attempts, next_in))
+    /// The rows are being read, and it does not take long: what is done next goes by them.
+    fn is_waiting_for_rows(&self) -> bool {
+        self.reading.as_ref().is_some_and(|(began, ..)| began.elapsed() < SLOW)
     }
 
-    /// Records what an attempt brought, and notices whether the channel works.
-    async fn settle(&mut self, attempt: Attempt, sent: Result<Receipt, SendError>) {
+    fn wake_at(&self) -> Option<Instant> {
+        let slow = self.reading.as_ref().map(|(began, ..)| *began + SLOW).filter(|_| self.is_waiting_for_rows());
+        let again = self.not_before.filter(|at| *at > Instant::now());
+        [slow, again].into_iter().flatten().min()
+    }
+
+    /// Begins to read, and to record what was done, where there is something to.
+    fn ask_database(&mut self) {
+        if self.reading.as_ref().is_some_and(|(began, ..)| began.elapsed() >= SLOW) {
+            self.queue.cannot_read();
+        }
+        if self.not_before.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        let (store, name) = (self.context.store.clone(), self.name.clone());
+        if self.recording.is_none() {
+            let standings = self.queue.to_record();
+            if !standings.is_empty() || !self.to_write.is_empty() {
+                let work = ledger::record(store.clone(), name.clone(), standings, self.to_write.clone());
+                self.recording = Some(Box::pin(work));
+            }
+        }
+        if self.reading.is_none() && self.stale {
+            self.stale = false;
+            let (reading, known, covered) = (self.queue.begin_reading(), self.queue.known(), self.queue.covered());
+            self.reading = Some((Instant::now(), reading, Box::pin(ledger::read(store, name, known, covered))));
+        }
+    }
+
+    fn take_rows(&mut self, (reading, rows): (Reading, Result<Rows, StoreError>)) {
+        match rows {
+            Ok(rows) => {
+                for id in self.queue.take_rows(reading, rows) {
+                    self.context.handover.settled(&self.name, &id);
+                }
+                if self.recording.is_none() && self.queue.to_record().is_empty() {
+                    self.complained = false;
+                }
+            }
+            Err(error) => {
+                self.queue.cannot_read();
+                self.stale = true;
+                self.leave_alone(&error, "read");
+            }
+        }
+    }
+
+    fn take_written(&mut self, written: Result<ledger::Written, StoreError>) {
+        match written {
+            Ok(written) => {
+                for handed in &written.notifications {
+                    self.to_write.retain(|waiting| waiting.told.facts.id != handed.told.facts.id);
+                    self.context.handover.stored(&handed.told.facts.id);
+                    self.nudge(&handed.channels);
+                }
+                self.queue.recorded(written.standings);
+                // There may be rows beyond those that were looked at.
+                self.stale = true;
+            }
+            Err(error) => {
+                for handed in &self.to_write {
+                    self.context.handover.hand(handed.clone(), false);
+                    self.nudge(&handed.channels);
+                }
+                self.leave_alone(&error, "written");
+            }
+        }
+    }
+
+    fn leave_alone(&mut self, error: &StoreError, what: &str) {
+        self.not_before = Some(Instant::now() + AGAIN);
+        if !self.complained {
+            self.complained = true;
+            tracing::warn!(channel = self.name, %error, "the outbox cannot be {what}; messages go out from memory");
+        }
+    }
+
+    fn nudge(&self, channels: &[String]) {
+        for name in channels {
+            if let Some(wakeup) = self.context.nudges.get(name) {
+                wakeup.nudge();
+            }
+        }
+    }
+
+    /// Notes what an attempt brought, and whether the channel works.
+    fn settle(&mut self, attempt: &Attempt, sent: Result<Receipt, SendError>) {
         let now = self.context.clock.now();
-        let outcome = match sent {
-            Ok(Receipt { answer }) => AttemptResult::Delivered { answer },
-            Err(SendError::GiveUp { reason }) => AttemptResult::Dead { error: reason, may_have_arrived: false },
+        let item = &attempt.item;
+        let before = Standing {
+            state: DeliveryState::Pending,
+            attempts: item.attempts + 1,
+            may_have_arrived: item.may_have_arrived,
+            next_attempt_at: None,
+            last_attempt_at: Some(now),
+            last_error: None,
+            answer: None,
+            finished_at: None,
+        };
+        let standing = match sent {
+            Ok(Receipt { answer }) => {
+                Standing { state: DeliveryState::Delivered, answer: Some(answer), finished_at: Some(now), ..before }
+            }
+            Err(SendError::GiveUp { reason }) => {
+                Standing { state: DeliveryState::Dead, last_error: Some(reason), finished_at: Some(now), ..before }
+            }
             Err(SendError::Retry { reason, after, permanent_looking, may_have_arrived }) => {
-                let age = (now - attempt.delivery.created_at).to_std().unwrap_or_default();
+                let before = Standing {
+                    may_have_arrived: before.may_have_arrived || may_have_arrived,
+                    last_error: Some(reason),
+                    ..before
+                };
+                let age = (now - item.created_at).to_std().unwrap_or_default();
                 if age >= GIVE_UP_AFTER {
-                    AttemptResult::Dead { error: reason, may_have_arrived }
+                    Standing { state: DeliveryState::Dead, finished_at: Some(now), ..before }
                 } else {
-                    let pause = pause(attempt.delivery.attempts + 1, after, permanent_looking, fastrand::f64());
+                    let pause = pause(before.attempts, after, permanent_looking, fastrand::f64());
                     let next_attempt_at = now + chrono::TimeDelta::from_std(pause).unwrap_or_default();
-                    AttemptResult::Retry { error: reason, next_attempt_at, may_have_arrived }
+                    Standing { next_attempt_at: Some(next_attempt_at), ..before }
                 }
             }
         };
-        self.note(&attempt, &outcome, now);
-        // Not attempted again meanwhile: a database that takes no writes would make it arrive again and again.
-        while let Err(error) = self.record(&attempt, &outcome, now).await {
-            tracing::warn!(channel = self.name, %error, "an attempt could not be recorded; tried again");
-            tokio::time::sleep(FIRST_PAUSE).await;
+        self.note(attempt, &standing, now);
+        if standing.state == DeliveryState::Delivered {
+            for merged in &attempt.merged {
+                self.queue.note(merged.id(), merged_standing(merged, now));
+            }
         }
-        let lost = matches!(outcome, AttemptResult::Dead { .. }).then_some(&attempt.notification);
-        self.tell_failure(lost, now).await;
+        let lost = standing.state == DeliveryState::Dead;
+        self.queue.note(item.id(), standing);
+        self.tell_failure(lost.then_some(&attempt.notification), now);
     }
 
-    async fn record(&self, attempt: &Attempt, outcome: &AttemptResult, now: Timestamp) -> Result<(), StoreError> {
-        let transaction = self.context.store.begin().await?;
-        outbox::record_attempt(&transaction, attempt.delivery.id, outcome, now).await?;
-        if let AttemptResult::Delivered { .. } = outcome
-            && !attempt.merged.is_empty()
-        {
-            outbox::mark_merged(&transaction, &attempt.merged, now).await?;
-        }
-        transaction.commit().await.map_err(StoreError::from)
-    }
-
-    fn note(&mut self, attempt: &Attempt, outcome: &AttemptResult, now: Timestamp) {
-        let (channel, id, event) = (&self.name, &attempt.delivery.notification_id, attempt.notification.event);
+    fn note(&mut self, attempt: &Attempt, standing: &Standing, now: Timestamp) {
+        let (channel, id, event) = (&self.name, attempt.item.id(), attempt.notification.event);
         let metrics = &self.context.metrics;
-        match outcome {
-            AttemptResult::Delivered { .. } => {
+        // A message about a channel is about no endpoint.
+        let about = Some(&attempt.notification.endpoint).filter(|endpoint| endpoint.id > 0);
+        let (endpoint, endpoint_id) = (about.map(|of| of.name.as_str()), about.map(|of| of.id));
+        let error = standing.last_error.as_deref().unwrap_or_default();
+        match standing.state {
+            DeliveryState::Delivered => {
                 metrics.deliveries_delivered.add(1);
-                tracing::info!(channel, notification = id, %event, "told through {channel}");
+                if attempt.item.from_memory {
+                    metrics.delivered_from_memory.add(1);
+                }
+                tracing::info!(notification = id, endpoint, endpoint_id, %event, "told through {channel}");
                 self.failing.succeeded();
             }
-            AttemptResult::Retry { error, .. } => {
-                metrics.deliveries_failed.add(1);
-                tracing::warn!(channel, notification = id, %event, error, "{channel} did not take a message; it is tried again");
-                self.failing.failed(attempt.delivery.created_at, error);
-            }
-            AttemptResult::Dead { error, .. } => {
+            DeliveryState::Dead => {
                 metrics.deliveries_failed.add(1);
                 metrics.deliveries_dead.add(1);
-                tracing::error!(channel, notification = id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
-                self.failing.failed(attempt.delivery.created_at, error);
+                tracing::error!(notification = id, endpoint, endpoint_id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
+                self.failing.failed(attempt.item.created_at, error);
+            }
+            DeliveryState::Pending | DeliveryState::Merged => {
+                metrics.deliveries_failed.add(1);
+                tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
+                self.failing.failed(attempt.item.created_at, error);
             }
         }
         metrics.set_channel(
@@ -321,66 +453,60 @@ impl Worker {
     }
 
     /// Tells that the channel fails, once it is time; at once when a message was `lost`.
-    async fn tell_failure(&mut self, lost: Option<&Notification>, now: Timestamp) {
-        if let Err(error) = self.try_to_tell_failure(lost, now).await {
-            tracing::warn!(channel = self.name, %error, "the failure of the channel could not be told; tried again");
-        }
-    }
-
-    async fn try_to_tell_failure(&mut self, lost: Option<&Notification>, now: Timestamp) -> Result<(), StoreError> {
-        let Some(since) = self.failing.to_be_told(lost.is_some(), now) else { return Ok(()) };
+    fn tell_failure(&mut self, lost: Option<&Notification>, now: Timestamp) {
+        let Some(since) = self.failing.to_be_told(lost.is_some(), now) else { return };
         let others: Vec<String> = if self.fallback.is_empty() {
             self.context.nudges.keys().filter(|name| **name != self.name).cloned().collect()
         } else {
             self.fallback.clone()
         };
-        let error = self.failing.last_error().unwrap_or_default().to_owned();
-        failing::tell(&self.context.store, &self.name, since, &error, lost, &others, now).await?;
+        let error = self.failing.last_error().unwrap_or_default();
+        let waiting = self.queue.items();
+        let waiting = waiting.iter().map(|item| &item.told.facts);
+        self.to_write.push(failing::message(&self.name, since, error, lost, waiting, others, now));
         self.failing.told();
-        for name in others {
-            if let Some(wakeup) = self.context.nudges.get(&name) {
-                wakeup.nudge();
-            }
-        }
-        Ok(())
     }
 }
 
-/// The attempt that the oldest delivery of a lane calls for. A down that was never told, and is over, becomes one
-/// message with its recovery.
-async fn plan(db: &impl crate::store::ConnectionTrait, waiting: Vec<Delivery>) -> Result<Option<Attempt>, StoreError> {
-    let Some(first) = waiting.first() else { return Ok(None) };
-    let Some(stored) = outbox::find(db, &first.notification_id).await? else { return Ok(None) };
-    let never_told = !first.may_have_arrived && matches!(stored.facts.event, Event::Down | Event::DownAgain);
-    if never_told && let Some(incident) = stored.incident {
-        let mut merged = vec![first.id];
-        for later in &waiting[1..] {
-            let Some(other) = outbox::find(db, &later.notification_id).await? else { continue };
-            // A later one that may have arrived was attempted in the place of this one: it is told again as it was.
-            if other.incident != Some(incident) {
-                break;
-            }
-            if other.facts.event == Event::Up {
-                let mut notification = other.facts;
-                notification.told_late = true;
-                return Ok(Some(Attempt { delivery: later.clone(), notification, merged }));
-            }
-            merged.push(later.id);
-        }
+fn merged_standing(item: &Item, now: Timestamp) -> Standing {
+    Standing {
+        state: DeliveryState::Merged,
+        attempts: item.attempts,
+        may_have_arrived: item.may_have_arrived,
+        next_attempt_at: None,
+        last_attempt_at: None,
+        last_error: None,
+        answer: None,
+        finished_at: Some(now),
     }
-    Ok(Some(Attempt { delivery: first.clone(), notification: stored.facts, merged: Vec::new() }))
 }
 
-async fn send(channel: &dyn Channel, context: &DeliverContext, attempt: &Attempt) -> Result<Receipt, SendError> {
-    let first_of_incident = match attempt.notification.incident.as_ref() {
-        // Without it a mail only loses its thread.
-        Some(incident) => outbox::first_of_incident(context.store.readers(), incident.id).await.ok().flatten(),
-        None => None,
-    };
+async fn read_by(reading: &mut Option<(Instant, Reading, Read)>) -> (Reading, Result<Rows, StoreError>) {
+    let Some((_, _, read)) = reading else { return std::future::pending().await };
+    let rows = read.await;
+    let known = reading.take().map(|(_, known, _)| known).unwrap_or_default();
+    (known, rows)
+}
+
+async fn recorded_by(recording: &mut Option<Record>) -> Result<ledger::Written, StoreError> {
+    let Some(record) = recording else { return std::future::pending().await };
+    let written = record.await;
+    *recording = None;
+    written
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn send(channel: &dyn Channel, attempt: &Attempt) -> Result<Receipt, SendError> {
     let message = Message {
         notification: attempt.notification.clone(),
-        attempt: attempt.delivery.attempts + 1,
-        first_of_incident,
+        attempt: attempt.item.attempts + 1,
+        first_of_incident: attempt.item.told.first_of_incident.clone(),
     };
     channel.send(&message).await
 }

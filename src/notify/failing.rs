@@ -1,19 +1,19 @@
 //! A channel that does not deliver is told through the others, once, with the outages that wait in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Timestamp;
 use crate::domain::notification::{Event, Notification};
 
 use super::deliver::about_channel;
-use crate::store::outbox::{self, NewNotification};
-use crate::store::{Store, StoreError};
+use crate::handover::{Handed, Told};
 
 /// After this long without a delivery a channel is told to be failing; a dead delivery tells at once.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The most outages that are named in one message.
-const NAMED: u64 = 50;
+const NAMED: usize = 50;
 
 /// Whether a channel works, from the attempts made through it.
 #[derive(Debug, Default)]
@@ -61,33 +61,25 @@ impl Watch {
     }
 }
 
-/// Writes the message to the other channels. It names what waits, and what was just given up (`lost`). Written twice
-/// under one id it is one message.
-pub(super) async fn tell(
-    store: &Store,
+/// The message to the other channels. It names what waits, and what was just given up (`lost`). Made twice for one
+/// failure it has one id.
+pub(super) fn message<'a>(
     channel: &str,
     since: Timestamp,
     error: &str,
-    lost: Option<&Notification>,
-    others: &[String],
+    lost: Option<&'a Notification>,
+    waiting: impl Iterator<Item = &'a Notification>,
+    others: Vec<String>,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    let mut remarks: Vec<String> = lost.into_iter().map(not_told).collect();
-    for delivery in outbox::pending(store.readers(), channel, NAMED).await? {
-        if let Some(waiting) = outbox::find(store.readers(), &delivery.notification_id).await? {
-            remarks.push(not_told(&waiting.facts));
-        }
-    }
+) -> Handed {
+    let waiting = waiting.filter(|facts| lost.is_none_or(|lost| lost.id != facts.id));
     let mut facts = about_channel(channel, Event::ChannelFailing, since, now);
     "failing".clone_into(&mut facts.status);
     "working".clone_into(&mut facts.previous_status);
     facts.error = Some(error.to_owned());
-    facts.remarks = remarks;
-    let held_by = others.is_empty().then_some("no_other_channel");
-    let new = NewNotification { facts: &facts, endpoint: None, incident: None, held_by, channels: others, now };
-    let transaction = store.begin().await?;
-    outbox::insert(&transaction, &new).await?;
-    transaction.commit().await.map_err(StoreError::from)
+    facts.remarks = lost.into_iter().chain(waiting.take(NAMED)).map(not_told).collect();
+    let told = Told { facts, endpoint: None, incident: None, first_of_incident: None };
+    Handed { told: Arc::new(told), channels: others, created_at: now }
 }
 
 fn not_told(facts: &Notification) -> String {

@@ -91,7 +91,7 @@ impl Heartbeat {
         if !metrics.recorder_heartbeat.is_alive(monotonic, LOOP_LIMIT) {
             return Err("the recorder stands still");
         }
-        if metrics.results_pending.get() > PENDING_LIMIT {
+        if metrics.database.away().is_some() || metrics.results_pending.get() > PENDING_LIMIT {
             return Err("results are not being stored");
         }
         if metrics.schedule_lag_us.get() > LAG_LIMIT_US {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::config::Secret;
-    use crate::telemetry::metrics::ChannelStatus;
+    use crate::telemetry::metrics::{Away, ChannelStatus};
 
     #[tokio::test]
     async fn it_beats_only_while_checks_are_recorded_and_messages_flow() {
@@ -157,6 +157,9 @@ mod tests {
         metrics.results_pending.set(PENDING_LIMIT + 1);
         assert_eq!(heartbeat.all_is_well(), Err("results are not being stored"));
         metrics.results_pending.set(0);
+        metrics.database.begin(Away { since: start, why: "the disk is full".to_owned() });
+        assert_eq!(heartbeat.all_is_well(), Err("results are not being stored"));
+        metrics.database.end(start);
         metrics.schedule_lag_us.set(LAG_LIMIT_US + 1);
         assert_eq!(heartbeat.all_is_well(), Err("checks are late"));
         metrics.schedule_lag_us.set(0);

@@ -1,132 +1,111 @@
-//! What waits to be committed, and the one transaction that commits it.
+//! What is committed together: the rows of one transaction, which is either there as a whole or not at all, and is
+//! there once however often it is tried.
 
-use std::collections::{HashMap, VecDeque};
-
-use tokio::sync::oneshot;
+use serde_json::json;
 
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::EndpointState;
-use crate::domain::notification::Routing;
 use crate::domain::uptime::Rollup;
 use crate::store::{self, Store, StoreError};
 
 use super::telling::Telling;
 
-/// The most results kept while they cannot be committed. When it is full the oldest are dropped and counted;
-/// states, hours and incidents are never dropped.
-const CAPACITY: usize = 500_000;
+/// Where the newest batch that cannot be repeated leaves its mark, among the settings.
+const MARK: &str = "recorder.batch";
 
-/// The most results of one transaction.
-pub const BATCH: usize = 1_000;
-
-/// What a commit wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Committed {
-    pub results: usize,
-    /// There is something to deliver.
-    pub deliveries: bool,
+/// A result that is not yet committed.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    pub result: CheckResult,
+    /// It belongs to an hour that is already written.
+    pub amends: bool,
 }
 
-/// Results, states, hours and incidents that are not yet committed.
+/// The rows of one transaction.
 #[derive(Debug, Default)]
-pub struct Pending {
-    results: VecDeque<CheckResult>,
-    /// The results among them that belong to hours already written.
-    late: Vec<CheckResult>,
-    states: HashMap<EndpointId, EndpointState>,
-    hours: Vec<(EndpointId, Timestamp, Rollup)>,
+pub struct Batch {
+    /// Unique. Written with whatever would count twice if it were written twice, so that a commit of which nobody
+    /// knows whether it happened can be tried again.
+    pub mark: String,
+    pub results: Vec<Queued>,
+    pub states: Vec<(EndpointId, EndpointState)>,
+    pub hours: Vec<(EndpointId, Timestamp, Rollup)>,
     /// In the order in which they happened.
-    tellings: Vec<Telling>,
-    waiters: Vec<(CheckResult, Vec<oneshot::Sender<CheckResult>>)>,
+    pub tellings: Vec<Telling>,
 }
 
-impl Pending {
-    pub fn is_empty(&self) -> bool {
-        self.results.is_empty() && self.states.is_empty() && self.hours.is_empty() && self.tellings.is_empty()
-    }
+/// Why a batch is not known to be committed.
+#[derive(Debug)]
+pub enum Failed {
+    /// The database does not want these rows, and has none of them.
+    Refused(StoreError),
+    /// The database is away, or may have committed them all the same.
+    Unknown(StoreError),
+    /// It has none of them, and may have lost what was committed before: it is another session than the last.
+    NewSession,
+}
 
-    /// Results that wait.
+impl Failed {
+    /// An error that came before the commit was asked for.
+    fn before_commit(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::Unknown(error),
+            _ => Self::Refused(error),
+        }
+    }
+}
+
+impl Batch {
+    /// How many rows, roughly; 1 is the least that can be left out.
     pub fn len(&self) -> usize {
-        self.results.len()
+        self.results.len() + self.states.len() + self.hours.len() + self.tellings.len()
     }
 
-    /// Adds a result; returns how many were dropped to make room.
-    pub fn push(&mut self, result: CheckResult, amends: bool) -> usize {
-        if amends {
-            self.late.push(result.clone());
-        }
-        self.results.push_back(result);
-        let surplus = self.results.len().saturating_sub(CAPACITY);
-        self.results.drain(..surplus);
-        surplus
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    pub fn set_state(&mut self, id: EndpointId, state: EndpointState) {
-        self.states.insert(id, state);
+    /// Whether writing it twice would change more than writing it once. Such a batch waits for the disk, and what was
+    /// committed before it is there too.
+    pub fn counts_twice(&self) -> bool {
+        !self.tellings.is_empty() || self.results.iter().any(|queued| queued.amends)
     }
 
-    pub fn add_hour(&mut self, id: EndpointId, hour: (Timestamp, Rollup)) {
-        self.hours.push((id, hour.0, hour.1));
-    }
-
-    pub fn tell(&mut self, telling: Telling) {
-        self.tellings.push(telling);
-    }
-
-    pub fn await_commit(&mut self, result: CheckResult, waiters: Vec<oneshot::Sender<CheckResult>>) {
-        if !waiters.is_empty() {
-            self.waiters.push((result, waiters));
-        }
-    }
-
-    /// Commits everything, at most [`BATCH`] results a transaction. States and hours go with the last of them,
-    /// so that nothing counts a result which is not there. On an error what is not committed stays.
+    /// Writes it, unless it is there, in the session that is expected.
     ///
-    /// Returns what was committed.
-    pub async fn commit(&mut self, store: &Store, routing: &Routing) -> Result<Committed, StoreError> {
-        let mut done = Committed::default();
-        loop {
-            let count = self.results.len().min(BATCH);
-            let last = count == self.results.len();
-            let batch: Vec<_> = self.results.iter().take(count).cloned().collect();
-            // Results may be lost with the power of the machine, what people are told of may not.
-            let telling = last && !self.tellings.is_empty();
-            let transaction = if telling { store.begin_durable().await? } else { store.begin().await? };
-            store::history::append(&transaction, &batch).await?;
-            if last {
-                let states: Vec<_> = self.states.iter().map(|(id, state)| (*id, state.clone())).collect();
-                store::states::upsert_many(&transaction, &states).await?;
-                store::rollups::put_hours(&transaction, &self.hours).await?;
-                for result in &self.late {
-                    store::rollups::amend(&transaction, result.endpoint_id, result).await?;
-                }
-                for telling in &self.tellings {
-                    done.deliveries |= telling.write(&transaction, routing).await?;
-                }
-            }
-            transaction.commit().await.map_err(StoreError::from)?;
-            self.results.drain(..count);
-            done.results += count;
-            if last {
-                break;
+    /// # Errors
+    /// [`Failed`]; then it can be tried again as it is.
+    pub async fn write(&self, store: &Store, session: u64, now: Timestamp) -> Result<(), Failed> {
+        let begun = if self.counts_twice() { store.begin_durable().await } else { store.begin().await };
+        let transaction = begun.map_err(Failed::Unknown)?;
+        if store.writing_session() != session {
+            return Err(Failed::NewSession);
+        }
+        if self.counts_twice() {
+            let mark = json!({"batch": self.mark});
+            let put = store::settings::put_if_other(&transaction, MARK, mark, now);
+            if !put.await.map_err(Failed::before_commit)? {
+                tracing::info!("a batch whose commit was in doubt had been committed");
+                return Ok(());
             }
         }
-        self.states.clear();
-        self.hours.clear();
-        self.late.clear();
-        self.tellings.clear();
-        Ok(done)
+        self.write_rows(&transaction).await.map_err(Failed::before_commit)?;
+        transaction.commit().await.map_err(|error| Failed::Unknown(error.into()))
     }
 
-    /// Answers whoever waited for what is now committed.
-    pub fn answer(&mut self) {
-        for (result, waiters) in self.waiters.drain(..) {
-            for waiter in waiters {
-                // Whoever asked may have gone away.
-                drop(waiter.send(result.clone()));
-            }
+    async fn write_rows(&self, db: &impl store::ConnectionTrait) -> Result<(), StoreError> {
+        let results: Vec<_> = self.results.iter().map(|queued| queued.result.clone()).collect();
+        store::history::append(db, &results).await?;
+        for Queued { result, .. } in self.results.iter().filter(|queued| queued.amends) {
+            store::rollups::amend(db, result.endpoint_id, result).await?;
         }
+        store::states::upsert_many(db, &self.states).await?;
+        store::rollups::put_hours(db, &self.hours).await?;
+        for telling in &self.tellings {
+            telling.write(db).await?;
+        }
+        Ok(())
     }
 }

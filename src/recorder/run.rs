@@ -1,35 +1,48 @@
-//! The recorder's loop: takes results, commits them in batches, and tells the board.
+//! The recorder's loop: takes results, commits them in batches, and tells the board. A commit is under way beside the
+//! taking, so that a database which is slow, hangs or is away holds up nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use crate::board::{Board, Live};
 use crate::clock::Clock;
+use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{EndpointState, Transition};
 use crate::domain::notification::Routing;
 use crate::domain::outcome::Status;
 use crate::domain::{Timestamp, from_micros, micros};
-use crate::events::{ConfirmRequest, Submission};
-use crate::store::Store;
+use crate::events::{ConfirmRequest, Recorded, Submission};
+use crate::handover::{Handed, Handover};
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
-use super::batch::{BATCH, Pending};
+use super::batch::{Batch, Failed};
+use super::buffer::{BATCH, Buffer, Limits};
 use super::grace::StartGrace;
-use super::telling::Telling;
+use super::outages::Outages;
+use super::telling::{Happened, Telling};
 use super::tracked::{Effect, Tracked};
+use super::trouble::Trouble;
 
 /// A result is committed at most this long after it came.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The pause after a failed commit, doubled at each further failure up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// After this long in the writing, people, the board and whoever waits for a result are told from memory.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the end waits for a database that does not take what is left.
+const LAST_WAIT: Duration = Duration::from_secs(3);
+
+/// What a message says that goes out before its rows are written.
+const FROM_MEMORY: &str = "Told from memory: the monitor's database is away";
 
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);
@@ -54,26 +67,57 @@ pub struct RecorderParts {
     pub routing: Routing,
     /// Nudged when there is something to deliver.
     pub deliver: Wakeup,
+    /// What is to be told, in memory.
+    pub handover: Arc<Handover>,
+    /// Of every endpoint on the board and left behind.
+    pub outages: Outages,
     /// Endpoints that left monitoring while this process was not running, with an incident open.
     pub left_behind: Vec<(Arc<KnownEndpoint>, EndpointState)>,
+    /// How much waits at most while the database is away.
+    pub limits: Limits,
+    /// Dropped when everything is written that will be.
+    pub recorded: DropGuard,
 }
 
+/// A commit under way, and what came of it.
+type Commit = BoxFuture<'static, Result<(), Failed>>;
+
 /// Writes whatever was checked.
-#[derive(Debug)]
 pub struct Recorder {
     parts: RecorderParts,
     tracked: HashMap<EndpointId, Tracked>,
-    pending: Pending,
+    buffer: Buffer,
+    /// The batch that is being committed, since when, and the attempt itself.
+    committing: Option<Committing>,
+    /// When the writing of what waited began; it ends with its last batch.
+    writing_since: Option<Instant>,
+    /// What is told by tellings that are not committed, in their order.
+    unhanded: VecDeque<Handed>,
     /// Endpoints whose entry on the board is behind.
     changed: HashSet<EndpointId>,
     /// Something should be committed without waiting for the batch.
     urgent: bool,
     flush_at: Option<Instant>,
-    /// Of a commit that failed.
-    pause: Option<Duration>,
+    trouble: Trouble,
+    /// Which session wrote last.
+    session: u64,
+    /// Something could not even be handed over in memory, and that was said.
+    overfull: bool,
     /// Endpoints with an open incident, on which time works.
     with_incident: HashSet<EndpointId>,
     grace: StartGrace,
+}
+
+struct Committing {
+    batch: Arc<Batch>,
+    began: Instant,
+    attempt: Commit,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("buffer", &self.buffer).finish_non_exhaustive()
+    }
 }
 
 impl Recorder {
@@ -91,14 +135,20 @@ impl Recorder {
         let with_incident =
             tracked.iter().filter(|(_, tracked)| tracked.state.incident.is_some()).map(|(id, _)| *id).collect();
         let grace = StartGrace::begin(&parts.board, parts.clock.monotonic());
+        let (limits, session) = (parts.limits, parts.store.writing_session());
         Self {
             parts,
             tracked,
-            pending: Pending::default(),
+            buffer: Buffer::new(limits),
+            committing: None,
+            writing_since: None,
+            unhanded: VecDeque::new(),
             changed: HashSet::new(),
             urgent: false,
             flush_at: None,
-            pause: None,
+            trouble: Trouble::new(),
+            session,
+            overfull: false,
             with_incident,
             grace,
         }
@@ -116,9 +166,10 @@ impl Recorder {
                 self.let_time_pass();
             }
             self.parts.metrics.recorder_heartbeat.beat(self.parts.clock.monotonic());
-            let flush_at = self.flush_at;
+            let wake_at = self.wake_at();
             tokio::select! {
                 biased;
+                outcome = ended(&mut self.committing) => self.settle(outcome),
                 count = self.parts.submissions.recv_many(&mut received, BATCH) => {
                     if count == 0 {
                         break;
@@ -127,13 +178,11 @@ impl Recorder {
                         self.take(submission);
                     }
                 }
-                () = sleep_until(flush_at) => {}
+                () = sleep_until(wake_at) => {}
                 () = self.parts.close_hours.wait() => self.close_hours(),
                 _ = heartbeat.tick() => {}
             }
-            if self.is_due() {
-                self.flush().await;
-            }
+            self.go_on();
         }
         self.finish().await;
     }
@@ -151,21 +200,28 @@ impl Recorder {
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic());
         let effect = tracked.take(&result, &entry.known, around, now);
         if effect.repeated {
-            tracing::debug!(endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
+            tracing::debug!(endpoint = entry.known.endpoint.name, endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
             self.parts.metrics.results_repeated.add(1);
             // Who waits is not left waiting: the channel closes.
             return;
         }
         if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id }).is_err() {
-            tracing::debug!(endpoint_id = id.0, "no room for a confirming check; the next slot confirms");
+            tracing::debug!(
+                endpoint = entry.known.endpoint.name,
+                endpoint_id = id.0,
+                "no room for a confirming check; the next slot confirms"
+            );
         }
         if !waiters.is_empty() {
             self.urgent = true;
-            self.pending.await_commit(result.clone(), waiters);
+            self.buffer.await_commit(result.clone(), waiters);
         }
-        let dropped = self.pending.push(result, effect.amends);
+        let dropped = self.buffer.push(result, effect.amends);
+        if dropped > 0 && self.parts.metrics.results_dropped.get() == 0 {
+            tracing::error!("too many results wait for the database: from now on the oldest are lost and counted");
+        }
         self.parts.metrics.results_dropped.add(dropped as u64);
-        self.parts.metrics.results_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
+        self.show_waiting();
         self.keep(id, effect, before, now);
     }
 
@@ -175,10 +231,10 @@ impl Recorder {
         self.changed.insert(id);
         self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
         if effect.state_changed {
-            self.pending.set_state(id, tracked.state.clone());
+            self.buffer.set_state(id, tracked.state.clone());
         }
         if let Some(hour) = effect.closed {
-            self.pending.add_hour(id, hour);
+            self.buffer.add_hour(id, hour);
         }
         if tracked.state.incident.is_some() {
             self.with_incident.insert(id);
@@ -188,7 +244,7 @@ impl Recorder {
         let Some(known) = tracked.known() else { return };
         if let Some(change) = effect.incident {
             self.urgent = true;
-            self.pending.tell(Telling {
+            let happened = Happened {
                 known: known.clone(),
                 state: tracked.state.clone(),
                 previous_status: before,
@@ -196,7 +252,11 @@ impl Recorder {
                 tell: effect.tell,
                 result: tracked.last_verdict.clone(),
                 now,
-            });
+            };
+            if let Some(telling) = Telling::new(happened, &mut self.parts.outages, &self.parts.routing) {
+                self.unhanded.extend(telling.to_deliver());
+                self.buffer.tell(telling);
+            }
         }
         if let Some(Transition { from, to, .. }) = effect.transition {
             self.urgent = true;
@@ -228,51 +288,209 @@ impl Recorder {
         }
     }
 
+    /// Begins a commit if one is due, and goes on from memory where the database does not keep up.
+    fn go_on(&mut self) {
+        if self.committing.is_none() && self.is_due() {
+            self.begin_commit();
+        }
+        if let Some(Committing { began, .. }) = &self.committing {
+            self.trouble.watch(*began, &self.parts.metrics, self.parts.clock.now());
+        }
+        if self.is_on_its_own() {
+            self.tell_from_memory();
+            self.tell_board();
+            self.answer(false);
+        }
+    }
+
+    /// Whether people, the board and whoever waits are not left to wait for the database.
+    fn is_on_its_own(&self) -> bool {
+        self.trouble.is_away()
+            || self.trouble.has_failed()
+            || self.writing_since.is_some_and(|since| since.elapsed() >= PATIENCE)
+    }
+
+    /// When something is to be done though nothing comes.
+    fn wake_at(&self) -> Option<Instant> {
+        let patience = self.writing_since.map(|since| since + PATIENCE).filter(|_| !self.is_on_its_own());
+        let next = match &self.committing {
+            Some(Committing { began, .. }) => self.trouble.watch_at(*began),
+            None => self.flush_at,
+        };
+        [patience, next].into_iter().flatten().min()
+    }
+
     fn is_due(&self) -> bool {
-        if self.pending.is_empty() {
+        if self.buffer.is_empty() {
             return false;
         }
         let now = Instant::now();
-        if self.pause.is_some() {
-            return self.flush_at.is_some_and(|at| at <= now);
+        if self.trouble.has_failed() {
+            return self.flush_at.is_none_or(|at| at <= now);
         }
-        self.urgent || self.pending.len() >= BATCH || self.flush_at.is_none_or(|at| at <= now)
+        // What is being written is written to its end.
+        self.writing_since.is_some()
+            || self.urgent
+            || self.buffer.new_results() >= BATCH
+            || self.flush_at.is_none_or(|at| at <= now)
     }
 
-    /// Commits what is pending and brings the board in step; on an error tries again after a pause.
-    pub async fn flush(&mut self) {
+    fn begin_commit(&mut self) {
+        if self.writing_since.is_none() {
+            // Whatever is urgent from now on is for the next writing.
+            self.urgent = false;
+        }
+        let Some(batch) = self.buffer.batch() else { return };
         let began = Instant::now();
-        match self.pending.commit(&self.parts.store, &self.parts.routing).await {
-            Ok(committed) => {
-                if committed.deliveries {
-                    self.parts.deliver.nudge();
-                }
-                if self.pause.take().is_some() {
-                    tracing::info!(results = committed.results, "results are stored again");
-                }
-                self.urgent = false;
-                self.flush_at = None;
-                self.parts.metrics.results_recorded.add(committed.results as u64);
-                self.parts.metrics.commit_us.set(i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
-                self.tell_board();
-                // After the board, so that whoever is answered finds the result in the lists too.
-                self.pending.answer();
+        self.writing_since.get_or_insert(began);
+        self.flush_at = None;
+        let (store, now, limit) = (self.parts.store.clone(), self.parts.clock.now(), self.trouble.limit);
+        let (to_write, session) = (batch.clone(), self.session);
+        let attempt = Box::pin(async move {
+            tokio::time::timeout(limit, to_write.write(&store, session, now)).await.unwrap_or_else(|_| {
+                let why = format!("the database did not answer within {} s", limit.as_secs());
+                Err(Failed::Unknown(StoreError::Unavailable(why)))
+            })
+        });
+        self.committing = Some(Committing { batch, began, attempt });
+    }
+
+    /// Commits everything that waits, without waiting for its time; ends at a failure too.
+    pub async fn flush(&mut self) {
+        while !self.buffer.is_empty() || self.committing.is_some() {
+            if self.committing.is_none() {
+                self.begin_commit();
             }
-            Err(error) => {
-                self.parts.metrics.commits_failed.add(1);
-                if self.pause.is_none() {
-                    tracing::error!(error = %error, "results cannot be stored; they are kept and tried again");
-                }
-                let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
-                self.pause = Some(pause);
-                self.flush_at = Some(Instant::now() + pause);
+            let outcome = ended(&mut self.committing).await;
+            let failed = matches!(outcome.2, Err(Failed::Unknown(_) | Failed::Refused(_)));
+            self.settle(outcome);
+            if failed {
+                return;
             }
         }
-        self.parts.metrics.results_pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Takes in what came of a commit.
+    fn settle(&mut self, (batch, began, outcome): (Arc<Batch>, Instant, Result<(), Failed>)) {
+        let now = self.parts.clock.now();
+        match outcome {
+            Ok(()) => self.committed(&batch, began, now),
+            Err(failed) => {
+                drop(batch);
+                self.failed(&failed, began, now);
+            }
+        }
+        self.show_waiting();
+    }
+
+    fn committed(&mut self, batch: &Batch, began: Instant, now: Timestamp) {
+        let metrics = &self.parts.metrics;
+        let results = if self.buffer.is_again() { 0 } else { batch.results.len() };
+        metrics.results_recorded.add(results as u64);
+        metrics.commit_us.set(i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
+        let mut to_deliver = false;
+        for id in batch.tellings.iter().filter_map(Telling::notification) {
+            self.parts.handover.stored(id);
+            to_deliver |= self.parts.handover.holds(id);
+            // They are committed in their order, so it is the first, unless some were handed over in memory.
+            if let Some(at) = self.unhanded.iter().take(batch.tellings.len()).position(|h| h.told.facts.id == id)
+                && let Some(handed) = self.unhanded.remove(at)
+            {
+                to_deliver = true;
+                self.parts.handover.hand(handed, true);
+            }
+        }
+        let waited = self.buffer.committed();
+        let written = self.buffer.is_between_writings();
+        if written {
+            self.writing_since = None;
+        }
+        let was_away = self.trouble.is_away();
+        let caught_up = written && self.buffer.new_results() < BATCH;
+        self.trouble.committed(results, caught_up, &self.parts.metrics, now);
+        if written {
+            self.tell_board();
+            // After the board, so that whoever is answered finds the result in the lists too.
+            reply(waited, true);
+            if !self.buffer.is_empty() {
+                self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
+            }
+        }
+        if to_deliver || was_away {
+            self.parts.deliver.nudge();
+        }
+    }
+
+    fn failed(&mut self, failed: &Failed, began: Instant, now: Timestamp) {
+        let (why, is_away) = match failed {
+            Failed::NewSession => {
+                // Not said: where the server was away, that was.
+                self.session = self.parts.store.writing_session();
+                self.buffer.doubt_recent();
+                self.flush_at = None;
+                return;
+            }
+            Failed::Refused(error) => (error.to_string(), false),
+            Failed::Unknown(error) => (error.to_string(), true),
+        };
+        self.parts.metrics.commits_failed.add(1);
+        let unreachable = is_away.then_some(why.as_str());
+        let mut pause = self.trouble.failed(began, unreachable, &self.parts.metrics, now);
+        if let Failed::Refused(error) = failed {
+            tracing::warn!(%error, "the database refused a batch");
+            pause = pause.min(FLUSH_INTERVAL);
+            if let Some(given_up) = self.buffer.refused() {
+                let what = given_up.what;
+                tracing::error!(%error, what, "the database refuses this for good: it is left out, everything else goes on");
+                self.parts.metrics.results_refused.add(given_up.results as u64);
+                self.parts.metrics.changes_refused.add(given_up.changes as u64);
+                if self.buffer.is_between_writings() {
+                    self.writing_since = None;
+                }
+            }
+        }
+        self.flush_at = Some(Instant::now() + pause);
+    }
+
+    /// Hands what is to be told to the deliverers, though its rows are not written.
+    fn tell_from_memory(&mut self) {
+        if self.unhanded.is_empty() {
+            return;
+        }
+        let mut left = VecDeque::new();
+        for handed in self.unhanded.drain(..) {
+            if !left.is_empty() {
+                left.push_back(handed);
+                continue;
+            }
+            let mut told = (*handed.told).clone();
+            told.facts.remarks.push(FROM_MEMORY.to_owned());
+            if !self.parts.handover.hand(Handed { told: Arc::new(told), ..handed.clone() }, false) {
+                left.push_back(handed);
+            }
+        }
+        if !left.is_empty() && !self.overfull {
+            tracing::error!("too many notifications wait in memory: further ones go out once the database is back");
+        }
+        self.overfull = !left.is_empty();
+        self.unhanded = left;
+        self.parts.deliver.nudge();
+    }
+
+    fn answer(&mut self, stored: bool) {
+        reply(self.buffer.take_waiters(), stored);
+    }
+
+    fn show_waiting(&self) {
+        let results = self.buffer.numbers().results;
+        self.parts.metrics.results_pending.set(i64::try_from(results).unwrap_or(i64::MAX));
     }
 
     fn tell_board(&mut self) {
         let tracked = &mut self.tracked;
+        if self.changed.is_empty() {
+            return;
+        }
         self.parts.board.update(self.changed.drain(), |id, live| {
             if let Some(tracked) = tracked.get_mut(&id) {
                 tracked.tell(live);
@@ -291,6 +509,8 @@ impl Recorder {
             let unfinished = tracked.open_hour.is_some() || changed.contains(id) || with_incident.contains(id);
             unfinished || board.get(*id).is_some()
         });
+        let tracked = &self.tracked;
+        self.parts.outages.retain(|id| tracked.contains_key(&id));
     }
 
     fn close_hours_ended_by(&mut self, limit: Timestamp) {
@@ -298,7 +518,7 @@ impl Recorder {
             if tracked.open_hour.as_ref().is_some_and(|open| open.end() <= limit)
                 && let Some(hour) = tracked.close_hour()
             {
-                self.pending.add_hour(*id, hour);
+                self.buffer.add_hour(*id, hour);
                 self.changed.insert(*id);
                 self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
             }
@@ -309,19 +529,54 @@ impl Recorder {
     /// counted again from its rows at the next start.
     async fn finish(mut self) {
         self.close_hours_ended_by(self.parts.clock.now());
-        for _ in 0..3 {
-            if self.pending.is_empty() {
-                return;
+        let mut until = Instant::now() + LAST_WAIT;
+        while !self.buffer.is_empty() || self.committing.is_some() {
+            if self.committing.is_none() {
+                self.begin_commit();
             }
-            self.flush().await;
-            if let Some(pause) = self.pause {
-                tokio::time::sleep(pause).await;
+            let Ok(outcome) = tokio::time::timeout_at(until, ended(&mut self.committing)).await else { break };
+            let failed = matches!(outcome.2, Err(Failed::Unknown(_) | Failed::Refused(_)));
+            self.settle(outcome);
+            if !failed {
+                // As long as it goes forward; the process as a whole has its own limit.
+                until = Instant::now() + LAST_WAIT;
+            } else if tokio::time::timeout_at(until, sleep_until(self.flush_at)).await.is_err() {
+                break;
             }
         }
-        if !self.pending.is_empty() {
-            tracing::error!(results = self.pending.len(), "results could not be stored before the end and are lost");
+        self.answer(false);
+        if !self.buffer.is_empty() {
+            let lost = self.buffer.numbers();
+            tracing::error!(
+                results = lost.results,
+                incident_changes = lost.tellings,
+                hours = lost.hours,
+                states = lost.states,
+                messages_not_handed_over = self.unhanded.len(),
+                "the database was away until the end: what waited for it is lost"
+            );
         }
     }
+}
+
+/// Answers whoever waited.
+fn reply(waiters: Vec<(CheckResult, Vec<oneshot::Sender<Recorded>>)>, stored: bool) {
+    for (result, waiting) in waiters {
+        for waiter in waiting {
+            // Whoever asked may have gone away.
+            drop(waiter.send(Recorded { result: result.clone(), stored }));
+        }
+    }
+}
+
+/// The end of the commit under way; never, without one.
+async fn ended(committing: &mut Option<Committing>) -> (Arc<Batch>, Instant, Result<(), Failed>) {
+    let Some(commit) = committing else { return std::future::pending().await };
+    let outcome = (&mut commit.attempt).await;
+    let (batch, began) = (commit.batch.clone(), commit.began);
+    // With the attempt, which holds the batch.
+    *committing = None;
+    (batch, began, outcome)
 }
 
 async fn sleep_until(at: Option<Instant>) {

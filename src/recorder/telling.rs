@@ -1,6 +1,7 @@
 //! The rows of an incident's change: the incident, its timeline, and the notification with its deliveries. Written in
 //! the transaction of the results that caused it, before anything is sent.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::Timestamp;
@@ -12,13 +13,16 @@ use crate::domain::notification::{
     without_credentials,
 };
 use crate::domain::outcome::{Failure, Status};
+use crate::handover::{Handed, Told};
 use crate::store::incidents::{self, IncidentEvent, IncidentEventKind, Resolution};
 use crate::store::outbox::{self, NewNotification};
 use crate::store::{ConnectionTrait, StoreError};
 
-/// One change of an incident, to be written.
+use super::outages::Outages;
+
+/// What happened to the incident of an endpoint.
 #[derive(Debug)]
-pub struct Telling {
+pub struct Happened {
     pub known: Arc<KnownEndpoint>,
     /// After the change.
     pub state: EndpointState,
@@ -30,61 +34,106 @@ pub struct Telling {
     pub now: Timestamp,
 }
 
+/// One change of an incident, to be written, with what is told of it.
+#[derive(Debug)]
+pub struct Telling {
+    happened: Happened,
+    incident: OpenIncident,
+    id: i64,
+    told: Option<Outgoing>,
+}
+
+/// What is told, to whom.
+#[derive(Debug)]
+struct Outgoing {
+    told: Arc<Told>,
+    channels: Vec<String>,
+    held_by: Option<&'static str>,
+    /// Channels among them that are there no longer.
+    gone: Vec<String>,
+}
+
 impl Telling {
-    /// Writes the incident, its timeline and what is to be told. Returns whether there is something to deliver.
+    /// Decides what is told of it and to whom: no database is needed. `None` where there is no incident.
+    pub fn new(happened: Happened, outages: &mut Outages, routing: &Routing) -> Option<Self> {
+        let incident = match &happened.change {
+            IncidentChange::Resolved { incident, .. } | IncidentChange::Abandoned { incident, .. } => incident.clone(),
+            _ => happened.state.incident.clone()?,
+        };
+        let outage = outages.of(happened.known.id, incident.started_at);
+        let id = outage.id;
+        let told = happened.tell.map(|tell| {
+            let endpoint = &happened.known.endpoint;
+            let channels = if !routing.enabled {
+                Vec::new()
+            } else if tell.event.is_resolve() {
+                outage.told.clone()
+            } else {
+                routing.channels_for(endpoint.notify.as_deref(), endpoint.severity)
+            };
+            let facts = happened.facts(&incident, id, tell, routing);
+            let first = outage.tell(&facts, &channels);
+            // Whoever was told may be reached no longer: a channel that was removed or switched off since.
+            let gone = channels.iter().filter(|name| !routing.has(name)).cloned().collect();
+            let held_by = routing.held_by(&channels, tell.event);
+            let told =
+                Told { facts, endpoint: Some(happened.known.id), incident: Some(id), first_of_incident: Some(first) };
+            Outgoing { told: Arc::new(told), channels, held_by, gone }
+        });
+        Some(Self { happened, incident, id, told })
+    }
+
+    /// The id of what is told, whoever is there to be told.
+    pub fn notification(&self) -> Option<&str> {
+        self.told.as_ref().map(|outgoing| outgoing.told.facts.id.as_str())
+    }
+
+    /// What is to be delivered through channels that are there.
+    pub fn to_deliver(&self) -> Option<Handed> {
+        let outgoing = self.told.as_ref()?;
+        let channels: Vec<_> = outgoing.channels.iter().filter(|name| !outgoing.gone.contains(name)).cloned().collect();
+        let told = outgoing.told.clone();
+        (!channels.is_empty()).then(|| Handed { told, channels, created_at: self.happened.now })
+    }
+
+    /// Writes the incident, its timeline and what is to be told.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn write(&self, db: &impl ConnectionTrait, routing: &Routing) -> Result<bool, StoreError> {
-        let Some((incident, id)) = self.write_incident(db).await? else { return Ok(false) };
-        let Some(tell) = self.tell else { return Ok(false) };
-        let endpoint = &self.known.endpoint;
-        let channels = if !routing.enabled {
-            Vec::new()
-        } else if tell.event.is_resolve() {
-            outbox::told_channels(db, id).await?
-        } else {
-            routing.channels_for(endpoint.notify.as_deref(), endpoint.severity)
-        };
-        let facts = self.facts(&incident, id, tell, routing);
+    pub async fn write(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
+        let id = self.write_incident(db).await?;
+        let Some(Outgoing { told, channels, held_by, gone }) = &self.told else { return Ok(()) };
         let new = NewNotification {
-            facts: &facts,
-            endpoint: Some(self.known.id),
+            facts: &told.facts,
+            endpoint: told.endpoint,
             incident: Some(id),
-            held_by: routing.held_by(&channels, tell.event),
-            channels: &channels,
-            now: self.now,
+            held_by: *held_by,
+            channels,
+            now: self.happened.now,
         };
         outbox::insert(db, &new).await?;
-        // Whoever was told may be reached no longer: a channel that was removed or switched off since.
-        let (there, gone): (Vec<_>, Vec<_>) = channels.iter().partition(|name| routing.has(name));
         for name in gone {
-            outbox::give_up(db, name, outbox::NO_SUCH_CHANNEL, self.now).await?;
+            outbox::give_up(db, name, outbox::NO_SUCH_CHANNEL, self.happened.now).await?;
         }
-        Ok(!there.is_empty())
+        Ok(())
     }
 
-    /// Writes the incident and its timeline; gives the incident as it is told of, with its id.
-    async fn write_incident(&self, db: &impl ConnectionTrait) -> Result<Option<(OpenIncident, i64)>, StoreError> {
-        let incident = match &self.change {
-            IncidentChange::Resolved { incident, .. } | IncidentChange::Abandoned { incident, .. } => incident.clone(),
-            _ => match &self.state.incident {
-                Some(incident) => incident.clone(),
-                None => return Ok(None),
-            },
-        };
-        let endpoint = self.known.id;
+    /// Writes the incident and its timeline; gives its id, which is another one than ours only if its row was made
+    /// by somebody else.
+    async fn write_incident(&self, db: &impl ConnectionTrait) -> Result<i64, StoreError> {
+        let (incident, happened) = (&self.incident, &self.happened);
+        let endpoint = happened.known.id;
         // Opening finds the incident if it is there: so a reminder of one whose row is missing brings it back.
         let found = incidents::find_id(db, endpoint, incident.started_at).await?;
-        let id = match (found, &self.change) {
+        let id = match (found, &happened.change) {
             (Some(id), change) if !matches!(change, IncidentChange::Reopened) => id,
             _ => {
-                let severity = self.known.endpoint.severity;
-                incidents::open(db, endpoint, incident.started_at, incident.opened_at, &incident.cause, severity)
-                    .await?
+                let severity = happened.known.endpoint.severity;
+                let (started_at, opened_at) = (incident.started_at, incident.opened_at);
+                incidents::open_as(db, self.id, endpoint, started_at, opened_at, &incident.cause, severity).await?
             }
         };
-        let (kind, at, failure) = match &self.change {
+        let (kind, at, failure) = match &happened.change {
             IncidentChange::Opened => (IncidentEventKind::Opened, incident.span_started_at, Some(&incident.cause)),
             IncidentChange::Reopened => (IncidentEventKind::Reopened, incident.span_started_at, Some(&incident.cause)),
             IncidentChange::DownAgain => {
@@ -93,7 +142,7 @@ impl Telling {
             }
             IncidentChange::CauseChanged => {
                 incidents::set_cause(db, id, &incident.cause).await?;
-                let at = self.result.as_ref().map_or(self.now, |result| result.started_at);
+                let at = happened.result.as_ref().map_or(happened.now, |result| result.started_at);
                 (IncidentEventKind::CauseChanged, at, Some(&incident.cause))
             }
             IncidentChange::RecoveryHeld { since } => (IncidentEventKind::RecoveryHeld, *since, None),
@@ -105,13 +154,23 @@ impl Telling {
                 incidents::resolve(db, id, *at, Resolution::NoLongerMonitored).await?;
                 (IncidentEventKind::NoLongerMonitored, *at, None)
             }
-            IncidentChange::Reminded => (IncidentEventKind::Reminded, self.now, None),
+            IncidentChange::Reminded => (IncidentEventKind::Reminded, happened.now, None),
         };
         let event = IncidentEvent { incident_id: id, at, kind, failure: failure.cloned() };
         incidents::add_event(db, &event).await?;
-        Ok(Some((incident, id)))
+        Ok(id)
     }
+}
 
+impl fmt::Display for Telling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, endpoint) = (self.id, self.happened.known.id);
+        write!(f, "a change of incident {id} of endpoint {endpoint}")?;
+        self.notification().map_or(Ok(()), |notification| write!(f, " and its notification {notification}"))
+    }
+}
+
+impl Happened {
     fn facts(&self, incident: &OpenIncident, id: i64, tell: Tell, routing: &Routing) -> Notification {
         let endpoint = &self.known.endpoint;
         let resolved_at = match &self.change {

@@ -14,7 +14,7 @@ use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};
 use crate::domain::endpoint::KnownEndpoint;
 use crate::domain::outcome::{MissedReason, Outcome};
-use crate::events::Submission;
+use crate::events::{Recorded, Submission};
 use crate::telemetry::metrics::Metrics;
 
 use super::limits::Limits;
@@ -33,7 +33,7 @@ struct State {
     finished: bool,
     /// At most one gap a reason.
     gaps: Vec<Gap>,
-    waiters: Vec<oneshot::Sender<CheckResult>>,
+    waiters: Vec<oneshot::Sender<Recorded>>,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Gap {
 }
 
 impl Running {
-    pub(super) fn new(trigger: Trigger, waiters: Vec<oneshot::Sender<CheckResult>>) -> Self {
+    pub(super) fn new(trigger: Trigger, waiters: Vec<oneshot::Sender<Recorded>>) -> Self {
         Self { trigger, waiting: AtomicBool::new(false), state: Mutex::new(State { waiters, ..State::default() }) }
     }
 
@@ -75,7 +75,7 @@ impl Running {
     }
 
     /// Waits for this check too. Gives the waiter back when the check has just ended.
-    pub(super) fn join(&self, waiter: oneshot::Sender<CheckResult>) -> Result<(), oneshot::Sender<CheckResult>> {
+    pub(super) fn join(&self, waiter: oneshot::Sender<Recorded>) -> Result<(), oneshot::Sender<Recorded>> {
         let mut state = self.lock();
         if state.finished {
             return Err(waiter);
@@ -159,6 +159,14 @@ pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
             CheckResult::missed(job.known.id, job.scheduled_at, 1, MissedReason::Shutdown)
         }
     };
+    tracing::debug!(
+        outcome = %result.outcome.word(),
+        why = result.outcome.failure().map(|failure| failure.message.as_str()),
+        attempts = result.attempts,
+        status_code = result.status_code,
+        scheduled_at = %result.scheduled_at,
+        "checked"
+    );
     submit(&context, &job, result).await;
 }
 
@@ -208,7 +216,11 @@ async fn submit(context: &CheckContext, job: &Job, result: CheckResult) {
     // Room is taken before the check counts as finished: its own result and a gap a reason. So nothing of a
     // later check of this endpoint can come before them, even while the channel is full.
     let Ok(mut room) = context.submissions.reserve_many(3).await else {
-        tracing::error!(endpoint = %job.known.endpoint.name, "the recorder is gone: a result was lost");
+        tracing::error!(
+            endpoint = job.known.endpoint.name,
+            endpoint_id = job.known.id.0,
+            "the recorder is gone: a result was lost"
+        );
         return;
     };
     let State { mut gaps, waiters, .. } = job.running.finish();

@@ -5,16 +5,17 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use super::context::{Access, Actor, ServiceContext};
+use super::context::{Actor, ServiceContext};
 use super::error::ServiceError;
-use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
-use crate::events::CheckRequest;
+use crate::domain::role::Role;
+use crate::events::{CheckRequest, Recorded};
 
 /// The longest that a check by hand is waited for. The check itself goes on and is recorded.
 pub const MAX_WAIT: Duration = Duration::from_mins(10);
 
-/// Checks an endpoint now, active or not, and returns the committed result. Joins a check that is under way.
+/// Checks an endpoint now, active or not, and returns the result once it is recorded: committed, or, with the
+/// database away, kept in memory. Joins a check that is under way.
 ///
 /// # Errors
 /// `NotFound`; `Unavailable` when too many checks by hand are waiting, when the monitor stops, or after
@@ -24,8 +25,8 @@ pub async fn check_now(
     actor: &Actor,
     id: EndpointId,
     use_retry: bool,
-) -> Result<CheckResult, ServiceError> {
-    actor.require(Access::Change)?;
+) -> Result<Recorded, ServiceError> {
+    actor.require(Role::Operator)?;
     if ctx.board.get(id).is_none() {
         return Err(ServiceError::NotFound(format!("endpoint {id}")));
     }
@@ -40,7 +41,7 @@ pub async fn check_now(
         )
     })?;
     match tokio::time::timeout(MAX_WAIT, answer).await {
-        Ok(Ok(result)) => Ok(result),
+        Ok(Ok(recorded)) => Ok(recorded),
         // Dropped: the endpoint went away, or the monitor stops.
         Ok(Err(_)) if ctx.board.get(id).is_none() => Err(ServiceError::NotFound(format!("endpoint {id}"))),
         Ok(Err(_)) => {

@@ -6,16 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::error::ServiceError;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, RunningSettings};
 use crate::domain::Timestamp;
+use crate::domain::api_key::NOT_KEYS;
+use crate::domain::role::Role;
 use crate::events::{ChannelTestRequest, CheckRequest};
+use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
 use crate::store::audit::AuditEntry;
-use crate::store::{Store, audit};
+use crate::store::{Store, StoreError, audit, within};
+use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
@@ -24,8 +29,12 @@ use crate::wakeup::Wakeup;
 pub struct ServiceContext {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
+    pub keyring: Arc<Keyring>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
+    /// The settings of it that can change while running, as they are now.
+    pub running: Arc<RunningSettings>,
+    pub log_level: LevelControl,
     /// Nudged after every change of what is watched.
     pub scheduler: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
@@ -45,33 +54,35 @@ pub struct ServiceContext {
     pub changes: tokio::sync::Mutex<()>,
 }
 
-/// What an actor may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    Read,
-    Change,
-}
-
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// As written into the audit log: `api-key`, `local`, `anonymous`, `config`, `cli`.
+    /// As written into the logs: the name of a key, or one of [`NOT_KEYS`].
     pub name: String,
     pub address: Option<IpAddr>,
-    pub access: Access,
+    pub role: Role,
 }
 
 impl Actor {
+    /// Whether it showed a key, which bears its name.
+    pub fn has_key(&self) -> bool {
+        !NOT_KEYS.contains(&self.name.as_str())
+    }
+
     /// Refuses what the actor may not do.
-    pub fn require(&self, needed: Access) -> Result<(), ServiceError> {
-        if self.access >= needed {
+    pub fn require(&self, needed: Role) -> Result<(), ServiceError> {
+        if self.role >= needed {
             return Ok(());
         }
-        Err(ServiceError::Forbidden(
-            "Without an API key only clients on this machine may change anything: set API_KEY and send it as \
-             X-API-Key, or send the request directly to the loopback address"
-                .to_owned(),
-        ))
+        let Self { name, role, .. } = self;
+        Err(ServiceError::Forbidden(if self.has_key() {
+            format!("This needs the role {needed}, and the key `{name}` has the role {role}")
+        } else {
+            "Without an API key only clients on this machine may change anything, or read configuration, keys, \
+             backups and the audit log: set API_KEY and send it as X-API-Key, or send the request directly to the \
+             loopback address"
+                .to_owned()
+        }))
     }
 
     /// The audit row of something this actor did at `now`.
@@ -94,9 +105,27 @@ impl ServiceContext {
     pub async fn record_refusal(&self, actor: &Actor, subject: &str, result: &str) {
         let row =
             AuditEntry { result: result.to_owned(), ..actor.audit_row(self.clock.now(), "request.refused", subject) };
-        if let Err(error) = audit::append(self.store.writer(), row).await {
+        if let Err(error) = within(REFUSAL_LIMIT, audit::append(self.store.writer(), row)).await {
             tracing::warn!(%error, subject, "a refusal could not be written into the audit log");
         }
+    }
+}
+
+/// How long a refusal waits for its row.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a change may take, so that a database that hangs does not hold up every later one for good.
+const CHANGE_LIMIT: Duration = Duration::from_secs(30);
+
+/// As [`detached`], for a change of the database. While it is known to be away nothing is begun: what was refused must
+/// not happen later all the same.
+pub(super) async fn detached_change<T: Send + 'static>(
+    ctx: &ServiceContext,
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> Result<T, ServiceError> {
+    match ctx.metrics.database.away() {
+        Some(away) => Err(ServiceError::Store(StoreError::Unavailable(away.why))),
+        None => detached(ctx, work).await,
     }
 }
 
@@ -106,8 +135,13 @@ pub(super) async fn detached<T: Send + 'static>(
     ctx: &ServiceContext,
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {
-    match ctx.tasks.spawn(work).await {
-        Ok(result) => result,
+    // What it logs is said of the same request.
+    match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, work).in_current_span()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => {
+            tracing::warn!("a change was given up: the database did not answer in time, and may have it all the same");
+            Err(ServiceError::Store(StoreError::Unavailable("the database did not answer in time".to_owned())))
+        }
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(ServiceError::Unavailable("The monitor is stopping".to_owned())),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::context::ServiceContext;
 use crate::store::Integrity;
+use crate::telemetry::metrics::Away;
 
 /// How long a loop may be silent before it counts as dead.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the database has to answer.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// The vital parts, as they are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Health {
     pub database: bool,
     /// What is damaged in the database, if it was found to be.
     pub damage: Option<String>,
+    /// Since when the database takes nothing, where the recorder has noticed.
+    pub away: Option<Away>,
     pub scheduler: bool,
     pub recorder: bool,
     /// Time since the process started.
@@ -34,9 +37,16 @@ impl Health {
     }
 }
 
+/// Whether the database answers at this moment.
+pub async fn answers(ctx: &ServiceContext) -> bool {
+    matches!(tokio::time::timeout(PING_TIMEOUT, ctx.store.ping()).await, Ok(Ok(())))
+}
+
 /// Asks every vital part.
 pub async fn health(ctx: &ServiceContext) -> Health {
-    let database = matches!(tokio::time::timeout(PING_TIMEOUT, ctx.store.ping()).await, Ok(Ok(())));
+    // What the recorder knows is not asked again: a database that hangs would hold up the answer.
+    let away = ctx.metrics.database.away();
+    let database = away.is_none() && answers(ctx).await;
     let now = ctx.clock.monotonic();
     let damage = match ctx.store.integrity() {
         Integrity::Damaged(finding) => Some(finding),
@@ -45,6 +55,7 @@ pub async fn health(ctx: &ServiceContext) -> Health {
     Health {
         database,
         damage,
+        away,
         scheduler: ctx.metrics.scheduler_heartbeat.is_alive(now, HEARTBEAT_LIMIT),
         recorder: ctx.metrics.recorder_heartbeat.is_alive(now, HEARTBEAT_LIMIT),
         uptime: now.saturating_sub(ctx.started),

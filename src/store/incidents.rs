@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::entities::{incident_events, incidents as table};
-use super::{StoreError, decode};
+use super::{StoreError, decode, dialect};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::Severity;
 use crate::domain::outcome::{Failure, UnknownWord, words};
@@ -89,9 +89,24 @@ pub struct DownSpan {
     pub end: Option<Timestamp>,
 }
 
-/// Opens an incident, or opens it again if the endpoint has one that started then; returns its id.
+/// Opens an incident under the next id, or opens it again if the endpoint has one that started then; returns its id.
 pub async fn open(
     db: &impl ConnectionTrait,
+    endpoint: EndpointId,
+    started_at: Timestamp,
+    opened_at: Timestamp,
+    cause: &Failure,
+    severity: Severity,
+) -> Result<i64, StoreError> {
+    let id = newest_id(db).await? + 1;
+    open_as(db, id, endpoint, started_at, opened_at, cause, severity).await
+}
+
+/// As [`open`], a new one under an id that the caller has from [`newest_id`] on. The ids are the caller's alone: those
+/// that the database would give are used by nobody.
+pub async fn open_as(
+    db: &impl ConnectionTrait,
+    id: i64,
     endpoint: EndpointId,
     started_at: Timestamp,
     opened_at: Timestamp,
@@ -109,7 +124,7 @@ pub async fn open(
         return Ok(id);
     }
     let row = table::ActiveModel {
-        id: ActiveValue::NotSet,
+        id: ActiveValue::Set(id),
         endpoint_id: ActiveValue::Set(endpoint.0),
         started_at: ActiveValue::Set(micros(started_at)),
         opened_at: ActiveValue::Set(micros(opened_at)),
@@ -119,7 +134,38 @@ pub async fn open(
         failure_message: ActiveValue::Set(cause.message.clone()),
         severity: ActiveValue::Set(severity.to_string()),
     };
-    Ok(table::Entity::insert(row).exec(db).await?.last_insert_id)
+    table::Entity::insert(row).exec_without_returning(db).await?;
+    dialect::note_given_id(db, "incidents", id).await?;
+    Ok(id)
+}
+
+/// The largest id that any incident has or had, as far as the database knows; 0 without any.
+pub async fn newest_id(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    let newest: Option<Option<i64>> =
+        table::Entity::find().select_only().column_as(table::Column::Id.max(), "newest").into_tuple().one(db).await?;
+    let given = dialect::last_given_id(db, "incidents").await?;
+    Ok(std::cmp::max(newest.flatten().unwrap_or_default(), given))
+}
+
+/// The ids of the incidents of these endpoints that started at these instants.
+pub async fn ids_of(
+    db: &impl ConnectionTrait,
+    wanted: &[(EndpointId, Timestamp)],
+) -> Result<Vec<(EndpointId, Timestamp, i64)>, StoreError> {
+    let mut found = Vec::new();
+    for chunk in wanted.chunks(500) {
+        let rows: Vec<(i64, i64, i64)> = table::Entity::find()
+            .select_only()
+            .columns([table::Column::EndpointId, table::Column::StartedAt, table::Column::Id])
+            .filter(table::Column::EndpointId.is_in(chunk.iter().map(|(id, _)| id.0)))
+            .filter(table::Column::StartedAt.is_in(chunk.iter().map(|(_, at)| micros(*at))))
+            .into_tuple()
+            .all(db)
+            .await?;
+        let of_chunk = rows.into_iter().map(|(endpoint, at, id)| (EndpointId(endpoint), from_micros(at), id));
+        found.extend(of_chunk.filter(|(endpoint, at, _)| chunk.contains(&(*endpoint, *at))));
+    }
+    Ok(found)
 }
 
 fn update(id: i64) -> sea_orm::UpdateMany<table::Entity> {

@@ -5,9 +5,11 @@
 //! There is one writing connection and a pool of readers, and one process a database.
 //! No rule of monitoring is decided here, and nothing here knows who asks.
 
+pub mod api_keys;
 pub mod audit;
 pub mod backup;
 mod beside;
+mod deadline;
 mod decode;
 mod dialect;
 pub mod endpoints;
@@ -31,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub use beside::Beside;
+pub use deadline::within;
 pub use error::StoreError;
 pub use integrity::Integrity;
 use lock::ProcessLock;
@@ -131,6 +134,12 @@ impl Store {
     /// Begins a writing transaction whose commit waits for the disk: nothing takes it back.
     pub async fn begin_durable(&self) -> Result<DatabaseTransaction, StoreError> {
         self.dialect.begin(&self.writer, true).await
+    }
+
+    /// Which of the sessions that wrote, counted from the opening, has begun the newest transaction. With another one what
+    /// was committed last may be gone, unless its commit waited for the disk.
+    pub fn writing_session(&self) -> u64 {
+        self.dialect.writing_sessions()
     }
 
     /// Begins a reading transaction whose queries all see the same state.

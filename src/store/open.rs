@@ -73,7 +73,7 @@ pub(super) fn create_folder(path: &Path) -> Result<(), StoreError> {
 /// Brings the schema up to date, wholly or not at all; says whether there was none.
 pub(super) async fn migrate(dialect: &Dialect, writer: &DatabaseConnection, place: &str) -> Result<bool, StoreError> {
     let about = |error: sea_orm::DbErr| named(place, error.into());
-    let transaction = dialect.begin(writer, true).await.map_err(|error| named(place, error))?;
+    let transaction = dialect.begin(writer, false).await.map_err(|error| named(place, error))?;
     let known: HashSet<String> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
     let applied = Migrator::get_migration_models(&transaction).await.map_err(about)?;
     if let Some(unknown) = applied.iter().map(|m| &m.version).find(|name| !known.contains(*name)) {

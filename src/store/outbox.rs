@@ -156,6 +156,114 @@ pub async fn first_of_incident(db: &impl ConnectionTrait, incident: i64) -> Resu
         .await?)
 }
 
+/// Who was told of an incident, and under which notification the first time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ToldOf {
+    pub first: Option<String>,
+    /// As [`told_channels`].
+    pub channels: Vec<String>,
+}
+
+/// [`first_of_incident`] and [`told_channels`] of many incidents; those without a notification are left out.
+pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<HashMap<i64, ToldOf>, StoreError> {
+    let mut all: HashMap<i64, ToldOf> = HashMap::new();
+    for chunk in incidents.chunks(500) {
+        let rows: Vec<(String, i64, String)> = notifications::Entity::find()
+            .select_only()
+            .columns([notifications::Column::Id, notifications::Column::IncidentId, notifications::Column::Event])
+            .filter(notifications::Column::IncidentId.is_in(chunk.iter().copied()))
+            .order_by(notifications::Column::CreatedAt, Order::Asc)
+            .order_by(notifications::Column::OccurredAt, Order::Asc)
+            .into_tuple()
+            .all(db)
+            .await?;
+        let mut incident_of = HashMap::new();
+        for (id, incident, event) in rows {
+            all.entry(incident).or_default().first.get_or_insert_with(|| id.clone());
+            if tells_of_an_outage(decode::word(&event, "notifications.event")?) {
+                incident_of.insert(id, incident);
+            }
+        }
+        let ids: Vec<String> = incident_of.keys().cloned().collect();
+        for ids in ids.chunks(500) {
+            let rows: Vec<(String, String)> = deliveries::Entity::find()
+                .select_only()
+                .columns([deliveries::Column::NotificationId, deliveries::Column::Channel])
+                .filter(deliveries::Column::NotificationId.is_in(ids.iter().cloned()))
+                .order_by(deliveries::Column::Id, Order::Asc)
+                .into_tuple()
+                .all(db)
+                .await?;
+            for (notification, channel) in rows {
+                let Some(of) = incident_of.get(&notification).and_then(|id| all.get_mut(id)) else { continue };
+                if !of.channels.contains(&channel) {
+                    of.channels.push(channel);
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Whoever is told of this is told of the end.
+pub fn tells_of_an_outage(event: Event) -> bool {
+    matches!(event, Event::Down | Event::DownAgain | Event::Reminder)
+}
+
+/// How a delivery stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub state: DeliveryState,
+    pub attempts: u32,
+    pub may_have_arrived: bool,
+    pub next_attempt_at: Option<Timestamp>,
+    pub last_attempt_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub answer: Option<String>,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Records how a pending delivery stands; doing it twice changes nothing more. `false`: no such delivery is pending.
+pub async fn record(
+    db: &impl ConnectionTrait,
+    notification: &str,
+    channel: &str,
+    standing: &Standing,
+) -> Result<bool, StoreError> {
+    let update = deliveries::Entity::update_many()
+        .col_expr(deliveries::Column::State, Expr::value(standing.state.as_str()))
+        .col_expr(deliveries::Column::Attempts, Expr::value(i64::from(standing.attempts)))
+        .col_expr(deliveries::Column::MayHaveArrived, Expr::value(standing.may_have_arrived))
+        .col_expr(deliveries::Column::NextAttemptAt, Expr::value(standing.next_attempt_at.map(micros)))
+        .col_expr(deliveries::Column::LastAttemptAt, Expr::value(standing.last_attempt_at.map(micros)))
+        .col_expr(deliveries::Column::LastError, Expr::value(standing.last_error.clone().map(without_nul)))
+        .col_expr(deliveries::Column::Answer, Expr::value(standing.answer.clone().map(without_nul)))
+        .col_expr(deliveries::Column::FinishedAt, Expr::value(standing.finished_at.map(micros)))
+        .filter(deliveries::Column::NotificationId.eq(notification))
+        .filter(deliveries::Column::Channel.eq(channel))
+        .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()));
+    Ok(update.exec(db).await?.rows_affected > 0)
+}
+
+/// Notifications by their ids, without their deliveries; those that are not there are left out.
+pub async fn facts_of(
+    db: &impl ConnectionTrait,
+    ids: &[String],
+) -> Result<Vec<(Notification, Option<EndpointId>, Option<i64>)>, StoreError> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(500) {
+        let rows = notifications::Entity::find()
+            .filter(notifications::Column::Id.is_in(chunk.iter().cloned()))
+            .all(db)
+            .await?;
+        for row in rows {
+            let facts = decode::json(row.facts, "notifications.facts")?;
+            found.push((facts, row.endpoint_id.map(EndpointId), row.incident_id));
+        }
+    }
+    Ok(found)
+}
+
 /// The channels that have pending deliveries.
 pub async fn waiting_channels(db: &impl ConnectionTrait) -> Result<Vec<String>, StoreError> {
     Ok(deliveries::Entity::find()

@@ -78,20 +78,85 @@ pub struct Metrics {
     pub results_repeated: Counter,
     /// Recorder: results dropped because the buffer was full.
     pub results_dropped: Counter,
+    /// Recorder: results dropped because the database refuses them.
+    pub results_refused: Counter,
+    /// Recorder: changes of states, hours and incidents whose rows the database refuses.
+    pub changes_refused: Counter,
     /// Recorder: results waiting to be committed.
     pub results_pending: Gauge,
+    /// Recorder: whether the database takes what is to be written.
+    pub database: DatabaseState,
     /// Recorder: commits that failed.
     pub commits_failed: Counter,
     /// Recorder: microseconds of the last commit.
     pub commit_us: Gauge,
     /// Deliverer: messages that arrived.
     pub deliveries_delivered: Counter,
+    /// Deliverer: messages that arrived before their rows were written, or while they could not be read.
+    pub delivered_from_memory: Counter,
     /// Deliverer: attempts that failed.
     pub deliveries_failed: Counter,
     /// Deliverer: messages given up.
     pub deliveries_dead: Counter,
+    /// API: connections open.
+    pub connections_open: Gauge,
+    /// API: connections accepted.
+    pub connections_accepted: Counter,
+    /// API: connections closed at once because there were too many.
+    pub connections_refused: Counter,
+    /// API: idle connections closed to make room.
+    pub connections_evicted: Counter,
+    /// API: connections cut because their clients took too long.
+    pub connections_cut: Counter,
+    /// API: times at which the system let no connection be accepted.
+    pub accepts_failed: Counter,
+    /// API: TLS handshakes that failed.
+    pub handshakes_failed: Counter,
+    /// API: requests answered with 429.
+    pub requests_limited: Counter,
+    /// API: how its certificate does; `None` without TLS.
+    tls: Mutex<Option<TlsStatus>>,
     /// Deliverer: how each channel does.
     channels: Mutex<BTreeMap<String, ChannelStatus>>,
+}
+
+/// A time in which the database takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    /// When the first write began that it did not take.
+    pub since: Timestamp,
+    pub why: String,
+}
+
+/// Whether the database takes what is to be written, as the recorder sees it.
+#[derive(Debug, Default)]
+pub struct DatabaseState {
+    away: Mutex<Option<Away>>,
+    /// Times away that have begun.
+    pub times: Counter,
+    /// Microseconds away in the times that are over.
+    pub away_us: Counter,
+}
+
+impl DatabaseState {
+    /// `None`: it takes what is written, until everything that had to wait is written too.
+    pub fn away(&self) -> Option<Away> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A time away begins.
+    pub fn begin(&self, away: Away) {
+        self.times.add(1);
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(away);
+    }
+
+    /// It is back, and nothing waits any longer.
+    pub fn end(&self, now: Timestamp) {
+        if let Some(away) = self.away.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let length = (now - away.since).num_microseconds().unwrap_or(i64::MAX);
+            self.away_us.add(u64::try_from(length).unwrap_or_default());
+        }
+    }
 }
 
 /// How a channel does, from the attempts made through it since the start.
@@ -103,7 +168,24 @@ pub struct ChannelStatus {
     pub last_attempt_at: Option<Timestamp>,
 }
 
+/// How the certificate of the API does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsStatus {
+    /// When the one that is served expires.
+    pub not_after: Timestamp,
+    /// Why the files as they are now could not be taken.
+    pub error: Option<String>,
+}
+
 impl Metrics {
+    pub fn set_tls(&self, status: TlsStatus) {
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    pub fn tls(&self) -> Option<TlsStatus> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub fn set_channel(&self, name: &str, status: ChannelStatus) {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), status);
     }

@@ -78,6 +78,7 @@ struct Told {
     routing: Routing,
     state: EndpointState,
     last: Option<Arc<CheckResult>>,
+    outages: Outages,
 }
 
 impl Told {
@@ -85,7 +86,15 @@ impl Told {
         let folder = tempfile::tempdir().unwrap();
         let target = StoreTarget::Sqlite(folder.path().join("monitor.db"));
         let store = Store::open(&StoreOptions { target, readers: 1, echo: false }).await.unwrap();
-        Self { store, _folder: folder, known: known(), routing, state: EndpointState::pending(at(0)), last: None }
+        Self {
+            store,
+            _folder: folder,
+            known: known(),
+            routing,
+            state: EndpointState::pending(at(0)),
+            last: None,
+            outages: Outages::default(),
+        }
     }
 
     async fn check(&mut self, second: i64, outcome: Outcome) -> bool {
@@ -110,7 +119,7 @@ impl Told {
         let previous_status = self.state.status;
         self.state = step.state.clone();
         let Some(change) = step.incident else { return false };
-        let telling = Telling {
+        let happened = Happened {
             known: self.known.clone(),
             state: step.state,
             previous_status,
@@ -119,10 +128,11 @@ impl Told {
             result: self.last.clone(),
             now: at(second),
         };
+        let telling = Telling::new(happened, &mut self.outages, &self.routing).unwrap();
         let transaction = self.store.begin().await.unwrap();
-        let to_deliver = telling.write(&transaction, &self.routing).await.unwrap();
+        telling.write(&transaction).await.unwrap();
         transaction.commit().await.unwrap();
-        to_deliver
+        telling.to_deliver().is_some()
     }
 
     /// Everything told so far, the oldest first.

@@ -6,7 +6,8 @@ pub(super) mod sqlite;
 use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::{
-    ConnAcquireErr, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, TransactionOptions, TransactionTrait,
+    ConnAcquireErr, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement,
+    TransactionOptions, TransactionTrait,
 };
 
 use super::StoreError;
@@ -35,6 +36,15 @@ impl Dialect {
                 Ok(transaction) => Ok(transaction),
                 Err(error) => Err(server.explain_writer(error).await),
             },
+        }
+    }
+
+    /// Counts the sessions that wrote: after another one has begun, what was committed last without waiting for the
+    /// disk may be gone with its server. A file is written by this process alone, and survives it.
+    pub(super) fn writing_sessions(&self) -> u64 {
+        match self {
+            Self::Sqlite(_) => 1,
+            Self::Postgres(server) => server.sessions(),
         }
     }
 
@@ -70,6 +80,30 @@ impl Dialect {
             Self::Postgres(_) => Ok(()),
         }
     }
+}
+
+/// The last id that the database itself gave to a row of a table, or was told of; 0 without any. The row may be gone.
+pub(super) async fn last_given_id(db: &impl ConnectionTrait, table: &str) -> Result<i64, DbErr> {
+    let backend = db.get_database_backend();
+    let row = if backend == DbBackend::Sqlite {
+        let sql = "SELECT seq AS last FROM sqlite_sequence WHERE name = ?";
+        db.query_one_raw(Statement::from_sql_and_values(backend, sql, [table.into()])).await?
+    } else {
+        // Names of ours, which need no quotes.
+        let sql = format!("SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last FROM {table}_id_seq");
+        db.query_one_raw(Statement::from_string(backend, sql)).await?
+    };
+    row.map_or(Ok(0), |row| row.try_get("", "last"))
+}
+
+/// Lets [`last_given_id`] know of an id that was chosen by us. `SQLite` sees for itself.
+pub(super) async fn note_given_id(db: &impl ConnectionTrait, table: &str, id: i64) -> Result<(), DbErr> {
+    let backend = db.get_database_backend();
+    if backend != DbBackend::Sqlite {
+        let sql = format!("SELECT setval('{table}_id_seq', GREATEST($1, (SELECT last_value FROM {table}_id_seq)))");
+        db.query_one_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
+    }
+    Ok(())
 }
 
 /// Whether no connection could be had within the time for it.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,15 +63,29 @@ impl fmt::Debug for Server {
 
 /// Why the writing session does not have the lock, while it does not.
 #[derive(Debug, Default)]
-struct LockState(Mutex<Option<String>>);
+struct LockState {
+    refusal: Mutex<Option<String>>,
+    /// How often the lock was taken: the sessions that wrote.
+    sessions: AtomicU64,
+}
 
 impl LockState {
     fn set(&self, refusal: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        if refusal.is_none() {
+            self.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
     fn refusal(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Server {
+    /// Counts the sessions that wrote, the present one included.
+    pub(super) fn sessions(&self) -> u64 {
+        self.lock.sessions.load(Ordering::Relaxed)
     }
 }
 
@@ -354,6 +369,8 @@ pub(super) fn connection_trouble(error: &std::io::Error) -> String {
         ErrorKind::NotFound => {
             "a file that database.url names is not there: the folder of the socket, or a certificate"
         }
+        // The certificate of the server, as rustls tells it.
+        ErrorKind::InvalidData => return tls_trouble(error),
         _ if text.contains("lookup address") => {
             return format!("the host in database.url cannot be found: correct it, or check the DNS ({text})");
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
@@ -34,7 +35,17 @@ pub(in crate::store) fn writer_options(path: &Path, echo: bool) -> ConnectOption
             .pragma("journal_size_limit", "16777216")
             .optimize_on_close(true, 400)
     });
-    options.max_connections(1).min_connections(1);
+    options.max_connections(1).min_connections(1).map_sqlx_sqlite_pool_opts(|pool| {
+        // A transaction that SQLite ended by itself, as it does when the disk is full, is still open to the driver, and
+        // every later one would fail: such a connection is replaced.
+        pool.after_release(|connection, _| {
+            Box::pin(async move {
+                // Behind the rollback, which may only be queued.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+    });
     options
 }
 

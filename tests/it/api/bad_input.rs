@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use crate::app::TestApp;
+use crate::database::{Kind, on_both_databases};
 
 const MANY_DIGITS: &str = "123456789012345678901234567890";
 
-#[tokio::test]
-async fn every_route_refuses_bad_bodies_with_their_place() {
-    let app = TestApp::start().await;
+async fn every_route_refuses_bad_bodies_with_their_place(kind: Kind) {
+    let app = TestApp::on(kind).await;
     app.create(&json!({"name": "a", "url": "https://example.com"})).await;
     let routes = [
         ("POST", "/api/v1/endpoints"),
@@ -81,9 +81,8 @@ async fn malformed_json_is_told_with_line_and_column() {
     "#);
 }
 
-#[tokio::test]
-async fn pointers_name_the_place() {
-    let app = TestApp::start().await;
+async fn pointers_name_the_place(kind: Kind) {
+    let app = TestApp::on(kind).await;
     for (body, pointers) in [
         (json!({"name": "a", "url": "https://x.test", "nonsense": 1}), vec!["/nonsense"]),
         (json!({"name": "a", "url": "https://x.test", "retry": {"tries": 1}}), vec!["/retry/tries"]),
@@ -101,9 +100,8 @@ async fn pointers_name_the_place() {
     }
 }
 
-#[tokio::test]
-async fn ids_of_all_shapes_are_refused_clearly() {
-    let app = TestApp::start().await;
+async fn ids_of_all_shapes_are_refused_clearly(kind: Kind) {
+    let app = TestApp::on(kind).await;
     let routes = [
         ("GET", "/api/v1/endpoints/{}"),
         ("DELETE", "/api/v1/endpoints/{}"),
@@ -141,9 +139,8 @@ async fn ids_of_all_shapes_are_refused_clearly() {
     app.get("/api/v1/endpoints/by-key/g/none").await.problem(404, "not-found");
 }
 
-#[tokio::test]
-async fn unknown_and_ill_typed_parameters_are_refused() {
-    let app = TestApp::start().await;
+async fn unknown_and_ill_typed_parameters_are_refused(kind: Kind) {
+    let app = TestApp::on(kind).await;
     app.create(&json!({"name": "a", "url": "https://example.com"})).await;
     for (path, parameters) in [
         ("/api/v1/endpoints?nonsense=1", vec!["nonsense"]),
@@ -191,9 +188,8 @@ async fn unknown_and_ill_typed_parameters_are_refused() {
     assert_eq!(app.get("/health?cache=no").await.status, 200);
 }
 
-#[tokio::test]
-async fn other_methods_are_told_what_there_is() {
-    let app = TestApp::start().await;
+async fn other_methods_are_told_what_there_is(kind: Kind) {
+    let app = TestApp::on(kind).await;
     for (path, allow) in [
         ("/", "GET, HEAD, OPTIONS"),
         ("/api/", "GET, HEAD, OPTIONS"),
@@ -226,9 +222,8 @@ async fn other_methods_are_told_what_there_is() {
     app.call("DELETE", "/nothing/here").send().await.problem(404, "not-found");
 }
 
-#[tokio::test]
-async fn head_answers_wherever_get_does_without_a_body() {
-    let app = TestApp::start().await;
+async fn head_answers_wherever_get_does_without_a_body(kind: Kind) {
+    let app = TestApp::on(kind).await;
     for path in ["/", "/health", "/api/v1/endpoints", "/api/v1/stats/summary", "/nothing", "/api/v1/endpoints/7"] {
         let (get, head) = (app.get(path).await, app.call("HEAD", path).send().await);
         assert_eq!(get.status, head.status, "{path}");
@@ -237,9 +232,8 @@ async fn head_answers_wherever_get_does_without_a_body() {
     }
 }
 
-#[tokio::test]
-async fn what_cannot_be_accepted_is_refused() {
-    let app = TestApp::start().await;
+async fn what_cannot_be_accepted_is_refused(kind: Kind) {
+    let app = TestApp::on(kind).await;
     for (accept, status) in [
         ("text/html", 406),
         ("application/xml, text/*;q=0.5", 406),
@@ -257,9 +251,8 @@ async fn what_cannot_be_accepted_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn every_answer_has_a_request_id() {
-    let app = TestApp::start().await;
+async fn every_answer_has_a_request_id(kind: Kind) {
+    let app = TestApp::on(kind).await;
     let mine = app.call("GET", "/health/live").header("x-request-id", "abc-123_x.y").send().await;
     assert_eq!(mine.header("x-request-id"), "abc-123_x.y");
     for bad in ["", "has space", "a\"b", &"x".repeat(129)] {
@@ -268,3 +261,49 @@ async fn every_answer_has_a_request_id() {
         assert!(id != bad && uuid::Uuid::parse_str(id).is_ok(), "{bad:?} became {id:?}");
     }
 }
+
+async fn a_nul_character_is_refused_where_it_is(kind: Kind) {
+    let app = TestApp::on(kind).await;
+    app.create(&json!({"name": "a", "url": "https://example.com"})).await;
+    for (change, pointer) in [
+        (json!({"description": "a\0b"}), "/description"),
+        (json!({"body": {"a": ["\0"]}}), "/body/a/0"),
+        (json!({"body": {"\0": 1}}), "/body"),
+        (json!({"name": "\0b"}), "/name"),
+        (json!({"runbook": "https://example.com/\0"}), "/runbook"),
+    ] {
+        let mut created = json!({"name": "b", "url": "https://example.com"});
+        created.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        for (method, path, body) in [
+            ("POST", "/api/v1/endpoints", &created),
+            ("PUT", "/api/v1/endpoints/1", &created),
+            ("PATCH", "/api/v1/endpoints/1", &change),
+        ] {
+            let document = app.call(method, path).json(body).send().await.problem(400, "invalid-parameter");
+            assert_eq!(document["errors"][0]["pointer"], pointer, "{document}");
+        }
+    }
+    app.call("PUT", "/api/v1/endpoints/by-key/g/%00")
+        .json(&json!({"url": "https://example.com"}))
+        .send()
+        .await
+        .problem(400, "invalid-parameter");
+    app.get("/api/v1/notifications/%00").await.problem(404, "not-found");
+    app.get("/api/v1/endpoints/by-key/g/%00").await.problem(404, "not-found");
+    for list in ["endpoints?group=%00", "endpoints?tag=%00", "endpoints?q=%00", "notifications?channel=%00"] {
+        let answer = app.get(&format!("/api/v1/{list}")).await;
+        assert!(answer.status.as_u16() < 500, "{list}: {answer:?}");
+    }
+}
+
+on_both_databases!(
+    a_nul_character_is_refused_where_it_is,
+    every_route_refuses_bad_bodies_with_their_place,
+    pointers_name_the_place,
+    ids_of_all_shapes_are_refused_clearly,
+    unknown_and_ill_typed_parameters_are_refused,
+    other_methods_are_told_what_there_is,
+    head_answers_wherever_get_does_without_a_body,
+    what_cannot_be_accepted_is_refused,
+    every_answer_has_a_request_id
+);

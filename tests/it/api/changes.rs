@@ -6,14 +6,14 @@ use api_monitor::domain::endpoint::EndpointId;
 use serde_json::{Value, json};
 
 use crate::app::{START, TestApp};
+use crate::database::{Kind, on_both_databases};
 
 fn example() -> Value {
     json!({"name": "api", "url": "https://example.com/health", "interval": 120, "timeout": 10, "tags": ["prod"]})
 }
 
-#[tokio::test]
-async fn an_endpoint_is_created_shown_and_audited() {
-    let app = TestApp::start().await;
+async fn an_endpoint_is_created_shown_and_audited(kind: Kind) {
+    let app = TestApp::on(kind).await;
     let answer = app.post("/api/v1/endpoints", &example()).await;
     assert_eq!(answer.status, 201);
     assert_eq!(answer.header("location"), "/api/v1/endpoints/1");
@@ -33,9 +33,8 @@ async fn an_endpoint_is_created_shown_and_audited() {
     tokio::time::timeout(Duration::from_secs(5), app.ctx.scheduler.wait()).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_name_is_taken_once_even_in_a_race() {
-    let app = TestApp::start().await;
+async fn a_name_is_taken_once_even_in_a_race(kind: Kind) {
+    let app = TestApp::on(kind).await;
     let body = example();
     let answers = futures_util::future::join_all((0..20).map(|_| app.post("/api/v1/endpoints", &body))).await;
     let created = answers.iter().filter(|a| a.status == 201).count();
@@ -48,9 +47,8 @@ async fn a_name_is_taken_once_even_in_a_race() {
     assert_eq!(app.post("/api/v1/endpoints", &in_group).await.status, 201);
 }
 
-#[tokio::test]
-async fn put_returns_what_is_absent_to_its_default() {
-    let app = TestApp::start().await;
+async fn put_returns_what_is_absent_to_its_default(kind: Kind) {
+    let app = TestApp::on(kind).await;
     app.create(&example()).await;
     app.clock.advance(Duration::from_mins(1));
     let body = json!({"name": "api", "url": "https://example.com/other"});
@@ -66,9 +64,8 @@ async fn put_returns_what_is_absent_to_its_default() {
     missing.problem(400, "invalid-parameter");
 }
 
-#[tokio::test]
-async fn patch_merges_null_removes_and_nothing_changes_nothing() {
-    let app = TestApp::start().await;
+async fn patch_merges_null_removes_and_nothing_changes_nothing(kind: Kind) {
+    let app = TestApp::on(kind).await;
     app.create(&example()).await;
     let patch = json!({"interval": null, "tags": ["a", "b"], "headers": {"Accept": "text/html"}});
     let call = app.call("PATCH", "/api/v1/endpoints/1").header("content-type", "application/merge-patch+json");
@@ -83,9 +80,8 @@ async fn patch_merges_null_removes_and_nothing_changes_nothing() {
     assert_eq!(conflict.problem(400, "invalid-parameter")["errors"][0]["pointer"], "/timeout");
 }
 
-#[tokio::test]
-async fn a_lost_update_is_refused() {
-    let app = TestApp::start().await;
+async fn a_lost_update_is_refused(kind: Kind) {
+    let app = TestApp::on(kind).await;
     app.create(&example()).await;
     let patch = |etag: &'static str, n: u32| {
         app.call("PATCH", "/api/v1/endpoints/1").header("if-match", etag).json(&json!({"interval": n}))
@@ -99,9 +95,8 @@ async fn a_lost_update_is_refused() {
     assert_eq!(app.get("/api/v1/endpoints/1").await.json()["interval"], 300);
 }
 
-#[tokio::test]
-async fn by_key_creates_replaces_and_deletes() {
-    let app = TestApp::start().await;
+async fn by_key_creates_replaces_and_deletes(kind: Kind) {
+    let app = TestApp::on(kind).await;
     let path = "/api/v1/endpoints/by-key/core/the%20api%2Fv2";
     let put = |url: &str| app.call("PUT", path).json(&json!({"url": url}));
     let created = put("https://example.com/1").send().await;
@@ -118,9 +113,8 @@ async fn by_key_creates_replaces_and_deletes() {
     assert_eq!(alone.send().await.json()["group"], "");
 }
 
-#[tokio::test]
-async fn a_deleted_endpoint_frees_its_name_but_never_its_id() {
-    let app = TestApp::start().await;
+async fn a_deleted_endpoint_frees_its_name_but_never_its_id(kind: Kind) {
+    let app = TestApp::on(kind).await;
     app.create(&example()).await;
     assert_eq!(app.call("DELETE", "/api/v1/endpoints/1?purge=true").send().await.status, 204);
     app.get("/api/v1/endpoints/1").await.problem(404, "not-found");
@@ -130,9 +124,8 @@ async fn a_deleted_endpoint_frees_its_name_but_never_its_id() {
     assert_eq!(actions, ["endpoint.create", "endpoint.purge", "endpoint.create"]);
 }
 
-#[tokio::test]
-async fn a_paused_endpoint_resumes_from_now() {
-    let app = TestApp::start().await;
+async fn a_paused_endpoint_resumes_from_now(kind: Kind) {
+    let app = TestApp::on(kind).await;
     app.create(&example()).await;
     let paused = app.call("POST", "/api/v1/endpoints/1/pause").send().await.json();
     assert_eq!((&paused["is_active"], &paused["status"]), (&json!(false), &json!("paused")));
@@ -145,9 +138,8 @@ async fn a_paused_endpoint_resumes_from_now() {
     assert_eq!(twice["revision"], resumed["revision"]);
 }
 
-#[tokio::test]
-async fn a_configured_endpoint_can_be_paused_but_not_changed() {
-    let app = TestApp::start().await;
+async fn a_configured_endpoint_can_be_paused_but_not_changed(kind: Kind) {
+    let app = TestApp::on(kind).await;
     let id = app.configured(example(), "config.yaml:12").await;
     let path = format!("/api/v1/endpoints/{id}");
     let body = json!({"name": "api", "url": "https://example.com"});
@@ -166,3 +158,15 @@ async fn a_configured_endpoint_can_be_paused_but_not_changed() {
     assert_eq!((&resumed["paused"], &resumed["origin"]), (&json!(false), &json!("config")));
     assert!(resumed["created_at"].as_str().unwrap() >= START);
 }
+
+on_both_databases!(
+    an_endpoint_is_created_shown_and_audited,
+    a_name_is_taken_once_even_in_a_race,
+    put_returns_what_is_absent_to_its_default,
+    patch_merges_null_removes_and_nothing_changes_nothing,
+    a_lost_update_is_refused,
+    by_key_creates_replaces_and_deletes,
+    a_deleted_endpoint_frees_its_name_but_never_its_id,
+    a_paused_endpoint_resumes_from_now,
+    a_configured_endpoint_can_be_paused_but_not_changed
+);

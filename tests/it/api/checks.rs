@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api_monitor::domain::check::{CheckResult, Timings, Trigger};
 use api_monitor::domain::outcome::{Failure, FailureKind, Outcome};
+use api_monitor::events::Recorded;
 use serde_json::json;
 
 use crate::app::TestApp;
@@ -31,7 +32,7 @@ async fn a_check_by_hand_waits_for_the_recorded_result() {
             trigger: Trigger::Manual,
             in_maintenance: false,
         };
-        request.reply.send(result).unwrap();
+        request.reply.send(Recorded { result, stored: true }).unwrap();
     };
     let call = app.call("POST", "/api/v1/endpoints/1/check").json(&json!({"use_retry": false}));
     let (answer, ()) = tokio::join!(call.send(), scheduler);

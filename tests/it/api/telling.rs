@@ -9,7 +9,8 @@ use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::incident::{Surroundings, step};
 use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::domain::outcome::{Failure, FailureKind, Outcome};
-use api_monitor::recorder::telling::Telling;
+use api_monitor::recorder::outages::Outages;
+use api_monitor::recorder::telling::{Happened, Telling};
 use api_monitor::store::history;
 use chrono::TimeDelta;
 
@@ -73,17 +74,24 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
         let before = &entry.live.state;
         let now = taken_in(result);
         let taken = step(before, result, &entry.known.endpoint.alert_policy, Surroundings::default(), now);
-        app.ctx.board.update([result.endpoint_id], |_, live| live.state = taken.state.clone());
-        let Some(change) = taken.incident else { continue };
-        let telling = Telling {
+        let Some(change) = taken.incident else {
+            app.ctx.board.update([result.endpoint_id], |_, live| live.state = taken.state.clone());
+            continue;
+        };
+        let happened = Happened {
             known: Arc::clone(&entry.known),
-            state: taken.state,
+            state: taken.state.clone(),
             previous_status: before.status,
             change,
             tell: taken.tell,
             result: Some(Arc::new(result.clone())),
             now,
         };
-        telling.write(app.ctx.store.writer(), &routing).await.unwrap();
+        let entries = app.ctx.board.entries();
+        let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
+        let mut outages = Outages::load(&app.ctx.store, states).await.unwrap();
+        let telling = Telling::new(happened, &mut outages, &routing).unwrap();
+        telling.write(app.ctx.store.writer()).await.unwrap();
+        app.ctx.board.update([result.endpoint_id], |_, live| live.state = taken.state.clone());
     }
 }

@@ -8,14 +8,15 @@ use std::time::Duration;
 use api_monitor::api;
 use api_monitor::board::Board;
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{self, Config, Environment, LoadOptions};
+use api_monitor::config::{self, Adjustable, Config, Environment, LoadOptions, RunningSettings};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
-use api_monitor::service::ServiceContext;
+use api_monitor::service::{ServiceContext, api_keys};
 use api_monitor::store::audit::{self, AuditEntry};
-use api_monitor::store::{Store, StoreOptions, StoreTarget, endpoints};
+use api_monitor::store::endpoints;
+use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use axum::Router;
@@ -25,6 +26,8 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
+
+use crate::database::{Database, Kind};
 
 /// When every test begins.
 pub(crate) const START: &str = "2026-03-01T12:00:00Z";
@@ -38,7 +41,8 @@ pub(crate) struct TestApp {
     pub(crate) channel_tests: mpsc::Receiver<ChannelTestRequest>,
     pub(crate) router: Router,
     pub(crate) document: Value,
-    _folder: tempfile::TempDir,
+    /// `None`: that of another.
+    _database: Option<Database>,
 }
 
 /// A whole response.
@@ -83,6 +87,12 @@ impl Call<'_> {
         self
     }
 
+    /// The header once more.
+    pub(crate) fn more(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(name, value.parse().unwrap());
+        self
+    }
+
     pub(crate) fn from(mut self, peer: IpAddr) -> Self {
         self.request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
         self
@@ -115,17 +125,27 @@ fn loaded(folder: &Path, yaml: &str) -> Config {
 impl TestApp {
     /// Without authentication.
     pub(crate) async fn start() -> Self {
-        Self::with_config("api: {port: 0}\n").await
+        Self::on(Kind::Sqlite).await
+    }
+
+    /// As [`start`](Self::start), with a database of this kind.
+    pub(crate) async fn on(kind: Kind) -> Self {
+        Self::on_with_config(kind, "api: {port: 0}\n").await
     }
 
     pub(crate) async fn with_config(yaml: &str) -> Self {
+        Self::on_with_config(Kind::Sqlite, yaml).await
+    }
+
+    pub(crate) async fn on_with_config(kind: Kind, yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let start: Timestamp = START.parse().unwrap();
         let clock = Arc::new(ManualClock::at(start));
         clock.advance(Duration::from_secs(1));
         let config = loaded(folder.path(), yaml);
-        let target = StoreTarget::Sqlite(folder.path().join("test.db"));
-        let store = Store::open(&StoreOptions { target, readers: 2, echo: false }).await.unwrap();
+        let database = Database::of(kind);
+        let store = database.open().await;
+        let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
@@ -134,7 +154,10 @@ impl TestApp {
         let ctx = Arc::new(ServiceContext {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
+            keyring: Arc::new(keyring),
             clock: clock.clone(),
+            running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
+            log_level: LevelControl::default(),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
@@ -147,19 +170,24 @@ impl TestApp {
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, channel_tests, router, document, _folder: folder }
+        Self { ctx, clock, checks, channel_tests, router, document, _database: Some(database) }
     }
 
     /// The same monitor, had it been started with another configuration.
-    pub(crate) fn reconfigured(&self, yaml: &str) -> Self {
+    pub(crate) async fn reconfigured(&self, yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (old, (sender, checks)) = (&self.ctx, mpsc::channel(1));
+        let config = loaded(folder.path(), yaml);
+        let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
             board: old.board.clone(),
+            keyring: Arc::new(keyring),
             clock: old.clock.clone(),
-            config: Arc::new(loaded(folder.path(), yaml)),
+            running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
+            log_level: LevelControl::default(),
+            config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
             deliver: Wakeup::new(),
@@ -171,7 +199,7 @@ impl TestApp {
         });
         let (router, _) = api::router_and_document(ctx.clone());
         let (clock, document) = (self.clock.clone(), self.document.clone());
-        Self { ctx, clock, checks, channel_tests, router, document, _folder: folder }
+        Self { ctx, clock, checks, channel_tests, router, document, _database: None }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {

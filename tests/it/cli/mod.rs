@@ -3,8 +3,12 @@
 mod checking;
 mod commands;
 mod demo;
+mod keys;
+mod logs;
+mod logs_secrets;
 pub(crate) mod process;
 mod serving;
+mod settings;
 
 use std::path::Path;
 

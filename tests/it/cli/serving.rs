@@ -11,6 +11,7 @@ use api_monitor::store::{self, Store, StoreOptions, StoreTarget};
 use super::process::{Ended, Running, eventually, get, run};
 use super::{configured, with_database, write};
 use crate::flows::target::{Answer, Target};
+use crate::postgres::{self, PostgresDatabase};
 
 const SERVE: &[&str] = &["--config", "config.yaml"];
 const STOP: Duration = Duration::from_secs(10);
@@ -117,6 +118,76 @@ fn a_second_process_on_the_same_database_is_refused() {
     assert_eq!(first.wait(STOP).code, None);
     // The lock of a killed process is gone with it.
     Running::start(folder.path(), SERVE).address();
+}
+
+#[test]
+fn a_server_that_cannot_be_used_is_refused_with_one_line() {
+    let Some(cluster) = postgres::shared() else { return };
+    let database = PostgresDatabase::migrated();
+    let folder = configured("endpoints: []");
+    let place = |user: &str, name: &str, port: u16| format!("{user}@127.0.0.1:{port}/{name}");
+    let refused_by = |place: &str, words: &[&str]| {
+        let url = format!("postgresql+asyncpg://{}", place.replace('@', ":hunter2@"));
+        let end = Running::start_with(folder.path(), SERVE, &[("DATABASE_URL", &url)]).wait(Duration::from_secs(30));
+        refused(&end, words);
+        assert!(end.stderr.contains(&format!("postgresql://{place}")), "{}", end.stderr);
+        assert!(!end.stderr.contains("hunter2") && !end.stdout.contains("hunter2"), "{}", end.stderr);
+    };
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    refused_by(&place(postgres::USER, "monitor", unused), &["nothing listens there", "start PostgreSQL"]);
+    let port = cluster.port();
+    refused_by(&place(postgres::GUARDED, database.name(), port), &["refuses the user or the password"]);
+    refused_by(&place(postgres::USER, "nowhere", port), &["no such database", "CREATE DATABASE"]);
+
+    let mut first = Running::start_with(folder.path(), SERVE, &[("DATABASE_URL", &database.url())]);
+    let address = first.address();
+    let here = place(postgres::USER, database.name(), port);
+    refused_by(&here, &["in use by another api-monitor", "(session ", "stop that process"]);
+    assert_eq!(get(&address, "/health/live").0, 200, "the first goes on");
+    first.signal("KILL");
+    assert_eq!(first.wait(STOP).code, None);
+    // The lock of a killed process is gone with its session.
+    let mut next = Running::start_with(folder.path(), SERVE, &[("DATABASE_URL", &database.url())]);
+    next.address();
+    next.signal("TERM");
+    assert_eq!(next.wait(STOP).code, Some(0));
+
+    let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_add_wonders', 0)";
+    cluster.execute(database.name(), newer);
+    refused_by(&here, &["newer api-monitor", "m20991231_000001_add_wonders"]);
+    assert!(!folder.path().join("monitor.db").exists(), "the variable stands above the file");
+}
+
+#[test]
+fn the_password_of_a_server_is_nowhere_to_be_read() {
+    let Some(cluster) = postgres::shared() else { return };
+    let database = PostgresDatabase::migrated();
+    let all = "GRANT ALL ON SCHEMA public TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC; \
+               GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC";
+    cluster.execute(database.name(), all);
+    let encoded =
+        percent_encoding::utf8_percent_encode(postgres::PASSWORD, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let url = format!("postgres://{}:{encoded}@127.0.0.1:{}/{}", postgres::GUARDED, cluster.port(), database.name());
+    let folder = configured("endpoints: [{name: e, url: 'http://127.0.0.1:9/', interval: 1}]");
+    let variables = [("DATABASE_URL", url.as_str()), ("LOG_LEVEL", "TRACE"), ("DB_ECHO", "true")];
+    let shown = |end: &Ended| {
+        let text = format!("{}{}", end.stdout, end.stderr);
+        assert!(!text.contains(postgres::PASSWORD) && !text.contains(&encoded), "the password is shown");
+        text
+    };
+    let migrated = Running::start_with(folder.path(), &["--config", "config.yaml", "migrate"], &variables).wait(STOP);
+    let here = format!("postgresql://{}@127.0.0.1:{}/{}", postgres::GUARDED, cluster.port(), database.name());
+    assert_eq!(shown(&migrated), format!("database {here}: up to date\n"));
+
+    let mut monitor = Running::start_with(folder.path(), SERVE, &variables);
+    let address = monitor.address();
+    eventually(Duration::from_secs(20), "a result", || (checks_told(&address) > 0).then_some(()));
+    monitor.signal("TERM");
+    let end = monitor.wait(STOP);
+    assert_eq!(end.code, Some(0), "{}", end.stderr);
+    let text = shown(&end);
+    assert!(text.contains(&here), "the start says where the database is");
+    assert!(text.contains("INSERT INTO"), "statements are logged");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const START: &str = "2026-11-21T12:00:40Z";
 
 async fn a_target_that_answers_at_the_third_attempt_is_up(kind: Kind) {
     let target = Target::answering(|_, before| Answer::Status(if before < 2 { 500 } else { 200 }));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let retry = "retry: {max_attempts: 3, base_delay: 100ms, multiplier: 3, jitter: false}";
     let live = place.start(&format!("endpoints: [{{name: e, url: '{}', timeout: 1, {retry}}}]", target.url("e"))).await;
     let rows = live.run_until("e", 1).await;
@@ -36,7 +36,7 @@ async fn an_outage_is_confirmed_early_and_ends_with_a_good_answer(kind: Kind) {
     let status = Arc::new(AtomicU16::new(200));
     let answers = status.clone();
     let target = Target::answering(move |_, _| Answer::Status(answers.load(Ordering::Relaxed)));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let policy = "alert_policy: {failure_threshold: 2, confirm_interval: 10}, retry: {enabled: false}";
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 300, {policy}}}]", target.url("e"));
     let live = place.start(&yaml).await;
@@ -63,25 +63,27 @@ async fn an_outage_is_confirmed_early_and_ends_with_a_good_answer(kind: Kind) {
 
 async fn a_check_by_hand_joins_the_one_under_way(kind: Kind) {
     let target = Target::answering(|_, _| Answer::After(Duration::from_millis(300), 200));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let live = place.start(&format!("endpoints: [{{name: e, url: '{}', is_active: false}}]", target.url("e"))).await;
     let (id, ctx) = (live.id("e"), live.monitor.service.clone());
     let (who, other) = (somebody(), somebody());
     let (one, two) = tokio::join!(checks::check_now(&ctx, &who, id, true), checks::check_now(&ctx, &other, id, true));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one, two);
+    assert!(one.stored);
+    let one = one.result;
     assert_eq!(one.trigger, Trigger::Manual);
     assert_eq!(target.hits("e").len(), 1);
     assert_eq!(live.history(id).await, std::slice::from_ref(&one), "what is answered is committed");
     // A further one is a check of its own.
     let three = checks::check_now(&ctx, &who, id, true).await.unwrap();
-    assert!(three.scheduled_at > one.scheduled_at);
+    assert!(three.result.scheduled_at > one.scheduled_at);
     live.stop().await;
 }
 
 async fn a_changed_interval_takes_effect_at_the_next_slot(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let live = place.start("endpoints: []").await;
     let ctx = live.monitor.service.clone();
     let settings = |every| EndpointSettings {
@@ -104,7 +106,7 @@ async fn a_changed_interval_takes_effect_at_the_next_slot(kind: Kind) {
 
 async fn a_check_that_runs_into_its_next_slots_tells_them_as_one_gap(kind: Kind) {
     let target = Target::answering(|_, before| if before == 0 { Answer::Hang } else { Answer::Status(200) });
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 2, timeout: 2}}]", target.url("e"));
     let live = place.start(&yaml).await;
     // The clock goes much faster than the attempt, whose time-out is real.

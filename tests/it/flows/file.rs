@@ -18,7 +18,7 @@ fn target() -> Target {
 }
 
 async fn endpoints_come_change_go_and_come_back(kind: Kind) {
-    let (target, place) = (target(), Place::at(kind, START));
+    let (target, place) = (target(), Place::on(kind, START));
     let endpoint =
         |name: &str, every: u32| format!("  - {{name: {name}, url: '{}', interval: {every}}}\n", target.url(name));
     let file = |lines: &[String]| format!("endpoints:\n{}", lines.concat());
@@ -55,7 +55,7 @@ async fn endpoints_come_change_go_and_come_back(kind: Kind) {
 }
 
 async fn a_file_takes_over_what_was_made_through_the_api(kind: Kind) {
-    let (target, place) = (target(), Place::at(kind, START));
+    let (target, place) = (target(), Place::on(kind, START));
     let first = place.start("endpoints: []").await;
     let settings = EndpointSettings {
         name: Some("e".to_owned()),
@@ -83,7 +83,7 @@ async fn a_file_takes_over_what_was_made_through_the_api(kind: Kind) {
 }
 
 async fn the_time_in_which_a_file_had_it_inactive_is_no_gap(kind: Kind) {
-    let (target, place) = (target(), Place::at(kind, START));
+    let (target, place) = (target(), Place::on(kind, START));
     let yaml = |active: bool| format!("endpoints: [{{name: e, url: '{}', is_active: {active}}}]", target.url("e"));
     let first = place.start(&yaml(true)).await;
     let before = first.run_until("e", 1).await.len();
@@ -98,7 +98,7 @@ async fn the_time_in_which_a_file_had_it_inactive_is_no_gap(kind: Kind) {
 }
 
 async fn what_the_file_made_active_again_is_watched_although_it_was_inactive_through_the_api(kind: Kind) {
-    let (target, place) = (target(), Place::at(kind, START));
+    let (target, place) = (target(), Place::on(kind, START));
     let first = place.start("endpoints: []").await;
     let settings =
         EndpointSettings { name: Some("e".to_owned()), url: Some(target.url("e")), ..EndpointSettings::default() };

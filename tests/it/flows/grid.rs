@@ -9,7 +9,6 @@ use api_monitor::domain::{from_micros, micros};
 
 use super::harness::Place;
 use super::target::{Answer, Target};
-use crate::database::Kind;
 
 const ENDPOINTS: usize = 50;
 
@@ -17,7 +16,7 @@ const ENDPOINTS: usize = 50;
 async fn every_slot_is_served_on_its_grid_while_a_target_hangs() {
     let target = Target::answering(|_, _| Answer::Status(200));
     let hanging = Target::answering(|_, _| Answer::Hang);
-    let place = Place::real(Kind::Sqlite);
+    let place = Place::real();
     let mut yaml = "endpoints:\n".to_owned();
     for n in 0..ENDPOINTS {
         writeln!(yaml, "  - {{name: e{n}, url: '{}', interval: {}}}", target.url(&format!("e{n}")), n % 3 + 1).unwrap();

@@ -12,41 +12,48 @@ use api_monitor::config::{self, Config, Environment, LoadOptions};
 use api_monitor::domain::check::CheckResult;
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::{MissedReason, Outcome, Status};
+use api_monitor::domain::role::Role;
 use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::notify::Channels;
-use api_monitor::service::context::{Access, Actor};
+use api_monitor::service::context::Actor;
 use api_monitor::store;
+use api_monitor::telemetry::logging::LevelControl;
 use tokio::time::Instant;
 
-use crate::database::{Database, Kind};
+use crate::database::Kind;
+use crate::postgres::PostgresDatabase;
 
 /// How much later a moved clock is at each step, and the pause in which the monitor acts on it.
 const STEP: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What outlives a monitor: its folder and database, and the clock.
+/// What outlives a monitor: the folder with its database, unless that is on a server, and the clock.
 pub(crate) struct Place {
-    pub(crate) database: Database,
     pub(crate) folder: tempfile::TempDir,
+    server: Option<PostgresDatabase>,
+    elsewhere: Option<String>,
     clock: Arc<dyn Clock>,
     moved: Option<Arc<ManualClock>>,
 }
 
 impl Place {
-    /// On a clock that stands at `start` until it is moved.
-    pub(crate) fn at(kind: Kind, start: &str) -> Self {
+    /// With a database of this kind, on a clock that stands at `start` until it is moved.
+    pub(crate) fn on(kind: Kind, start: &str) -> Self {
         let clock = Arc::new(ManualClock::at(start.parse().unwrap()));
-        Self::new(kind, clock.clone(), Some(clock))
+        let server = (kind == Kind::Postgres).then(PostgresDatabase::migrated);
+        Self { folder: tempfile::tempdir().unwrap(), server, elsewhere: None, clock: clock.clone(), moved: Some(clock) }
+    }
+
+    /// As [`on`](Self::on), with the database that a URL names.
+    pub(crate) fn with_url(url: String, start: &str) -> Self {
+        Self { elsewhere: Some(url), ..Self::on(Kind::Sqlite, start) }
     }
 
     /// On the machine's clock.
-    pub(crate) fn real(kind: Kind) -> Self {
-        Self::new(kind, Arc::new(SystemClock::new()), None)
-    }
-
-    fn new(kind: Kind, clock: Arc<dyn Clock>, moved: Option<Arc<ManualClock>>) -> Self {
-        Self { database: Database::of(kind), folder: tempfile::tempdir().unwrap(), clock, moved }
+    pub(crate) fn real() -> Self {
+        let clock = Arc::new(SystemClock::new());
+        Self { folder: tempfile::tempdir().unwrap(), server: None, elsewhere: None, clock, moved: None }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -60,7 +67,21 @@ impl Place {
 
     pub(crate) fn config(&self, yaml: &str) -> Config {
         let path = self.folder.path().join("config.yaml");
-        load(&path, &format!("database: {{url: '{}'}}\n{yaml}", self.database.url()), self.now())
+        load(&path, &format!("database: {{url: '{}'}}\n{yaml}", self.database_url()), self.now())
+    }
+
+    /// The file, where it is one.
+    pub(crate) fn database(&self) -> std::path::PathBuf {
+        self.folder.path().join("monitor.db")
+    }
+
+    /// As `database.url` has it.
+    pub(crate) fn database_url(&self) -> String {
+        match (&self.server, &self.elsewhere) {
+            (Some(server), _) => server.url(),
+            (None, Some(url)) => url.clone(),
+            (None, None) => format!("sqlite://{}", self.database().display()),
+        }
     }
 
     /// The clock that the test moves.
@@ -76,7 +97,8 @@ impl Place {
     pub(crate) async fn start_through(&self, yaml: &str, channels: Option<Channels>) -> Live<'_> {
         let config = Arc::new(self.config(yaml));
         let checker = Arc::new(HttpChecker::new().unwrap());
-        let outside = Outside { clock: self.clock.clone(), checker, channels };
+        let log_level = LevelControl::default();
+        let outside = Outside { clock: self.clock.clone(), checker, channels, log_level };
         let tasks = Tasks::new();
         let monitor = Monitor::start(config, outside, &tasks).await.unwrap();
         Live { place: self, monitor, tasks }
@@ -180,7 +202,7 @@ impl Live<'_> {
 
 /// A person who may change everything.
 pub(crate) fn somebody() -> Actor {
-    Actor { name: "local".to_owned(), address: None, access: Access::Change }
+    Actor { name: "local".to_owned(), address: None, role: Role::Admin }
 }
 
 /// Asks again and again until it is so.

@@ -1,5 +1,6 @@
 //! What happens over time in an assembled monitor: real store, real HTTP, real recorder and scheduler.
 
+mod away;
 mod checking;
 mod file;
 mod grid;

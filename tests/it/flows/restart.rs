@@ -15,7 +15,7 @@ const START: &str = "2026-11-21T12:00:40Z";
 
 async fn a_failing_run_is_neither_repeated_nor_forgotten(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(500));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     // No room for confirming checks: each slot counts one.
     let policy = "alert_policy: {failure_threshold: 4, confirm_interval: 60}, retry: {enabled: false}";
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 60, {policy}}}]", target.url("e"));
@@ -42,7 +42,7 @@ async fn a_failing_run_is_neither_repeated_nor_forgotten(kind: Kind) {
 
 async fn the_time_without_a_monitor_is_one_gap(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 60}}]", target.url("e"));
     let first = place.start(&yaml).await;
     let before = first.run_until("e", 2).await;
@@ -64,7 +64,7 @@ async fn the_time_without_a_monitor_is_one_gap(kind: Kind) {
 
 async fn a_quick_restart_leaves_no_gap_and_checks_no_slot_twice(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 60}}]", target.url("e"));
     let mut count = 0;
     for _ in 0..4 {
@@ -84,7 +84,7 @@ async fn a_quick_restart_leaves_no_gap_and_checks_no_slot_twice(kind: Kind) {
 
 async fn a_pause_survives_restarts_and_is_no_gap(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', interval: 60}}]", target.url("e"));
     let first = place.start(&yaml).await;
     let rows = first.run_until("e", 1).await;
@@ -103,7 +103,7 @@ async fn a_pause_survives_restarts_and_is_no_gap(kind: Kind) {
     let by_hand = checks::check_now(&second.monitor.service, &somebody(), second.id("e"), true).await.unwrap();
     endpoints::resume(&second.monitor.service, &somebody(), second.id("e")).await.unwrap();
     let rows = second.run_until("e", 3).await;
-    assert_eq!(rows[1], by_hand);
+    assert_eq!(rows[1], by_hand.result);
     second.stop().await;
 
     let third = place.start(&yaml).await;
@@ -117,7 +117,7 @@ async fn an_edit_between_two_starts_keeps_the_status_and_starts_the_counters_aga
     let status = Arc::new(AtomicU16::new(500));
     let answers = status.clone();
     let target = Target::answering(move |_, _| Answer::Status(answers.load(Ordering::Relaxed)));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let policy = "alert_policy: {failure_threshold: 3, confirm_interval: 60}, retry: {enabled: false}, interval: 60";
     let yaml = |path: &str| format!("endpoints: [{{name: e, url: '{}', {policy}}}]", target.url(path));
     let first = place.start(&yaml("old")).await;

@@ -58,7 +58,12 @@ async fn reported(live: &Live<'_>, entry: &Entry, now: Timestamp) -> Option<f64>
 
 fn housekeeping(live: &Live<'_>) -> Rollup {
     let ctx = &live.monitor.service;
-    Rollup { store: ctx.store.clone(), board: ctx.board.clone(), clock: ctx.clock.clone() }
+    Rollup {
+        store: ctx.store.clone(),
+        board: ctx.board.clone(),
+        clock: ctx.clock.clone(),
+        metrics: ctx.metrics.clone(),
+    }
 }
 
 /// Makes a check by hand now: the endpoints of these tests have no slots, so that hours can pass at once.
@@ -76,7 +81,7 @@ async fn assert_lists_are_exact(live: &Live<'_>, now: Timestamp) {
 
 async fn lists_and_reports_agree_after_a_start_and_after_housekeeping(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', is_active: false}}]", target.url("e"));
     let config = place.config(&yaml);
     let store = Store::open(&api_monitor::app::store_options(&config)).await.unwrap();
@@ -101,7 +106,7 @@ async fn lists_and_reports_agree_after_a_start_and_after_housekeeping(kind: Kind
 
 async fn the_first_hour_of_a_new_endpoint_counts_when_it_is_over(kind: Kind) {
     let target = Target::answering(|_, before| Answer::Status(if before == 0 { 500 } else { 200 }));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let live = place.start("endpoints: []").await;
     let settings = EndpointSettings {
         name: Some("e".to_owned()),
@@ -120,7 +125,7 @@ async fn the_first_hour_of_a_new_endpoint_counts_when_it_is_over(kind: Kind) {
 
 async fn what_is_older_than_the_window_leaves_the_lists(kind: Kind) {
     let target = Target::answering(|_, _| Answer::Status(200));
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let yaml = format!("endpoints: [{{name: e, url: '{}', is_active: false}}]", target.url("e"));
     let live = place.start(&yaml).await;
     let id = live.id("e");

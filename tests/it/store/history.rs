@@ -42,6 +42,18 @@ async fn every_field_of_every_sort_of_result_comes_back(kind: Kind) {
     .await;
 }
 
+async fn a_nul_character_in_what_a_target_said_is_replaced(kind: Kind) {
+    with_database(kind, async |store| {
+        let id = add_endpoint(store, "a").await.id;
+        let outcome = Outcome::Down(Failure::new(FailureKind::HttpStatus, "said a\0b"));
+        let result = CheckResult { outcome, ..failed(id, at("2026-11-21T10:00:00Z")) };
+        history::append(store.writer(), &[result]).await.unwrap();
+        let stored = history::last_of_each(store.readers()).await.unwrap();
+        assert_eq!(stored[0].outcome.failure().unwrap().message, "said a\u{fffd}b");
+    })
+    .await;
+}
+
 async fn appending_twice_changes_nothing(kind: Kind) {
     with_database(kind, async |store| {
         let id = EndpointId(1);
@@ -195,6 +207,7 @@ async fn the_newest_of_a_sort_is_the_one_a_scan_would_find(kind: Kind) {
 }
 
 on_both_databases!(
+    a_nul_character_in_what_a_target_said_is_replaced,
     every_field_of_every_sort_of_result_comes_back,
     appending_twice_changes_nothing,
     pages_are_newest_first_half_open_and_without_overlap,

@@ -1,15 +1,17 @@
 //! What only a server has: refusals of many sorts, sessions that are lost, a lock that goes with them, TLS.
 
+#![expect(clippy::disallowed_methods, reason = "tasks of a test, awaited or aborted in it")]
+
 use std::time::Duration;
 
 use api_monitor::config::{PostgresConfig, TlsMode};
-use api_monitor::store::{ConnectionTrait, DatabaseConnection, Store, StoreError};
+use api_monitor::store::{self, ConnectionTrait, DatabaseConnection, Store, StoreError};
 use sea_orm::Statement;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::add_endpoint;
 use super::opening::sentence;
+use super::{add_endpoint, named, new_endpoint};
 use crate::postgres::{Cluster, ENCRYPTED, PASSWORD, PostgresDatabase, guarded, options_of, shared};
 
 /// The lock, as `pg_locks` has it.
@@ -169,7 +171,7 @@ async fn each_schema_is_a_database_of_its_own() {
     };
     let (one, two) = (Store::open(&within("one")).await.unwrap(), Store::open(&within("two")).await.unwrap());
     add_endpoint(&one, "in one").await;
-    assert_eq!(api_monitor::store::endpoints::list_current(two.readers()).await.unwrap(), []);
+    assert_eq!(store::endpoints::list_current(two.readers()).await.unwrap(), []);
     assert!(unavailable(Store::open(&within("one")).await).contains("in use by another api-monitor"));
     assert!(unavailable(Store::open(&within("three")).await).contains("CREATE SCHEMA"));
     one.close().await.unwrap();
@@ -212,7 +214,7 @@ async fn a_lost_session_takes_the_lock_along_and_the_next_one_has_it_again() {
     assert!(told.contains("in use by another api-monitor (session "), "{told}");
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert!(matches!(
-        api_monitor::store::states::delete(store.writer(), api_monitor::domain::endpoint::EndpointId(1)).await,
+        store::states::delete(store.writer(), api_monitor::domain::endpoint::EndpointId(1)).await,
         Err(StoreError::Unavailable(_))
     ));
     store.ping().await.unwrap();
@@ -233,7 +235,10 @@ async fn a_server_that_goes_away_is_noticed_in_seconds_and_used_again_when_it_is
     assert!(told.contains("the server has no TLS"), "{told}");
 
     let store = Store::open(&options_of(PostgresConfig { tls: TlsMode::Prefer, ..place })).await.unwrap();
-    add_endpoint(&store, "shop").await;
+    // Whoever was answered finds it again after a crash of the server.
+    let durable = store.begin_durable().await.unwrap();
+    store::endpoints::insert(&durable, new_endpoint(named("shop"))).await.unwrap();
+    durable.commit().await.unwrap();
     let both = async |what: &str| {
         // Three seconds and five, and what a busy machine adds.
         let (pinged, begun) = tokio::join!(timed(store.ping()), timed(async { store.begin().await.map(drop) }));
@@ -258,7 +263,7 @@ async fn a_server_that_goes_away_is_noticed_in_seconds_and_used_again_when_it_is
         assert!(Instant::now() < deadline, "never again");
     }
     store.ping().await.unwrap();
-    assert_eq!(api_monitor::store::endpoints::list_current(store.readers()).await.unwrap().len(), 2);
+    assert_eq!(store::endpoints::list_current(store.readers()).await.unwrap().len(), 2);
     store.close().await.unwrap();
 }
 

@@ -18,7 +18,7 @@ fn yaml(target: &Switched, more: &str) -> String {
 async fn down_again_within_the_cooldown_is_told_at_once_and_its_recovery_held(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let ops = Scripted::taking(&place.moved());
     let live = place.start_through(&yaml(&target, ""), Some(channels([("ops", &ops)]))).await;
     let id = live.id("e");
@@ -53,7 +53,7 @@ async fn down_again_within_the_cooldown_is_told_at_once_and_its_recovery_held(ki
 async fn an_outage_that_lasts_is_told_again_after_an_hour(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let ops = Scripted::taking(&place.moved());
     let live = place.start_through(&yaml(&target, ""), Some(channels([("ops", &ops)]))).await;
     live.run_while("down", || ops.events().is_empty()).await;
@@ -73,7 +73,7 @@ async fn an_outage_that_lasts_is_told_again_after_an_hour(kind: Kind) {
 }
 
 async fn refused_connections_right_after_a_start_open_nothing_for_a_while(kind: Kind) {
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let ops = Scripted::taking(&place.moved());
     // Nobody listens there.
     let yaml = format!(
@@ -95,7 +95,7 @@ async fn refused_connections_right_after_a_start_open_nothing_for_a_while(kind: 
 
 async fn a_success_ends_the_grace_after_a_start(kind: Kind) {
     let target = Switched::good();
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let ops = Scripted::taking(&place.moved());
     let yaml = format!(
         "{}endpoints: [{{name: good, url: '{}', interval: 5}},\n  \
@@ -117,7 +117,7 @@ async fn whoever_wants_no_messages_gets_rows_that_say_so(kind: Kind) {
     {
         let target = Switched::good();
         target.set(500);
-        let place = Place::at(kind, START);
+        let place = Place::on(kind, START);
         let ops = Scripted::taking(&place.moved());
         let yaml = format!("{top}{}", yaml(&target, more));
         let live = place.start_through(&yaml, Some(channels([("ops", &ops)]))).await;

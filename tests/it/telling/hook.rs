@@ -41,13 +41,13 @@ struct Shared {
     gone: AtomicBool,
 }
 
-pub(super) struct Hook {
+pub(crate) struct Hook {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 impl Hook {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
@@ -67,12 +67,12 @@ impl Hook {
         Self { address, shared }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
     /// Every message that was read, and when.
-    pub(super) fn taken(&self) -> Vec<(Instant, Value)> {
+    pub(crate) fn taken(&self) -> Vec<(Instant, Value)> {
         self.shared.taken.lock().unwrap().clone()
     }
 

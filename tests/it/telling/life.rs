@@ -42,7 +42,7 @@ fn endpoint(target: &Switched, more: &str) -> String {
 async fn a_restart_tells_nothing_twice_and_forgets_no_recovery(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let two = Two::at(&place);
     let yaml = endpoint(&target, "");
     let first = two.start(&place, &yaml).await;
@@ -80,7 +80,7 @@ enum Leaving {
 async fn leaves(kind: Kind, how: Leaving) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let two = Two::at(&place);
     let mut live = match how {
         Leaving::Delete => {
@@ -136,7 +136,7 @@ async fn what_the_file_drops_ends_the_incident_for_whoever_was_told(kind: Kind) 
 async fn the_end_for_a_channel_that_is_gone_is_dead_at_once_and_says_why(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let two = Two::at(&place);
     let live = two.start(&place, &endpoint(&target, "")).await;
     live.run_while("the outage", || two.told.events().is_empty()).await;
@@ -157,7 +157,7 @@ async fn the_end_for_a_channel_that_is_gone_is_dead_at_once_and_says_why(kind: K
 async fn a_channel_that_was_only_reminded_is_told_of_the_end(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let two = Two::at(&place);
     let reminded = ", alert_policy: {reminder: {every: 2m}}";
     let live = two.start(&place, &endpoint(&target, reminded)).await;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::hook::Hook;
-use crate::database::Kind;
 use crate::flows::harness::Place;
 use crate::flows::target::{Answer, Target};
 
@@ -40,7 +39,7 @@ async fn from_the_failed_check_to_the_receipt() {
     for n in 0..ENDPOINTS {
         writeln!(yaml, "  - {{name: e{n}, url: '{}'}}", target.url(&format!("e{n}"))).unwrap();
     }
-    let place = Place::real(Kind::Sqlite);
+    let place = Place::real();
     let live = place.start(&yaml).await;
     let deadline = Instant::now() + Duration::from_secs(90);
     let downs = || hook.taken().into_iter().filter(|(_, body)| body["event"] == "down").collect::<Vec<_>>();

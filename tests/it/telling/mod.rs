@@ -1,7 +1,8 @@
 //! Telling people, from the failed check to the message, in an assembled monitor.
 
 mod held;
-mod hook;
+pub(crate) mod hook;
+mod hostile;
 mod kill;
 mod life;
 mod measure;

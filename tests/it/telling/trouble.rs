@@ -19,7 +19,7 @@ fn yaml(names: &[&str], target: &Switched) -> String {
 
 async fn a_channel_that_hangs_makes_nothing_else_late(kind: Kind) {
     let target = Switched::good();
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let well = Scripted::taking(&clock);
     let began = place.now();
@@ -59,7 +59,7 @@ async fn a_channel_that_hangs_makes_nothing_else_late(kind: Kind) {
 async fn a_channel_that_fails_is_told_through_the_others_and_merges_what_is_over(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let well_again: Timestamp = place.now() + chrono::TimeDelta::seconds(460);
     let broken = Scripted::by(&clock, move |_, now| if now < well_again { Reply::Refuse } else { Reply::Take });
@@ -101,7 +101,7 @@ async fn a_channel_that_fails_is_told_through_the_others_and_merges_what_is_over
 async fn a_message_that_a_stop_cut_off_is_told_again_before_its_recovery(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let hanging = Scripted::by(&clock, |_, _| Reply::Hang(Duration::from_secs(86_400)));
     let probe = Scripted::taking(&clock);
@@ -132,7 +132,7 @@ async fn a_message_that_a_stop_cut_off_is_told_again_before_its_recovery(kind: K
 async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let well_again: Timestamp = place.now() + chrono::TimeDelta::hours(30);
     let broken = Scripted::by(&clock, move |_, now| if now < well_again { Reply::Break } else { Reply::Take });
@@ -173,7 +173,7 @@ async fn a_delivery_is_dead_after_a_day_and_is_sent_again_by_hand(kind: Kind) {
 async fn a_message_that_can_never_be_delivered_is_named_in_the_others(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let (gone, one) = (Scripted::by(&clock, |_, _| Reply::Never), Scripted::taking(&clock));
     let live =
@@ -189,7 +189,7 @@ async fn a_message_that_can_never_be_delivered_is_named_in_the_others(kind: Kind
 async fn a_database_that_takes_no_writes_makes_no_message_arrive_again(kind: Kind) {
     let target = Switched::good();
     target.set(500);
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let clock = place.moved();
     let ops = Scripted::taking(&clock);
     let holding = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
@@ -205,7 +205,7 @@ async fn a_database_that_takes_no_writes_makes_no_message_arrive_again(kind: Kin
     let yaml = yaml(&["ops", "gated"], &target);
     let live = place.start_through(&yaml, Some(channels([("ops", &ops), ("gated", &gated)]))).await;
     live.run_while("down", || ops.events().is_empty() || gated.attempts().is_empty()).await;
-    let url = place.database.url();
+    let url = place.database_url();
     let options = sea_orm::ConnectOptions::new(url).max_connections(1).to_owned();
     let other = sea_orm::Database::connect(options).await.unwrap();
     let lock = sea_orm::TransactionTrait::begin(&other).await.unwrap();

@@ -21,7 +21,7 @@ async fn an_outage_and_its_end_are_told_once_through_each_channel(kind: Kind) {
     let busy = refused(429, "Too Many Requests: retry after 1", json!({"retry_after": 1}));
     let chat = Receiver::answering([busy, sent()]).await;
     let target = Switched::good();
-    let place = Place::at(kind, START);
+    let place = Place::on(kind, START);
     let live = place
         .start(&format!(
             "channels:\n  mail: {{type: email, smtp_host: localhost, smtp_port: {}, smtp_user: user, smtp_password: \

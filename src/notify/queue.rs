@@ -1,0 +1,290 @@
+//! What one channel has to deliver, from its rows and from memory, and what was done about it. Pure.
+//!
+//! The rows are the truth as long as they can be read and written. What was attempted is kept here until it stands in
+//! the rows too, so that a database that is away neither holds up a channel nor makes it send anything twice.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::Timestamp;
+use crate::domain::notification::{Event, Notification};
+use crate::handover::{Told, Waiting};
+use crate::store::outbox::{Delivery, DeliveryState, Standing};
+
+/// What an attempt is about, so that no two of the same endpoint are under way. What is about no endpoint has a lane
+/// of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    Endpoint(i64),
+    Alone(String),
+}
+
+/// One notification that this channel has not delivered.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) told: Arc<Told>,
+    pub(super) created_at: Timestamp,
+    pub(super) attempts: u32,
+    pub(super) may_have_arrived: bool,
+    pub(super) next_attempt_at: Option<Timestamp>,
+    /// Its rows are not written, or cannot be read.
+    pub(super) from_memory: bool,
+}
+
+impl Item {
+    pub(super) fn id(&self) -> &str {
+        &self.told.facts.id
+    }
+
+    pub(super) fn lane(&self) -> Lane {
+        self.told.endpoint.map_or_else(|| Lane::Alone(self.id().to_owned()), |id| Lane::Endpoint(id.0))
+    }
+}
+
+/// A message and the notifications that it settles.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    pub(super) item: Item,
+    pub(super) notification: Notification,
+    /// Told by this message too, because they could not be told before.
+    pub(super) merged: Vec<Item>,
+}
+
+/// Pending rows as they were read.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) deliveries: Vec<Delivery>,
+    /// What the notifications tell that were not known.
+    pub(super) told: Vec<Arc<Told>>,
+    /// There are no more.
+    pub(super) complete: bool,
+}
+
+/// A read under way: what was known when it began.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Rows of these were written.
+    stored: HashSet<String>,
+    /// These stood in the rows.
+    recorded: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    standing: Standing,
+    recorded: bool,
+}
+
+/// What one channel has to deliver.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// As last read, in their order.
+    rows: Vec<Item>,
+    /// More rows are pending than were read.
+    more: bool,
+    told: HashMap<String, Arc<Told>>,
+    handed: Vec<Waiting>,
+    /// What was done since the rows were read.
+    ledger: HashMap<String, Entry>,
+    /// The rows can be read.
+    readable: bool,
+    read_once: bool,
+}
+
+impl Queue {
+    /// Whether something may be attempted: not before the rows were read, or could not be.
+    pub(super) fn is_known(&self) -> bool {
+        self.read_once
+    }
+
+    /// How many rows are covered by what was done since.
+    pub(super) fn covered(&self) -> usize {
+        self.ledger.len()
+    }
+
+    /// Whether a notification's content is known.
+    pub(super) fn known(&self) -> HashSet<String> {
+        self.told.keys().cloned().collect()
+    }
+
+    /// What is in memory, in its order.
+    pub(super) fn take_handed(&mut self, handed: Vec<Waiting>) {
+        self.handed = handed;
+    }
+
+    pub(super) fn begin_reading(&self) -> Reading {
+        Reading {
+            stored: self.handed.iter().filter(|w| w.stored).map(|w| w.told.facts.id.clone()).collect(),
+            recorded: self.ledger.iter().filter(|(_, entry)| entry.recorded).map(|(id, _)| id.clone()).collect(),
+        }
+    }
+
+    /// Takes in the rows as they were read. Gives what is in memory and need not be any longer.
+    pub(super) fn take_rows(&mut self, reading: Reading, rows: Rows) -> Vec<String> {
+        (self.readable, self.read_once, self.more) = (true, true, !rows.complete);
+        for told in rows.told {
+            self.told.insert(told.facts.id.clone(), told);
+        }
+        self.rows = rows.deliveries.iter().filter_map(|row| self.item_of(row)).collect();
+        let pending: HashSet<&str> = self.rows.iter().map(Item::id).collect();
+        self.told.retain(|id, _| pending.contains(id.as_str()));
+        for id in reading.recorded {
+            // Recorded before the read, so the rows say it now.
+            self.ledger.remove(&id);
+        }
+        let settled = |id: &String| !pending.contains(id.as_str()) && !self.ledger.contains_key(id);
+        if rows.complete { reading.stored.into_iter().filter(settled).collect() } else { Vec::new() }
+    }
+
+    fn item_of(&self, row: &Delivery) -> Option<Item> {
+        Some(Item {
+            told: self.told.get(&row.notification_id)?.clone(),
+            created_at: row.created_at,
+            attempts: row.attempts,
+            may_have_arrived: row.may_have_arrived,
+            next_attempt_at: row.next_attempt_at,
+            from_memory: false,
+        })
+    }
+
+    /// The rows cannot be read, or not soon enough: what was read last and what is in memory counts.
+    pub(super) fn cannot_read(&mut self) {
+        (self.readable, self.read_once) = (false, true);
+    }
+
+    /// What is not delivered, in order: what has rows before what has none yet.
+    pub(super) fn items(&self) -> Vec<Item> {
+        let mut seen: HashSet<&str> = HashSet::new();
+        let mut items = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            seen.insert(row.id());
+            items.extend(self.as_it_stands(Item { from_memory: !self.readable, ..row.clone() }));
+        }
+        for waiting in &self.handed {
+            // With readable rows they alone say what is pending.
+            if seen.contains(waiting.told.facts.id.as_str()) || waiting.stored && self.readable {
+                continue;
+            }
+            items.extend(self.as_it_stands(Item {
+                told: waiting.told.clone(),
+                created_at: waiting.created_at,
+                attempts: 0,
+                may_have_arrived: false,
+                next_attempt_at: None,
+                from_memory: true,
+            }));
+        }
+        items
+    }
+
+    fn as_it_stands(&self, item: Item) -> Option<Item> {
+        match self.ledger.get(item.id()) {
+            None => Some(item),
+            Some(Entry { standing, .. }) => (standing.state == DeliveryState::Pending).then(|| Item {
+                attempts: standing.attempts,
+                may_have_arrived: standing.may_have_arrived,
+                next_attempt_at: standing.next_attempt_at,
+                ..item
+            }),
+        }
+    }
+
+    /// The attempts that are due, at most `limit`, and how long until the next one is.
+    pub(super) fn next(&self, busy: &HashSet<Lane>, limit: usize, now: Timestamp) -> (Vec<Attempt>, Option<Duration>) {
+        let mut lanes: Vec<Vec<Item>> = Vec::new();
+        let mut index: HashMap<Lane, usize> = HashMap::new();
+        for item in self.items() {
+            let at = *index.entry(item.lane()).or_insert_with(|| {
+                lanes.push(Vec::new());
+                lanes.len() - 1
+            });
+            lanes[at].push(item);
+        }
+        let mut attempts = Vec::new();
+        let mut next_in: Option<Duration> = None;
+        let mut wait = |pause: Duration| next_in = Some(next_in.map_or(pause, |next| next.min(pause)));
+        let until =
+            |item: &Item| item.next_attempt_at.filter(|at| *at > now).map(|at| (at - now).to_std().unwrap_or_default());
+        for waiting in lanes {
+            let Some(first) = waiting.first() else { continue };
+            if busy.contains(&first.lane()) {
+                continue;
+            }
+            if let Some(pause) = until(first) {
+                wait(pause);
+            } else if attempts.len() < limit {
+                let attempt = plan(&waiting, first);
+                // The one that stands for the oldest may have its own pause to keep.
+                match until(&attempt.item) {
+                    Some(pause) => wait(pause),
+                    None => attempts.push(attempt),
+                }
+            }
+        }
+        (attempts, next_in)
+    }
+
+    /// Notes how a notification stands; it is kept until the rows say so too.
+    pub(super) fn note(&mut self, id: &str, standing: Standing) {
+        self.ledger.insert(id.to_owned(), Entry { standing, recorded: false });
+    }
+
+    /// What the rows do not say and could: their rows are there, as far as is known.
+    pub(super) fn to_record(&self) -> Vec<(String, Standing)> {
+        let with_rows: HashSet<&str> = self
+            .rows
+            .iter()
+            .map(Item::id)
+            .chain(self.handed.iter().filter(|waiting| waiting.stored).map(|waiting| waiting.told.facts.id.as_str()))
+            .collect();
+        // What is in memory without rows waits for them; what is nowhere any longer is recorded where it may be.
+        let without: HashSet<&str> = self.handed.iter().map(|waiting| waiting.told.facts.id.as_str()).collect();
+        let mut left: Vec<_> = self
+            .ledger
+            .iter()
+            .filter(|(id, entry)| {
+                !entry.recorded && (with_rows.contains(id.as_str()) || !without.contains(id.as_str()))
+            })
+            .map(|(id, entry)| (id.clone(), entry.standing.clone()))
+            .collect();
+        left.sort_by(|a, b| a.0.cmp(&b.0));
+        left
+    }
+
+    /// How many outcomes the rows do not have.
+    pub(super) fn unrecorded(&self) -> usize {
+        self.ledger.values().filter(|entry| !entry.recorded).count()
+    }
+
+    /// The rows say so now, unless more was done meanwhile.
+    pub(super) fn recorded(&mut self, done: Vec<(String, Standing)>) {
+        for (id, standing) in done {
+            if let Some(entry) = self.ledger.get_mut(&id).filter(|entry| entry.standing == standing) {
+                entry.recorded = true;
+            }
+        }
+    }
+}
+
+/// The attempt that the oldest of a lane calls for. A down that was never told, and is over, becomes one message with
+/// its recovery.
+fn plan(waiting: &[Item], first: &Item) -> Attempt {
+    let never_told = !first.may_have_arrived && matches!(first.told.facts.event, Event::Down | Event::DownAgain);
+    if never_told && first.told.incident.is_some() {
+        let mut merged = vec![first.clone()];
+        for later in &waiting[1..] {
+            // A later one that may have arrived was attempted in the place of this one: it is told again as it was.
+            if later.told.incident != first.told.incident {
+                break;
+            }
+            if later.told.facts.event == Event::Up {
+                let mut notification = later.told.facts.clone();
+                notification.told_late = true;
+                return Attempt { item: later.clone(), notification, merged };
+            }
+            merged.push(later.clone());
+        }
+    }
+    Attempt { item: first.clone(), notification: first.told.facts.clone(), merged: Vec::new() }
+}
