@@ -406,8 +406,8 @@ impl Recorder {
             self.writing_since = None;
         }
         let was_away = self.trouble.is_away();
-        let caught_up = written && self.buffer.new_results() < BATCH;
-        self.trouble.committed(results, caught_up, &self.parts.metrics, now);
+        let more = !self.buffer.is_empty();
+        self.trouble.committed(results, written, more, &self.parts.metrics, now);
         if written {
             self.tell_board();
             // After the board, so that whoever is answered finds the result in the lists too.

@@ -22,12 +22,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How the writing goes.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    /// Since when it is away, and results written since.
-    away: Option<(Instant, usize)>,
+    away: Option<Spell>,
     /// After a failure.
     pause: Option<Duration>,
     /// How long the next write is waited for.
     pub(super) limit: Duration,
+}
+
+/// A time away.
+#[derive(Debug)]
+struct Spell {
+    began: Instant,
+    /// Results written since.
+    results: usize,
+    /// What waited when it was back is written; what came meanwhile is being written.
+    last_round: bool,
 }
 
 impl Trouble {
@@ -86,26 +95,29 @@ impl Trouble {
         );
         let since = now - chrono::TimeDelta::from_std(began.elapsed()).unwrap_or_default();
         metrics.database.begin(Away { since, why: why.to_owned() });
-        self.away = Some((began, 0));
+        self.away = Some(Spell { began, results: 0, last_round: false });
     }
 
-    /// A batch was committed; `all` when nothing waits any longer of what had to.
-    pub(super) fn committed(&mut self, results: usize, all: bool, metrics: &Metrics, now: Timestamp) {
+    /// A batch was committed, and with it, if so, `all` that waited when the writing began; `more` has come since.
+    pub(super) fn committed(&mut self, results: usize, all: bool, more: bool, metrics: &Metrics, now: Timestamp) {
         self.pause = None;
         self.limit = FIRST_LIMIT;
-        let Some((began, written)) = &mut self.away else { return };
-        *written += results;
-        if all {
-            let seconds = began.elapsed().as_secs_f64();
-            let dropped = metrics.results_dropped.get();
-            tracing::info!(
-                seconds = (seconds * 10.0).round() / 10.0,
-                results = *written,
-                dropped_since_start = dropped,
-                "the database is back, and everything that waited is written"
-            );
-            metrics.database.end(now);
-            self.away = None;
+        let Some(spell) = &mut self.away else { return };
+        spell.results += results;
+        if !all {
+            return;
         }
+        if more && !spell.last_round {
+            spell.last_round = true;
+            return;
+        }
+        tracing::info!(
+            seconds = spell.began.elapsed().as_secs(),
+            results = spell.results,
+            dropped_since_start = metrics.results_dropped.get(),
+            "the database is back, and everything that waited is written"
+        );
+        metrics.database.end(now);
+        self.away = None;
     }
 }
