@@ -55,7 +55,6 @@ impl Failed {
             _ => Self::Refused(error),
         }
     }
-
 }
 
 impl Batch {
