@@ -457,7 +457,7 @@ mod tests {
         }
         buffer.push(result(4), false);
         buffer.doubt_recent();
-        assert_eq!(commit_all(&mut buffer), [2, 3, 4], "the newest and the seconds before it, in their order");
+        assert_eq!(commit_all(&mut buffer), [1, 2, 3, 4], "the newest and the seconds before it, in their order");
         // A batch that waits for the disk carries what came before it.
         buffer.push(result(5), true);
         assert_eq!(commit_all(&mut buffer), [5]);
