@@ -1,5 +1,6 @@
 //! Builds the monitor, in order, and takes it down in reverse. The only module that knows everybody.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +9,19 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::serve::tls::{self, Tls};
+use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, MaxConcurrent};
+use crate::config::{Config, DatabaseTarget, RunningSettings, Workers};
+use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
+use crate::jobs::integrity;
+use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::lifecycle::Tasks;
@@ -29,6 +35,7 @@ use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::service::context::ServiceContext;
 use crate::service::sync::SyncReport;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
+use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 use crate::{api, service};
@@ -63,13 +70,20 @@ pub struct Outside {
     pub checker: Arc<dyn Checker>,
     /// `None`: as configured.
     pub channels: Option<Channels>,
+    /// Of the log that was started.
+    pub log_level: LevelControl,
 }
 
 impl Outside {
     /// The real clock and real HTTP.
     pub fn real() -> anyhow::Result<Self> {
         let checker = HttpChecker::new().context("the TLS trust store cannot be set up")?;
-        Ok(Self { clock: Arc::new(SystemClock::new()), checker: Arc::new(checker), channels: None })
+        Ok(Self {
+            clock: Arc::new(SystemClock::new()),
+            checker: Arc::new(checker),
+            channels: None,
+            log_level: LevelControl::default(),
+        })
     }
 }
 
@@ -81,6 +95,8 @@ pub struct Monitor {
     pub synced: SyncReport,
     tasks: Tasks,
     cron: Cron,
+    /// File descriptors that this process may have.
+    descriptors: usize,
 }
 
 impl Monitor {
@@ -89,15 +105,20 @@ impl Monitor {
     /// # Errors
     /// One sentence that says what to do, when a part cannot be had.
     pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
-        let Outside { clock, checker, channels } = outside;
+        let Outside { clock, checker, channels, log_level } = outside;
         let channels = match channels {
             Some(channels) => channels,
             None => build_channels(&config, clock.clone())?,
         };
         let started = clock.monotonic();
         let store = Arc::new(Store::open(&store_options(&config)).await?);
+        // Before anything goes by them: what was to be kept longer must not be removed.
+        let running = service::settings::restore(&store, &config).await?;
+        log_level.set(running.logging_level.as_str());
+        let running = Arc::new(RunningSettings::new(running));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
+        let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
 
@@ -105,7 +126,7 @@ impl Monitor {
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
-        let deliver = Wakeup::new();
+        let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
         let (handover, recorded) = (Arc::new(Handover::default()), CancellationToken::new());
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
@@ -141,6 +162,7 @@ impl Monitor {
         };
         let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, tasks).await?;
 
+        let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
             board: board.clone(),
             clock: clock.clone(),
@@ -150,31 +172,27 @@ impl Monitor {
             confirmations: to_confirm,
             requests: requested,
             changes: changes.clone(),
-            max_concurrent_checks: match config.monitoring.max_concurrent_checks {
-                MaxConcurrent::Auto => None,
-                MaxConcurrent::Fixed(n) => Some(n as usize),
-            },
+            running: running.clone(),
             max_checks_per_host: config.monitoring.max_checks_per_host as usize,
-            descriptors: raise_descriptors(),
+            descriptors,
             stopping: tasks.stopping().clone(),
         });
         tasks.spawn_critical("scheduler", scheduler.run());
 
-        let retention = Retention {
-            store: store.clone(),
-            clock: clock.clone(),
-            check_history_days: config.monitoring.check_history_days,
-            hourly_rollup_days: config.monitoring.hourly_rollup_days,
-        };
+        let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
         tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
+        tasks.spawn(integrity::examine(store.clone(), clock.clone(), tasks.stopping().clone()));
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
         tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
+        let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
+        tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
         // What a stop left undone is done soon after the start.
         close_days.nudge();
         clean_up.nudge();
         let cron = Cron::start([
             (When::Cron("0 * * * * *"), close_hours),
+            (When::Cron("30 * * * * *"), note_uses),
             (When::Cron("0 20 * * * *"), close_days),
             (When::Every(config.monitoring.cleanup_interval), clean_up),
         ])
@@ -184,8 +202,11 @@ impl Monitor {
         let service = Arc::new(ServiceContext {
             store: store.clone(),
             board,
+            keyring,
             clock,
             config,
+            running,
+            log_level,
             scheduler: changes,
             checks: requests,
             deliver,
@@ -195,25 +216,41 @@ impl Monitor {
             started,
             changes: tokio::sync::Mutex::new(()),
         });
-        Ok(Self { service, store, synced, tasks: tasks.clone(), cron })
+        Ok(Self { service, store, synced, tasks: tasks.clone(), cron, descriptors })
     }
 
-    /// Serves the API on `listener` until the stop begins.
-    pub fn serve(&self, listener: TcpListener) {
-        let router = api::router(self.service.clone());
-        let stopping = self.tasks.stopping().clone();
-        self.tasks.spawn_critical("API", async move {
-            let out_of_patience = async {
-                stopping.cancelled().await;
-                tokio::time::sleep(CLIENTS_GRACE).await;
-            };
-            tokio::select! {
-                served = api::serve(listener, router, stopping.clone()) => if let Err(error) = served {
-                    tracing::error!(%error, "the API cannot be served");
-                },
-                () = out_of_patience => tracing::info!("clients that did not finish their requests are cut off"),
+    /// Serves the API on `listener` until the stop begins, and for a moment longer those that wait for answers.
+    /// On threads of its own, half as many as there are for everything else: requests, however many, do not keep
+    /// checks from being made.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn serve(&self, listener: std::net::TcpListener, tls: Option<Tls>) -> std::io::Result<()> {
+        let tls = tls.map(Arc::new);
+        let (service, tasks) = (&self.service, &self.tasks);
+        let (clock, metrics, stopping) = (service.clock.clone(), service.metrics.clone(), tasks.stopping().clone());
+        if let Some(tls) = &tls {
+            tasks.spawn(tls.clone().watch(tls::LOOK_EVERY, clock, metrics.clone(), stopping));
+        }
+        let router = api::router(service.clone());
+        let serving = Serving {
+            limits: ServeLimits::fitting(self.descriptors, CLIENTS_GRACE),
+            tls,
+            trusted_proxies: service.config.api.trusted_proxies.clone(),
+            metrics,
+            tasks: tasks.clone(),
+        };
+        let threads = match service.config.api.workers {
+            Workers::Auto => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Workers::Fixed(threads) => threads as usize,
+        };
+        listener.set_nonblocking(true)?;
+        tasks.spawn_critical_apart("API", threads / 2, move || async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => api::serve(listener, router, serving).await,
+                Err(error) => tracing::error!(%error, "the API cannot be served"),
             }
-        });
+        })
     }
 
     /// Waits until the stop begins, then for everything under way to end, within the deadline. The results that
@@ -234,6 +271,16 @@ impl Monitor {
         anyhow::ensure!(in_time, "the stop took longer than {STOP_DEADLINE:?} and was cut short");
         Ok(())
     }
+}
+
+/// The certificate to serve with, if one is configured, and sentences about what is not well with it.
+///
+/// # Errors
+/// One sentence that names the file that is wrong.
+pub fn open_tls(config: &Config, now: Timestamp) -> anyhow::Result<(Option<Tls>, Vec<String>)> {
+    let Some(files) = &config.api.tls else { return Ok((None, Vec::new())) };
+    let (tls, warnings) = Tls::open(files, now)?;
+    Ok((Some(tls), warnings))
 }
 
 /// The channels that are on, as configured.

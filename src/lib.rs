@@ -13,6 +13,7 @@ pub mod domain;
 pub mod events;
 pub mod handover;
 pub mod jobs;
+pub mod keyring;
 pub mod lifecycle;
 pub mod notify;
 pub mod recorder;

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +18,21 @@ pub struct Tasks {
     /// Cancelled when the process should begin to stop.
     stopping: CancellationToken,
     crashed: Arc<Mutex<Option<&'static str>>>,
+    /// Threads beside those of the process's own runtime. They outlive what was begun on them: a change that a
+    /// request has begun there is finished after the request.
+    apart: Arc<Mutex<Vec<Apart>>>,
+}
+
+/// A runtime that can be dropped anywhere, without waiting for what it runs.
+#[derive(Debug)]
+struct Apart(Option<Runtime>);
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Tasks {
@@ -56,6 +72,37 @@ impl Tasks {
             tasks.crashed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(name);
             tasks.stopping.cancel();
         });
+    }
+
+    /// As [`spawn_critical`](Self::spawn_critical), on threads of its own: however much there is to do, the tasks
+    /// on the others keep theirs. What the task spawns runs there too.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn spawn_critical_apart<F>(
+        &self,
+        name: &'static str,
+        threads: usize,
+        begin: impl FnOnce() -> F,
+    ) -> std::io::Result<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(threads.max(1)).thread_name(name).enable_all().build()?;
+        let task = {
+            let _entered = runtime.enter();
+            runtime.spawn(self.tracker.track_future(begin()))
+        };
+        self.apart.lock().unwrap_or_else(PoisonError::into_inner).push(Apart(Some(runtime)));
+        self.spawn_critical(name, async move {
+            if let Err(error) = task.await
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        });
+        Ok(())
     }
 
     /// The critical task that ended by itself, if any did.

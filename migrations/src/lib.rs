@@ -11,6 +11,7 @@ mod m20261121_000005_create_audit_log;
 mod m20261121_000006_create_settings;
 mod m20261121_000007_create_incidents;
 mod m20261121_000008_create_outbox;
+mod m20261121_000009_create_api_keys;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000006_create_settings::Migration),
             Box::new(m20261121_000007_create_incidents::Migration),
             Box::new(m20261121_000008_create_outbox::Migration),
+            Box::new(m20261121_000009_create_api_keys::Migration),
         ]
     }
 }

@@ -1,32 +1,26 @@
-//! Who asks, and what they may do: the one table of open routes, the key, and the rule for a monitor without one.
+//! Who asks, and whether they may: the key of a request, the rule for a monitor without one, and the guard that
+//! compares the role with the [`policy`] table.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use subtle::ConstantTimeEq;
 
+use super::client_address::{client, peer};
 use super::error::{Problem, ProblemKind};
-use crate::config::Secret;
-use crate::service::{Access, Actor, ServiceContext};
+use super::policy::{self, Needs, Ruling};
+use super::rate_limit::{Caller, RateLimits};
+use crate::domain::role::Role;
+use crate::service::{Actor, ServiceContext, Shown};
 
-/// Route templates that answer without a key. Everything else needs one when there is one.
-pub const OPEN_ROUTES: [&str; 8] = [
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/docs",
-    "/docs/",
-    "/docs/{file}",
-    "/openapi.json",
-    "/api/v1/openapi.json",
-];
+/// The name of whoever shows no key.
+const ANONYMOUS: &str = "anonymous";
 
 /// Refusals written into the audit log a minute; more are only in the access log, so that nobody can fill the disk
 /// by being refused.
@@ -37,10 +31,24 @@ const AUDITED_REFUSALS_PER_MINUTE: u64 = 60;
 pub struct Gate {
     ctx: Arc<ServiceContext>,
     header_name: HeaderName,
-    key: Option<Secret>,
     challenge: HeaderValue,
+    /// `None`: nobody is limited.
+    limits: Option<RateLimits>,
     /// The minute of the clock in the upper bits, refusals audited in it in the lower 16.
     refusals: AtomicU64,
+}
+
+/// Whose name the access log has: put into every response by the guard.
+#[derive(Debug, Clone)]
+pub struct Principal(pub String);
+
+/// Somebody who cannot be told: shown a key that is none, or none where one is needed.
+#[derive(Debug)]
+struct Stranger {
+    /// The name of a key that has expired, else `anonymous`.
+    name: String,
+    /// What is wrong, and what would be right.
+    detail: String,
 }
 
 impl Gate {
@@ -51,25 +59,44 @@ impl Gate {
         let realm: String = auth.realm.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
         let challenge = HeaderValue::try_from(format!("Bearer realm=\"{realm}\""))
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
-        let key = auth.api_key.clone();
-        Self { header_name, key, challenge, refusals: AtomicU64::new(0), ctx }
+        let limits = ctx.config.api.rate_limit;
+        let limits = limits.map(|rates| RateLimits::new(rates, ctx.clock.clone(), ctx.metrics.clone()));
+        Self { header_name, challenge, limits, refusals: AtomicU64::new(0), ctx }
     }
 
-    /// Who this request is from, or why it gets no further.
-    fn identify(&self, parts: &Parts) -> Result<Actor, ProblemKind> {
-        let address = peer(parts);
-        let actor = |name: &str, access| Actor { name: name.to_owned(), address, access };
-        let Some(key) = &self.key else {
-            return Ok(if is_loopback_client(parts) {
-                actor("local", Access::Change)
-            } else {
-                actor("anonymous", Access::Read)
-            });
-        };
+    /// Who this request is from. A key that is shown counts also where none is needed.
+    fn identify(&self, parts: &Parts) -> Result<Actor, Stranger> {
+        let address = client(parts);
+        let actor = |name: &str, role| Ok(Actor { name: name.to_owned(), address, role });
+        let stranger = |detail: &str| Err(Stranger { name: ANONYMOUS.to_owned(), detail: detail.to_owned() });
+        let how = format!("send one key in the header `{}`, or as a Bearer token", self.header_name);
         match presented_key(&parts.headers, &self.header_name) {
-            Some(given) if bool::from(given.ct_eq(key.expose().as_bytes())) => Ok(actor("api-key", Access::Change)),
-            _ => Err(ProblemKind::Unauthorized),
+            Err(Ambiguous) => stranger(&format!("The request has more than one key: {how}")),
+            Ok(Some(key)) => match self.ctx.keyring.show(key, self.ctx.clock.now(), address) {
+                Shown::Valid { name, role } => actor(&name, role),
+                Shown::Expired { name, at } => {
+                    let detail = format!("The key `{name}` expired at {}: {how}", at.format("%Y-%m-%dT%H:%M:%SZ"));
+                    Err(Stranger { name, detail })
+                }
+                Shown::Unknown => stranger(&format!("This is not a valid key: {how}")),
+            },
+            Ok(None) if self.ctx.config.api.auth.is_on() => stranger(&format!("An API key is needed: {how}")),
+            Ok(None) if is_loopback_client(parts) => actor("local", Role::Admin),
+            Ok(None) => actor(ANONYMOUS, Role::Viewer),
         }
+    }
+
+    /// Counts the request against whoever makes it.
+    fn admit(&self, parts: &Parts, actor: Option<&Actor>) -> Result<(), Problem> {
+        let Some(limits) = &self.limits else { return Ok(()) };
+        let caller = match actor {
+            Some(actor) if actor.has_key() => Caller::Key(&actor.name),
+            Some(actor) if actor.role == Role::Admin => Caller::Local,
+            Some(_) => Caller::Anonymous,
+            None if presented_key(&parts.headers, &self.header_name) == Ok(None) => Caller::Anonymous,
+            None => Caller::WrongKey,
+        };
+        limits.admit(parts, caller)
     }
 
     fn audits_refusal(&self) -> bool {
@@ -89,37 +116,69 @@ impl Gate {
         }
     }
 
-    async fn refuse(&self, parts: &Parts, actor: &Actor, problem: Problem, status: StatusCode) -> Response {
+    async fn refuse(&self, parts: &Parts, actor: &Actor, problem: Problem, result: &str) -> Response {
         if self.audits_refusal() {
             let subject: String = format!("{} {}", parts.method, parts.uri.path()).chars().take(300).collect();
-            let result = if status == StatusCode::UNAUTHORIZED { "unauthorized" } else { "forbidden" };
             self.ctx.record_refusal(actor, &subject, result).await;
         }
         problem.into_response()
     }
+
+    /// Lets the request through, or answers it.
+    async fn decide(&self, mut request: Parts, body: axum::body::Body, ruling: Ruling, next: Next) -> Response {
+        let open = request.method == Method::OPTIONS || ruling.needs() == Needs::Open;
+        let identified = self.identify(&request);
+        if let Err(problem) = self.admit(&request, identified.as_ref().ok()) {
+            return problem.into_response();
+        }
+        let actor = match identified {
+            Ok(actor) => actor,
+            Err(_) if open => Actor { name: ANONYMOUS.to_owned(), address: client(&request), role: Role::Viewer },
+            Err(Stranger { name, detail }) => {
+                let actor = Actor { name, address: client(&request), role: Role::Viewer };
+                let problem = Problem::new(ProblemKind::Unauthorized, detail)
+                    .with_header(header::WWW_AUTHENTICATE, self.challenge.clone());
+                return named(self.refuse(&request, &actor, problem, "unauthorized").await, actor);
+            }
+        };
+        if let (false, Needs::Role(role)) = (open, ruling.needs())
+            && let Err(error) = actor.require(role)
+        {
+            return named(self.refuse(&request, &actor, error.into(), "forbidden").await, actor);
+        }
+        let answer = match ruling {
+            _ if request.method == Method::OPTIONS => None,
+            Ruling::Needs(_) | Ruling::NoRoute => None,
+            Ruling::OtherMethods { allow, .. } => {
+                let problem = Problem::of_status(StatusCode::METHOD_NOT_ALLOWED);
+                let allow = HeaderValue::try_from(allow).ok().map(|allow| [(header::ALLOW, allow)]);
+                Some((allow, problem).into_response())
+            }
+            Ruling::Forgotten => {
+                tracing::error!(path = request.uri.path(), "a route is not in the policy table, and so is refused");
+                let problem = Problem::new(ProblemKind::Forbidden, "Nobody may use this: no rule says who may");
+                Some(self.refuse(&request, &actor, problem, "forbidden").await)
+            }
+        };
+        if let Some(answer) = answer {
+            return named(answer, actor);
+        }
+        request.extensions.insert(actor.clone());
+        named(next.run(Request::from_parts(request, body)).await, actor)
+    }
+}
+
+fn named(mut response: Response, actor: Actor) -> Response {
+    response.extensions_mut().insert(Principal(actor.name));
+    response
 }
 
 /// The layer around every route.
 pub async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let anonymous = Actor { name: "anonymous".to_owned(), address: peer(&parts), access: Access::Read };
-    let template = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let open = parts.method == Method::OPTIONS || template.is_some_and(|path| OPEN_ROUTES.contains(&path.as_str()));
-    let actor = match gate.identify(&parts) {
-        Ok(actor) => actor,
-        Err(_) if open => anonymous,
-        Err(kind) => {
-            let detail = format!("Send the API key in the header `{}`, or as a Bearer token", gate.header_name);
-            let problem = Problem::new(kind, detail).with_header(header::WWW_AUTHENTICATE, gate.challenge.clone());
-            return gate.refuse(&parts, &anonymous, problem, StatusCode::UNAUTHORIZED).await;
-        }
-    };
-    let needed = if open || parts.method.is_safe() { Access::Read } else { Access::Change };
-    if let Err(error) = actor.require(needed) {
-        return gate.refuse(&parts, &actor, error.into(), StatusCode::FORBIDDEN).await;
-    }
-    parts.extensions.insert(actor);
-    next.run(Request::from_parts(parts, body)).await
+    let (parts, body) = request.into_parts();
+    let template = parts.extensions.get::<MatchedPath>();
+    let ruling = policy::ruling(&parts.method, template.map(MatchedPath::as_str));
+    gate.decide(parts, body, ruling, next).await
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Actor {
@@ -131,16 +190,34 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     }
 }
 
-fn presented_key<'a>(headers: &'a HeaderMap, header_name: &HeaderName) -> Option<&'a [u8]> {
-    if let Some(value) = headers.get(header_name) {
-        return Some(value.as_bytes());
+/// A request that shows several keys, or one several times.
+#[derive(Debug, PartialEq, Eq)]
+struct Ambiguous;
+
+/// The key that a request shows, if it does. The same one in both headers is one key; `Authorization` with another
+/// scheme is not meant for us.
+fn presented_key<'a>(headers: &'a HeaderMap, header_name: &HeaderName) -> Result<Option<&'a [u8]>, Ambiguous> {
+    let own = only(headers, header_name)?.map(HeaderValue::as_bytes);
+    let bearer = only(headers, &header::AUTHORIZATION)?.and_then(|value| bearer_token(value.as_bytes()));
+    if *header_name == header::AUTHORIZATION {
+        return Ok(bearer.or(own));
     }
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().as_bytes())
+    match (own, bearer) {
+        (Some(own), Some(bearer)) if own != bearer => Err(Ambiguous),
+        (own, bearer) => Ok(own.or(bearer)),
+    }
 }
 
-fn peer(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Ambiguous> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(Ambiguous) } else { Ok(first) }
+}
+
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(6)?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && token.first().is_none_or(|b| *b == b' ');
+    is_bearer.then(|| token.trim_ascii())
 }
 
 /// Whether the client is surely a person or program on this machine: the peer is, no proxy stands between, and
@@ -175,6 +252,52 @@ fn is_loopback_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_shows_one_key_or_none() {
+        let own = HeaderName::from_static("x-api-key");
+        let shown = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+            }
+            presented_key(&headers, &own).map(|key| key.map(|k| String::from_utf8_lossy(k).into_owned()))
+        };
+        for (pairs, key) in [
+            (&[][..], None),
+            (&[("x-api-key", "a")], Some("a")),
+            (&[("x-api-key", "")], Some("")),
+            (&[("authorization", "Bearer a")], Some("a")),
+            (&[("authorization", "bEARER   a ")], Some("a")),
+            (&[("authorization", "Bearer")], Some("")),
+            (&[("authorization", "Bearera")], None),
+            (&[("authorization", "Basic a")], None),
+            (&[("authorization", "é")], None),
+            (&[("x-api-key", "a"), ("authorization", "Basic b")], Some("a")),
+            (&[("x-api-key", "a"), ("authorization", "Bearer a")], Some("a")),
+        ] {
+            assert_eq!(shown(pairs), Ok(key.map(str::to_owned)), "{pairs:?}");
+        }
+        for pairs in [
+            &[("x-api-key", "a"), ("authorization", "Bearer b")][..],
+            &[("x-api-key", "a"), ("x-api-key", "a")],
+            &[("x-api-key", "a"), ("x-api-key", "b")],
+            &[("authorization", "Bearer a"), ("authorization", "Bearer a")],
+            &[("authorization", "Basic b"), ("authorization", "Bearer a")],
+        ] {
+            assert_eq!(shown(pairs), Err(Ambiguous), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_stand_alone_in_authorization() {
+        let shown = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
+            presented_key(&headers, &header::AUTHORIZATION).map(|key| key.map(<[u8]>::to_vec))
+        };
+        assert_eq!(shown("Bearer a"), Ok(Some(b"a".to_vec())));
+        assert_eq!(shown("a"), Ok(Some(b"a".to_vec())));
+    }
 
     #[test]
     fn only_this_machine_has_a_loopback_host() {

@@ -29,16 +29,20 @@ pub enum ProblemKind {
     ManagedByConfig,
     NothingToRetry,
     ChannelOff,
+    LastAdmin,
     Stale,
     TooLarge,
+    UriTooLong,
     UnsupportedMediaType,
+    TooSlow,
+    RateLimited,
     Internal,
     Unavailable,
 }
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -49,9 +53,13 @@ impl ProblemKind {
         Self::ManagedByConfig,
         Self::NothingToRetry,
         Self::ChannelOff,
+        Self::LastAdmin,
         Self::Stale,
         Self::TooLarge,
+        Self::UriTooLong,
         Self::UnsupportedMediaType,
+        Self::TooSlow,
+        Self::RateLimited,
         Self::Internal,
         Self::Unavailable,
     ];
@@ -71,8 +79,12 @@ impl ProblemKind {
             Self::ManagedByConfig => ("managed-by-config", "Managed by the configuration", StatusCode::CONFLICT),
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
+            Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
+            Self::TooSlow => ("too-slow", "The body took too long to arrive", StatusCode::REQUEST_TIMEOUT),
+            Self::RateLimited => ("rate-limited", "Too many requests", StatusCode::TOO_MANY_REQUESTS),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", "The body must be JSON", StatusCode::UNSUPPORTED_MEDIA_TYPE)
             }
@@ -91,7 +103,10 @@ impl ProblemKind {
             StatusCode::PRECONDITION_FAILED => Self::Stale,
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
+            StatusCode::URI_TOO_LONG => Self::UriTooLong,
+            StatusCode::REQUEST_TIMEOUT => Self::TooSlow,
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
+            StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
             other if other.is_client_error() => Self::InvalidParameter,
             _ => Self::Internal,
         }
@@ -245,7 +260,7 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::Invalid(errors) => Self::invalid(errors),
             ServiceError::NotFound(_) => Self::new(ProblemKind::NotFound, capitalised(&detail)),
-            ServiceError::Conflict(Conflict::NameTaken { .. }) => {
+            ServiceError::Conflict(Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. }) => {
                 Self::new(ProblemKind::NameTaken, capitalised(&detail))
             }
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
@@ -256,6 +271,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::ChannelOff { .. }) => {
                 Self::new(ProblemKind::ChannelOff, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
+                Self::new(ProblemKind::LastAdmin, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

@@ -8,12 +8,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::error::{Problem, ProblemKind};
+use super::serve::BodyTooSlow;
 use crate::domain::endpoint::EndpointId;
 use crate::service::error::{FieldError, Place};
 use crate::service::merge_patch::pointer_of;
 
 /// The longest body read, in bytes; a longer one is refused with 413.
 pub const MAX_BODY_BYTES: usize = 1_048_576;
+
+/// The longest path and query, in bytes; a longer one is refused with 414.
+pub const MAX_URI_BYTES: usize = 8_192;
 
 /// A JSON body. An absent one is refused.
 #[derive(Debug)]
@@ -59,10 +63,25 @@ async fn read_bounded(body: Body) -> Result<Bytes, Problem> {
         // Beside the bound, reading fails only when the client goes away in the middle.
         if std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit")) {
             too_large()
+        } else if let Some(slow) = cause::<BodyTooSlow>(&e) {
+            let detail = format!("The body did not arrive within {} s", slow.0.as_secs_f64());
+            Problem::new(ProblemKind::TooSlow, detail)
         } else {
             Problem::invalid(vec![FieldError::at("", "invalid", "The body ended before it was complete")])
         }
     })
+}
+
+/// The error of a type among those that led to an error.
+fn cause<'e, E: std::error::Error + 'static>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e E> {
+    let mut next: Option<&'e (dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 pub(super) fn too_large() -> Problem {

@@ -14,13 +14,14 @@ use crate::domain::outcome::MissedReason;
 use crate::service::ServiceContext;
 use crate::service::channels::{self, Undelivered};
 use crate::service::health::health as ask;
+use crate::telemetry::metrics::TlsStatus;
 
 /// How well the monitor itself is.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     Healthy,
-    /// The database is away: checks go on and their results wait.
+    /// The database is away, and results wait, or it is damaged: checks go on.
     Degraded,
     /// The scheduler or the recorder is dead.
     Unhealthy,
@@ -36,6 +37,8 @@ pub struct HealthReport {
     /// `connected` or `disconnected`.
     #[schema(example = "connected")]
     database: &'static str,
+    /// What is damaged in the database, found by the examination after an unclean end: restore a backup.
+    database_damage: Option<String>,
     /// Since when nothing can be written; null while the database takes what is written.
     #[schema(value_type = Option<String>, format = DateTime)]
     database_away_since: Option<Timestamp>,
@@ -68,6 +71,17 @@ pub struct HealthReport {
     deliveries_pending: Option<u64>,
     /// Messages that were given up; null while the database is away.
     deliveries_dead: Option<u64>,
+    /// The certificate that is served; null without TLS.
+    tls: Option<TlsReport>,
+}
+
+/// The certificate that the API is served with.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TlsReport {
+    #[schema(value_type = String, format = DateTime)]
+    not_after: Timestamp,
+    /// Why the files as they are now could not be taken; the certificate before is served on.
+    error: Option<String>,
 }
 
 /// Slots without a verdict, by reason.
@@ -94,7 +108,7 @@ pub struct MissedSlots {
 ))]
 pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json<HealthReport>) {
     let health = ask(&ctx).await;
-    let (code, status) = match (health.is_working(), health.is_whole()) {
+    let (code, status) = match (health.is_working(), health.is_whole() && health.damage.is_none()) {
         (true, true) => (StatusCode::OK, HealthStatus::Healthy),
         (true, false) => (StatusCode::OK, HealthStatus::Degraded),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy),
@@ -109,6 +123,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         version: env!("CARGO_PKG_VERSION"),
         timestamp: ctx.clock.now(),
         database: if health.database { "connected" } else { "disconnected" },
+        database_damage: health.damage,
         database_away_since: health.away.map(|away| away.since),
         scheduler: running(health.scheduler),
         recorder: running(health.recorder),
@@ -130,6 +145,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         channels_failing: channels::failing(&ctx),
         deliveries_pending: sum(|of| of.pending),
         deliveries_dead: sum(|of| of.dead),
+        tls: metrics.tls().map(|TlsStatus { not_after, error }| TlsReport { not_after, error }),
     };
     (code, Json(report))
 }

@@ -13,10 +13,14 @@ pub const TEST_ROUTE: &str = "/api/v1/channels/{name}/test";
 /// The most time of an ordinary request; then it is answered with 503.
 const ORDINARY: Duration = Duration::from_secs(30);
 
+/// The time that a body has to arrive, on top of the time for what is done with it.
+const BODY: Duration = Duration::from_secs(30);
+
 /// How long a request to a route may take.
-pub fn handler_timeout(template: Option<&str>) -> Duration {
+pub fn handler_timeout(template: Option<&str>, has_body: bool) -> Duration {
+    let body = if has_body { BODY } else { Duration::ZERO };
     // The verb gives up by itself, with a better sentence than the bound has.
-    if template == Some(CHECK_ROUTE) { checks::MAX_WAIT + ORDINARY } else { ORDINARY }
+    body + if template == Some(CHECK_ROUTE) { checks::MAX_WAIT + ORDINARY } else { ORDINARY }
 }
 
 /// Routes that wait for a target or a channel, and not for the database.

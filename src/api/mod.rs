@@ -1,11 +1,15 @@
 //! The REST surface: it translates between HTTP and the verbs of [`service`](crate::service), and nothing else.
 //! No query and no rule is in here.
 
+pub mod api_keys;
 pub mod auth;
 pub mod away;
 pub mod channel_view;
 pub mod channels;
 pub mod check_view;
+pub mod client_address;
+pub mod config;
+pub mod cors;
 pub mod docs;
 pub mod endpoint_view;
 pub mod endpoints;
@@ -18,10 +22,12 @@ pub mod notifications;
 pub mod observe;
 pub mod openapi;
 pub mod pagination;
+pub mod policy;
+pub mod rate_limit;
 pub mod root;
 pub mod router;
 pub mod serve;
 pub mod stats;
 
 pub use router::{document, router, router_and_document};
-pub use serve::serve;
+pub use serve::{ServeLimits, Serving, serve};

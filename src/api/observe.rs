@@ -1,18 +1,21 @@
-//! The outermost layer: request ids, the access log, rendering of problems, and what is the same for every
-//! response whoever made it.
+//! The layers around the router: request ids, the client's address, the access log, rendering of problems, and
+//! headers that are the same for every response whoever made it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::body::{Body, HttpBody};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ipnet::IpNet;
 use tracing::Instrument;
 
+use super::auth::Principal;
 use super::error::{Problem, ProblemKind};
-use super::extract::{MAX_BODY_BYTES, accepts_json, too_large};
-use super::limits;
+use super::extract::{MAX_BODY_BYTES, MAX_URI_BYTES, accepts_json, too_large};
+use super::{client_address, limits};
 use crate::clock::Clock;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -21,29 +24,73 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone)]
 struct Template(MatchedPath);
 
-/// Around everything, the router's own answers included.
-pub async fn observe(State(clock): State<Arc<dyn Clock>>, request: Request, next: Next) -> Response {
-    let begun = clock.monotonic();
+/// What the outermost layer knows.
+#[derive(Debug)]
+pub struct Observer {
+    pub clock: Arc<dyn Clock>,
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections are encrypted, and clients should insist on it from now on.
+    pub is_encrypted: bool,
+}
+
+/// A year, without the names below this one: they may be served by something else.
+const INSIST_ON_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Around everything.
+pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, next: Next) -> Response {
+    let begun = observer.clock.monotonic();
     let id = request_id(&request);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    let client = peer.map(|peer| client_address::of_request(peer, request.headers(), &observer.trusted_proxies));
+    if let Some(client) = client {
+        request.extensions_mut().insert(client);
+    }
+    let method = request.method().clone();
+    // At the most severe level, so that the id is in every line whatever the level of the log.
+    let span = tracing::error_span!("request", request_id = %id.to_str().unwrap_or_default());
     async {
-        let mut response = finish(next.run(request).await, &method, &path);
-        response.headers_mut().insert(REQUEST_ID.clone(), id);
-        let milliseconds = clock.monotonic().saturating_sub(begun).as_secs_f64() * 1000.0;
+        let mut response = next.run(request).await;
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID.clone(), id);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if observer.is_encrypted {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, INSIST_ON_TLS);
+        }
+        // What is answered here is of this moment, and some of it only for whoever asked.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        let milliseconds = observer.clock.monotonic().saturating_sub(begun).as_secs_f64() * 1000.0;
         let route = response.extensions().get::<Template>().map_or("-", |template| template.0.as_str());
+        let actor = response.extensions().get::<Principal>().map_or("-", |principal| principal.0.as_str());
         let status = response.status().as_u16();
+        let client = client.map_or_else(|| "-".to_owned(), |client| client.0.to_string());
         // Probes and reads would drown what happened: they are told at debug, changes and faults always.
-        if method.is_safe() && status < 500 {
-            tracing::debug!(%method, route, status, ms = milliseconds, "request");
+        if method.is_safe() && status < 500 || status == 429 {
+            tracing::debug!(%method, route, actor, status, client, ms = milliseconds, "request");
         } else {
-            tracing::info!(%method, route, status, ms = milliseconds, "request");
+            tracing::info!(%method, route, actor, status, client, ms = milliseconds, "request");
         }
         response
     }
     .instrument(span)
     .await
 }
+
+/// Around the router, its own answers included.
+pub async fn render(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let response = if length > MAX_URI_BYTES {
+        let detail = format!("A path with its query has at most {MAX_URI_BYTES} bytes");
+        Problem::new(ProblemKind::UriTooLong, detail).into_response()
+    } else {
+        next.run(request).await
+    };
+    let shown = path.char_indices().nth(MAX_SHOWN_PATH).map_or(path.as_str(), |(end, _)| &path[..end]);
+    finish(response, &method, shown)
+}
+
+/// Characters of a path that a problem document repeats.
+const MAX_SHOWN_PATH: usize = 1_000;
 
 /// An incoming id that is fit for a log line, else a new one.
 fn request_id(request: &Request) -> HeaderValue {
@@ -68,6 +115,7 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     };
     let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let template = response.extensions().get::<Template>().cloned();
+    let principal = response.extensions().get::<Principal>().cloned();
     let mut response = match problem {
         Some(problem) if method == Method::HEAD => problem.render(path).map(|_| Body::empty()),
         Some(problem) => problem.render(path),
@@ -76,13 +124,15 @@ fn finish(response: Response, method: &Method, path: &str) -> Response {
     if let Some(template) = template {
         response.extensions_mut().insert(template);
     }
+    if let Some(principal) = principal {
+        response.extensions_mut().insert(principal);
+    }
     if let Some(allow) = allow
         && (status == StatusCode::METHOD_NOT_ALLOWED || method == Method::OPTIONS)
         && let Ok(complete) = HeaderValue::try_from(complete_allow(&allow))
     {
         response.headers_mut().insert(header::ALLOW, complete);
     }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -105,7 +155,8 @@ pub async fn bounds(request: Request, next: Next) -> Response {
     } else if speaks_json && !accepts_json(request.headers()) {
         Problem::new(ProblemKind::NotAcceptable, "Everything here is `application/json`: accept it").into_response()
     } else {
-        let limit = limits::handler_timeout(template.as_ref().map(MatchedPath::as_str));
+        let has_body = !request.body().is_end_stream();
+        let limit = limits::handler_timeout(template.as_ref().map(MatchedPath::as_str), has_body);
         match tokio::time::timeout(limit, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::of_status(StatusCode::SERVICE_UNAVAILABLE).into_response(),
@@ -121,6 +172,6 @@ pub async fn bounds(request: Request, next: Next) -> Response {
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(message = message.unwrap_or("no message"), "a request handler panicked");
+    tracing::error!(panic = message.unwrap_or("no message"), "a request handler panicked");
     Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
 }

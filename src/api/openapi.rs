@@ -8,8 +8,9 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToResponse, ToSchema};
 
-use super::auth::OPEN_ROUTES;
 use super::error::{ProblemDocument, ProblemEntry, ProblemKind};
+use super::policy::{self, Needs};
+use crate::domain::role::Role;
 
 /// The name of the one problem response that every operation refers to.
 const PROBLEM: &str = "Problem";
@@ -58,7 +59,8 @@ pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
             "api_key",
             SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
                 key_header,
-                "The key of `api.auth.api_key` (API_KEY), if one is set",
+                "A key of `api.auth` (API_KEY) or one made at /api/v1/api-keys. Needed for everything but what is open \
+                 when a key is configured",
             ))),
         )
         .security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
@@ -68,15 +70,28 @@ pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
     let mut components = builder.build();
     components.responses.insert(name.to_owned(), response);
     document.components = Some(components);
-    let no_scopes: [&str; 0] = [];
-    document.security =
-        Some(vec![SecurityRequirement::new("api_key", no_scopes), SecurityRequirement::new("bearer", no_scopes)]);
+    document.security = Some(either_header());
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             add_problems(path, &method, operation);
         }
     }
     document
+}
+
+fn either_header() -> Vec<SecurityRequirement> {
+    let no_scopes: [&str; 0] = [];
+    vec![SecurityRequirement::new("api_key", no_scopes), SecurityRequirement::new("bearer", no_scopes)]
+}
+
+fn method_name(method: &HttpMethod) -> &'static str {
+    match method {
+        HttpMethod::Put => "PUT",
+        HttpMethod::Post => "POST",
+        HttpMethod::Delete => "DELETE",
+        HttpMethod::Patch => "PATCH",
+        _ => "GET",
+    }
 }
 
 fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
@@ -93,21 +108,35 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
 }
 
 fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
-    let is_open = OPEN_ROUTES.contains(&path) || path.starts_with("/docs");
-    let mut statuses = vec!["405", "500", "503"];
+    let needs = policy::needs(method_name(method), path);
+    let mut statuses = vec!["405", "414", "500", "503"];
+    if !path.starts_with("/health") {
+        statuses.push("429");
+    }
     if !path.starts_with("/docs") {
         statuses.push("406");
     }
-    if is_open {
-        operation.security = Some(vec![SecurityRequirement::default()]);
-    } else {
-        statuses.extend(["400", "401"]);
+    match needs {
+        Needs::Open => operation.security = Some(vec![SecurityRequirement::default()]),
+        Needs::Role(role) => {
+            operation.security = Some(either_header());
+            operation.extensions.get_or_insert_default().insert("x-required-role".to_owned(), role.as_str().into());
+            let sentence = format!("Needs the role `{role}`.");
+            operation.description = Some(match operation.description.take() {
+                Some(text) if !text.is_empty() => format!("{text}\n\n{sentence}"),
+                _ => sentence,
+            });
+            statuses.extend(["400", "401"]);
+            if role > Role::Viewer {
+                statuses.push("403");
+            }
+        }
     }
     if !matches!(method, HttpMethod::Get) {
-        statuses.extend(["403", "413"]);
+        statuses.push("413");
     }
     if operation.request_body.is_some() {
-        statuses.push("415");
+        statuses.extend(["408", "415"]);
     }
     if path.contains('{') {
         statuses.push("404");

@@ -137,6 +137,14 @@ impl Moment {
     }
 }
 
+impl std::str::FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_moment(text)
+    }
+}
+
 fn parse_moment(text: &str) -> Result<Moment, String> {
     // A `+` that was not percent-encoded arrives as a space; no form of an instant has `T` and a space.
     let text = if text.contains(['T', 't']) { text.replace(' ', "+") } else { text.to_owned() };

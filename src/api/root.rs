@@ -23,7 +23,7 @@ pub struct About {
     docs: &'static str,
     /// Path of the health report.
     health: &'static str,
-    /// Whether requests need a key.
+    /// Whether requests need a key: one is configured.
     auth_enabled: bool,
 }
 
@@ -36,7 +36,7 @@ pub async fn about(State(ctx): State<Arc<ServiceContext>>, Query(()): Query<()>)
         status: "running",
         docs: "/docs",
         health: "/health",
-        auth_enabled: ctx.config.api.auth.api_key.is_some(),
+        auth_enabled: ctx.config.api.auth.is_on(),
     })
 }
 

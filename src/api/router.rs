@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,7 +17,10 @@ use super::auth::{Gate, guard};
 use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
-use super::{away, channels, endpoints, health, incidents, notifications, observe, openapi, root, stats};
+use super::{
+    api_keys, away, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit,
+    root, stats,
+};
 use crate::service::ServiceContext;
 
 /// The whole surface.
@@ -31,7 +36,12 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     // Made of strings, numbers and maps with string keys, which JSON always has.
     let text = document.to_json().unwrap_or_default();
 
-    let clock = Arc::clone(&ctx.clock);
+    let api = ctx.config.api.clone();
+    let observer = observe::Observer {
+        clock: Arc::clone(&ctx.clock),
+        trusted_proxies: api.trusted_proxies,
+        is_encrypted: api.tls.is_some(),
+    };
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
     let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);
     let inner = routes
@@ -43,9 +53,29 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
         .layer(from_fn_with_state(gate, guard))
         .layer(from_fn(observe::bounds))
         .layer(CatchPanicLayer::custom(observe::panicked));
-    // Outside the router, which adds `Allow` to the answers of its routes.
-    let outer = Router::new().fallback_service(inner).layer(from_fn_with_state(clock, observe::observe));
+    let inner = Router::new()
+        // Outside the router, which adds `Allow` to the answers of its routes.
+        .fallback_service(inner)
+        .layer(from_fn(observe::render))
+        .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_FROM).and(is_text)))
+        .layer(from_fn(rate_limit::tell));
+    // Outside the guard: a browser asks beforehand without the key.
+    let inner = match &api.cors {
+        Some(cors) => cors::around(inner, cors),
+        None => inner,
+    };
+    let outer = inner.layer(from_fn_with_state(Arc::new(observer), observe::observe));
     (outer, document)
+}
+
+/// Smaller bodies gain nothing by compression.
+const COMPRESSED_FROM: u16 = 1_024;
+
+/// JSON and pages; images are compressed as they are.
+fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default();
+    essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("javascript")
 }
 
 /// The description of the whole surface, without serving it. `key_header` is the header that carries the key.
@@ -86,6 +116,9 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(channels::list))
         .routes(routes!(channels::get))
         .routes(routes!(channels::test))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
+        .routes(routes!(config::get, config::put))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

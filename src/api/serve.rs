@@ -1,25 +1,405 @@
-//! Serving a router on a listener until told to stop.
+//! Serving a router on a listener until told to stop, to any client: connections are bounded, counted, and ended
+//! when they keep the monitor waiting.
+//!
+//! Our own loop, because neither `axum::serve` nor axum-server bounds or cuts connections
+//! (`docs/decisions/0007-serving.md`).
 
+mod body;
+mod connection;
+pub mod tls;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::MissedTickBehavior;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
-/// Serves until `stopping` is cancelled; then no connection is accepted, and it returns when those in use have had
-/// their answers.
-///
-/// # Errors
-/// When the listener breaks.
-pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) -> std::io::Result<()> {
-    // Answers are small and whole: waiting to fill a packet only delays them.
-    let listener = listener.tap_io(|stream| {
+pub use self::body::BodyTooSlow;
+use self::body::{RequestBody, ResponseBody};
+use self::connection::{Connection, Overdue, Socket};
+use self::tls::Tls;
+use super::client_address::as_one_client;
+use crate::lifecycle::Tasks;
+use crate::telemetry::metrics::Metrics;
+
+/// Connections at once; fewer where few files may be open. When they are all in use the one that has been idle
+/// longest makes room; when none is idle the new one is closed at once, so that its client knows.
+const CONNECTIONS: usize = 1_024;
+
+/// One in so many of the file descriptors may be a connection: three quarters are for checks.
+const DESCRIPTORS_SHARE: usize = 8;
+
+/// The least number of connections, however few files may be open.
+const FEWEST_CONNECTIONS: usize = 16;
+
+/// Connections of one client (an IPv4 address, an IPv6 /64), loopback and trusted proxies excepted.
+const PER_CLIENT: usize = 256;
+
+/// Of `CONNECTIONS` one in so many is kept for this machine: health checks get through whatever others do.
+const LOCAL_SHARE: usize = 16;
+
+/// The bytes of a request's head, and its header fields. More is 431.
+const HEAD_BYTES: u32 = 32 * 1024;
+const HEADER_FIELDS: usize = 100;
+
+/// HTTP/2: requests at once on a connection, and those reset by the client that are still known.
+const STREAMS: u32 = 100;
+const PENDING_RESETS: usize = 20;
+
+/// HTTP/2: an idle client is asked whether it is still there so often, and has so long to answer.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The pause when the system lets no connection be accepted (no descriptor, no memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What clients may cost.
+#[derive(Debug, Clone)]
+pub struct ServeLimits {
+    pub connections: usize,
+    /// Of `connections`, those that only this machine may use.
+    pub kept_for_local: usize,
+    pub per_client: usize,
+    pub handshake: Duration,
+    /// From the first byte of a request, on a new connection from its beginning, to the end of the head.
+    pub head: Duration,
+    /// Between requests.
+    pub idle: Duration,
+    /// The whole body of a request.
+    pub body: Duration,
+    /// How long a client may take nothing of its answer.
+    pub stalled: Duration,
+    /// How long requests under way may take once the stop has begun.
+    pub grace: Duration,
+}
+
+impl ServeLimits {
+    /// Those that suit a process with so many file descriptors.
+    pub fn fitting(descriptors: usize, grace: Duration) -> Self {
+        let connections = (descriptors / DESCRIPTORS_SHARE).clamp(FEWEST_CONNECTIONS, CONNECTIONS);
+        Self {
+            connections,
+            kept_for_local: connections / LOCAL_SHARE,
+            per_client: PER_CLIENT.min(connections / 2),
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            body: Duration::from_secs(30),
+            stalled: Duration::from_secs(30),
+            grace,
+        }
+    }
+
+    /// How often connections are looked through.
+    fn sweep_every(&self) -> Duration {
+        let shortest = self.head.min(self.idle).min(self.stalled);
+        (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}
+
+/// What serving needs beside a listener and a router.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    pub limits: ServeLimits,
+    /// `None`: plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub metrics: Arc<Metrics>,
+    /// Connections are tasks of these; serving ends when these begin to stop.
+    pub tasks: Tasks,
+}
+
+/// Serves until the stop begins; then no connection is accepted, those in use have their answers, and what is not
+/// done within the grace is cut.
+pub async fn serve(listener: TcpListener, router: Router, serving: Serving) {
+    let stopping = serving.tasks.stopping().clone();
+    let server = Arc::new(Server::new(router, serving));
+    let mut sweep = tokio::time::interval(server.serving.limits.sweep_every());
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => break,
+            _ = sweep.tick() => server.sweep(),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => server.accept(stream, peer),
+                Err(error) => server.not_accepted(&error).await,
+            }
+        }
+    }
+    drop(listener);
+    server.stop().await;
+}
+
+#[derive(Debug)]
+struct Server {
+    serving: Serving,
+    router: Router,
+    http: auto::Builder<Spawn>,
+    tracker: TaskTracker,
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    next_id: AtomicU64,
+}
+
+impl Server {
+    fn new(router: Router, serving: Serving) -> Self {
+        let mut http = auto::Builder::new(Spawn(serving.tasks.clone()));
+        http.http1()
+            .max_buf_size(HEAD_BYTES as usize)
+            .max_headers(HEADER_FIELDS)
+            // Told by `Connection::overdue`, which knows an idle connection from a slow head.
+            .header_read_timeout(None);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEAD_BYTES)
+            .max_pending_accept_reset_streams(PENDING_RESETS)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Self { serving, router, http, tracker: TaskTracker::new(), open: Mutex::default(), next_id: AtomicU64::new(0) }
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let metrics = &self.serving.metrics;
+        let Some((id, connection)) = self.admit(peer) else {
+            metrics.connections_refused.add(1);
+            tracing::debug!(%peer, "a connection is refused: there are too many");
+            return;
+        };
+        metrics.connections_accepted.add(1);
+        metrics.connections_open.add(1);
+        // Answers are small and whole: waiting to fill a packet only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-    });
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stopping.cancelled_owned())
-        .await
+        let (server, socket) = (self.clone(), Socket::new(stream, connection.clone()));
+        let task = async move {
+            server.carry(socket, &connection).await;
+            server.open().remove(&id);
+            server.serving.metrics.connections_open.add(-1);
+            let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+            let (requests, read, written) =
+                (load(&connection.requests), load(&connection.bytes_in), load(&connection.bytes_out));
+            tracing::debug!(%peer, requests, read, written, "a connection is over");
+        };
+        drop(self.serving.tasks.spawn(self.tracker.track_future(task)));
+    }
+
+    /// Room for a connection, if there is any or can be made.
+    fn admit(&self, peer: SocketAddr) -> Option<(u64, Arc<Connection>)> {
+        let limits = &self.serving.limits;
+        let ip = peer.ip().to_canonical();
+        let mut open = self.open();
+        let bound = if ip.is_loopback() { limits.connections } else { limits.connections - limits.kept_for_local };
+        let is_bounded = !ip.is_loopback() && !self.serving.trusted_proxies.iter().any(|network| network.contains(&ip));
+        if is_bounded {
+            let client = as_one_client(ip);
+            let of_client = |connection: &&Arc<Connection>| as_one_client(connection.peer.ip()) == client;
+            if open.values().filter(of_client).count() >= limits.per_client {
+                return None;
+            }
+        }
+        if open.len() >= bound {
+            let (id, _) = open.iter().filter_map(|(id, c)| Some((*id, c.idle_for()?))).max_by_key(|(_, idle)| *idle)?;
+            if let Some(idle) = open.remove(&id) {
+                idle.cut.cancel();
+                self.serving.metrics.connections_evicted.add(1);
+            }
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Connection::new(peer));
+        open.insert(id, connection.clone());
+        Some((id, connection))
+    }
+
+    /// The system refuses a connection: without descriptors it would do so again at once.
+    async fn not_accepted(&self, error: &std::io::Error) {
+        use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+            return;
+        }
+        if self.serving.metrics.accepts_failed.get() == 0 {
+            tracing::error!(%error, "connections cannot be accepted; it is tried again");
+        }
+        self.serving.metrics.accepts_failed.add(1);
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    /// Ends what has kept us waiting for too long.
+    fn sweep(&self) {
+        for connection in self.open().values() {
+            let Some(overdue) = connection.overdue(&self.serving.limits) else { continue };
+            // Idle ones first get the chance to end in an orderly way.
+            if overdue == Overdue::Idle && !connection.close.is_cancelled() {
+                connection.close.cancel();
+            } else if !connection.cut.is_cancelled() {
+                connection.cut.cancel();
+                self.serving.metrics.connections_cut.add(1);
+                tracing::debug!(peer = %connection.peer, ?overdue, "a connection is cut");
+            }
+        }
+    }
+
+    async fn carry(&self, socket: Socket, connection: &Arc<Connection>) {
+        let Some(tls) = &self.serving.tls else {
+            connection.ready();
+            return self.exchange(socket, connection).await;
+        };
+        let handshake = TlsAcceptor::from(tls.config()).accept(socket);
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(self.serving.limits.handshake, handshake) => shaken,
+            () = connection.cut.cancelled() => return,
+            () = self.serving.tasks.stopping().cancelled() => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => {
+                connection.ready();
+                self.exchange(stream, connection).await;
+            }
+            Ok(Err(error)) => {
+                self.serving.metrics.handshakes_failed.add(1);
+                tracing::debug!(peer = %connection.peer, %error, "a TLS handshake failed");
+            }
+            Err(_) => {
+                self.serving.metrics.connections_cut.add(1);
+                tracing::debug!(peer = %connection.peer, "a TLS handshake took too long");
+            }
+        }
+    }
+
+    async fn exchange(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, connection: &Arc<Connection>) {
+        let (router, limit) = (self.router.clone(), self.serving.limits.body);
+        let of_connection = connection.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let in_flight = of_connection.begin(request.version() == Version::HTTP_2);
+            let connection = in_flight.connection().clone();
+            let mut request = request.map(|body| Body::new(RequestBody::new(body, limit, connection)));
+            request.extensions_mut().insert(ConnectInfo(of_connection.peer));
+            let answer = router.clone().oneshot(request);
+            async move {
+                let response: Response<Body> = match answer.await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, in_flight)))
+            }
+        });
+        let exchange = self.http.serve_connection(TokioIo::new(io), service);
+        tokio::pin!(exchange);
+        let mut closing = false;
+        loop {
+            tokio::select! {
+                ended = exchange.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %connection.peer, %error, "a connection broke off");
+                    }
+                    return;
+                }
+                () = connection.cut.cancelled() => return,
+                () = connection.close.cancelled(), if !closing => {
+                    closing = true;
+                    exchange.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    async fn stop(&self) {
+        for connection in self.open().values() {
+            connection.close.cancel();
+        }
+        self.tracker.close();
+        if tokio::time::timeout(self.serving.limits.grace, self.tracker.wait()).await.is_err() {
+            let open: Vec<_> = self.open().values().cloned().collect();
+            tracing::info!(connections = open.len(), "clients that did not finish their requests are cut off");
+            for connection in open {
+                connection.cut.cancel();
+            }
+            self.tracker.wait().await;
+        }
+    }
+}
+
+/// Spawns what serves a single request of HTTP/2.
+#[derive(Debug, Clone)]
+struct Spawn(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Spawn
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        drop(self.0.spawn(task));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_make_few_connections() {
+        let fitting = |descriptors| {
+            let limits = ServeLimits::fitting(descriptors, Duration::ZERO);
+            (limits.connections, limits.kept_for_local, limits.per_client)
+        };
+        assert_eq!(fitting(65_536), (1_024, 64, 256));
+        assert_eq!(fitting(1_024), (128, 8, 64));
+        assert_eq!(fitting(64), (16, 1, 8));
+    }
+
+    #[test]
+    fn a_client_has_its_share_and_this_machine_its_own() {
+        let serving = Serving {
+            limits: ServeLimits {
+                connections: 10,
+                kept_for_local: 2,
+                per_client: 3,
+                ..ServeLimits::fitting(1_024, Duration::ZERO)
+            },
+            tls: None,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            metrics: Arc::default(),
+            tasks: Tasks::new(),
+        };
+        let server = Server::new(Router::new(), serving);
+        // Each with a request under way, so that none makes room.
+        let mut under_way = Vec::new();
+        let mut admitted = |ip: &str, tries: usize| {
+            let peer = SocketAddr::new(ip.parse().unwrap(), 1);
+            let admitted: Vec<_> = (0..tries).filter_map(|_| server.admit(peer)).collect();
+            under_way.extend(admitted.iter().map(|(_, connection)| connection.begin(false)));
+            admitted.len()
+        };
+        assert_eq!(admitted("198.51.100.1", 5), 3);
+        assert_eq!((admitted("2001:db8:0:1::1", 2), admitted("2001:db8:0:1::2", 2)), (2, 1), "a network is one client");
+        assert_eq!(admitted("10.0.0.1", 5), 2, "a proxy has what there is");
+        assert_eq!(admitted("198.51.100.2", 1), 0);
+        assert_eq!(admitted("127.0.0.1", 5), 2, "the rest is for this machine");
+        drop(under_way);
+        assert!(server.admit("198.51.100.2:1".parse().unwrap()).is_some(), "an idle one makes room");
+    }
 }

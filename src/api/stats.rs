@@ -138,7 +138,7 @@ pub async fn uptime(
     let now = ctx.clock.now();
     let (period, from, to) = query.window(now, Period::Day)?;
     let entry = find(&ctx, id)?;
-    let retention = Retention::of(&ctx.config.monitoring);
+    let retention = Retention::of(&ctx.running);
     let query = UptimeQuery { endpoint: id, from, to, now, retention };
     let report =
         reports::uptime(&ctx.store, entry.live.open_hour.as_ref(), &query).await.map_err(ServiceError::Store)?;

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 use super::{counted, say};
 use crate::app::Monitor;
-use crate::config::Config;
-use crate::telemetry::logging::LogFormat;
+use crate::config::{AuthConfig, Config};
+use crate::domain::api_key::ApiKey;
+use crate::domain::role::Role;
+use crate::telemetry::logging::{LogFormat, TOLD_OTHERWISE};
 
 pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, format: LogFormat) {
-    let url = url_of(address);
+    let url = url_of(address, if config.api.tls.is_some() { "https" } else { "http" });
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -17,19 +19,22 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
     let opened = if store.was_created() { "created" } else { "opened" };
     let synced = monitor.synced;
     let endpoints = monitor.service.board.len();
-    let keyed = config.api.auth.api_key.is_some();
+    let keyed = config.api.auth.is_on();
+    let keys = monitor.service.keyring.list();
+    tracing::info!(
+        target: TOLD_OTHERWISE,
+        version = env!("CARGO_PKG_VERSION"),
+        config = %config.path.display(),
+        endpoints,
+        groups = config.groups.len(),
+        database,
+        opened,
+        auth = keyed,
+        api_keys = keys.len(),
+        url,
+        "api-monitor started"
+    );
     if format == LogFormat::Json {
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            config = %config.path.display(),
-            endpoints,
-            groups = config.groups.len(),
-            database,
-            opened,
-            auth = keyed,
-            url,
-            "api-monitor started"
-        );
         return;
     }
     say(&format!("api-monitor {}", env!("CARGO_PKG_VERSION")));
@@ -49,21 +54,32 @@ pub(super) fn show(config: &Config, monitor: &Monitor, address: SocketAddr, form
     }
     say(&format!("  database  {database} ({opened})"));
     say(&format!("  channels  {}", channels(config)));
-    say(&format!(
-        "  auth      {}",
-        if keyed {
-            "on: send the key as X-API-Key or as a bearer token"
-        } else {
-            "off: only this machine may change anything; set API_KEY to turn it on"
-        }
-        .replace("X-API-Key", &config.api.auth.header_name)
-    ));
+    say(&format!("  auth      {}", authentication(&config.api.auth, &keys)));
     say(&format!("  API       {url}/api/v1/endpoints"));
     say(&format!("  docs      {url}/docs"));
     if endpoints == 0 {
         say("  nothing is watched yet: add endpoints to the configuration, or POST one to /api/v1/endpoints");
     }
     say("");
+}
+
+/// Whether a key is needed, and which there are.
+fn authentication(auth: &AuthConfig, keys: &[ApiKey]) -> String {
+    let by_role: Vec<String> = Role::ALL
+        .iter()
+        .rev()
+        .map(|role| (keys.iter().filter(|key| key.role == *role).count(), role))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, role)| format!("{count} {role}"))
+        .collect();
+    let keys = format!("{} ({})", counted(keys.len(), "key"), by_role.join(", "));
+    match (auth.is_on(), by_role.is_empty()) {
+        (true, _) => format!("on: {keys}, sent as {} or as a bearer token", auth.header_name),
+        (false, true) => "off: only this machine may change anything; set API_KEY to turn it on".to_owned(),
+        (false, false) => {
+            format!("off: only this machine and {keys} may do more than read; set API_KEY to turn it on")
+        }
+    }
 }
 
 /// The channels that are on, and those that are off.
@@ -92,10 +108,10 @@ fn groups(config: &Config) -> usize {
 }
 
 /// The address as a person on this machine opens it.
-fn url_of(address: SocketAddr) -> String {
+fn url_of(address: SocketAddr, scheme: &str) -> String {
     if address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
+        format!("{scheme}://localhost:{}", address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
 }

@@ -10,7 +10,7 @@ use crate::checks::HttpChecker;
 use crate::checks::attempts::{self, Attempted, AttemptsPlan};
 use crate::clock::SystemClock;
 use crate::config::{Config, LoadOptions};
-use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, resolve};
+use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, TlsSettings, resolve};
 use crate::domain::outcome::Outcome;
 use crate::domain::setting::DurationSetting;
 use crate::service::redaction::redacted_url;
@@ -35,8 +35,8 @@ pub(super) async fn check(
 
 /// Asks a monitor on this machine for its liveness.
 pub(super) async fn healthcheck(options: &LoadOptions, url: Option<String>) -> Result<ExitCode, Failed> {
-    let url = match url {
-        Some(url) => url,
+    let (url, verify) = match url {
+        Some(url) => (url, true),
         None => {
             let config = load(options)?;
             let host = match config.api.host.as_str() {
@@ -45,10 +45,16 @@ pub(super) async fn healthcheck(options: &LoadOptions, url: Option<String>) -> R
                 host if host.contains(':') => format!("[{host}]"),
                 host => host.to_owned(),
             };
-            format!("http://{host}:{}/health/live", config.api.port)
+            let scheme = if config.api.tls.is_some() { "https" } else { "http" };
+            // Its certificate is for the name by which others know it. This machine asks itself, by an address.
+            (format!("{scheme}://{host}:{}/health/live", config.api.port), false)
         }
     };
-    let settings = EndpointSettings { timeout: Some(DurationSetting(Duration::from_secs(3))), ..settings_of_url(&url) };
+    let settings = EndpointSettings {
+        timeout: Some(DurationSetting(Duration::from_secs(3))),
+        tls: Some(TlsSettings { verify: Some(verify), ..TlsSettings::default() }),
+        ..settings_of_url(&url)
+    };
     let endpoint = resolve_alone(&settings, &EndpointSettings::default())?;
     let attempted = examine(&endpoint, false).await?;
     match attempted.outcome.failure() {

@@ -15,14 +15,13 @@ use tokio::time::Instant;
 use super::{Failed, say, serve, tokio_free_now};
 use crate::config::{Environment, LoadOptions};
 use crate::lifecycle::Tasks;
-use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::logging::{LevelControl, LogFormat};
 
 /// The breaking target answers for this long, then fails for [`BROKEN`], and so on.
 const FINE: Duration = Duration::from_secs(15);
 const BROKEN: Duration = Duration::from_secs(20);
 
-pub(super) async fn demo(port: u16) -> Result<ExitCode, Failed> {
-    logging::start("info", LogFormat::Text, false).map_err(Failed::cannot_start)?;
+pub(super) async fn demo(port: u16, log_level: &LevelControl) -> Result<ExitCode, Failed> {
     let folder = tempfile::tempdir().map_err(Failed::cannot_start)?;
     let tasks = Tasks::new();
     let targets = serve_targets(&tasks).await.map_err(Failed::cannot_start)?;
@@ -39,7 +38,7 @@ pub(super) async fn demo(port: u16) -> Result<ExitCode, Failed> {
     say(
         "`breaking` answers for 15 s, fails for 20 s, and comes back. Ctrl-C ends the demo and leaves nothing behind.\n",
     );
-    let end = serve::run(config, LogFormat::Text).await;
+    let end = serve::run(config, LogFormat::Text, log_level).await;
     tasks.stopping().cancel();
     tasks.finish(Duration::from_secs(1)).await;
     end

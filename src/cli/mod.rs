@@ -1,19 +1,28 @@
 //! The command line → library → exit code: 0 done, 1 it failed while running, 2 it could not start.
 
+mod backup;
 mod banner;
 mod check;
 mod demo;
+mod export;
+mod logs;
 mod notify;
+mod progress;
 mod serve;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::api::pagination::Moment;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment, LoadOptions, Workers};
+use crate::service::export::{ExportQuery, Format, What};
+use crate::store::backup::Form;
+use crate::telemetry::logging::TOLD_OTHERWISE;
 
 /// It could not start: wrong command line, configuration, database, port.
 const CANNOT_START: u8 = 2;
@@ -28,6 +37,8 @@ Examples:
   api-monitor check https://example.com/health
                                        examine a URL now, and say what was seen
   api-monitor notify test slack        try how people are told
+  api-monitor backup monitor.backup    save everything, while the monitor runs
+  api-monitor export -o checks.csv     every check as a table
   api-monitor demo                     see targets fail and recover, offline";
 
 /// Watches endpoints and keeps exact uptime.
@@ -53,6 +64,56 @@ enum Command {
     },
     /// Create the database or bring its schema up to date, and exit
     Migrate,
+    /// Save everything in one file, also while the monitor runs; it holds the secrets of the endpoints
+    #[command(after_help = "Example:\n  api-monitor backup /backups/monitor-$(date +%F).db\n\n\
+                            Restore it with `api-monitor restore`.")]
+    Backup {
+        /// The file to write; it appears whole or not at all
+        file: PathBuf,
+        /// native: a database file of SQLite; portable: also to move from SQLite to PostgreSQL and back
+        /// [default: native for SQLite, portable for PostgreSQL]
+        #[arg(long, value_enum)]
+        format: Option<BackupForm>,
+        /// Overwrite a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put a backup in the place of the database, while no monitor runs
+    #[command(after_help = "Example:\n  api-monitor restore /backups/monitor-2026-11-21.db")]
+    Restore {
+        /// A backup of either form
+        file: PathBuf,
+        /// Also when the database has data
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print what is kept as a table for other programs, also while the monitor runs
+    #[command(after_help = "Examples:\n  api-monitor export --from 2026-11-01 --to 2026-11-30 -o november.csv\n  \
+                            api-monitor export --what incidents --endpoint core/api --format json\n  \
+                            api-monitor export --format jsonl | jq -c 'select(.outcome == \"down\")'")]
+    Export {
+        /// What: single checks, the hours or UTC days that are over, incidents, or the endpoints and their settings
+        #[arg(long, default_value = "checks", value_parser = word::<What>(What::ALL, What::as_str))]
+        what: What,
+        /// csv; json: one array; jsonl: an object a line
+        #[arg(long, default_value = "csv", value_parser = word::<Format>(Format::ALL, Format::as_str))]
+        format: Format,
+        /// Only this endpoint: `name`, `group/name`, `group/*` or an id; may be given again [default: all]
+        #[arg(long, value_name = "ENDPOINT")]
+        endpoint: Vec<String>,
+        /// From this date or instant (RFC 3339, UTC unless it says otherwise) [default: the oldest kept]
+        #[arg(long)]
+        from: Option<Moment>,
+        /// Up to this date, which is included whole, or before this instant [default: now]
+        #[arg(long)]
+        to: Option<Moment>,
+        /// The file to write [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Overwrite a file that is there
+        #[arg(long)]
+        force: bool,
+    },
     /// Examine one endpoint now and say what was seen; nothing is stored
     #[command(
         after_help = "Examples:\n  api-monitor check https://example.com/health\n  api-monitor check core/api --json"
@@ -86,6 +147,29 @@ enum Command {
         #[command(subcommand)]
         what: NotifyCommand,
     },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BackupForm {
+    Native,
+    Portable,
+}
+
+impl From<BackupForm> for Form {
+    fn from(form: BackupForm) -> Self {
+        match form {
+            BackupForm::Native => Self::Native,
+            BackupForm::Portable => Self::Portable,
+        }
+    }
+}
+
+/// Reads one of our words.
+fn word<T>(all: &'static [T], text: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().copied().map(text)).try_map(|word| word.parse::<T>())
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,12 +221,33 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             let config = load(&options)?;
-            runtime(config.api.workers)?.block_on(serve::serve(config))
+            // Ends after the runtime, so that the last lines of every task are in the file.
+            let logging = logs::start(&config)?;
+            let end =
+                runtime(config.api.workers).and_then(|runtime| runtime.block_on(serve::serve(config, &logging.level)));
+            if let Err(Failed { message, .. }) = &end {
+                tracing::error!(target: TOLD_OTHERWISE, "{message}");
+            }
+            end
         }
         Command::Validate { allow_missing_env } => validate(&LoadOptions { allow_missing_env, ..options }),
         Command::Migrate => {
             let config = load(&options)?;
             runtime(Workers::Fixed(1))?.block_on(migrate(&config))
+        }
+        Command::Backup { file, format, force } => {
+            let config = load(&options)?;
+            runtime(Workers::Fixed(1))?.block_on(backup::backup(&config, &file, format.map(Into::into), force))
+        }
+        Command::Restore { file, force } => {
+            let config = load(&options)?;
+            runtime(Workers::Fixed(1))?.block_on(backup::restore(&config, &file, force))
+        }
+        Command::Export { what, format, endpoint, from, to, output, force } => {
+            let config = load(&options)?;
+            let (from, to) = (from.map(|moment| moment.at), to.map(Moment::as_end));
+            let query = ExportQuery { what, format, endpoints: endpoint, from, to };
+            runtime(Workers::Fixed(1))?.block_on(export::export(&config, &query, output.as_deref(), force))
         }
         Command::Check { target, json, no_retry } => {
             runtime(Workers::Fixed(1))?.block_on(check::check(&options, &target, json, !no_retry))
@@ -151,7 +256,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
             let config = load(&options)?;
             runtime(Workers::Fixed(1))?.block_on(notify::test(&config, &channel))
         }
-        Command::Demo { port } => runtime(Workers::Auto)?.block_on(demo::demo(port)),
+        Command::Demo { port } => {
+            let logging = logs::start_on_terminal()?;
+            runtime(Workers::Auto)?.block_on(demo::demo(port, &logging.level))
+        }
         Command::Healthcheck { url } => runtime(Workers::Fixed(1))?.block_on(check::healthcheck(&options, url)),
         Command::Openapi => {
             let header = load(&options).map_or_else(|_| "X-API-Key".to_owned(), |c| c.api.auth.header_name);
@@ -192,12 +300,17 @@ fn validate(options: &LoadOptions) -> Result<ExitCode, Failed> {
     runtime(Workers::Fixed(1))?
         .block_on(async { crate::app::build_channels(&config, clock) })
         .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
+    let (_, warnings) = crate::app::open_tls(&config, tokio_free_now())
+        .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
+    for warning in &warnings {
+        say(&format!("warning: {warning}"));
+    }
     let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
     say(&format!(
         "valid: {} · {} · {}",
         files.join(", "),
         counted(config.endpoints.len(), "endpoint"),
-        counted(config.warnings.len(), "warning")
+        counted(config.warnings.len() + warnings.len(), "warning")
     ));
     Ok(ExitCode::SUCCESS)
 }

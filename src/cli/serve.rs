@@ -3,37 +3,36 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{Failed, banner};
+use super::{Failed, banner, logs, tokio_free_now};
 use crate::app::{self, Monitor, Outside};
-use crate::config::{Config, LogFormat as Wanted};
+use crate::config::Config;
 use crate::lifecycle::{Tasks, shutdown_signal};
-use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::logging::{LevelControl, LogFormat};
 
-pub(super) async fn serve(config: Config) -> Result<ExitCode, Failed> {
-    let format = match config.logging.format {
-        Wanted::Auto => LogFormat::fitting(),
-        Wanted::Text => LogFormat::Text,
-        Wanted::Json => LogFormat::Json,
-    };
-    if config.logging.console {
-        logging::start(config.logging.level.as_str(), format, config.database.echo).map_err(Failed::cannot_start)?;
-    }
-    run(config, format).await
+pub(super) async fn serve(config: Config, log_level: &LevelControl) -> Result<ExitCode, Failed> {
+    let format = logs::console_format(&config);
+    run(config, format, log_level).await
 }
 
 /// Runs a monitor until a signal.
-pub(super) async fn run(config: Config, format: LogFormat) -> Result<ExitCode, Failed> {
+pub(super) async fn run(config: Config, format: LogFormat, log_level: &LevelControl) -> Result<ExitCode, Failed> {
     // Before anything is begun, so that from here on a signal is a clean stop.
     let signal = shutdown_signal();
     let config = Arc::new(config);
     let tasks = Tasks::new();
+    let (tls, warnings) = app::open_tls(&config, tokio_free_now()).map_err(Failed::cannot_start)?;
     let listener = app::listen(&config).await.map_err(Failed::cannot_start)?;
     let address = listener.local_addr().map_err(Failed::cannot_start)?;
     let outside = Outside::real().map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
+    let outside = Outside { log_level: log_level.clone(), ..outside };
     let monitor =
         Monitor::start(config.clone(), outside, &tasks).await.map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
     banner::show(&config, &monitor, address, format);
-    monitor.serve(listener);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let listener = listener.into_std().map_err(Failed::cannot_start)?;
+    monitor.serve(listener, tls).map_err(Failed::cannot_start)?;
 
     let watched = tasks.clone();
     match signal {

@@ -6,8 +6,11 @@
 //!
 //! The way of a value: [`files`] finds and merges, [`load`](mod@load) parses to a tree with places,
 //! [`substitute`] fills in variables, [`overrides`] lays the environment over it, [`de`] gives it the type that
-//! a section ([`raw`]) asks for, [`validate`], [`database`], [`channels`], [`telling`], [`endpoints`] and [`layer`] check the rules.
+//! a section ([`raw`]) asks for, [`validate`], [`mod@api`], [`auth`], [`database`], [`channels`], [`telling`],
+//! [`endpoints`] and [`layer`] check the rules.
 
+mod api;
+pub mod auth;
 pub mod channels;
 mod database;
 mod de;
@@ -18,12 +21,15 @@ mod fault;
 mod files;
 mod layer;
 mod load;
+mod logging;
 mod original;
 mod overrides;
 mod raw;
 mod report;
+mod running;
 mod secret;
 mod section;
+mod set_by;
 mod substitute;
 mod telling;
 mod templates;
@@ -34,12 +40,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::api::{ApiConfig, CorsConfig, Origins, RateLimitConfig, TlsConfig, Workers};
+pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::channels::ChannelConfig;
 pub use self::database::{PostgresConfig, TlsMode};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
+pub use self::logging::{LogFormat, LogLevel, LogRotation, LoggingConfig};
 use self::report::Report;
+pub use self::running::{Adjustable, RunningSettings};
 pub use self::secret::Secret;
+pub use self::set_by::SetBy;
 use self::substitute::Substitution;
 pub use self::telling::{HeartbeatConfig, TellingConfig};
 use self::tree::Trail;
@@ -67,6 +78,8 @@ pub struct Config {
     pub path: PathBuf,
     /// The files that were read, absolute, in their order.
     pub files: Vec<PathBuf>,
+    /// Who set each key, by its path; keys that are not in it have their default.
+    pub set: BTreeMap<String, SetBy>,
     pub database: DatabaseConfig,
     /// Of schedules without one of their own.
     pub timezone: chrono_tz::Tz,
@@ -168,79 +181,6 @@ pub enum MaxConcurrent {
     Fixed(u32),
 }
 
-/// `logging:`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggingConfig {
-    pub level: LogLevel,
-    pub format: LogFormat,
-    /// Whether anything is logged to the terminal.
-    pub console: bool,
-}
-
-/// The least severe messages that are logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-impl LogLevel {
-    /// As log filters spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// The form of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON otherwise.
-    Auto,
-    Text,
-    Json,
-}
-
-/// `api:`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiConfig {
-    /// An IP address or a host name.
-    pub host: String,
-    /// 0: any free one.
-    pub port: u16,
-    pub workers: Workers,
-    pub auth: AuthConfig,
-}
-
-/// How many threads the runtime has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Workers {
-    /// One a processor.
-    Auto,
-    /// At least 1.
-    Fixed(u32),
-}
-
-/// `api.auth:`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthConfig {
-    /// The key of an administrator; `None`: no authentication.
-    pub api_key: Option<Secret>,
-    /// The header the key is sent in.
-    pub header_name: String,
-    /// Named in `WWW-Authenticate`.
-    pub realm: String,
-}
-
 /// Reads, merges and checks the configuration. `now` serves only to refuse schedules without a next date.
 ///
 /// # Errors
@@ -264,8 +204,9 @@ pub fn load(options: &LoadOptions, now: Timestamp) -> Result<Config, ConfigError
     overrides::apply(&mut root, &environment, &mut report);
     original::without_meaningless(&mut root, &mut report);
 
+    let set = set_by::of(&root);
     let config = validate::config(root, now, &mut report);
     let warnings = report.finish(&files.names)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Ok(Config { path, files: files.paths, warnings, ..config })
+    Ok(Config { path, files: files.paths, set, warnings, ..config })
 }

@@ -7,8 +7,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, Visitor};
 
+use super::api::{RawRateLimit, RawTls};
+use super::auth::RawAuth;
 use super::secret::Secret;
-use super::{LogFormat, LogLevel};
 use crate::domain::setting::DurationSetting;
 
 #[derive(Default, Deserialize)]
@@ -53,40 +54,25 @@ pub(super) struct RawMonitoring {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct RawLogging {
-    pub(super) level: Option<LogLevel>,
-    pub(super) format: Option<LogFormat>,
-    pub(super) file: Option<String>,
-    pub(super) console: Option<bool>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub(super) struct RawApi {
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) workers: Option<AutoOr>,
     pub(super) cors: Option<RawCors>,
     pub(super) auth: Option<RawAuth>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawAuth {
-    pub(super) enabled: Option<bool>,
-    pub(super) api_key: Option<Secret>,
-    pub(super) header_name: Option<String>,
-    pub(super) realm: Option<String>,
+    pub(super) tls: Option<RawTls>,
+    pub(super) rate_limit: Option<RawRateLimit>,
+    pub(super) trusted_proxies: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawCors {
-    enabled: Option<bool>,
-    allow_origins: Option<Vec<String>>,
-    allow_credentials: Option<bool>,
-    allow_methods: Option<Vec<String>>,
-    allow_headers: Option<Vec<String>>,
+    pub(super) enabled: Option<bool>,
+    pub(super) allow_origins: Option<Vec<String>>,
+    pub(super) allow_credentials: Option<bool>,
+    pub(super) allow_methods: Option<Vec<String>>,
+    pub(super) allow_headers: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]

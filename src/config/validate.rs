@@ -1,24 +1,18 @@
 //! From the tree to [`Config`]: the sections with their defaults, and the rules of their values.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use serde::Deserialize;
-use serde::de::Deserializer;
 
 use super::database;
 use super::de::typed;
 use super::endpoints::{self, Resolved, Sections};
 use super::layer::Rules;
-use super::raw::{RawApi, RawAuth, RawLogging, RawMonitoring, RawPrometheus};
+use super::raw::{RawMonitoring, RawPrometheus};
 use super::report::Report;
-use super::secret::Secret;
 use super::section::Section;
 use super::tree::{Node, Trail};
-use super::{
-    ApiConfig, AuthConfig, Config, LogFormat, LogLevel, LoggingConfig, MaxConcurrent, MonitoringConfig, Workers,
-    channels, original, overrides, telling,
-};
+use super::{Config, MaxConcurrent, MonitoringConfig, api, channels, logging, original, overrides, telling};
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
 use crate::domain::suggest::closest;
@@ -56,13 +50,14 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let root = &root;
     let database = database::read(&Section::of(root, "database"), report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
-    let logging = logging(&Section::of(root, "logging"), report);
-    let api = api(&Section::of(root, "api"), report);
+    let logging = logging::read(&Section::of(root, "logging"), report);
+    let api = api::read(&Section::of(root, "api"), now, report);
     Section::of(root, "prometheus").read::<RawPrometheus>(report);
     original::warn_of_not_in_effect(root, report);
     Config {
         path: PathBuf::new(),
         files: Vec::new(),
+        set: BTreeMap::new(),
         database,
         timezone,
         defaults,
@@ -128,45 +123,6 @@ fn monitoring(section: &Section<'_>, report: &mut Report) -> MonitoringConfig {
     }
 }
 
-fn logging(section: &Section<'_>, report: &mut Report) -> LoggingConfig {
-    let raw: RawLogging = section.read(report);
-    LoggingConfig {
-        level: raw.level.unwrap_or(LogLevel::Info),
-        format: raw.format.unwrap_or(LogFormat::Auto),
-        console: raw.console.unwrap_or(true),
-    }
-}
-
-impl<'de> Deserialize<'de> for LogLevel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const KNOWN: &[&str] = &["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"];
-        let word = String::deserialize(deserializer)?;
-        match word.trim().to_ascii_uppercase().as_str() {
-            "TRACE" => Ok(Self::Trace),
-            "DEBUG" => Ok(Self::Debug),
-            "INFO" => Ok(Self::Info),
-            "WARN" | "WARNING" => Ok(Self::Warn),
-            // The most severe level of the original; here errors are the most severe.
-            "ERROR" | "CRITICAL" => Ok(Self::Error),
-            _ => Err(serde::de::Error::unknown_variant(&word, KNOWN)),
-        }
-    }
-}
-
-fn api(section: &Section<'_>, report: &mut Report) -> ApiConfig {
-    let raw: RawApi = section.read(report);
-    let host = raw.host.unwrap_or_else(|| "0.0.0.0".to_owned());
-    if !is_host(&host) {
-        section.wrong("host", "is not an IP address or a host name, such as 0.0.0.0, :: or localhost", report);
-    }
-    ApiConfig {
-        host,
-        port: raw.port.unwrap_or(8000),
-        workers: section.auto_or("workers", raw.workers, 1024, report).map_or(Workers::Auto, Workers::Fixed),
-        auth: auth(section, raw.auth.unwrap_or_default(), report),
-    }
-}
-
 /// Whether it is an IP address or may be a host name.
 pub(super) fn is_host(host: &str) -> bool {
     let name = || {
@@ -175,41 +131,4 @@ pub(super) fn is_host(host: &str) -> bool {
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_')
     };
     host.parse::<std::net::IpAddr>().is_ok() || name()
-}
-
-fn auth(section: &Section<'_>, raw: RawAuth, report: &mut Report) -> AuthConfig {
-    let header_name = raw.header_name.unwrap_or_else(|| "X-API-Key".to_owned());
-    if http::HeaderName::from_bytes(header_name.as_bytes()).is_err() {
-        section.wrong("auth.header_name", "is not a header name, such as X-API-Key", report);
-    }
-    let realm = raw.realm.unwrap_or_else(|| "api-monitor".to_owned());
-    if realm.len() > 200 || !realm.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
-        section.wrong("auth.realm", "is printable ASCII without quotes and backslashes, at most 200 bytes", report);
-    }
-    let api_key = raw.api_key.filter(|key| !key.expose().is_empty());
-    if let Some(key) = &api_key
-        && (key.expose().len() > 1000 || !key.expose().bytes().all(|b| (0x21..0x7f).contains(&b)))
-    {
-        let message = "cannot be sent in a header: printable ASCII without spaces, at most 1,000 bytes";
-        section.wrong("auth.api_key", message, report);
-    }
-    let api_key = match (raw.enabled, api_key) {
-        (Some(false), Some(_)) => {
-            let message = "has no effect while api.auth.enabled is false: requests are not authenticated";
-            section.warn("auth.api_key", message, report);
-            None
-        }
-        (Some(true), None) => {
-            // A key that an allowed unset variable would give is there as far as anybody can tell; nobody may
-            // guess what stands for it.
-            let unset = section.place_of("auth.api_key").is_some_and(|(_, missing)| missing);
-            if !unset {
-                let message = "authentication is on and there is no key: set api.auth.api_key or the variable API_KEY";
-                section.wrong("auth.enabled", message, report);
-            }
-            Some(Secret::new(uuid::Uuid::new_v4().to_string()))
-        }
-        (_, key) => key,
-    };
-    AuthConfig { api_key, header_name, realm }
 }

@@ -5,6 +5,7 @@
 //! here and tested as tables and properties; the other modules only carry it out.
 
 pub mod alert_policy;
+pub mod api_key;
 pub mod availability;
 pub mod check;
 pub mod endpoint;
@@ -14,6 +15,7 @@ pub mod notification;
 pub mod outcome;
 pub mod placeholder;
 pub mod retry;
+pub mod role;
 pub mod schedule;
 pub mod setting;
 pub mod suggest;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::config::RunningSettings;
 use crate::domain::uptime::{DAY_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::store::{self, Store, StoreError, within};
@@ -25,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Retention {
     pub store: Arc<Store>,
     pub clock: Arc<dyn Clock>,
-    pub check_history_days: u32,
-    pub hourly_rollup_days: u32,
+    /// Of which the days are followed.
+    pub running: Arc<RunningSettings>,
 }
 
 /// What a run removed.
@@ -62,9 +63,10 @@ impl Retention {
     /// Removes everything that is due now.
     pub async fn step(&self) -> Result<Removed, StoreError> {
         let now = self.clock.now();
+        let kept = self.running.get();
         // By whole hours and days, so that what is left adds up with the rollups.
-        let checks_before = hour_of(days_before(now, self.check_history_days));
-        let hours_before = day_of(days_before(now, self.hourly_rollup_days.max(self.check_history_days)));
+        let checks_before = hour_of(days_before(now, kept.check_history_days));
+        let hours_before = day_of(days_before(now, kept.hourly_rollup_days.max(kept.check_history_days)));
         Ok(Removed {
             checks: self.remove(Old::Checks, checks_before).await?,
             hours: self.remove(Old::Hours, hours_before).await?,

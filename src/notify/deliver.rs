@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::channel::{Channel, Message, Receipt, SendError};
 use super::queue::{Attempt, Item, Lane, Queue, Reading, Rows};
@@ -199,9 +200,11 @@ impl Worker {
     /// the same id. What was delivered and does not stand in its rows is recorded once the recorder has written them.
     pub async fn run(mut self) {
         let stopping = self.context.stopping.clone();
+        // In every line of this worker, whatever the level of the log.
+        let span = tracing::error_span!("deliver", channel = self.name);
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = self.deliver() => {}
+            () = self.deliver().instrument(span) => {}
         }
         self.reading = None;
         if self.queue.unrecorded() > 0 || self.recording.is_some() {
@@ -414,6 +417,9 @@ impl Worker {
     fn note(&mut self, attempt: &Attempt, standing: &Standing, now: Timestamp) {
         let (channel, id, event) = (&self.name, attempt.item.id(), attempt.notification.event);
         let metrics = &self.context.metrics;
+        // A message about a channel is about no endpoint.
+        let about = Some(&attempt.notification.endpoint).filter(|endpoint| endpoint.id > 0);
+        let (endpoint, endpoint_id) = (about.map(|of| of.name.as_str()), about.map(|of| of.id));
         let error = standing.last_error.as_deref().unwrap_or_default();
         match standing.state {
             DeliveryState::Delivered => {
@@ -421,18 +427,18 @@ impl Worker {
                 if attempt.item.from_memory {
                     metrics.delivered_from_memory.add(1);
                 }
-                tracing::info!(channel, notification = id, %event, "told through {channel}");
+                tracing::info!(notification = id, endpoint, endpoint_id, %event, "told through {channel}");
                 self.failing.succeeded();
             }
             DeliveryState::Dead => {
                 metrics.deliveries_failed.add(1);
                 metrics.deliveries_dead.add(1);
-                tracing::error!(channel, notification = id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
+                tracing::error!(notification = id, endpoint, endpoint_id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
                 self.failing.failed(attempt.item.created_at, error);
             }
             DeliveryState::Pending | DeliveryState::Merged => {
                 metrics.deliveries_failed.add(1);
-                tracing::warn!(channel, notification = id, %event, error, "{channel} did not take a message; it is tried again");
+                tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
                 self.failing.failed(attempt.item.created_at, error);
             }
         }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
+use percent_encoding::percent_decode_str;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use url::Url;
@@ -47,7 +50,7 @@ impl Post {
             return Err(("url", "it must begin with http:// or https:// and name a host".to_owned()));
         }
         let mut secrets: Vec<String> = Vec::new();
-        secrets.extend(url.password().map(str::to_owned));
+        secrets.extend(credentials(&url));
         // Paths of chat services are their passwords.
         if url.path().len() > 1 {
             secrets.push(url.path().to_owned());
@@ -132,6 +135,20 @@ impl Post {
     fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
+}
+
+/// User and password of a URL, as they stand in it, as they are meant, and as the header that carries them: a page
+/// for errors may show the request.
+fn credentials(url: &Url) -> Vec<String> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+    let mut secrets = vec![url.username().to_owned(), url.password().unwrap_or_default().to_owned()];
+    if !user.is_empty() || !password.is_empty() {
+        secrets.push(STANDARD.encode(format!("{user}:{password}")));
+    }
+    secrets.extend([user, password]);
+    secrets.retain(|secret| !secret.is_empty());
+    secrets
 }
 
 /// The pause an answer asks for: seconds, or until a date.

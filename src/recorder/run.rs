@@ -200,13 +200,17 @@ impl Recorder {
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic());
         let effect = tracked.take(&result, &entry.known, around, now);
         if effect.repeated {
-            tracing::debug!(endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
+            tracing::debug!(endpoint = entry.known.endpoint.name, endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
             self.parts.metrics.results_repeated.add(1);
             // Who waits is not left waiting: the channel closes.
             return;
         }
         if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id }).is_err() {
-            tracing::debug!(endpoint_id = id.0, "no room for a confirming check; the next slot confirms");
+            tracing::debug!(
+                endpoint = entry.known.endpoint.name,
+                endpoint_id = id.0,
+                "no room for a confirming check; the next slot confirms"
+            );
         }
         if !waiters.is_empty() {
             self.urgent = true;

@@ -159,6 +159,14 @@ pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
             CheckResult::missed(job.known.id, job.scheduled_at, 1, MissedReason::Shutdown)
         }
     };
+    tracing::debug!(
+        outcome = %result.outcome.word(),
+        why = result.outcome.failure().map(|failure| failure.message.as_str()),
+        attempts = result.attempts,
+        status_code = result.status_code,
+        scheduled_at = %result.scheduled_at,
+        "checked"
+    );
     submit(&context, &job, result).await;
 }
 
@@ -208,7 +216,11 @@ async fn submit(context: &CheckContext, job: &Job, result: CheckResult) {
     // Room is taken before the check counts as finished: its own result and a gap a reason. So nothing of a
     // later check of this endpoint can come before them, even while the channel is full.
     let Ok(mut room) = context.submissions.reserve_many(3).await else {
-        tracing::error!(endpoint = %job.known.endpoint.name, "the recorder is gone: a result was lost");
+        tracing::error!(
+            endpoint = job.known.endpoint.name,
+            endpoint_id = job.known.id.0,
+            "the recorder is gone: a result was lost"
+        );
         return;
     };
     let State { mut gaps, waiters, .. } = job.running.finish();

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::board::Board;
 use crate::checks::Checker;
 use crate::clock::Clock;
+use crate::config::{MaxConcurrent, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
@@ -44,8 +46,8 @@ pub struct SchedulerParts {
     pub requests: mpsc::Receiver<CheckRequest>,
     /// Nudged when the board's endpoints changed.
     pub changes: Wakeup,
-    /// `None`: fitted to the endpoints.
-    pub max_concurrent_checks: Option<usize>,
+    /// Of which `max_concurrent_checks` is followed.
+    pub running: Arc<RunningSettings>,
     pub max_checks_per_host: usize,
     /// File descriptors this process may open.
     pub descriptors: usize,
@@ -66,7 +68,7 @@ pub struct Scheduler {
     changes: Wakeup,
     stopping: CancellationToken,
     checks: TaskTracker,
-    max_concurrent_checks: Option<usize>,
+    settings: Arc<RunningSettings>,
     descriptors: usize,
     /// Gaps found at the start, handed over by the first step.
     gaps: Vec<Due>,
@@ -83,11 +85,10 @@ enum Happened {
 impl Scheduler {
     /// Plans every endpoint of the board; nothing runs yet.
     pub fn new(parts: SchedulerParts) -> Self {
-        let total = parts.max_concurrent_checks.unwrap_or(1);
         let context = Arc::new(CheckContext {
             checker: parts.checker,
             clock: parts.clock,
-            limits: Limits::new(total, parts.max_checks_per_host),
+            limits: Limits::new(1, parts.max_checks_per_host),
             submissions: parts.submissions,
             metrics: parts.metrics,
             cut: CancellationToken::new(),
@@ -103,7 +104,7 @@ impl Scheduler {
             changes: parts.changes,
             stopping: parts.stopping,
             checks: TaskTracker::new(),
-            max_concurrent_checks: parts.max_concurrent_checks,
+            settings: parts.running,
             descriptors: parts.descriptors,
             gaps: Vec::new(),
         };
@@ -161,6 +162,12 @@ impl Scheduler {
 
     /// Starts whatever is due now.
     pub async fn step(&mut self) {
+        // Permits in use when the number went down are taken as they come back.
+        if let MaxConcurrent::Fixed(total) = self.settings.get().max_concurrent_checks
+            && self.context.limits.size() != total as usize
+        {
+            self.context.limits.resize(total as usize);
+        }
         let due = self.plan.due(self.context.clock.now());
         self.carry_out(due).await;
     }
@@ -177,7 +184,8 @@ impl Scheduler {
                     // Waits while the recorder's channel is full: a stalled recorder stalls the plan, and the
                     // slots of that time are told as missed.
                     if self.context.submissions.send(Submission { result, waiters: Vec::new() }).await.is_err() {
-                        tracing::error!(endpoint_id = id.0, "the recorder is gone: a gap was not recorded");
+                        let endpoint = self.planned.get(&id).map(|known| known.endpoint.name.as_str());
+                        tracing::error!(endpoint, endpoint_id = id.0, "the recorder is gone: a gap was not recorded");
                     }
                 }
             }
@@ -215,7 +223,9 @@ impl Scheduler {
         self.context.metrics.checks_started.add(1);
         self.running.insert(id, running.clone());
         let job = Job { known, scheduled_at, due_at, next_slot_in, use_retry, running };
-        self.checks.spawn(carry_out(self.context.clone(), job));
+        // Only where single checks are logged: it costs more than many of them.
+        let span = tracing::debug_span!("check", endpoint = job.known.endpoint.name, endpoint_id = id.0);
+        self.checks.spawn(carry_out(self.context.clone(), job).instrument(span));
     }
 
     fn check_now(&mut self, request: CheckRequest) {
@@ -263,10 +273,14 @@ impl Scheduler {
     }
 
     fn fit_limits(&mut self, now: Timestamp) {
-        if self.max_concurrent_checks.is_none() {
-            let endpoints: Vec<_> = self.planned.values().cloned().collect();
-            self.context.limits.resize(fitting(&endpoints, now, self.descriptors));
-        }
+        let total = match self.settings.get().max_concurrent_checks {
+            MaxConcurrent::Fixed(total) => total as usize,
+            MaxConcurrent::Auto => {
+                let endpoints: Vec<_> = self.planned.values().cloned().collect();
+                fitting(&endpoints, now, self.descriptors)
+            }
+        };
+        self.context.limits.resize(total);
     }
 
     async fn stop(self) {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use super::context::{Access, Actor, ServiceContext, detached};
+use super::context::{Actor, ServiceContext, detached};
 use super::error::{Conflict, ServiceError};
 use crate::config::channels::ChannelConfig;
+use crate::domain::role::Role;
 use crate::events::ChannelTestRequest;
 pub use crate::store::outbox::Undelivered;
 use crate::store::{audit, outbox, within};
@@ -89,7 +90,7 @@ pub async fn test(
     actor: &Actor,
     name: &str,
 ) -> Result<Result<String, String>, ServiceError> {
-    actor.require(Access::Change)?;
+    actor.require(Role::Operator)?;
     let config = find(ctx, name)?;
     if !config.enabled {
         return Err(ServiceError::Conflict(Conflict::ChannelOff { name: name.to_owned() }));

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use super::context::{Access, Actor, ServiceContext};
+use super::context::{Actor, ServiceContext};
 use super::error::ServiceError;
 use crate::domain::endpoint::EndpointId;
+use crate::domain::role::Role;
 use crate::events::{CheckRequest, Recorded};
 
 /// The longest that a check by hand is waited for. The check itself goes on and is recorded.
@@ -25,7 +26,7 @@ pub async fn check_now(
     id: EndpointId,
     use_retry: bool,
 ) -> Result<Recorded, ServiceError> {
-    actor.require(Access::Change)?;
+    actor.require(Role::Operator)?;
     if ctx.board.get(id).is_none() {
         return Err(ServiceError::NotFound(format!("endpoint {id}")));
     }

@@ -6,16 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::error::ServiceError;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, RunningSettings};
 use crate::domain::Timestamp;
+use crate::domain::api_key::NOT_KEYS;
+use crate::domain::role::Role;
 use crate::events::{ChannelTestRequest, CheckRequest};
+use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
 use crate::store::audit::AuditEntry;
 use crate::store::{Store, StoreError, audit, within};
+use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
@@ -24,8 +29,12 @@ use crate::wakeup::Wakeup;
 pub struct ServiceContext {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
+    pub keyring: Arc<Keyring>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
+    /// The settings of it that can change while running, as they are now.
+    pub running: Arc<RunningSettings>,
+    pub log_level: LevelControl,
     /// Nudged after every change of what is watched.
     pub scheduler: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
@@ -45,33 +54,35 @@ pub struct ServiceContext {
     pub changes: tokio::sync::Mutex<()>,
 }
 
-/// What an actor may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    Read,
-    Change,
-}
-
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// As written into the audit log: `api-key`, `local`, `anonymous`, `config`, `cli`.
+    /// As written into the logs: the name of a key, or one of [`NOT_KEYS`].
     pub name: String,
     pub address: Option<IpAddr>,
-    pub access: Access,
+    pub role: Role,
 }
 
 impl Actor {
+    /// Whether it showed a key, which bears its name.
+    pub fn has_key(&self) -> bool {
+        !NOT_KEYS.contains(&self.name.as_str())
+    }
+
     /// Refuses what the actor may not do.
-    pub fn require(&self, needed: Access) -> Result<(), ServiceError> {
-        if self.access >= needed {
+    pub fn require(&self, needed: Role) -> Result<(), ServiceError> {
+        if self.role >= needed {
             return Ok(());
         }
-        Err(ServiceError::Forbidden(
-            "Without an API key only clients on this machine may change anything: set API_KEY and send it as \
-             X-API-Key, or send the request directly to the loopback address"
-                .to_owned(),
-        ))
+        let Self { name, role, .. } = self;
+        Err(ServiceError::Forbidden(if self.has_key() {
+            format!("This needs the role {needed}, and the key `{name}` has the role {role}")
+        } else {
+            "Without an API key only clients on this machine may change anything, or read configuration, keys, \
+             backups and the audit log: set API_KEY and send it as X-API-Key, or send the request directly to the \
+             loopback address"
+                .to_owned()
+        }))
     }
 
     /// The audit row of something this actor did at `now`.
@@ -124,7 +135,8 @@ pub(super) async fn detached<T: Send + 'static>(
     ctx: &ServiceContext,
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {
-    match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, work)).await {
+    // What it logs is said of the same request.
+    match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, work).in_current_span()).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => {
             tracing::warn!("a change was given up: the database did not answer in time, and may have it all the same");

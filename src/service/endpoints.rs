@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use super::context::{Access, Actor, ServiceContext, detached_change};
+use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
 use super::{merge_patch, redaction};
 use crate::board::{Entry, Live};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, Origin, resolve};
+use crate::domain::role::Role;
 use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
 use crate::store::{StoreError, audit, endpoints, states};
 
@@ -33,7 +34,7 @@ pub async fn create(
     actor: &Actor,
     settings: EndpointSettings,
 ) -> Result<Entry, ServiceError> {
-    actor.require(Access::Change)?;
+    actor.require(Role::Editor)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
     detached_change(ctx, async move { create_locked(&work, &actor, settings).await }).await
 }
@@ -51,7 +52,7 @@ pub async fn replace(
 ) -> Result<Entry, ServiceError> {
     let edit =
         move |ctx: &ServiceContext, stored: &StoredEndpoint, old: &Endpoint| replaced(ctx, stored, old, settings);
-    change(ctx, actor, id, expected_revision, "endpoint.replace", edit).await
+    change(ctx, actor, Role::Editor, id, expected_revision, "endpoint.replace", edit).await
 }
 
 /// Changes settings by a JSON merge patch.
@@ -70,7 +71,7 @@ pub async fn patch(
         let settings = merge_patch::apply(&stored.settings, patch).map_err(ServiceError::invalid)?;
         replaced(ctx, stored, old, settings)
     };
-    change(ctx, actor, id, expected_revision, "endpoint.patch", edit).await
+    change(ctx, actor, Role::Editor, id, expected_revision, "endpoint.patch", edit).await
 }
 
 /// Stops checking an endpoint until it is resumed. Allowed on configured endpoints too; survives their reload.
@@ -87,7 +88,7 @@ pub async fn pause(ctx: &Arc<ServiceContext>, actor: &Actor, id: EndpointId) -> 
         }
         Ok(edited)
     };
-    change(ctx, actor, id, None, "endpoint.pause", edit).await
+    change(ctx, actor, Role::Operator, id, None, "endpoint.pause", edit).await
 }
 
 /// Checks an endpoint again, from now.
@@ -105,7 +106,7 @@ pub async fn resume(ctx: &Arc<ServiceContext>, actor: &Actor, id: EndpointId) ->
         }
         Ok(edited)
     };
-    change(ctx, actor, id, None, "endpoint.resume", edit).await
+    change(ctx, actor, Role::Operator, id, None, "endpoint.resume", edit).await
 }
 
 /// Replaces the endpoint of this group and name, or makes it.
@@ -120,7 +121,7 @@ pub async fn put_by_key(
     expected_revision: Option<i64>,
     mut settings: EndpointSettings,
 ) -> Result<Put, ServiceError> {
-    actor.require(Access::Change)?;
+    actor.require(Role::Editor)?;
     let mut errors = Vec::new();
     for (pointer, given, key) in [("/name", &settings.name, &name), ("/group", &settings.group, &group)] {
         if given.as_ref().is_some_and(|given| given != key) {
@@ -164,7 +165,7 @@ pub async fn archive(
     expected_revision: Option<i64>,
     purge: Purge,
 ) -> Result<(), ServiceError> {
-    actor.require(Access::Change)?;
+    actor.require(Role::Editor)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
     detached_change(ctx, async move {
         archive_locked(&work, &actor, id, expected_revision, purge).await?;
@@ -250,7 +251,7 @@ fn require_api_origin(stored: &StoredEndpoint) -> Result<(), ServiceError> {
 
 fn managed_by_config(stored: &StoredEndpoint) -> ServiceError {
     let source_line = stored.source.clone().unwrap_or_else(|| "the configuration file".to_owned());
-    ServiceError::Conflict(Conflict::ManagedByConfig { source_line })
+    ServiceError::Conflict(Conflict::ManagedByConfig { what: "endpoint", source_line })
 }
 
 fn require_revision(stored: &StoredEndpoint, expected: Option<i64>) -> Result<(), ServiceError> {
@@ -291,12 +292,13 @@ async fn create_locked(
 async fn change(
     ctx: &Arc<ServiceContext>,
     actor: &Actor,
+    needed: Role,
     id: EndpointId,
     expected_revision: Option<i64>,
     action: &'static str,
     edit: impl FnOnce(&ServiceContext, &StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send + 'static,
 ) -> Result<Entry, ServiceError> {
-    actor.require(Access::Change)?;
+    actor.require(needed)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
     detached_change(ctx, async move { change_locked(&work, &actor, id, expected_revision, action, edit).await }).await
 }

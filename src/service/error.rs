@@ -34,8 +34,16 @@ pub enum Conflict {
     #[error("{} is already the name of an endpoint: choose another name or group", key_text(.group, .name))]
     NameTaken { group: String, name: String },
     /// The entry belongs to the configuration file.
-    #[error("this endpoint is managed by the configuration: change it in {source_line}")]
-    ManagedByConfig { source_line: String },
+    #[error("this {what} is managed by the configuration: change it in {source_line}")]
+    ManagedByConfig { what: &'static str, source_line: String },
+    #[error("`{name}` is already the name of a key: choose another name")]
+    KeyNameTaken { name: String },
+    /// Nobody would be left who may manage keys.
+    #[error(
+        "`{name}` is the only key that can manage keys: make another one with the role admin first, or set \
+         api.auth.api_key"
+    )]
+    LastAdmin { name: String },
     #[error("nothing of this notification can be sent again: {reason}")]
     NothingToRetry { reason: String },
     #[error("the channel `{name}` is off: set `enabled: true` in the configuration")]

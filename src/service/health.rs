@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::context::ServiceContext;
+use crate::store::Integrity;
 use crate::telemetry::metrics::Away;
 
 /// How long a loop may be silent before it counts as dead.
@@ -15,6 +16,8 @@ const PING_TIMEOUT: Duration = Duration::from_millis(700);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     pub database: bool,
+    /// What is damaged in the database, if it was found to be.
+    pub damage: Option<String>,
     /// Since when the database takes nothing, where the recorder has noticed.
     pub away: Option<Away>,
     pub scheduler: bool,
@@ -45,8 +48,13 @@ pub async fn health(ctx: &ServiceContext) -> Health {
     let away = ctx.metrics.database.away();
     let database = away.is_none() && answers(ctx).await;
     let now = ctx.clock.monotonic();
+    let damage = match ctx.store.integrity() {
+        Integrity::Damaged(finding) => Some(finding),
+        Integrity::Sound | Integrity::Doubtful => None,
+    };
     Health {
         database,
+        damage,
         away,
         scheduler: ctx.metrics.scheduler_heartbeat.is_alive(now, HEARTBEAT_LIMIT),
         recorder: ctx.metrics.recorder_heartbeat.is_alive(now, HEARTBEAT_LIMIT),

@@ -14,7 +14,7 @@ pub fn apply(settings: &EndpointSettings, patch: Value) -> Result<EndpointSettin
         return Err(FieldError::at("", "invalid", "A merge patch of an endpoint is a JSON object"));
     };
     use_canonical_names(&mut patch, settings)?;
-    read(Value::Object(without_removed_headers(&patch)))?;
+    read::<EndpointSettings>(Value::Object(without_removed_headers(&patch)))?;
     let mut document = serde_json::to_value(settings)
         .map_err(|e| FieldError::at("", "invalid", format!("the stored settings cannot be patched: {e}")))?;
     merge(&mut document, Value::Object(patch));
@@ -66,7 +66,8 @@ fn without_removed_headers(patch: &Map<String, Value>) -> Map<String, Value> {
     checked
 }
 
-fn read(document: Value) -> Result<EndpointSettings, FieldError> {
+/// A document as a type; the mistake has its place.
+pub(super) fn read<T: serde::de::DeserializeOwned>(document: Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(document).map_err(|error| {
         let message = error.inner().to_string();
         let rule = if message.starts_with("unknown field") { "unknown" } else { "invalid" };

@@ -3,11 +3,13 @@
 //! A verb checks the permission, validates, makes its change and its audit row in one transaction, brings the
 //! board up to date after the commit and nudges the scheduler. It knows nothing of HTTP.
 
+pub mod api_keys;
 pub mod channels;
 pub mod checks;
 pub mod context;
 pub mod endpoints;
 pub mod error;
+pub mod export;
 pub mod health;
 pub mod history;
 pub mod incidents;
@@ -17,9 +19,11 @@ pub mod outages;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;
+pub mod settings;
 pub mod summary;
 pub mod sync;
 
+pub use crate::keyring::Shown;
 pub use crate::store::StoreError;
-pub use context::{Access, Actor, ServiceContext};
+pub use context::{Actor, ServiceContext};
 pub use error::ServiceError;

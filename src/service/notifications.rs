@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::context::{Access, Actor, ServiceContext, detached_change};
+use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, ServiceError};
+use crate::domain::role::Role;
 pub use crate::store::outbox::{Delivery, DeliveryState, NotificationQuery, StoredNotification};
 use crate::store::{audit, outbox};
 
@@ -35,7 +36,7 @@ pub async fn get(ctx: &ServiceContext, id: &str) -> Result<StoredNotification, S
 /// # Errors
 /// `NotFound`; `Conflict` when none is dead or none of their channels is on; `Store`.
 pub async fn retry(ctx: &Arc<ServiceContext>, actor: &Actor, id: &str) -> Result<StoredNotification, ServiceError> {
-    actor.require(Access::Change)?;
+    actor.require(Role::Operator)?;
     let (work, actor, id) = (Arc::clone(ctx), actor.clone(), id.to_owned());
     detached_change(ctx, async move { retry_now(&work, &actor, &id).await }).await
 }

@@ -85,7 +85,7 @@ async fn outage(
     // What began at this moment is in it while it goes on.
     let end = incident.resolved_at.unwrap_or(now + TimeDelta::microseconds(1));
     let failed = history::failed(db, entry.known.id, incident.started_at..end, MOST_READ).await?;
-    let retention = Retention::of(&ctx.config.monitoring);
+    let retention = Retention::of(&ctx.running);
     let kept_from = now - TimeDelta::days(i64::from(retention.history_days));
     let read_all = (failed.len() as u64) < MOST_READ && incident.started_at >= kept_from;
     let failures = if read_all {

@@ -57,6 +57,7 @@ fn known_at_any_rate(stored: StoredEndpoint, config: &Config, now: Timestamp) ->
     if let Ok(endpoint) = resolve(&stored.settings, built_in, now) {
         tracing::warn!(
             endpoint = name,
+            endpoint_id = stored.id.0,
             why = why.join("; "),
             "{name} does not fit the configured defaults: the built-in ones apply to it"
         );
@@ -64,6 +65,7 @@ fn known_at_any_rate(stored: StoredEndpoint, config: &Config, now: Timestamp) ->
     } else {
         tracing::error!(
             endpoint = name,
+            endpoint_id = stored.id.0,
             why = why.join("; "),
             "{name} is not watched: its stored settings break a rule; change it through the API"
         );

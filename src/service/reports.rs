@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::config::MonitoringConfig;
+use crate::config::RunningSettings;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::latency::LatencySketch;
 use crate::domain::uptime::{Bucket, DAY_US, HOUR_US, OpenHour, Rollup, day_of, hour_of};
@@ -26,9 +26,10 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// As configured.
-    pub fn of(config: &MonitoringConfig) -> Self {
-        Self { history_days: config.check_history_days, hourly_days: config.hourly_rollup_days }
+    /// As it is now.
+    pub fn of(running: &RunningSettings) -> Self {
+        let running = running.get();
+        Self { history_days: running.check_history_days, hourly_days: running.hourly_rollup_days }
     }
 }
 

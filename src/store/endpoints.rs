@@ -233,6 +233,11 @@ pub async fn list_current(db: &impl ConnectionTrait) -> Result<Vec<StoredEndpoin
         .collect()
 }
 
+/// All endpoints that are kept, archived or not, by id.
+pub async fn list_all(db: &impl ConnectionTrait) -> Result<Vec<StoredEndpoint>, StoreError> {
+    table::Entity::find().order_by(table::Column::Id, Order::Asc).all(db).await?.into_iter().map(read).collect()
+}
+
 fn spec_of(settings: &EndpointSettings) -> Result<serde_json::Value, StoreError> {
     serde_json::to_value(settings).map_err(|e| StoreError::Other(format!("the settings cannot be stored: {e}")))
 }

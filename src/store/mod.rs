@@ -5,7 +5,10 @@
 //! There is one writing connection and a pool of readers, and one process a database.
 //! No rule of monitoring is decided here, and nothing here knows who asks.
 
+pub mod api_keys;
 pub mod audit;
+pub mod backup;
+mod beside;
 mod deadline;
 mod decode;
 mod dialect;
@@ -14,19 +17,25 @@ mod entities;
 mod error;
 pub mod history;
 pub mod incidents;
+mod integrity;
 mod lock;
 mod open;
 pub mod outbox;
 pub mod recount;
 pub mod rollups;
+mod schema;
 pub mod settings;
 pub mod states;
 pub mod windows;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+pub use beside::Beside;
 pub use deadline::within;
 pub use error::StoreError;
+pub use integrity::Integrity;
 use lock::ProcessLock;
 use sea_orm::Statement;
 pub use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
@@ -72,6 +81,15 @@ enum Place {
     Server(String),
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(place) => place.fmt(f),
+        }
+    }
+}
+
 /// The open database.
 #[derive(Debug)]
 pub struct Store {
@@ -82,6 +100,7 @@ pub struct Store {
     lock: Option<ProcessLock>,
     place: Place,
     created: bool,
+    integrity: Mutex<Integrity>,
     /// The folder of a [`StoreTarget::Memory`], removed with the store.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -135,10 +154,7 @@ impl Store {
 
     /// Where the database is, without the password: a file, or `postgresql://user@host:5432/name`.
     pub fn place(&self) -> String {
-        match &self.place {
-            Place::File(path) => path.display().to_string(),
-            Place::Server(place) => place.clone(),
-        }
+        self.place.to_string()
     }
 
     /// The file of the database, if it is one.
@@ -159,6 +175,23 @@ impl Store {
         }
     }
 
+    /// What is known of the wholeness of the database.
+    pub fn integrity(&self) -> Integrity {
+        self.integrity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Examines the database, beside everything else that goes on, and remembers what was found. `enough` is asked
+    /// now and then whether to give up; then it stays in doubt and this is an error.
+    pub async fn examine(&self, enough: impl FnMut() -> bool + Send + 'static) -> Result<Integrity, StoreError> {
+        let Some(path) = self.path() else { return Ok(Integrity::Sound) };
+        let found = match integrity::examine(path, integrity::Depth::Quick, enough).await?.into_iter().next() {
+            None => Integrity::Sound,
+            Some(finding) => Integrity::Damaged(finding),
+        };
+        self.integrity.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
+        Ok(found)
+    }
+
     /// Leaves a tidy database behind and closes all connections; afterwards another process may open it.
     pub async fn close(&self) -> Result<(), StoreError> {
         let in_time = tokio::time::timeout(CLOSE, async {
@@ -171,6 +204,10 @@ impl Store {
             Err(StoreError::Unavailable("the database did not answer when it was to be closed".to_owned()))
         });
         if let Some(lock) = &self.lock {
+            // One in doubt is examined at the next start, however this process ends.
+            if closed.is_ok() && self.integrity() == Integrity::Sound {
+                lock.forget_the_past();
+            }
             lock.release();
         }
         closed

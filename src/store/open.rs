@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{Database, DatabaseConnection};
 
 use super::dialect::postgres::{self, Opened};
 use super::dialect::{Dialect, sqlite};
+use super::integrity::Integrity;
 use super::lock::ProcessLock;
 use super::{Place, PostgresTarget, Store, StoreError, StoreOptions, StoreTarget};
 
@@ -39,7 +41,10 @@ async fn open_file(
     let created = migrate(&dialect, &writer, &name).await?;
     let readers = connect(sqlite::reader_options(&path, options.readers, options.echo)).await?;
     let place = Place::File(path);
-    Ok(Store { writer, readers, dialect, lock: Some(lock), place, created, _temporary: temporary })
+    let in_doubt = !lock.was_closed() && !created;
+    lock.note_open();
+    let integrity = Mutex::new(if in_doubt { Integrity::Doubtful } else { Integrity::Sound });
+    Ok(Store { writer, readers, dialect, lock: Some(lock), place, created, integrity, _temporary: temporary })
 }
 
 async fn open_server(target: &PostgresTarget, options: &StoreOptions) -> Result<Store, StoreError> {
@@ -48,10 +53,13 @@ async fn open_server(target: &PostgresTarget, options: &StoreOptions) -> Result<
     let Opened { server, writer, readers } = opened.map_err(|error| named(&place, error))?;
     let dialect = Dialect::Postgres(Box::new(server));
     let created = migrate(&dialect, &writer, &place).await?;
-    Ok(Store { writer, readers, dialect, lock: None, place: Place::Server(place), created, _temporary: None })
+    // The server mends itself after a crash.
+    let integrity = Mutex::new(Integrity::Sound);
+    let place = Place::Server(place);
+    Ok(Store { writer, readers, dialect, lock: None, place, created, integrity, _temporary: None })
 }
 
-fn create_folder(path: &Path) -> Result<(), StoreError> {
+pub(super) fn create_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(|e| {
         StoreError::Unavailable(format!(
@@ -63,7 +71,7 @@ fn create_folder(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Brings the schema up to date, wholly or not at all; says whether there was none.
-async fn migrate(dialect: &Dialect, writer: &DatabaseConnection, place: &str) -> Result<bool, StoreError> {
+pub(super) async fn migrate(dialect: &Dialect, writer: &DatabaseConnection, place: &str) -> Result<bool, StoreError> {
     let about = |error: sea_orm::DbErr| named(place, error.into());
     let transaction = dialect.begin(writer, false).await.map_err(|error| named(place, error))?;
     let known: HashSet<String> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
@@ -79,7 +87,7 @@ async fn migrate(dialect: &Dialect, writer: &DatabaseConnection, place: &str) ->
 }
 
 /// Names the database in an error of opening.
-fn named(place: &str, error: StoreError) -> StoreError {
+pub(super) fn named(place: &str, error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(sentence) => StoreError::Unavailable(format!("{place}: {sentence}")),
         StoreError::Other(sentence) => StoreError::Other(format!("{place}: {sentence}")),

@@ -13,6 +13,12 @@ pub async fn get(db: &impl ConnectionTrait, key: &str) -> Result<Option<Value>, 
     Ok(table::Entity::find_by_id(key.to_owned()).one(db).await?.map(|row| row.value))
 }
 
+/// Forgets the value of a key.
+pub async fn remove(db: &impl ConnectionTrait, key: &str) -> Result<(), StoreError> {
+    table::Entity::delete_by_id(key.to_owned()).exec(db).await?;
+    Ok(())
+}
+
 /// Puts a value in place of another one. `false`: this very value is there already. Of two transactions that put the
 /// same one at the same time the second waits for the first, and is told `false` if that was committed.
 pub async fn put_if_other(

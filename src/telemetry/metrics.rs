@@ -98,6 +98,24 @@ pub struct Metrics {
     pub deliveries_failed: Counter,
     /// Deliverer: messages given up.
     pub deliveries_dead: Counter,
+    /// API: connections open.
+    pub connections_open: Gauge,
+    /// API: connections accepted.
+    pub connections_accepted: Counter,
+    /// API: connections closed at once because there were too many.
+    pub connections_refused: Counter,
+    /// API: idle connections closed to make room.
+    pub connections_evicted: Counter,
+    /// API: connections cut because their clients took too long.
+    pub connections_cut: Counter,
+    /// API: times at which the system let no connection be accepted.
+    pub accepts_failed: Counter,
+    /// API: TLS handshakes that failed.
+    pub handshakes_failed: Counter,
+    /// API: requests answered with 429.
+    pub requests_limited: Counter,
+    /// API: how its certificate does; `None` without TLS.
+    tls: Mutex<Option<TlsStatus>>,
     /// Deliverer: how each channel does.
     channels: Mutex<BTreeMap<String, ChannelStatus>>,
 }
@@ -150,7 +168,24 @@ pub struct ChannelStatus {
     pub last_attempt_at: Option<Timestamp>,
 }
 
+/// How the certificate of the API does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsStatus {
+    /// When the one that is served expires.
+    pub not_after: Timestamp,
+    /// Why the files as they are now could not be taken.
+    pub error: Option<String>,
+}
+
 impl Metrics {
+    pub fn set_tls(&self, status: TlsStatus) {
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    pub fn tls(&self) -> Option<TlsStatus> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub fn set_channel(&self, name: &str, status: ChannelStatus) {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), status);
     }

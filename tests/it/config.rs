@@ -9,6 +9,8 @@ macro_rules! snapshot {
     };
 }
 
+mod auth;
+mod serving;
 mod telling;
 
 use std::path::{Path, PathBuf};
@@ -345,7 +347,7 @@ groups:
 endpoints:
   - {x-e: 1, name: one, url: "https://one.example", Timeout: 5, tls: {insecure: true}, alert_policy: {threshold: 5}}
 monitoring: {x-f: 1, max-concurrent-checks: 5}
-logging: {x-g: 1, rotation: daily}
+logging: {x-g: 1, rotations: daily}
 api: {x-h: 1, base_path: /x, auth: {keys: [], api_keys: a}, cors: {origins: []}}
 prometheus: {x-i: 1, gatus_names: true}
 notifications: {x-j: 1, slack: {}, email: {to: a}, webhook: {uri: a}, telegram: {token: a}}
@@ -615,19 +617,24 @@ fn container_links_are_not_ports() {
 fn a_key_turns_authentication_on_unless_it_is_switched_off() {
     for (file, variable, key, warned) in [
         ("", None, None, false),
-        ("api: {auth: {enabled: true, api_key: in-file}}", None, Some("in-file"), false),
-        ("api: {auth: {api_key: in-file}}", None, Some("in-file"), false),
-        ("api: {auth: {enabled: false, api_key: in-file}}", None, None, true),
-        ("api: {auth: {enabled: false}}", Some("in-env"), None, true),
-        ("api: {auth: {enabled: true, api_key: in-file}}", Some("in-env"), Some("in-env"), false),
-        ("", Some("in-env"), Some("in-env"), false),
+        ("api: {auth: {enabled: true, api_key: key-in-the-file-1}}", None, Some("key-in-the-file-1"), false),
+        ("api: {auth: {api_key: key-in-the-file-1}}", None, Some("key-in-the-file-1"), false),
+        ("api: {auth: {enabled: false, api_key: key-in-the-file-1}}", None, None, true),
+        ("api: {auth: {enabled: false}}", Some("key-in-the-environment"), None, true),
+        (
+            "api: {auth: {enabled: true, api_key: key-in-the-file-1}}",
+            Some("key-in-the-environment"),
+            Some("key-in-the-environment"),
+            false,
+        ),
+        ("", Some("key-in-the-environment"), Some("key-in-the-environment"), false),
         ("", Some(""), None, false),
     ] {
         let case = variable.iter().fold(yaml(file), |case, key| case.env("API_KEY", key));
         let config = case.good("config.yaml");
         assert_eq!(config.api.auth.api_key.as_ref().map(Secret::expose), key, "{file} {variable:?}");
         assert_eq!(!config.warnings.is_empty(), warned, "{file} {variable:?}");
-        assert!(!format!("{config:?}").contains("in-"), "a key is shown");
+        assert!(!format!("{config:?}").contains("in-the"), "a key is shown");
     }
     for wrong in ["{enabled: true}", "{enabled: true, api_key: ''}", "{api_key: 'with space'}", "{header_name: 'a b'}"]
     {

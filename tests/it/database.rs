@@ -17,6 +17,14 @@ impl Kind {
     pub(crate) fn is_here(self) -> bool {
         self == Self::Sqlite || postgres::shared().is_some()
     }
+
+    /// How many of the rounds of a test with very many: each is the same code and takes longer on a server.
+    pub(crate) fn rounds(self, all: usize) -> usize {
+        match self {
+            Self::Sqlite => all,
+            Self::Postgres => all.div_ceil(6),
+        }
+    }
 }
 
 /// A database of a test, which goes with it.

@@ -112,18 +112,26 @@ pub(in crate::store) async fn open(
         }
     };
     check_server(&writer).await?;
-    // Their first connection is made when it is needed.
-    let readers = pool_options(pre_ping)
+    let readers = reader_pool(options, readers, pre_ping);
+    Ok(Opened { server, writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer), readers })
+}
+
+/// A pool of at most `readers` that reads beside whoever has the lock.
+pub(in crate::store) fn open_beside(config: &PostgresConfig, readers: u32, echo: bool) -> (Server, DatabaseConnection) {
+    let options = connect_options(config, echo);
+    let pool = reader_pool(options.clone(), readers, false);
+    (Server { options, lock: Arc::default() }, pool)
+}
+
+/// Their first connection is made when it is needed.
+fn reader_pool(options: PgConnectOptions, readers: u32, pre_ping: bool) -> DatabaseConnection {
+    let pool = pool_options(pre_ping)
         .max_connections(readers.max(1))
         .acquire_timeout(READER_ACQUIRE)
         .idle_timeout(READER_IDLE)
         .after_connect(|connection, _| Box::pin(async move { connection.execute(READER_SESSION).await.map(drop) }))
         .connect_lazy_with(options);
-    Ok(Opened {
-        server,
-        writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer),
-        readers: SqlxPostgresConnector::from_sqlx_postgres_pool(readers),
-    })
+    SqlxPostgresConnector::from_sqlx_postgres_pool(pool)
 }
 
 fn connect_options(config: &PostgresConfig, echo: bool) -> PgConnectOptions {

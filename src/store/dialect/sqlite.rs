@@ -49,6 +49,20 @@ pub(in crate::store) fn writer_options(path: &Path, echo: bool) -> ConnectOption
     options
 }
 
+/// The connection that fills a new file, which is thrown away unless it is filled wholly.
+pub(in crate::store) fn loading_options(path: &Path, echo: bool) -> ConnectOptions {
+    let mut options = base_options(path, echo, |sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Off)
+            .synchronous(SqliteSynchronous::Off)
+            .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+    });
+    options.max_connections(1).min_connections(1);
+    options
+}
+
 /// The pool of connections that can only read.
 pub(in crate::store) fn reader_options(path: &Path, readers: u32, echo: bool) -> ConnectOptions {
     let mut options = base_options(path, echo, |sqlite| {
@@ -114,11 +128,16 @@ pub(super) fn snapshot_transaction() -> TransactionOptions {
 }
 
 /// Gives the planner its statistics and empties the journal into the database file.
-pub(super) async fn settle(writer: &DatabaseConnection) -> Result<(), DbErr> {
+pub(in crate::store) async fn settle(writer: &DatabaseConnection) -> Result<(), DbErr> {
     for sql in ["PRAGMA optimize", "PRAGMA incremental_vacuum(1000)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
         writer.execute_unprepared(sql).await?;
     }
     Ok(())
+}
+
+/// Brings all changes from the journal into the database file.
+pub(in crate::store) async fn empty_journal(writer: &DatabaseConnection) -> Result<(), DbErr> {
+    writer.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.map(drop)
 }
 
 /// A sentence for a trouble that the code of an error names; `None` when the statement itself was at fault.
@@ -128,7 +147,7 @@ pub(super) fn trouble(code: &str) -> Option<&'static str> {
         5 | 6 => "the database is locked by another process",
         8 => "the database is read-only: make the file and its folder writable for this user",
         10 => "the disk of the database reports an error: check the disk and its mount",
-        11 => "the database file is damaged: restore it from a backup",
+        11 => "the database file is damaged: restore a backup with `api-monitor restore`",
         13 => "the disk of the database is full: free some space",
         14 => "the database file cannot be opened: check that its folder exists and is writable for this user",
         23 => "access to the database file was refused",

@@ -6,7 +6,7 @@
 mod newest;
 mod row;
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
@@ -145,6 +145,20 @@ pub async fn for_each(
     span: Range<Timestamp>,
     mut each: impl FnMut(&CheckResult),
 ) -> Result<(), StoreError> {
+    for_each_until(db, id, span, |result| {
+        each(result);
+        ControlFlow::Continue(())
+    })
+    .await
+}
+
+/// As [`for_each`], until `each` breaks it off.
+pub async fn for_each_until(
+    db: &impl ConnectionTrait,
+    id: EndpointId,
+    span: Range<Timestamp>,
+    mut each: impl FnMut(&CheckResult) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
     let mut from = span.start;
     while from < span.end {
         let rows = within(id, Some(from), Some(span.end))
@@ -155,7 +169,9 @@ pub async fn for_each(
         let last_page = (rows.len() as u64) < PAGE;
         for row in rows {
             from = from_micros(row.scheduled_at + 1);
-            each(&row::read(row)?);
+            if each(&row::read(row)?).is_break() {
+                return Ok(());
+            }
         }
         if last_page {
             break;

@@ -13,6 +13,7 @@ async fn every_documented_operation_answers() {
     app.create(&json!({"name": "n", "url": "https://example.com"})).await;
     app.create(&json!({"name": "third", "url": "https://example.com"})).await;
     record(&app, &[down(&app, 3, 9), down(&app, 3, 8)]).await;
+    app.post("/api/v1/api-keys", &json!({"name": "n", "role": "viewer"})).await;
     let told = app.get("/api/v1/incidents/1").await.json()["notifications"][0]["id"].as_str().unwrap().to_owned();
     // Without a scheduler a check by hand answers at once.
     let mut app = app;
@@ -29,6 +30,7 @@ async fn every_documented_operation_answers() {
         let id = match path.split('/').nth(3) {
             Some("incidents") => "1",
             Some("notifications") => told.as_str(),
+            Some("api-keys") => "key_1",
             _ => "3",
         };
         let filled =

@@ -3,11 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use api_monitor::api;
 use api_monitor::clock::Clock;
+use api_monitor::lifecycle::Tasks;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
 
+use super::serving::serving;
 use crate::app::TestApp;
 
 #[tokio::test]
@@ -46,8 +48,8 @@ async fn a_real_server_answers_and_stops_gracefully() {
     let app = TestApp::start().await;
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    let server = api_monitor::api::serve(listener, app.router.clone(), stop.clone());
+    let tasks = Tasks::new();
+    let server = api::serve(listener, app.router.clone(), serving(&tasks));
     let client = async {
         let body = r#"{"name":"a","url":"https://example.com"}"#;
         let request = format!(
@@ -58,11 +60,10 @@ async fn a_real_server_answers_and_stops_gracefully() {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        stop.cancel();
+        tasks.stopping().cancel();
         answer
     };
-    let (ended, answer) = tokio::join!(server, client);
-    ended.unwrap();
+    let ((), answer) = tokio::join!(server, client);
     assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
     assert_eq!(app.audit().await[0].address.as_deref(), Some("127.0.0.1"));
 }

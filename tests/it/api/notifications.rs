@@ -121,7 +121,7 @@ async fn nothing_is_sent_again_where_nothing_can_be_delivered() {
         ),
         (&*format!("{TWO_CHANNELS}notifications: {{enabled: false}}\n"), "notifications.enabled"),
     ] {
-        let other = app.reconfigured(yaml);
+        let other = app.reconfigured(yaml).await;
         let refused = other.call("POST", &format!("/api/v1/notifications/{id}/retry")).send().await;
         let problem = refused.problem(409, "nothing-to-retry");
         assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}");

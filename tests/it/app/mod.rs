@@ -8,14 +8,15 @@ use std::time::Duration;
 use api_monitor::api;
 use api_monitor::board::Board;
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{self, Config, Environment, LoadOptions};
+use api_monitor::config::{self, Adjustable, Config, Environment, LoadOptions, RunningSettings};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
-use api_monitor::service::ServiceContext;
+use api_monitor::service::{ServiceContext, api_keys};
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::endpoints;
+use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use axum::Router;
@@ -86,6 +87,12 @@ impl Call<'_> {
         self
     }
 
+    /// The header once more.
+    pub(crate) fn more(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(name, value.parse().unwrap());
+        self
+    }
+
     pub(crate) fn from(mut self, peer: IpAddr) -> Self {
         self.request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
         self
@@ -138,6 +145,7 @@ impl TestApp {
         let config = loaded(folder.path(), yaml);
         let database = Database::of(kind);
         let store = database.open().await;
+        let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
@@ -146,7 +154,10 @@ impl TestApp {
         let ctx = Arc::new(ServiceContext {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
+            keyring: Arc::new(keyring),
             clock: clock.clone(),
+            running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
+            log_level: LevelControl::default(),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
@@ -163,15 +174,20 @@ impl TestApp {
     }
 
     /// The same monitor, had it been started with another configuration.
-    pub(crate) fn reconfigured(&self, yaml: &str) -> Self {
+    pub(crate) async fn reconfigured(&self, yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (old, (sender, checks)) = (&self.ctx, mpsc::channel(1));
+        let config = loaded(folder.path(), yaml);
+        let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
             board: old.board.clone(),
+            keyring: Arc::new(keyring),
             clock: old.clock.clone(),
-            config: Arc::new(loaded(folder.path(), yaml)),
+            running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
+            log_level: LevelControl::default(),
+            config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
             deliver: Wakeup::new(),

@@ -3,6 +3,9 @@
 mod checking;
 mod commands;
 mod demo;
+mod keys;
+mod logs;
+mod logs_secrets;
 pub(crate) mod process;
 mod serving;
 

@@ -29,6 +29,7 @@ use tower::ServiceExt;
 use self::places::{Full, Hanging, Locked, Server, Stopped};
 use super::harness::{Live, Place, eventually, somebody};
 use super::target::{Answer, Target};
+use crate::database::Kind;
 use crate::postgres::Cluster;
 use crate::telling::hook::Hook;
 
@@ -274,14 +275,14 @@ async fn compare_hours(store: &Store, now: Timestamp) {
 
 #[tokio::test]
 async fn a_locked_database_holds_up_nothing_and_loses_nothing() {
-    let place = Place::at(START);
+    let place = Place::on(Kind::Sqlite, START);
     let database = Locked::new(&place);
     goes_away_and_comes_back(&place, database).await;
 }
 
 #[tokio::test]
 async fn a_full_disk_holds_up_nothing_and_loses_nothing() {
-    let place = Place::at(START);
+    let place = Place::on(Kind::Sqlite, START);
     let Some(database) = Full::mounted_on(&place) else { return };
     goes_away_and_comes_back(&place, database).await;
 }
@@ -348,7 +349,7 @@ async fn a_row_that_is_refused_is_left_out_and_holds_up_nothing() {
         Answer::Status(if path == "e1" { asked.load(Ordering::Relaxed) } else { 200 })
     });
     let hook = Hook::start();
-    let place = Place::at(START);
+    let place = Place::on(Kind::Sqlite, START);
     let yaml = format!(
         "channels: {{hook: {{type: webhook, url: '{}'}}}}\ndefaults: {{interval: 30, retry: {{enabled: false}}}}\n\
          endpoints: [{{name: e1, url: '{}'}}, {{name: e2, url: '{}'}}]",

@@ -12,11 +12,13 @@ use api_monitor::config::{self, Config, Environment, LoadOptions};
 use api_monitor::domain::check::CheckResult;
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::{MissedReason, Outcome, Status};
+use api_monitor::domain::role::Role;
 use api_monitor::domain::{Timestamp, from_micros, micros};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::notify::Channels;
-use api_monitor::service::context::{Access, Actor};
+use api_monitor::service::context::Actor;
 use api_monitor::store;
+use api_monitor::telemetry::logging::LevelControl;
 use tokio::time::Instant;
 
 use crate::database::Kind;
@@ -36,21 +38,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// On a clock that stands at `start` until it is moved.
-    pub(crate) fn at(start: &str) -> Self {
-        Self::on(Kind::Sqlite, start)
-    }
-
-    /// As [`at`](Self::at), with a database of this kind.
+    /// With a database of this kind, on a clock that stands at `start` until it is moved.
     pub(crate) fn on(kind: Kind, start: &str) -> Self {
         let clock = Arc::new(ManualClock::at(start.parse().unwrap()));
         let server = (kind == Kind::Postgres).then(PostgresDatabase::migrated);
         Self { folder: tempfile::tempdir().unwrap(), server, elsewhere: None, clock: clock.clone(), moved: Some(clock) }
     }
 
-    /// As [`at`](Self::at), with the database that a URL names.
+    /// As [`on`](Self::on), with the database that a URL names.
     pub(crate) fn with_url(url: String, start: &str) -> Self {
-        Self { elsewhere: Some(url), ..Self::at(start) }
+        Self { elsewhere: Some(url), ..Self::on(Kind::Sqlite, start) }
     }
 
     /// On the machine's clock.
@@ -100,7 +97,8 @@ impl Place {
     pub(crate) async fn start_through(&self, yaml: &str, channels: Option<Channels>) -> Live<'_> {
         let config = Arc::new(self.config(yaml));
         let checker = Arc::new(HttpChecker::new().unwrap());
-        let outside = Outside { clock: self.clock.clone(), checker, channels };
+        let log_level = LevelControl::default();
+        let outside = Outside { clock: self.clock.clone(), checker, channels, log_level };
         let tasks = Tasks::new();
         let monitor = Monitor::start(config, outside, &tasks).await.unwrap();
         Live { place: self, monitor, tasks }
@@ -204,7 +202,7 @@ impl Live<'_> {
 
 /// A person who may change everything.
 pub(crate) fn somebody() -> Actor {
-    Actor { name: "local".to_owned(), address: None, access: Access::Change }
+    Actor { name: "local".to_owned(), address: None, role: Role::Admin }
 }
 
 /// Asks again and again until it is so.

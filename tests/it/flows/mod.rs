@@ -8,4 +8,4 @@ pub(crate) mod harness;
 mod kill;
 mod restart;
 pub(crate) mod target;
-mod uptime;
+pub(crate) mod uptime;

@@ -20,7 +20,7 @@ use crate::database::{Kind, on_both_databases};
 const START: &str = "2026-11-21T12:34:00Z";
 
 /// A check a minute in each of the `hours` before the hour of `now`; every `nth` of them failed.
-pub(super) fn past_checks(id: EndpointId, now: Timestamp, hours: i64, nth: i64) -> Vec<CheckResult> {
+pub(crate) fn past_checks(id: EndpointId, now: Timestamp, hours: i64, nth: i64) -> Vec<CheckResult> {
     let first = micros(hour_of(now)) - hours * HOUR_US;
     let at = |minute: i64| from_micros(first + minute * 60_000_000);
     let outcome = |minute: i64| match minute % nth {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
+use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
 use api_monitor::domain::micros;
 use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::events::Submission;
@@ -55,11 +55,12 @@ fn routing() -> Routing {
 }
 
 /// The first half on one file, the second on the other, as after a restart.
-async fn live(store: Arc<Store>, folder: &Path) {
+pub(crate) async fn live(store: Arc<Store>) {
+    let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
-        let config = load(&folder.join("config.yaml"), yaml, clock.now());
+        let config = load(&folder.path().join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await.unwrap());
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await.unwrap();
@@ -104,8 +105,14 @@ async fn live(store: Arc<Store>, folder: &Path) {
         Rollup { store: store.clone(), board, clock: clock.clone(), metrics: Arc::default() }.step().await.unwrap();
         deliver(&store, &clock).await;
     }
-    let retention =
-        Retention { store: store.clone(), clock: clock.clone(), check_history_days: 5, hourly_rollup_days: 8 };
+    let kept = Adjustable {
+        logging_level: LogLevel::Info,
+        check_history_days: 5,
+        hourly_rollup_days: 8,
+        max_concurrent_checks: MaxConcurrent::Auto,
+    };
+    let running = Arc::new(RunningSettings::new(kept));
+    let retention = Retention { store: store.clone(), clock: clock.clone(), running };
     let removed = retention.step().await.unwrap();
     assert!(removed.checks > 100 && removed.hours > 10, "{removed:?}");
     assert!(removed.incidents > 0 && removed.notifications > 0, "{removed:?}");
@@ -143,7 +150,7 @@ async fn rows(db: &DatabaseConnection, sql: String) -> Vec<QueryResult> {
 }
 
 /// Each column of each table with its type, as PostgreSQL tells it.
-async fn columns(db: &DatabaseConnection) -> BTreeMap<String, Vec<(String, String)>> {
+pub(crate) async fn columns(db: &DatabaseConnection) -> BTreeMap<String, Vec<(String, String)>> {
     let sql = "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns \
                WHERE table_schema = 'public' ORDER BY table_name, ordinal_position";
     let mut tables = BTreeMap::<String, Vec<(String, String)>>::new();
@@ -180,7 +187,7 @@ fn shown(row: &QueryResult, index: usize, kind: &str) -> String {
 }
 
 /// Every row, in the order of the first columns, which are the keys.
-async fn dump(
+pub(crate) async fn dump(
     db: &DatabaseConnection,
     tables: &BTreeMap<String, Vec<(String, String)>>,
 ) -> BTreeMap<String, Vec<String>> {
@@ -214,9 +221,8 @@ async fn the_same_life_leaves_the_same_rows_on_both() {
     }
     let (file, server) = (Database::of(Kind::Sqlite), Database::of(Kind::Postgres));
     let (on_file, on_server) = (Arc::new(file.open().await), Arc::new(server.open().await));
-    let folder = tempfile::tempdir().unwrap();
-    live(on_file.clone(), folder.path()).await;
-    live(on_server.clone(), folder.path()).await;
+    live(on_file.clone()).await;
+    live(on_server.clone()).await;
 
     let tables = columns(on_server.readers()).await;
     let names = |of: &Vec<(String, String)>| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();

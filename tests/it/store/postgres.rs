@@ -1,5 +1,7 @@
 //! What only a server has: refusals of many sorts, sessions that are lost, a lock that goes with them, TLS.
 
+#![expect(clippy::disallowed_methods, reason = "tasks of a test, awaited or aborted in it")]
+
 use std::time::Duration;
 
 use api_monitor::config::{PostgresConfig, TlsMode};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api_monitor::clock::ManualClock;
+use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::notification::Event;
 use api_monitor::jobs::retention::{Removed, Retention};
@@ -33,8 +34,14 @@ async fn what_was_told_is_kept_as_long_as_the_hours(kind: Kind) {
     let told_of_open = add(&store, Event::Down, -50, Some(still_open), &["a"]).await;
 
     let clock = Arc::new(ManualClock::at(plus(start, days(30) + 14 * 3_600 - 1)));
-    let retention =
-        Retention { store: store.clone(), clock: clock.clone(), check_history_days: 7, hourly_rollup_days: 30 };
+    let settings = Adjustable {
+        logging_level: LogLevel::Info,
+        check_history_days: 7,
+        hourly_rollup_days: 30,
+        max_concurrent_checks: MaxConcurrent::Auto,
+    };
+    let running = Arc::new(RunningSettings::new(settings));
+    let retention = Retention { store: store.clone(), clock: clock.clone(), running };
     // By whole days: the day that is 30 days back is kept to its end.
     assert_eq!(retention.step().await.unwrap(), Removed::default());
     clock.advance(std::time::Duration::from_secs(86_400));

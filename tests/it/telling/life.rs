@@ -1,12 +1,13 @@
 //! The monitor, or what it watches, goes away while an outage is open.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_monitor::domain::notification::Event;
 use api_monitor::domain::outcome::Status;
 use api_monitor::service::endpoints::{self, Purge};
 use api_monitor::store::incidents::Resolution;
-use api_monitor::store::outbox::DeliveryState;
+use api_monitor::store::outbox::{self, DeliveryState};
 
 use super::scripted::{Scripted, channels, named};
 use super::{START, Switched, incidents_of, notifications};
@@ -77,6 +78,16 @@ enum Leaving {
     Inactive,
 }
 
+/// Until what was told is known to be: a message whose answer a stop cut off is told again.
+async fn until_settled(live: &Live<'_>) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let pending = async || outbox::waiting_channels(live.monitor.store.readers()).await.unwrap();
+    while !pending().await.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "never settled: {:?}", pending().await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 async fn leaves(kind: Kind, how: Leaving) {
     let target = Switched::good();
     target.set(500);
@@ -101,6 +112,7 @@ async fn leaves(kind: Kind, how: Leaving) {
             endpoints::archive(&live.monitor.service, &somebody(), id, None, Purge::Nothing).await.unwrap();
         }
         Leaving::File | Leaving::Inactive => {
+            until_settled(&live).await;
             live.stop().await;
             let yaml = match how {
                 Leaving::Inactive => endpoint(&target, ", is_active: false").replace("[told]", "[other]"),
@@ -162,6 +174,7 @@ async fn a_channel_that_was_only_reminded_is_told_of_the_end(kind: Kind) {
     let reminded = ", alert_policy: {reminder: {every: 2m}}";
     let live = two.start(&place, &endpoint(&target, reminded)).await;
     live.run_while("the outage", || two.told.events().is_empty()).await;
+    until_settled(&live).await;
     live.stop().await;
 
     let live = two.start(&place, &endpoint(&target, reminded).replace("[told]", "[other]")).await;

@@ -2,6 +2,7 @@
 
 mod held;
 pub(crate) mod hook;
+mod hostile;
 mod kill;
 mod life;
 mod measure;

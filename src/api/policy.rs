@@ -1,0 +1,180 @@
+//! Who may do what: the one table of every route, with what it needs. The guard obeys it, the description of the
+//! API is made from it, and docs/api.md has a copy that a test compares.
+//!
+//! A route that is not in here is refused to everybody.
+
+use axum::http::Method;
+
+use crate::domain::role::Role;
+
+/// What a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing at all, not even a key.
+    Open,
+    /// Somebody with this role, or one above it.
+    Role(Role),
+}
+
+const OPEN: Needs = Needs::Open;
+const VIEWER: Needs = Needs::Role(Role::Viewer);
+const OPERATOR: Needs = Needs::Role(Role::Operator);
+const EDITOR: Needs = Needs::Role(Role::Editor);
+const ADMIN: Needs = Needs::Role(Role::Admin);
+
+/// Method, template of the path, what it needs. `HEAD` needs what `GET` needs; `OPTIONS` is always open.
+pub type Row = (&'static str, &'static str, Needs);
+
+/// The table.
+pub const ROWS: &[Row] = &[
+    ("GET", "/", VIEWER),
+    ("GET", "/api/", VIEWER),
+    ("GET", "/health", OPEN),
+    ("GET", "/health/live", OPEN),
+    ("GET", "/health/ready", OPEN),
+    ("GET", "/docs", OPEN),
+    ("GET", "/docs/", OPEN),
+    ("GET", "/docs/{file}", OPEN),
+    ("GET", "/openapi.json", OPEN),
+    ("GET", "/api/v1/openapi.json", OPEN),
+    ("GET", "/api/v1/endpoints", VIEWER),
+    ("POST", "/api/v1/endpoints", EDITOR),
+    ("GET", "/api/v1/endpoints/{id}", VIEWER),
+    ("PUT", "/api/v1/endpoints/{id}", EDITOR),
+    ("PATCH", "/api/v1/endpoints/{id}", EDITOR),
+    ("DELETE", "/api/v1/endpoints/{id}", EDITOR),
+    ("POST", "/api/v1/endpoints/{id}/pause", OPERATOR),
+    ("POST", "/api/v1/endpoints/{id}/resume", OPERATOR),
+    ("POST", "/api/v1/endpoints/{id}/check", OPERATOR),
+    ("GET", "/api/v1/endpoints/by-key/{group}/{name}", VIEWER),
+    ("PUT", "/api/v1/endpoints/by-key/{group}/{name}", EDITOR),
+    ("DELETE", "/api/v1/endpoints/by-key/{group}/{name}", EDITOR),
+    ("GET", "/api/v1/endpoints/by-key/{name}", VIEWER),
+    ("PUT", "/api/v1/endpoints/by-key/{name}", EDITOR),
+    ("DELETE", "/api/v1/endpoints/by-key/{name}", EDITOR),
+    ("GET", "/api/v1/stats/uptime/{id}", VIEWER),
+    ("GET", "/api/v1/stats/history/{id}", VIEWER),
+    ("GET", "/api/v1/stats/incidents/{id}", VIEWER),
+    ("GET", "/api/v1/stats/summary", VIEWER),
+    ("GET", "/api/v1/incidents", VIEWER),
+    ("GET", "/api/v1/incidents/{id}", VIEWER),
+    ("GET", "/api/v1/notifications", VIEWER),
+    ("GET", "/api/v1/notifications/{id}", VIEWER),
+    ("POST", "/api/v1/notifications/{id}/retry", OPERATOR),
+    ("GET", "/api/v1/channels", VIEWER),
+    ("GET", "/api/v1/channels/{name}", VIEWER),
+    ("POST", "/api/v1/channels/{name}/test", OPERATOR),
+    ("GET", "/api/v1/api-keys", ADMIN),
+    ("POST", "/api/v1/api-keys", ADMIN),
+    ("GET", "/api/v1/api-keys/{id}", ADMIN),
+    ("PUT", "/api/v1/api-keys/{id}", ADMIN),
+    ("PATCH", "/api/v1/api-keys/{id}", ADMIN),
+    ("DELETE", "/api/v1/api-keys/{id}", ADMIN),
+    ("GET", "/api/v1/config", ADMIN),
+    ("PUT", "/api/v1/config", ADMIN),
+];
+
+/// What the table says of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    Needs(Needs),
+    /// The path has other methods: `allow`. Told to whoever may use the least of them.
+    OtherMethods {
+        allow: String,
+        needs: Needs,
+    },
+    /// The path exists and is not in the table.
+    Forgotten,
+    /// There is nothing at this path, which is told to whoever may read.
+    NoRoute,
+}
+
+/// What a request needs; `template` is that of the route it came to, if there is one.
+pub fn ruling(method: &Method, template: Option<&str>) -> Ruling {
+    let Some(template) = template else { return Ruling::NoRoute };
+    let read_as = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    let of_path = || ROWS.iter().filter(|(_, path, _)| *path == template);
+    if let Some((.., needs)) = of_path().find(|(known, ..)| *known == read_as) {
+        return Ruling::Needs(*needs);
+    }
+    let methods: Vec<&str> = of_path().flat_map(|(known, ..)| both(known)).copied().collect();
+    if methods.is_empty() {
+        return Ruling::Forgotten;
+    }
+    let needs = if of_path().any(|(.., needs)| *needs == Needs::Open) { Needs::Open } else { VIEWER };
+    Ruling::OtherMethods { allow: methods.join(","), needs }
+}
+
+/// What an operation of the description needs. One that is not in the table is for administrators there, and for
+/// nobody in truth.
+pub fn needs(method: &str, template: &str) -> Needs {
+    ROWS.iter().find(|(known, path, _)| *known == method && *path == template).map_or(ADMIN, |(.., needs)| *needs)
+}
+
+/// The method, and the one that comes with it.
+fn both<'m>(method: &'m &'static str) -> &'m [&'static str] {
+    if *method == "GET" { &["GET", "HEAD"] } else { std::slice::from_ref(method) }
+}
+
+impl Ruling {
+    /// What the request needs to get an answer at all.
+    pub fn needs(&self) -> Needs {
+        match self {
+            Self::Needs(needs) | Self::OtherMethods { needs, .. } => *needs,
+            Self::Forgotten | Self::NoRoute => VIEWER,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_route_is_in_the_table_once() {
+        let mut seen = std::collections::HashSet::new();
+        for (method, path, _) in ROWS {
+            assert!(seen.insert((method, path)), "{method} {path} is in the table twice");
+            assert!(Method::from_bytes(method.as_bytes()).is_ok_and(|m| m != Method::HEAD && m != Method::OPTIONS));
+        }
+    }
+
+    #[test]
+    fn the_open_routes_are_these_and_no_other() {
+        let open: Vec<_> = ROWS.iter().filter(|(.., needs)| *needs == Needs::Open).map(|(m, p, _)| (*m, *p)).collect();
+        let expected = [
+            "/health",
+            "/health/live",
+            "/health/ready",
+            "/docs",
+            "/docs/",
+            "/docs/{file}",
+            "/openapi.json",
+            "/api/v1/openapi.json",
+        ];
+        assert_eq!(open, expected.map(|path| ("GET", path)));
+    }
+
+    #[test]
+    fn what_changes_something_is_never_for_viewers() {
+        for (method, path, needs) in ROWS.iter().filter(|(method, ..)| *method != "GET") {
+            assert!(matches!(needs, Needs::Role(role) if *role > Role::Viewer), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_ruling_is_by_method_and_exact_path() {
+        let endpoints = Some("/api/v1/endpoints");
+        assert_eq!(ruling(&Method::GET, endpoints), Ruling::Needs(VIEWER));
+        assert_eq!(ruling(&Method::HEAD, endpoints), Ruling::Needs(VIEWER));
+        assert_eq!(ruling(&Method::POST, endpoints), Ruling::Needs(EDITOR));
+        let other = Ruling::OtherMethods { allow: "GET,HEAD,POST".to_owned(), needs: VIEWER };
+        assert_eq!(ruling(&Method::DELETE, endpoints), other);
+        let probe = Ruling::OtherMethods { allow: "GET,HEAD".to_owned(), needs: OPEN };
+        assert_eq!(ruling(&Method::POST, Some("/health")), probe);
+        for forgotten in ["/health/", "/Health", "/health/ssl", "/docs/{file}/x", "/api/v1/configs", ""] {
+            assert_eq!(ruling(&Method::GET, Some(forgotten)), Ruling::Forgotten, "{forgotten}");
+        }
+        assert_eq!(ruling(&Method::GET, None).needs(), VIEWER);
+    }
+}
