@@ -336,3 +336,132 @@ fn put_back(left: &mut Contents, batch: Batch) {
         left.tellings.push_front(telling);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::check::{Timings, Trigger};
+    use crate::domain::from_micros;
+    use crate::domain::outcome::{Failure, FailureKind, Outcome};
+    use crate::domain::uptime::HOUR_US;
+
+    fn result(second: i64) -> CheckResult {
+        let at = from_micros(second * 1_000_000);
+        CheckResult {
+            endpoint_id: EndpointId(1),
+            scheduled_at: at,
+            started_at: at,
+            outcome: Outcome::Up,
+            slots: 1,
+            status_code: Some(200),
+            timings: Timings::default(),
+            attempts: 1,
+            trigger: Trigger::Scheduled,
+            in_maintenance: false,
+        }
+    }
+
+    fn seconds(batch: &Batch) -> Vec<i64> {
+        batch.results.iter().map(|queued| queued.result.scheduled_at.timestamp()).collect()
+    }
+
+    /// Commits everything; gives the seconds of the results in their order.
+    fn commit_all(buffer: &mut Buffer) -> Vec<i64> {
+        let mut all = Vec::new();
+        while let Some(batch) = buffer.batch() {
+            all.extend(seconds(&batch));
+            drop(batch);
+            buffer.committed();
+        }
+        all
+    }
+
+    #[test]
+    fn a_full_buffer_drops_the_oldest_results_and_nothing_else() {
+        let mut buffer = Buffer::new(Limits { results: 5, bytes: usize::MAX });
+        let state = EndpointState::pending(from_micros(0));
+        (0..3).for_each(|second| assert_eq!(buffer.push(result(second), false), 0));
+        // These are being written, and stay as they are.
+        assert_eq!(seconds(&buffer.batch().unwrap()), [0, 1, 2]);
+        buffer.set_state(EndpointId(1), state);
+        buffer.add_hour(EndpointId(1), (from_micros(0), Rollup::with_sketch()));
+        let dropped: usize = (3..20).map(|second| buffer.push(result(second), false)).sum();
+        assert_eq!((dropped, buffer.numbers()), (15, Numbers { results: 5, states: 1, hours: 1, tellings: 0 }));
+        assert_eq!(seconds(&buffer.batch().unwrap()), [0, 1, 2], "tried again as it was");
+        assert_eq!(commit_all(&mut buffer), [0, 1, 2, 18, 19]);
+        assert!(buffer.is_empty() && buffer.bytes == 0);
+    }
+
+    #[test]
+    fn bytes_are_a_bound_too() {
+        let long = Outcome::Down(Failure::new(FailureKind::HttpStatus, "x".repeat(1_000)));
+        let one = bytes_of(&CheckResult { outcome: long.clone(), ..result(0) });
+        let mut buffer = Buffer::new(Limits { results: 1_000, bytes: 10 * one });
+        let dropped: usize =
+            (0..30).map(|second| buffer.push(CheckResult { outcome: long.clone(), ..result(second) }, false)).sum();
+        assert_eq!((dropped, buffer.numbers().results), (20, 10));
+        assert_eq!(commit_all(&mut buffer), (20..30).collect::<Vec<_>>());
+        assert_eq!(buffer.bytes, 0);
+    }
+
+    #[test]
+    fn rows_that_are_refused_are_found_and_left_out_and_the_order_of_the_rest_stays() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..50 {
+            let count = random.i64(1..2_500);
+            let bad: Vec<i64> = (0..random.usize(0..4)).map(|_| random.i64(0..count)).collect();
+            let bad_state = random.bool();
+            let mut buffer = Buffer::new(Limits::default());
+            (0..count).for_each(|second| assert_eq!(buffer.push(result(second), false), 0));
+            (1..4).for_each(|id| buffer.set_state(EndpointId(id), EndpointState::pending(from_micros(0))));
+            let (mut written, mut states, mut given_up) = (Vec::new(), 0, 0);
+            while let Some(batch) = buffer.batch() {
+                let wrong = seconds(&batch).iter().any(|second| bad.contains(second))
+                    || bad_state && batch.states.iter().any(|(id, _)| *id == EndpointId(2));
+                if wrong {
+                    drop(batch);
+                    given_up += buffer.refused().map_or(0, |given_up| given_up.results + given_up.changes);
+                } else {
+                    written.extend(seconds(&batch));
+                    states += batch.states.len();
+                    drop(batch);
+                    buffer.committed();
+                }
+            }
+            let good: Vec<i64> = (0..count).filter(|second| !bad.contains(second)).collect();
+            assert_eq!(written, good);
+            assert_eq!(states, if bad_state { 2 } else { 3 });
+            assert_eq!(given_up, usize::try_from(count).unwrap() - good.len() + usize::from(bad_state));
+            assert_eq!(buffer.bytes, 0);
+        }
+    }
+
+    #[test]
+    fn a_late_result_counts_in_an_hour_that_is_not_yet_written() {
+        let mut buffer = Buffer::new(Limits::default());
+        buffer.add_hour(EndpointId(1), (from_micros(0), Rollup::with_sketch()));
+        buffer.push(result(HOUR_US / 1_000_000 - 1), true);
+        buffer.push(result(HOUR_US / 1_000_000 + 1), true);
+        let batch = buffer.batch().unwrap();
+        assert_eq!(batch.hours[0].2.bucket.up, 1);
+        assert_eq!(batch.results.iter().map(|queued| queued.amends).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_committed_lately_is_written_again_when_it_is_in_doubt() {
+        let mut buffer = Buffer::new(Limits::default());
+        for second in 0..4 {
+            buffer.push(result(second), false);
+            assert_eq!(commit_all(&mut buffer), [second]);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        buffer.push(result(4), false);
+        buffer.doubt_recent();
+        assert_eq!(commit_all(&mut buffer), [1, 2, 3, 4], "the newest and the seconds before it, in their order");
+        // A batch that waits for the disk carries what came before it.
+        buffer.push(result(5), true);
+        assert_eq!(commit_all(&mut buffer), [5]);
+        buffer.doubt_recent();
+        assert!(buffer.is_empty());
+    }
+}

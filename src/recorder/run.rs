@@ -35,7 +35,7 @@ use super::trouble::Trouble;
 /// A result is committed at most this long after it came.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// After this long in the writing, people, the board and whoever waits for a result are told from memory.
+/// After this long in the writing, people and whoever waits for a result are told from memory.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the end waits for a database that does not take what is left.
@@ -298,12 +298,15 @@ impl Recorder {
         }
         if self.is_on_its_own() {
             self.tell_from_memory();
-            self.tell_board();
             self.answer(false);
+        }
+        // Only then: the board counts what the rows have, as long as that is a matter of a moment.
+        if self.trouble.is_away() || self.trouble.has_failed() {
+            self.tell_board();
         }
     }
 
-    /// Whether people, the board and whoever waits are not left to wait for the database.
+    /// Whether people, and whoever waits for a result, are not left to wait for the database.
     fn is_on_its_own(&self) -> bool {
         self.trouble.is_away()
             || self.trouble.has_failed()
