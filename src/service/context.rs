@@ -125,7 +125,7 @@ pub(super) async fn detached_change<T: Send + 'static>(
 ) -> Result<T, ServiceError> {
     match ctx.metrics.database.away() {
         Some(away) => Err(ServiceError::Store(StoreError::Unavailable(away.why))),
-        None => detached(ctx, work).await,
+        None => detached(ctx, Box::pin(work)).await,
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {
     // What it logs is said of the same request.
-    match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, work).in_current_span()).await {
+    match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, Box::pin(work)).in_current_span()).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => {
             tracing::warn!("a change was given up: the database did not answer in time, and may have it all the same");
