@@ -109,3 +109,50 @@ impl Batch {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::check::{Timings, Trigger};
+    use crate::domain::from_micros;
+    use crate::domain::outcome::Outcome;
+    use crate::store::rollups::{self, Grain};
+    use crate::store::{StoreOptions, StoreTarget};
+
+    #[tokio::test]
+    async fn a_batch_written_again_counts_once() {
+        let options = StoreOptions { target: StoreTarget::Memory, readers: 1, echo: false };
+        let store = Store::open(&options).await.unwrap();
+        let (at, session) = (from_micros(1_000_000), store.writing_session());
+        let result = CheckResult {
+            endpoint_id: EndpointId(1),
+            scheduled_at: at,
+            started_at: at,
+            outcome: Outcome::Up,
+            slots: 1,
+            status_code: Some(200),
+            timings: Timings::default(),
+            attempts: 1,
+            trigger: Trigger::Scheduled,
+            in_maintenance: false,
+        };
+        let late = |mark: &str| Batch {
+            mark: mark.to_owned(),
+            results: vec![Queued { result: result.clone(), amends: true }],
+            ..Batch::default()
+        };
+        let counted = async || {
+            let hours = rollups::list(store.readers(), EndpointId(1), Grain::Hour, from_micros(0)..at).await.unwrap();
+            hours[0].1.bucket.up
+        };
+        for _ in 0..3 {
+            late("one").write(&store, session, at).await.unwrap();
+            assert_eq!(counted().await, 1);
+        }
+        late("two").write(&store, session, at).await.unwrap();
+        assert_eq!(counted().await, 2, "another one");
+        assert!(matches!(late("three").write(&store, session + 1, at).await, Err(Failed::NewSession)));
+        assert_eq!(counted().await, 2);
+        store.close().await.unwrap();
+    }
+}
