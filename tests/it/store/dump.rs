@@ -59,6 +59,7 @@ pub(crate) async fn live(store: Arc<Store>) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
+    store::api_keys::insert(store.writer(), super::api_keys::key("ops")).await.unwrap();
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
         let config = load(&folder.path().join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
