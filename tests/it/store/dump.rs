@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
+use api_monitor::domain::api_key::KeyUse;
 use api_monitor::domain::micros;
 use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::events::Submission;
@@ -17,13 +18,14 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox::{self, AttemptResult};
-use api_monitor::store::{self, DatabaseConnection, Store};
+use api_monitor::store::{self, DatabaseConnection, Store, api_keys};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::api_keys::key;
 use super::{at, history_of, plus};
 use crate::database::{Database, Kind};
 use crate::flows::harness::load;
@@ -59,7 +61,11 @@ pub(crate) async fn live(store: Arc<Store>) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
-    store::api_keys::insert(store.writer(), super::api_keys::key("ops")).await.unwrap();
+    api_keys::insert(store.writer(), key("kept")).await.unwrap();
+    api_keys::insert(store.writer(), key("gone")).await.unwrap();
+    let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };
+    api_keys::note_use(store.writer(), 1, used).await.unwrap();
+    api_keys::delete(store.writer(), 2).await.unwrap();
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
         let config = load(&folder.path().join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
