@@ -181,7 +181,7 @@ impl Queue {
     fn as_it_stands(&self, item: Item) -> Option<Item> {
         match self.ledger.get(item.id()) {
             None => Some(item),
-            Some(Entry { standing, .. }) => (standing.state == DeliveryState::Pending).then(|| Item {
+            Some(Entry { standing, .. }) => (standing.state == DeliveryState::Pending).then_some(Item {
                 attempts: standing.attempts,
                 may_have_arrived: standing.may_have_arrived,
                 next_attempt_at: standing.next_attempt_at,

@@ -93,7 +93,7 @@ impl Telling {
         let outgoing = self.told.as_ref()?;
         let channels: Vec<_> = outgoing.channels.iter().filter(|name| !outgoing.gone.contains(name)).cloned().collect();
         let told = outgoing.told.clone();
-        (!channels.is_empty()).then(|| Handed { told, channels, created_at: self.happened.now })
+        (!channels.is_empty()).then_some(Handed { told, channels, created_at: self.happened.now })
     }
 
     /// Writes the incident, its timeline and what is to be told.

@@ -13,7 +13,7 @@ use api_monitor::domain::outcome::{Failure, FailureKind, Outcome};
 use api_monitor::domain::schedule::golden_offset;
 use api_monitor::domain::uptime::{DAY_US, HOUR_US, Rollup};
 use api_monitor::domain::{Timestamp, from_micros, micros};
-use api_monitor::recorder::batch::BATCH;
+use api_monitor::recorder::buffer::BATCH;
 use api_monitor::service;
 use api_monitor::store::{self, Store};
 

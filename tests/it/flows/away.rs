@@ -202,7 +202,8 @@ async fn compare_told(live: &Live<'_>, scene: &Scene) -> usize {
     let mut ids: Vec<_> = stored.iter().map(|notification| notification.facts.id.clone()).collect();
     let bodies = scene.bodies();
     let mut told: Vec<_> = bodies.iter().map(|body| body["id"].as_str().unwrap().to_owned()).collect();
-    (ids.sort(), told.sort());
+    ids.sort();
+    told.sort();
     assert_eq!(told, ids, "each once, under the id of its rows");
     for notification in &stored {
         let states: Vec<_> = notification.deliveries.iter().map(|d| (d.state, d.attempts)).collect();
