@@ -39,7 +39,7 @@ const START: &str = "2026-11-21T12:58:40Z";
 const ENDPOINTS: usize = 6;
 
 /// How soon people are told, however the database does. Far more than it takes, as machines are busy.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 /// A database that goes away and comes back.
 trait Away {
@@ -156,18 +156,18 @@ async fn story(live: &Live<'_>, scene: &Scene, database: &mut impl Away) {
     assert_eq!((status, &health["status"], &health["database"]), (200, &"degraded".into(), &"disconnected".into()));
     assert!(health["database_away_since"].is_string(), "{health}");
     assert!(health["results_pending"].as_u64().unwrap() > 0, "{health}");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
     let (status, ready, ..) = ask(live, "GET", "/health/ready", None).await;
     assert_eq!(status, 503, "{ready}");
     for path in ["/api/v1/endpoints", "/api/v1/stats/summary", "/api/v1/endpoints/1", "/health/live"] {
         let (status, answer, _, took) = ask(live, "GET", path, None).await;
         assert_eq!(status, 200, "{path}: {answer}");
-        assert!(took < Duration::from_secs(3), "{path}: {took:?}");
+        assert!(took < Duration::from_secs(6), "{path}: {took:?}");
     }
     let new = serde_json::json!({"name": "new", "url": scene.target.url("new")});
     let (status, answer, retry, took) = ask(live, "POST", "/api/v1/endpoints", Some(new)).await;
     assert_eq!((status, retry.as_deref()), (503, Some("5")), "{answer}");
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
     let by_hand = checks::check_now(&live.monitor.service, &somebody(), live.id("e3"), true).await.unwrap();
     assert!(!by_hand.stored && by_hand.result.outcome == Outcome::Up, "{by_hand:?}");
     // The hour is over meanwhile.
