@@ -127,7 +127,7 @@ impl Monitor {
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
         let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
-        let (handover, all_written) = (Arc::new(Handover::default()), CancellationToken::new());
+        let (handover, all_recorded) = (Arc::new(Handover::default()), CancellationToken::new());
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
         let left = left_behind.iter().map(|(known, state)| (known.id, state));
@@ -147,7 +147,7 @@ impl Monitor {
             handover: handover.clone(),
             outages,
             limits: Limits::default(),
-            recorded: all_written.clone().drop_guard(),
+            recorded: all_recorded.clone().drop_guard(),
         });
         tasks.spawn_critical("recorder", recorder.run());
 
@@ -158,7 +158,7 @@ impl Monitor {
             nudges: Arc::new(channels.names().map(|name| (name.to_owned(), Wakeup::new())).collect()),
             handover,
             stopping: tasks.stopping().clone(),
-            recorded: all_written,
+            recorded: all_recorded,
         };
         let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, tasks).await?;
 

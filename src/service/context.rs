@@ -119,32 +119,41 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// As [`detached`], for a change of the database. While it is known to be away nothing is begun: what was refused must
 /// not happen later all the same.
-pub(super) async fn detached_change<T: Send + 'static>(
+pub(super) fn detached_change<T: Send + 'static>(
     ctx: &ServiceContext,
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
-) -> Result<T, ServiceError> {
-    match ctx.metrics.database.away() {
-        Some(away) => Err(ServiceError::Store(StoreError::Unavailable(away.why))),
-        None => detached(ctx, Box::pin(work)).await,
+) -> impl Future<Output = Result<T, ServiceError>> + Send {
+    let work = detached(ctx, work);
+    async move {
+        match ctx.metrics.database.away() {
+            Some(away) => Err(ServiceError::Store(StoreError::Unavailable(away.why))),
+            None => work.await,
+        }
     }
 }
 
 /// Runs a change to its end even if the client goes away: a change that is committed but not on the board would
 /// be neither.
-pub(super) async fn detached<T: Send + 'static>(
+pub(super) fn detached<T: Send + 'static>(
     ctx: &ServiceContext,
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
-) -> Result<T, ServiceError> {
-    // What it logs is said of the same request.
-    match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, Box::pin(work)).in_current_span()).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => {
-            tracing::warn!("a change was given up: the database did not answer in time, and may have it all the same");
-            Err(ServiceError::Store(StoreError::Unavailable("the database did not answer in time".to_owned())))
+) -> impl Future<Output = Result<T, ServiceError>> + Send {
+    // Boxed, or the state of every verb would be copied through all of its callers.
+    let work = Box::pin(work);
+    async move {
+        // What it logs is said of the same request.
+        match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, work).in_current_span()).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => {
+                tracing::warn!(
+                    "a change was given up: the database did not answer in time, and may have it all the same"
+                );
+                Err(ServiceError::Store(StoreError::Unavailable("the database did not answer in time".to_owned())))
+            }
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(ServiceError::Unavailable("The monitor is stopping".to_owned())),
+            },
         }
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(ServiceError::Unavailable("The monitor is stopping".to_owned())),
-        },
     }
 }

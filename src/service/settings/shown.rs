@@ -99,6 +99,8 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("api.cors.enabled", api.cors.is_some().into()),
         ("api.cors.allow_origins", api.cors.as_ref().map_or_else(|| json!([]), |cors| allowed(&cors.origins))),
         ("api.cors.allow_credentials", api.cors.as_ref().is_some_and(|cors| cors.credentials).into()),
+        ("api.cors.allow_methods", listed(api.cors.as_ref().and_then(|cors| cors.methods.as_deref()))),
+        ("api.cors.allow_headers", listed(api.cors.as_ref().and_then(|cors| cors.headers.as_deref()))),
         ("api.tls.cert_file", json!(api.tls.as_ref().map(|tls| tls.cert_file.display().to_string()))),
         ("api.tls.key_file", json!(api.tls.as_ref().map(|tls| tls.key_file.display().to_string()))),
         ("api.rate_limit.requests_per_minute", json!(api.rate_limit.map(|limit| limit.requests_per_minute))),
@@ -110,6 +112,11 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
 fn shown_key(key: &ConfiguredKey) -> Value {
     let expires_at = key.expires_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
     json!({"name": key.name, "role": key.role.as_str(), "key": HIDDEN, "expires_at": expires_at})
+}
+
+/// Without a list there is no bound.
+fn listed<T: ToString>(some: Option<&[T]>) -> Value {
+    some.map_or_else(|| json!(["*"]), |some| some.iter().map(ToString::to_string).collect())
 }
 
 fn allowed(origins: &Origins) -> Value {

@@ -126,7 +126,7 @@ fn strange(call: Call<'_>, which: usize) -> Call<'_> {
 
 #[tokio::test]
 async fn without_a_key_only_this_machine_may_do_more_than_read() {
-    let app = TestApp::start().await;
+    let app = TestApp::with_config("api: {port: 0, rate_limit: false}\n").await;
     let local: IpAddr = "127.0.0.1".parse().unwrap();
     for which in 0..10 {
         for (method, path, needs) in routes() {

@@ -236,10 +236,14 @@ async fn matrix(yaml: &str, on: bool) {
 
 #[tokio::test]
 async fn each_route_is_for_whom_the_table_says_with_a_configured_key() {
-    matrix("api: {port: 0, auth: {api_key: the-key-of-the-test}}\nchannels: {n: {type: console}}\n", true).await;
+    matrix(
+        "api: {port: 0, rate_limit: false, auth: {api_key: the-key-of-the-test}}\nchannels: {n: {type: console}}\n",
+        true,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn each_route_is_for_whom_the_table_says_without_a_configured_key() {
-    matrix("api: {port: 0}\nchannels: {n: {type: console}}\n", false).await;
+    matrix("api: {port: 0, rate_limit: false}\nchannels: {n: {type: console}}\n", false).await;
 }

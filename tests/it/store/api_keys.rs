@@ -8,7 +8,7 @@ use api_monitor::store::api_keys::{self, ApiKeyUpdate, NewApiKey};
 use super::{at, plus, with_database};
 use crate::database::{Kind, on_both_databases};
 
-fn key(name: &str) -> NewApiKey {
+pub(super) fn key(name: &str) -> NewApiKey {
     NewApiKey {
         name: name.to_owned(),
         role: Role::Operator,

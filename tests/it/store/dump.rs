@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
+use api_monitor::domain::api_key::KeyUse;
 use api_monitor::domain::micros;
 use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::events::Submission;
@@ -17,13 +19,14 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox::{self, AttemptResult};
-use api_monitor::store::{self, DatabaseConnection, Store};
+use api_monitor::store::{self, DatabaseConnection, Store, api_keys};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::api_keys::key;
 use super::{at, history_of, plus};
 use crate::database::{Database, Kind};
 use crate::flows::harness::load;
@@ -56,11 +59,20 @@ fn routing() -> Routing {
 
 /// The first half on one file, the second on the other, as after a restart.
 pub(crate) async fn live(store: Arc<Store>) {
-    let folder = tempfile::tempdir().unwrap();
+    live_in(tempfile::tempdir().unwrap().path(), store).await;
+}
+
+/// As [`live`], with the file in a folder, whose name is part of what is stored.
+async fn live_in(folder: &Path, store: Arc<Store>) {
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
+    api_keys::insert(store.writer(), key("kept")).await.unwrap();
+    api_keys::insert(store.writer(), key("gone")).await.unwrap();
+    let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };
+    api_keys::note_use(store.writer(), 1, used).await.unwrap();
+    api_keys::delete(store.writer(), 2).await.unwrap();
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
-        let config = load(&folder.path().join("config.yaml"), yaml, clock.now());
+        let config = load(&folder.join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await.unwrap());
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await.unwrap();
@@ -221,8 +233,9 @@ async fn the_same_life_leaves_the_same_rows_on_both() {
     }
     let (file, server) = (Database::of(Kind::Sqlite), Database::of(Kind::Postgres));
     let (on_file, on_server) = (Arc::new(file.open().await), Arc::new(server.open().await));
-    live(on_file.clone()).await;
-    live(on_server.clone()).await;
+    let folder = tempfile::tempdir().unwrap();
+    live_in(folder.path(), on_file.clone()).await;
+    live_in(folder.path(), on_server.clone()).await;
 
     let tables = columns(on_server.readers()).await;
     let names = |of: &Vec<(String, String)>| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
