@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,6 +16,7 @@ use super::client_address::{client, peer};
 use super::error::{Problem, ProblemKind};
 use super::policy::{self, Needs, Ruling};
 use super::rate_limit::{Caller, RateLimits};
+use crate::domain::check::CHECK_HEADER;
 use crate::domain::role::Role;
 use crate::service::{Actor, ServiceContext, Shown};
 
@@ -81,9 +82,15 @@ impl Gate {
                 Shown::Unknown => stranger(&format!("This is not a valid key: {how}")),
             },
             Ok(None) if self.ctx.config.api.auth.is_on() => stranger(&format!("An API key is needed: {how}")),
-            Ok(None) if is_loopback_client(parts) => actor("local", Role::Admin),
+            Ok(None) if self.is_direct() && is_loopback_client(parts) => actor("local", Role::Admin),
             Ok(None) => actor(ANONYMOUS, Role::Viewer),
         }
+    }
+
+    /// Whether nobody said that a proxy stands before this monitor: then one on this machine cannot be told from a
+    /// person.
+    fn is_direct(&self) -> bool {
+        self.ctx.config.api.trusted_proxies.is_empty()
     }
 
     /// Counts the request against whoever makes it.
@@ -220,13 +227,14 @@ fn bearer_token(value: &[u8]) -> Option<&[u8]> {
     is_bearer.then(|| token.trim_ascii())
 }
 
-/// Whether the client is surely a person or program on this machine: the peer is, no proxy stands between, and
+/// Whether the client is a person or program on this machine: the peer is, no proxy makes itself known, it is no check
+/// of ours, and
 /// the request was meant for this machine by name (a page elsewhere whose name was pointed here has its own name
 /// in `Host`; a page elsewhere that posts here has its own in `Origin`).
 fn is_loopback_client(parts: &Parts) -> bool {
     let proxied = parts.headers.keys().any(|name| {
         let name = name.as_str();
-        matches!(name, "forwarded" | "x-real-ip" | "via") || name.starts_with("x-forwarded-")
+        matches!(name, "forwarded" | "x-real-ip" | "via" | CHECK_HEADER) || name.starts_with("x-forwarded-")
     });
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
@@ -237,7 +245,13 @@ fn is_loopback_client(parts: &Parts) -> bool {
     let origin_is_local = parts.headers.get(header::ORIGIN).is_none_or(|origin| {
         origin.to_str().ok().and_then(|o| o.split_once("://")).is_some_and(|(_, host)| is_loopback_host(host))
     });
-    peer(parts).is_some_and(|ip| ip.is_loopback()) && !proxied && host.is_some_and(is_loopback_host) && origin_is_local
+    // Programs have spoken HTTP/1.1 for decades; proxies that say nothing of themselves often speak HTTP/1.0.
+    let is_current = parts.version >= Version::HTTP_11;
+    peer(parts).is_some_and(|ip| ip.is_loopback())
+        && is_current
+        && !proxied
+        && host.is_some_and(is_loopback_host)
+        && origin_is_local
 }
 
 /// `localhost` or a loopback address, with or without a port.

@@ -196,9 +196,9 @@ impl Server {
         }
         let (server, socket) = (self.clone(), Socket::new(stream, connection.clone()));
         let task = async move {
-            server.carry(socket, &connection).await;
-            server.open().remove(&id);
-            server.serving.metrics.connections_open.add(-1);
+            let leaving = Leaving { server, id };
+            leaving.server.carry(socket, &connection).await;
+            drop(leaving);
             let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
             let (requests, read, written) =
                 (load(&connection.requests), load(&connection.bytes_in), load(&connection.bytes_out));
@@ -339,6 +339,19 @@ impl Server {
             }
             self.tracker.wait().await;
         }
+    }
+}
+
+/// Takes a connection off the list when it is over, also by a panic.
+struct Leaving {
+    server: Arc<Server>,
+    id: u64,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.server.open().remove(&self.id);
+        self.server.serving.metrics.connections_open.add(-1);
     }
 }
 

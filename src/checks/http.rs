@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::Method;
 use http::header::HOST;
+use http::{HeaderValue, Method};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -18,7 +18,7 @@ use super::request::Hop;
 use super::trace::{Phase, Trace};
 use super::trust::Trust;
 use super::{Checker, certificate, failure};
-use crate::domain::check::{CheckSpec, Observation};
+use crate::domain::check::{CHECK_HEADER, CheckSpec, Observation};
 use crate::domain::outcome::{Failure, FailureKind};
 
 #[cfg(test)]
@@ -93,6 +93,8 @@ impl HttpChecker {
         let client = self.clients.get(&spec.tls, versions).await?;
         let mut request = reqwest::Request::new(hop.method.clone(), hop.url.clone());
         *request.headers_mut() = hop.headers.clone();
+        // At every hop, and whatever the settings say.
+        request.headers_mut().insert(CHECK_HEADER, HeaderValue::from_static("1"));
         *request.body_mut() = hop.body.clone().map(Into::into);
         let response = match Arc::clone(trace).scope(client.execute(request)).await {
             Ok(response) => response,

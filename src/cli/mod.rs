@@ -29,6 +29,9 @@ const CANNOT_START: u8 = 2;
 /// It failed while running, or what was examined is down.
 const FAILED: u8 = 1;
 
+/// How long the end waits for threads that block.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(500);
+
 const EXAMPLES: &str = "\
 Examples:
   api-monitor                          monitor what config/config.yaml names
@@ -223,8 +226,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
             let config = load(&options)?;
             // Ends after the runtime, so that the last lines of every task are in the file.
             let logging = logs::start(&config)?;
-            let end =
-                runtime(config.api.workers).and_then(|runtime| runtime.block_on(serve::serve(config, &logging.level)));
+            let end = runtime(config.api.workers).and_then(|runtime| {
+                let end = runtime.block_on(serve::serve(config, &logging.level));
+                // Nothing is waited for any more: a resolver that does not answer would hold up the end.
+                runtime.shutdown_timeout(LAST_WORDS);
+                end
+            });
             if let Err(Failed { message, .. }) = &end {
                 tracing::error!(target: TOLD_OTHERWISE, "{message}");
             }

@@ -15,6 +15,10 @@ use utoipa::ToSchema;
 
 use super::outcome::UnknownWord;
 
+/// A header of every request that a check sends. This monitor's own API knows its checks by it: they come from this
+/// machine, but are made up by whoever may make endpoints, and by those to whom a check is redirected.
+pub const CHECK_HEADER: &str = "x-api-monitor-check";
+
 /// What is examined and what is expected of it, with all defaults applied. Two equal specs examine the same
 /// thing; an edit that changes it starts the counters of the endpoint again.
 #[derive(Debug, Clone, PartialEq, Eq)]

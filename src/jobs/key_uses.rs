@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::keyring::Keyring;
-use crate::store::{Store, StoreError, api_keys};
+use crate::store::{Store, StoreError, api_keys, within};
 use crate::wakeup::Wakeup;
 
 /// How long the stop waits for the last writing.
@@ -44,7 +44,7 @@ impl KeyUses {
         while failed.is_none()
             && let Some((id, last)) = news.next()
         {
-            if let Err(error) = api_keys::note_use(self.store.writer(), id, last).await {
+            if let Err(error) = within(LAST, api_keys::note_use(self.store.writer(), id, last)).await {
                 self.keyring.is_news_again(id);
                 failed = Some(error);
             }

@@ -15,6 +15,9 @@ use crate::wakeup::Wakeup;
 /// Rows removed in one transaction.
 const BATCH: u64 = 500;
 
+/// Days for which the audit log keeps refusals: whoever is refused again and again must not fill the disk.
+const REFUSALS_DAYS: u32 = 30;
+
 /// How long a batch may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -37,6 +40,7 @@ pub struct Removed {
     pub hours: u64,
     pub notifications: u64,
     pub incidents: u64,
+    pub refusals: u64,
 }
 
 impl Retention {
@@ -51,8 +55,8 @@ impl Retention {
                 () = stopping.cancelled() => return,
                 removed = self.step() => match removed {
                     Ok(removed) if removed == Removed::default() => {}
-                    Ok(Removed { checks, hours, notifications, incidents }) => {
-                        tracing::info!(checks, hours, notifications, incidents, "old history was removed");
+                    Ok(Removed { checks, hours, notifications, incidents, refusals }) => {
+                        tracing::info!(checks, hours, notifications, incidents, refusals, "old history was removed");
                     }
                     Err(error) => tracing::warn!(%error, "old history could not be removed; tried again at the next run"),
                 },
@@ -73,6 +77,7 @@ impl Retention {
             // As long as the hours, which count the same outages.
             notifications: self.remove(Old::Notifications, hours_before).await?,
             incidents: self.remove(Old::Incidents, hours_before).await?,
+            refusals: self.remove(Old::Refusals, days_before(now, REFUSALS_DAYS)).await?,
         })
     }
 
@@ -98,6 +103,7 @@ impl Retention {
             Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
             Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
             Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,
+            Old::Refusals => store::audit::delete_refusals_before(&transaction, before, BATCH).await?,
         };
         transaction.commit().await?;
         Ok(count)
@@ -112,6 +118,8 @@ enum Old {
     Notifications,
     /// Resolved ones.
     Incidents,
+    /// What was refused to strangers; changes are kept for good.
+    Refusals,
 }
 
 fn days_before(now: Timestamp, days: u32) -> Timestamp {

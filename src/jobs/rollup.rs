@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::board::{Board, Windows};
 use crate::clock::Clock;
 use crate::domain::uptime::{DAY_US, HOUR_US, day_of, hour_of};
-use crate::domain::{from_micros, micros};
+use crate::domain::{Timestamp, from_micros, micros};
 use crate::store::{self, Store, StoreError, within};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
@@ -53,6 +53,14 @@ impl Rollup {
         }
     }
 
+    /// In one transaction, so that no late result comes between the sum of the hours and the day.
+    async fn close_days(&self, over: Timestamp) -> Result<u64, StoreError> {
+        let transaction = self.store.begin().await?;
+        let closed = store::rollups::close_days(&transaction, over, BATCH).await?;
+        transaction.commit().await?;
+        Ok(closed)
+    }
+
     /// Does everything that is due now.
     pub async fn step(&self) -> Result<(), StoreError> {
         if self.metrics.database.away().is_some() {
@@ -62,7 +70,7 @@ impl Rollup {
         let at = self.clock.now();
         let now = micros(at);
         let over = day_of(from_micros(now - DAY_GRACE_US));
-        while within(LIMIT, store::rollups::close_days(self.store.writer(), over, BATCH)).await? > 0 {
+        while within(LIMIT, self.close_days(over)).await? > 0 {
             tokio::time::sleep(PAUSE).await;
         }
         let sketches_before = day_of(from_micros(now - HOUR_SKETCHES_US));

@@ -220,9 +220,17 @@ impl Worker {
             self.queue.recorded(written.standings);
         }
         self.queue.take_handed(self.context.handover.waiting_for(&self.name));
-        let work = ledger::record(self.context.store.clone(), self.name.clone(), self.queue.to_record(), Vec::new());
-        if let Ok(Ok(written)) = tokio::time::timeout(LAST_RECORD, work).await {
-            self.queue.recorded(written.standings);
+        let until = Instant::now() + LAST_RECORD;
+        loop {
+            let standings = self.queue.to_record();
+            if standings.is_empty() {
+                break;
+            }
+            let work = ledger::record(self.context.store.clone(), self.name.clone(), standings, Vec::new());
+            match tokio::time::timeout_at(until, work).await {
+                Ok(Ok(written)) if !written.standings.is_empty() => self.queue.recorded(written.standings),
+                _ => break,
+            }
         }
         let untold = self.queue.items().iter().filter(|item| item.from_memory).count();
         let unrecorded = self.queue.unrecorded();
@@ -247,7 +255,6 @@ impl Worker {
             self.queue.take_handed(self.context.handover.waiting_for(&self.name));
             // By the time, not by the next attempt, which may be minutes away.
             self.tell_failure(None, now);
-            self.ask_database();
             let mut sleep = LONGEST_SLEEP.min(self.failing.due_in(now).max(RETELL_PAUSE));
             if under_way.len() < AT_ONCE && self.queue.is_known() && !self.is_waiting_for_rows() {
                 let (attempts, next_in) = self.queue.next(&busy, AT_ONCE - under_way.len(), now);
@@ -261,6 +268,8 @@ impl Worker {
                     });
                 }
             }
+            // After what the rows just read call for: nudges that never cease must not keep it waiting for the next.
+            self.ask_database();
             let wake_at = self.wake_at();
             tokio::select! {
                 Some((attempt, sent)) = under_way.next(), if !under_way.is_empty() => {

@@ -66,8 +66,8 @@ pub(super) struct Rows {
 pub(super) struct Reading {
     /// Rows of these were written.
     stored: HashSet<String>,
-    /// These stood in the rows.
-    recorded: Vec<String>,
+    /// These stood in the rows, and how.
+    recorded: Vec<(String, Standing)>,
 }
 
 #[derive(Debug, Clone)]
@@ -116,7 +116,12 @@ impl Queue {
     pub(super) fn begin_reading(&self) -> Reading {
         Reading {
             stored: self.handed.iter().filter(|w| w.stored).map(|w| w.told.facts.id.clone()).collect(),
-            recorded: self.ledger.iter().filter(|(_, entry)| entry.recorded).map(|(id, _)| id.clone()).collect(),
+            recorded: self
+                .ledger
+                .iter()
+                .filter(|(_, entry)| entry.recorded)
+                .map(|(id, entry)| (id.clone(), entry.standing.clone()))
+                .collect(),
         }
     }
 
@@ -129,12 +134,22 @@ impl Queue {
         self.rows = rows.deliveries.iter().filter_map(|row| self.item_of(row)).collect();
         let pending: HashSet<&str> = self.rows.iter().map(Item::id).collect();
         self.told.retain(|id, _| pending.contains(id.as_str()));
-        for id in reading.recorded {
-            // Recorded before the read, so the rows say it now.
-            self.ledger.remove(&id);
+        let mut finished = Vec::new();
+        for (id, standing) in reading.recorded {
+            // Recorded before the read, so the rows say it now; unless something newer was noted meanwhile.
+            if self.ledger.get(&id).is_some_and(|entry| entry.recorded && entry.standing == standing) {
+                self.ledger.remove(&id);
+                if standing.state != DeliveryState::Pending && !pending.contains(id.as_str()) {
+                    finished.push(id);
+                }
+            }
+        }
+        if !rows.complete {
+            // What is not seen may be pending beyond what was read, but not what is finished.
+            return finished;
         }
         let settled = |id: &String| !pending.contains(id.as_str()) && !self.ledger.contains_key(id);
-        if rows.complete { reading.stored.into_iter().filter(settled).collect() } else { Vec::new() }
+        reading.stored.into_iter().filter(settled).collect()
     }
 
     fn item_of(&self, row: &Delivery) -> Option<Item> {
@@ -162,8 +177,9 @@ impl Queue {
             items.extend(self.as_it_stands(Item { from_memory: !self.readable, ..row.clone() }));
         }
         for waiting in &self.handed {
-            // With readable rows they alone say what is pending.
-            if seen.contains(waiting.told.facts.id.as_str()) || waiting.stored && self.readable {
+            // With all rows known they alone say what is pending.
+            let is_in_rows = waiting.stored && self.readable && !self.more;
+            if seen.contains(waiting.told.facts.id.as_str()) || is_in_rows {
                 continue;
             }
             items.extend(self.as_it_stands(Item {

@@ -80,9 +80,8 @@ impl Batch {
     pub async fn write(&self, store: &Store, session: u64, now: Timestamp) -> Result<(), Failed> {
         let begun = if self.counts_twice() { store.begin_durable().await } else { store.begin().await };
         let transaction = begun.map_err(Failed::Unknown)?;
-        if store.writing_session() != session {
-            return Err(Failed::NewSession);
-        }
+        // Before the session is looked at: a mark that is there proves that this batch and all before it are on the
+        // disk, and writing the earlier ones again would take states back.
         if self.counts_twice() {
             let mark = json!({"batch": self.mark});
             let put = store::settings::put_if_other(&transaction, MARK, mark, now);
@@ -90,6 +89,10 @@ impl Batch {
                 tracing::info!("a batch whose commit was in doubt had been committed");
                 return Ok(());
             }
+        }
+        if store.writing_session() != session {
+            // The mark goes with the transaction.
+            return Err(Failed::NewSession);
         }
         self.write_rows(&transaction).await.map_err(Failed::before_commit)?;
         transaction.commit().await.map_err(|error| Failed::Unknown(error.into()))

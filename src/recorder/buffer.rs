@@ -20,6 +20,9 @@ use super::telling::Telling;
 /// The most results of one transaction.
 pub const BATCH: usize = 1_000;
 
+/// The most changes of incidents of one transaction: each takes some statements, and a transaction has its time.
+const TELLINGS: usize = 500;
+
 /// How often a batch is refused before it is taken apart: the database may only be in the middle of something.
 const PATIENCE: u32 = 3;
 
@@ -303,7 +306,12 @@ fn next_batch(left: &mut Contents, size: usize) -> Batch {
     if !left.results.is_empty() {
         return batch;
     }
-    if size == BATCH {
+    if size == BATCH && left.tellings.len() > TELLINGS {
+        batch.tellings = left.tellings.drain(..TELLINGS).collect();
+        // With the states that they leave behind, so that each part is right by itself.
+        let states: HashMap<_, _> = batch.tellings.iter().map(Telling::state).collect();
+        batch.states = states.into_iter().map(|(id, state)| (id, state.clone())).collect();
+    } else if size == BATCH {
         batch.states = left.states.drain().collect();
         batch.hours =
             std::mem::take(&mut left.hours).into_iter().map(|((id, start), hour)| (id, start, hour)).collect();
@@ -330,7 +338,10 @@ fn put_back(left: &mut Contents, batch: Batch) {
     for queued in batch.results.into_iter().rev() {
         left.results.push_front(queued);
     }
-    left.states.extend(batch.states);
+    for (id, state) in batch.states {
+        // What is still there is newer.
+        left.states.entry(id).or_insert(state);
+    }
     left.hours.extend(batch.hours.into_iter().map(|(id, start, hour)| ((id, start), hour)));
     for telling in batch.tellings.into_iter().rev() {
         left.tellings.push_front(telling);

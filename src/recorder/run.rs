@@ -318,7 +318,7 @@ impl Recorder {
         let patience = self.writing_since.map(|since| since + PATIENCE).filter(|_| !self.is_on_its_own());
         let next = match &self.committing {
             Some(Committing { began, .. }) => self.trouble.watch_at(*began),
-            None => self.flush_at,
+            None => self.flush_at.filter(|_| !self.buffer.is_empty()),
         };
         [patience, next].into_iter().flatten().min()
     }
@@ -461,6 +461,7 @@ impl Recorder {
             return;
         }
         let mut left = VecDeque::new();
+        let before = self.unhanded.len();
         for handed in self.unhanded.drain(..) {
             if !left.is_empty() {
                 left.push_back(handed);
@@ -477,7 +478,9 @@ impl Recorder {
         }
         self.overfull = !left.is_empty();
         self.unhanded = left;
-        self.parts.deliver.nudge();
+        if self.unhanded.len() < before {
+            self.parts.deliver.nudge();
+        }
     }
 
     fn answer(&mut self, stored: bool) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
-use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{EndpointState, IncidentChange, OpenIncident, Tell};
 use crate::domain::notification::{
     CheckFacts, EndpointFacts, Event, IncidentFacts, Notification, Routing, Subject, notification_id,
@@ -54,6 +54,11 @@ struct Outgoing {
 }
 
 impl Telling {
+    /// The endpoint, and its state after the change.
+    pub fn state(&self) -> (EndpointId, &EndpointState) {
+        (self.happened.known.id, &self.happened.state)
+    }
+
     /// Decides what is told of it and to whom: no database is needed. `None` where there is no incident.
     pub fn new(happened: Happened, outages: &mut Outages, routing: &Routing) -> Option<Self> {
         let incident = match &happened.change {

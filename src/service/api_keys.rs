@@ -131,7 +131,7 @@ async fn create_locked(
         created_by: actor.name.clone(),
         now,
     };
-    let transaction = ctx.store.begin().await.map_err(ServiceError::Store)?;
+    let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let key = api_keys::insert(&transaction, new).await.map_err(ServiceError::Store)?;
     let mut row = actor.audit_row(now, "api_key.create", subject(&key.id));
     row.after = Some(audited(&key));
@@ -202,7 +202,7 @@ async fn change_locked(
     }
     let update =
         ApiKeyUpdate { name: after.name, role: after.role, expires_at: after.expires_at, expected_revision: revision };
-    let transaction = ctx.store.begin().await.map_err(ServiceError::Store)?;
+    let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let changed = api_keys::update(&transaction, id, update, now).await.map_err(ServiceError::Store)?;
     let mut row = actor.audit_row(now, action, subject(&key.id));
     (row.before, row.after) = (Some(audited(&key)), Some(audited(&changed)));
@@ -230,8 +230,16 @@ pub async fn delete(
         let now = work.clock.now();
         let (key, id, _) = changeable(&work, &id, expected_revision)?;
         require_another_admin(&work, &key, now)?;
-        let transaction = work.store.begin().await.map_err(ServiceError::Store)?;
-        api_keys::delete(&transaction, id).await.map_err(ServiceError::Store)?;
+        let transaction = work.store.begin_durable().await.map_err(ServiceError::Store)?;
+        match api_keys::delete(&transaction, id).await {
+            Ok(()) => {}
+            // It went before, by a commit whose answer was lost: it is only remembered.
+            Err(StoreError::NotFound) => {
+                work.keyring.remove(&key.id);
+                return Ok(());
+            }
+            Err(error) => return Err(ServiceError::Store(error)),
+        }
         let mut row = actor.audit_row(now, "api_key.delete", subject(&key.id));
         row.before = Some(audited(&key));
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;

@@ -104,7 +104,7 @@ impl ServiceContext {
     /// Writes a refusal into the audit log. One that cannot be written is only logged: refusing goes on.
     pub async fn record_refusal(&self, actor: &Actor, subject: &str, result: &str) {
         let row =
-            AuditEntry { result: result.to_owned(), ..actor.audit_row(self.clock.now(), "request.refused", subject) };
+            AuditEntry { result: result.to_owned(), ..actor.audit_row(self.clock.now(), audit::REFUSED, subject) };
         if let Err(error) = within(REFUSAL_LIMIT, audit::append(self.store.writer(), row)).await {
             tracing::warn!(%error, subject, "a refusal could not be written into the audit log");
         }

@@ -155,7 +155,7 @@ async fn change_locked(
     }
 
     let now = ctx.clock.now();
-    let transaction = ctx.store.begin().await.map_err(ServiceError::Store)?;
+    let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let (mut audit_before, mut audit_after) = (Map::new(), Map::new());
     for setting in CHANGEABLE.iter().filter(|setting| wanted.contains_key(setting.key)) {
         let (was, is, own) = ((setting.get)(&before), (setting.get)(&after), (setting.get)(&configured));

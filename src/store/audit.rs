@@ -1,4 +1,4 @@
-//! `audit_log`: who changed what, newest first. Rows are only ever added.
+//! `audit_log`: who changed what, newest first. Changes are kept for good.
 
 use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 
@@ -46,6 +46,27 @@ pub async fn append(db: &impl ConnectionTrait, entry: AuditEntry) -> Result<(), 
     .exec_without_returning(db)
     .await?;
     Ok(())
+}
+
+/// What a refused request is called.
+pub const REFUSED: &str = "request.refused";
+
+/// Removes refusals older than `before`, at most `batch`; returns how many.
+pub async fn delete_refusals_before(
+    db: &impl ConnectionTrait,
+    before: Timestamp,
+    batch: u64,
+) -> Result<u64, StoreError> {
+    let ids: Vec<i64> = table::Entity::find()
+        .select_only()
+        .column(table::Column::Id)
+        .filter(table::Column::Action.eq(REFUSED))
+        .filter(table::Column::At.lt(micros(before)))
+        .limit(batch)
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(table::Entity::delete_many().filter(table::Column::Id.is_in(ids)).exec(db).await?.rows_affected)
 }
 
 /// The newest `limit` entries, or the newest before the entry `before`.

@@ -20,8 +20,9 @@ use crate::domain::Timestamp;
 const FIXED: [&str; 4] = ["timestamp", "level", "target", "message"];
 
 /// Standard error.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Console {
+    pub(super) queue: NonBlocking,
     pub(super) format: LogFormat,
     pub(super) colours: bool,
 }
@@ -71,10 +72,10 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Lines {
         let metadata = event.metadata();
         let line = Line { at: (self.now)(), level: *metadata.level(), target: metadata.target(), fields };
         // A line that cannot be written is lost: there is nobody left to tell.
-        if let Some(Console { format, colours }) = self.console
-            && (format == LogFormat::Json || line.target != TOLD_OTHERWISE)
+        if let Some(Console { queue, format, colours }) = &self.console
+            && (*format == LogFormat::Json || line.target != TOLD_OTHERWISE)
         {
-            drop(std::io::stderr().lock().write_all(line.render(format, colours).as_bytes()));
+            drop(queue.clone().write_all(line.render(*format, *colours).as_bytes()));
         }
         if let Some((format, queue)) = &self.file {
             drop(queue.clone().write_all(line.render(*format, false).as_bytes()));

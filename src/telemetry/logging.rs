@@ -76,7 +76,7 @@ pub enum Rotation {
 #[derive(Debug)]
 pub struct Logging {
     pub level: LevelControl,
-    _worker: Option<WorkerGuard>,
+    _workers: Vec<WorkerGuard>,
 }
 
 /// Changes the level while the process runs. Cheap to clone; without a running log it does nothing.
@@ -116,9 +116,9 @@ fn filter(level: &str, echo_statements: bool) -> Targets {
 pub fn start(options: LogOptions) -> Result<Logging, String> {
     let LogOptions { level, console, file, echo_statements, now } = options;
     if console.is_none() && file.is_none() {
-        return Ok(Logging { level: LevelControl::default(), _worker: None });
+        return Ok(Logging { level: LevelControl::default(), _workers: Vec::new() });
     }
-    let (mut writer, mut worker) = (None, None);
+    let (mut writer, mut workers) = (None, Vec::new());
     if let Some(LogFileOptions { path, format, rotation, keep }) = file {
         let lost = Arc::new(OnceLock::new());
         let say = sayer(path.display().to_string(), console.is_some());
@@ -127,9 +127,17 @@ pub fn start(options: LogOptions) -> Result<Logging, String> {
             NonBlockingBuilder::default().buffered_lines_limit(QUEUE).thread_name("log-file").finish(file);
         // Set once, here.
         drop(lost.set(queue.error_counter()));
-        (writer, worker) = (Some((format, queue)), Some(guard));
+        writer = Some((format, queue));
+        workers.push(guard);
     }
-    let terminal = console.map(|format| Console { format, colours: std::io::stderr().is_terminal() });
+    let terminal = console.map(|format| {
+        // By a thread of its own: a terminal that is stopped, or a pipe that nobody reads, holds up no check. Lines
+        // beyond the queue are lost then.
+        let (queue, guard) =
+            NonBlockingBuilder::default().buffered_lines_limit(QUEUE).thread_name("log").finish(std::io::stderr());
+        workers.push(guard);
+        Console { queue, format, colours: std::io::stderr().is_terminal() }
+    });
     let (filter, handle) = reload::Layer::new(filter(level, echo_statements));
     tracing_subscriber::registry()
         .with(filter)
@@ -138,7 +146,7 @@ pub fn start(options: LogOptions) -> Result<Logging, String> {
         .map_err(|error| format!("logging cannot be started: {error}"))?;
     log_panics(console.is_some());
     let level = LevelControl(Some(Arc::new(Control { filter: handle, echo_statements })));
-    Ok(Logging { level, _worker: worker })
+    Ok(Logging { level, _workers: workers })
 }
 
 /// How the file's own troubles are told: as lines of the log, which go to the terminal too; on a terminal that gets

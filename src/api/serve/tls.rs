@@ -76,7 +76,7 @@ pub struct Tls {
 
 /// What changes when a file is written or replaced, by a link to another one too.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Fingerprint([Option<(std::time::SystemTime, u64, u64, u64)>; 2]);
+struct Fingerprint([Option<(std::time::SystemTime, u64, FileIdentity)>; 2]);
 
 impl Tls {
     /// Reads the files. Gives sentences about a certificate that is not good now, but is served with all the same.
@@ -235,18 +235,21 @@ fn read_file(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 fn fingerprint(files: &TlsConfig) -> Fingerprint {
     Fingerprint([&files.cert_file, &files.key_file].map(|path| {
         let metadata = std::fs::metadata(path).ok()?;
-        let (device, inode) = identity(&metadata);
-        Some((metadata.modified().ok()?, metadata.len(), device, inode))
+        let identity = identity(&metadata);
+        Some((metadata.modified().ok()?, metadata.len(), identity))
     }))
 }
 
+/// Device, number, and when anything about it was changed, its permissions included: seconds and nanoseconds.
+type FileIdentity = (u64, u64, i64, i64);
+
 #[cfg(unix)]
-fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+fn identity(metadata: &std::fs::Metadata) -> FileIdentity {
     use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
 }
 
 #[cfg(not(unix))]
-fn identity(_: &std::fs::Metadata) -> (u64, u64) {
-    (0, 0)
+fn identity(_: &std::fs::Metadata) -> FileIdentity {
+    (0, 0, 0, 0)
 }

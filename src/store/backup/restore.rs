@@ -321,7 +321,9 @@ async fn put_in_place(fresh: &Path, target: &Path, now: Timestamp) -> Result<Opt
     }
     File::open(fresh).and_then(|file| file.sync_all()).map_err(cannot)?;
     if let Some(kept) = &kept {
-        std::fs::rename(target, kept).map_err(cannot)?;
+        // By a second name where that can be had, so that at no moment there is no database: a monitor that is started
+        // then would begin an empty one.
+        std::fs::hard_link(target, kept).or_else(|_| std::fs::rename(target, kept)).map_err(cannot)?;
     }
     for suffix in ["-wal", "-shm"] {
         let left = beside(target, suffix);
