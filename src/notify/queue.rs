@@ -401,6 +401,39 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_read_does_not_take_back_what_was_done_meanwhile() {
+        let failed = Standing { state: DeliveryState::Pending, finished_at: None, ..delivered() };
+        let mut queue = Queue::default();
+        queue.take_handed(vec![handed("a", Event::Down, true)]);
+        queue.cannot_read();
+        queue.note("a", failed.clone());
+        queue.recorded(vec![("a".to_owned(), failed)]);
+        let reading = queue.begin_reading();
+        queue.note("a", delivered());
+        queue.take_rows(reading, rows(&[("a", Event::Down)]));
+        assert!(next(&queue).is_empty(), "it was delivered while the rows were read");
+        assert_eq!(queue.to_record(), [("a".to_owned(), delivered())]);
+    }
+
+    #[test]
+    fn of_more_rows_than_are_read_nothing_is_told_twice_or_out_of_order() {
+        let mut queue = Queue::default();
+        queue.take_handed(vec![
+            handed("done", Event::Reminder, true),
+            handed("beyond", Event::Down, true),
+            handed("new", Event::Reminder, false),
+        ]);
+        queue.cannot_read();
+        queue.note("done", delivered());
+        queue.recorded(vec![("done".to_owned(), delivered())]);
+        let reading = queue.begin_reading();
+        let settled = queue.take_rows(reading, Rows { complete: false, ..rows(&[]) });
+        assert_eq!(settled, ["done"], "what is finished need not be kept, what was not seen must be");
+        queue.take_handed(vec![handed("beyond", Event::Down, true), handed("new", Event::Reminder, false)]);
+        assert_eq!(next(&queue), ["beyond"], "before what came after it");
+    }
+
+    #[test]
     fn a_down_that_was_never_told_is_one_message_with_its_recovery_also_from_memory() {
         let mut queue = Queue::default();
         let reading = queue.begin_reading();

@@ -132,6 +132,9 @@ async fn headers_of_the_user_win_and_userinfo_becomes_basic_authentication() {
         [("host", "shop.example"), ("user-agent", "mine"), ("x-one", "1"), ("authorization", "Bearer t")]
             .map(|(n, v)| (n.to_owned(), v.to_owned()))
             .into();
+    // What it is known by cannot be taken from it.
+    with_headers.headers.insert("x-api-monitor-check".to_owned(), "no".to_owned());
+    with_headers.redact.push("x-api-monitor-check".to_owned());
     observe(&with_headers).await;
     observe(&spec(&url)).await;
 
@@ -142,6 +145,7 @@ async fn headers_of_the_user_win_and_userinfo_becomes_basic_authentication() {
         assert_eq!(header(&requests[0], name), Some(value));
     }
     assert_eq!(header(&requests[1], "authorization"), Some("Basic bWU6c0BjcsOpdA=="));
+    assert!(requests.iter().all(|request| header(request, "x-api-monitor-check") == Some("1")));
 }
 
 #[tokio::test]

@@ -155,6 +155,24 @@ async fn without_a_key_only_this_machine_may_do_more_than_read() {
 }
 
 #[tokio::test]
+async fn what_only_comes_by_way_of_this_machine_is_not_of_it() {
+    let app = TestApp::start().await;
+    let new = json!({"name": "n", "url": "https://example.com"});
+    // A check of our own, whose method, body and headers whoever makes endpoints has chosen.
+    app.call("POST", "/api/v1/endpoints")
+        .header("x-api-monitor-check", "1")
+        .json(&new)
+        .send()
+        .await
+        .problem(403, "forbidden");
+    // A proxy that says nothing of itself.
+    app.call("POST", "/api/v1/endpoints").old_http().json(&new).send().await.problem(403, "forbidden");
+    let proxied = app.reconfigured("api: {port: 0, trusted_proxies: [127.0.0.1]}\n").await;
+    proxied.call("POST", "/api/v1/endpoints").json(&new).send().await.problem(403, "forbidden");
+    assert_eq!(app.post("/api/v1/endpoints", &new).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_key_counts_also_where_none_is_needed() {
     let app = TestApp::start().await;
     let made = app.post("/api/v1/api-keys", &json!({"name": "ops", "role": "editor"})).await.json();

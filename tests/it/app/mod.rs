@@ -93,6 +93,12 @@ impl Call<'_> {
         self
     }
 
+    /// By HTTP/1.0.
+    pub(crate) fn old_http(mut self) -> Self {
+        *self.request.version_mut() = axum::http::Version::HTTP_10;
+        self
+    }
+
     pub(crate) fn from(mut self, peer: IpAddr) -> Self {
         self.request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
         self

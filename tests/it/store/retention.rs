@@ -7,6 +7,7 @@ use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::notification::Event;
 use api_monitor::jobs::retention::{Removed, Retention};
+use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::incidents::{self, IncidentEventKind, Resolution};
 use api_monitor::store::outbox;
 
@@ -63,4 +64,39 @@ async fn what_was_told_is_kept_as_long_as_the_hours(kind: Kind) {
     store.close().await.unwrap();
 }
 
-on_both_databases!(what_was_told_is_kept_as_long_as_the_hours);
+async fn refusals_age_and_changes_do_not(kind: Kind) {
+    let database = Database::of(kind);
+    let store = Arc::new(database.open().await);
+    let entry = |action: &str, at| AuditEntry {
+        at,
+        actor: "anonymous".to_owned(),
+        address: None,
+        action: action.to_owned(),
+        subject: "endpoint/1".to_owned(),
+        result: "forbidden".to_owned(),
+        before: None,
+        after: None,
+    };
+    let start = at("2026-01-01T00:00:00Z");
+    for (action, at) in [(audit::REFUSED, start), ("endpoint.delete", start), (audit::REFUSED, plus(start, days(2)))] {
+        audit::append(store.writer(), entry(action, at)).await.unwrap();
+    }
+    let settings = Adjustable {
+        logging_level: LogLevel::Info,
+        check_history_days: 1,
+        hourly_rollup_days: 1,
+        max_concurrent_checks: MaxConcurrent::Auto,
+    };
+    let clock = Arc::new(ManualClock::at(plus(start, days(31))));
+    let running = Arc::new(RunningSettings::new(settings));
+    let retention = Retention { store: store.clone(), clock, running };
+    assert_eq!(retention.step().await.unwrap(), Removed { refusals: 1, ..Removed::default() });
+    let left: Vec<_> = audit::list(store.readers(), 10, None).await.unwrap();
+    assert_eq!(
+        left.iter().map(|row| row.entry.action.as_str()).collect::<Vec<_>>(),
+        [audit::REFUSED, "endpoint.delete"]
+    );
+    store.close().await.unwrap();
+}
+
+on_both_databases!(refusals_age_and_changes_do_not, what_was_told_is_kept_as_long_as_the_hours,);
