@@ -342,6 +342,8 @@ pub(super) fn trouble(code: &str, message: &str) -> Option<String> {
         "57014" => "the server cut the statement off: raise its statement_timeout for this user",
         "58030" => "the server cannot read or write its files: check its disk and its log",
         "XX001" | "XX002" => "the database is damaged: see the server's log, and restore it from a backup",
+        "42P01" => "a table of the monitor is not there: something else is changing the schema",
+        "25P02" | "XX000" => "the server has a trouble of its own: see its log",
         code if code.starts_with("08") => "the connection to the server was lost",
         code if code.starts_with("40") => "the server undid the transaction because of another session",
         code if code.starts_with("57P") || code.starts_with("53") => {

@@ -145,6 +145,8 @@ pub(super) fn trouble(code: &str) -> Option<&'static str> {
     // The low byte of an extended result code is the primary one: https://sqlite.org/rescode.html
     let sentence = match code.parse::<u32>().ok()? & 0xff {
         5 | 6 => "the database is locked by another process",
+        7 => "there is no memory left for the database",
+        9 | 15 => "the database was interrupted",
         8 => "the database is read-only: make the file and its folder writable for this user",
         10 => "the disk of the database reports an error: check the disk and its mount",
         11 => "the database file is damaged: restore a backup with `api-monitor restore`",

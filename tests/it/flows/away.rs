@@ -198,13 +198,22 @@ async fn settled(live: &Live<'_>) {
 async fn compare_told(live: &Live<'_>, scene: &Scene) -> usize {
     let db = live.monitor.store.readers();
     let query = NotificationQuery { limit: 1_000, ..NotificationQuery::default() };
-    let stored = outbox::list(db, &query).await.unwrap();
-    let mut ids: Vec<_> = stored.iter().map(|notification| notification.facts.id.clone()).collect();
-    let bodies = scene.bodies();
-    let mut told: Vec<_> = bodies.iter().map(|body| body["id"].as_str().unwrap().to_owned()).collect();
-    ids.sort();
-    told.sort();
-    assert_eq!(told, ids, "each once, under the id of its rows");
+    // What was told from memory last may get its rows a moment later.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let (stored, bodies) = loop {
+        settled(live).await;
+        let stored = outbox::list(db, &query).await.unwrap();
+        let mut ids: Vec<_> = stored.iter().map(|notification| notification.facts.id.clone()).collect();
+        let bodies = scene.bodies();
+        let mut told: Vec<_> = bodies.iter().map(|body| body["id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        told.sort();
+        if told == ids {
+            break (stored, bodies);
+        }
+        assert!(Instant::now() < deadline, "each once, under the id of its rows: told {told:?}, rows {ids:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     for notification in &stored {
         let states: Vec<_> = notification.deliveries.iter().map(|d| (d.state, d.attempts)).collect();
         assert_eq!(states, [(DeliveryState::Delivered, 1)], "{notification:?}");
