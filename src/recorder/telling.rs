@@ -135,7 +135,7 @@ impl Telling {
             _ => {
                 let severity = happened.known.endpoint.severity;
                 let (started_at, opened_at) = (incident.started_at, incident.opened_at);
-                incidents::open_as(db, self.id, endpoint, started_at, opened_at, &incident.cause, severity).await?
+                incidents::open(db, self.id, endpoint, started_at, opened_at, &incident.cause, severity).await?
             }
         };
         let (kind, at, failure) = match &happened.change {

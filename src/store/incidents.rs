@@ -89,22 +89,10 @@ pub struct DownSpan {
     pub end: Option<Timestamp>,
 }
 
-/// Opens an incident under the next id, or opens it again if the endpoint has one that started then; returns its id.
+/// Opens an incident, or opens it again if the endpoint has one that started then; returns its id. A new one has the
+/// given id, which the caller has from [`newest_id`] on. The ids are the caller's alone: those that the database would
+/// give are used by nobody.
 pub async fn open(
-    db: &impl ConnectionTrait,
-    endpoint: EndpointId,
-    started_at: Timestamp,
-    opened_at: Timestamp,
-    cause: &Failure,
-    severity: Severity,
-) -> Result<i64, StoreError> {
-    let id = newest_id(db).await? + 1;
-    open_as(db, id, endpoint, started_at, opened_at, cause, severity).await
-}
-
-/// As [`open`], a new one under an id that the caller has from [`newest_id`] on. The ids are the caller's alone: those
-/// that the database would give are used by nobody.
-pub async fn open_as(
     db: &impl ConnectionTrait,
     id: i64,
     endpoint: EndpointId,

@@ -119,30 +119,6 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
     Ok(())
 }
 
-/// The channels that were, or are being, told of an incident.
-pub async fn told_channels(db: &impl ConnectionTrait, incident: i64) -> Result<Vec<String>, StoreError> {
-    let told = [Event::Down.as_str(), Event::DownAgain.as_str(), Event::Reminder.as_str()];
-    let ids: Vec<String> = notifications::Entity::find()
-        .select_only()
-        .column(notifications::Column::Id)
-        .filter(notifications::Column::IncidentId.eq(incident))
-        .filter(notifications::Column::Event.is_in(told))
-        .into_tuple()
-        .all(db)
-        .await?;
-    let mut channels: Vec<String> = deliveries::Entity::find()
-        .select_only()
-        .column(deliveries::Column::Channel)
-        .filter(deliveries::Column::NotificationId.is_in(ids))
-        .order_by(deliveries::Column::Id, Order::Asc)
-        .into_tuple()
-        .all(db)
-        .await?;
-    let mut seen = std::collections::HashSet::new();
-    channels.retain(|channel| seen.insert(channel.clone()));
-    Ok(channels)
-}
-
 /// The id of the first notification of an incident, under which mails thread.
 pub async fn first_of_incident(db: &impl ConnectionTrait, incident: i64) -> Result<Option<String>, StoreError> {
     Ok(notifications::Entity::find()
@@ -160,11 +136,11 @@ pub async fn first_of_incident(db: &impl ConnectionTrait, incident: i64) -> Resu
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ToldOf {
     pub first: Option<String>,
-    /// As [`told_channels`].
+    /// Those that heard of an outage of it, or are about to, each once, in the order of their rows.
     pub channels: Vec<String>,
 }
 
-/// [`first_of_incident`] and [`told_channels`] of many incidents; those without a notification are left out.
+/// Who was told of these incidents; those without a notification are left out.
 pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<HashMap<i64, ToldOf>, StoreError> {
     let mut all: HashMap<i64, ToldOf> = HashMap::new();
     for chunk in incidents.chunks(500) {
@@ -288,62 +264,6 @@ pub async fn pending(db: &impl ConnectionTrait, channel: &str, limit: u64) -> Re
         .into_iter()
         .map(read_delivery)
         .collect()
-}
-
-/// What an attempt brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AttemptResult {
-    Delivered { answer: String },
-    Retry { error: String, next_attempt_at: Timestamp, may_have_arrived: bool },
-    Dead { error: String, may_have_arrived: bool },
-}
-
-/// Records an attempt.
-pub async fn record_attempt(
-    db: &impl ConnectionTrait,
-    delivery: i64,
-    result: &AttemptResult,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let now = Some(micros(now));
-    let mut update = deliveries::Entity::update_many()
-        .col_expr(deliveries::Column::Attempts, Expr::col(deliveries::Column::Attempts).add(1))
-        .col_expr(deliveries::Column::LastAttemptAt, Expr::value(now));
-    update = match result {
-        AttemptResult::Delivered { answer } => update
-            .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Delivered.as_str()))
-            .col_expr(deliveries::Column::Answer, Expr::value(without_nul(answer.clone())))
-            .col_expr(deliveries::Column::LastError, Expr::value(None::<String>))
-            .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
-            .col_expr(deliveries::Column::FinishedAt, Expr::value(now)),
-        AttemptResult::Retry { error, next_attempt_at, .. } => update
-            .col_expr(deliveries::Column::LastError, Expr::value(without_nul(error.clone())))
-            .col_expr(deliveries::Column::NextAttemptAt, Expr::value(Some(micros(*next_attempt_at)))),
-        AttemptResult::Dead { error, .. } => update
-            .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Dead.as_str()))
-            .col_expr(deliveries::Column::LastError, Expr::value(without_nul(error.clone())))
-            .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
-            .col_expr(deliveries::Column::FinishedAt, Expr::value(now)),
-    };
-    if let AttemptResult::Retry { may_have_arrived: true, .. } | AttemptResult::Dead { may_have_arrived: true, .. } =
-        result
-    {
-        update = update.col_expr(deliveries::Column::MayHaveArrived, Expr::value(true));
-    }
-    update.filter(deliveries::Column::Id.eq(delivery)).exec(db).await?;
-    Ok(())
-}
-
-/// Marks deliveries that one later message tells too.
-pub async fn mark_merged(db: &impl ConnectionTrait, merged: &[i64], now: Timestamp) -> Result<(), StoreError> {
-    deliveries::Entity::update_many()
-        .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Merged.as_str()))
-        .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
-        .col_expr(deliveries::Column::FinishedAt, Expr::value(Some(micros(now))))
-        .filter(deliveries::Column::Id.is_in(merged.iter().copied()))
-        .exec(db)
-        .await?;
-    Ok(())
 }
 
 /// Why a delivery is given up whose channel is not there.

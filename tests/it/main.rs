@@ -5,6 +5,7 @@
 mod api;
 mod app;
 mod architecture;
+mod attempts;
 mod backup;
 mod cli;
 mod config;

@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 
 use api_monitor::clock::Clock;
-use api_monitor::store::outbox::{self, AttemptResult};
+use api_monitor::store::outbox;
 use api_monitor::telemetry::metrics::ChannelStatus;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::telling::{down, record};
 use crate::app::TestApp;
+use crate::attempts::{AttemptResult, record_attempt};
 
 const ALL: &str = "
 api: {port: 0}
@@ -58,7 +59,7 @@ async fn channels_and_health_tell_how_they_do() {
     let (db, now) = (app.ctx.store.writer(), app.clock.now());
     let given_up = outbox::pending(db, "team", 1).await.unwrap().remove(0);
     let dead = AttemptResult::Dead { error: "404".to_owned(), may_have_arrived: false };
-    outbox::record_attempt(db, given_up.id, &dead, now).await.unwrap();
+    record_attempt(db, &given_up, &dead, now).await;
     let failing = ChannelStatus {
         failing_since: Some(now - TimeDelta::minutes(8)),
         last_error: Some("the connection was refused".to_owned()),

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use api_monitor::clock::Clock;
-use api_monitor::store::outbox::{self, AttemptResult};
+use api_monitor::store::outbox;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::telling::{down, record, up};
 use crate::app::TestApp;
+use crate::attempts::{AttemptResult, record_attempt};
 
 const TWO_CHANNELS: &str = "
 api: {port: 0}
@@ -26,11 +27,11 @@ async fn told(yaml: &str) -> (TestApp, String) {
     let now = app.clock.now();
     for delivery in outbox::pending(db, "console", 10).await.unwrap() {
         let done = AttemptResult::Delivered { answer: "printed".to_owned() };
-        outbox::record_attempt(db, delivery.id, &done, now - TimeDelta::minutes(6)).await.unwrap();
+        record_attempt(db, &delivery, &done, now - TimeDelta::minutes(6)).await;
     }
     let first = outbox::pending(db, "hook", 10).await.unwrap().remove(0);
     let dead = AttemptResult::Dead { error: "410 Gone".to_owned(), may_have_arrived: false };
-    outbox::record_attempt(db, first.id, &dead, now - TimeDelta::minutes(5)).await.unwrap();
+    record_attempt(db, &first, &dead, now - TimeDelta::minutes(5)).await;
     (app, first.notification_id)
 }
 
@@ -112,7 +113,7 @@ async fn nothing_is_sent_again_where_nothing_can_be_delivered() {
     // Of a channel that is no longer in the configuration.
     let gone = AttemptResult::Dead { error: "gone".to_owned(), may_have_arrived: false };
     let up = outbox::pending(db, "hook", 1).await.unwrap().remove(0);
-    outbox::record_attempt(db, up.id, &gone, app.clock.now()).await.unwrap();
+    record_attempt(db, &up, &gone, app.clock.now()).await;
     for (yaml, reason) in [
         ("api: {port: 0}\nchannels: {console: {type: console}}\n", "hook"),
         (

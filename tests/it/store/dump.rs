@@ -18,7 +18,7 @@ use api_monitor::recorder::buffer::Limits;
 use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
-use api_monitor::store::outbox::{self, AttemptResult};
+use api_monitor::store::outbox;
 use api_monitor::store::{self, DatabaseConnection, Store, api_keys};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api_keys::key;
 use super::{at, history_of, plus};
+use crate::attempts::{AttemptResult, merge, record_attempt};
 use crate::database::{Database, Kind};
 use crate::flows::harness::load;
 
@@ -147,11 +148,12 @@ async fn deliver(store: &Store, clock: &ManualClock) {
         ),
     ] {
         for (number, delivery) in outbox::pending(store.readers(), channel, 1_000).await.unwrap().iter().enumerate() {
-            for result in results {
-                outbox::record_attempt(store.writer(), delivery.id, result, clock.now()).await.unwrap();
-            }
             if number % 3 == 0 {
-                outbox::mark_merged(store.writer(), &[delivery.id], clock.now()).await.unwrap();
+                merge(store.writer(), delivery, clock.now()).await;
+                continue;
+            }
+            for result in results {
+                record_attempt(store.writer(), delivery, result, clock.now()).await;
             }
         }
     }

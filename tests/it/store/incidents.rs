@@ -25,7 +25,8 @@ fn refused() -> Failure {
 
 pub(super) async fn open(store: &Store, endpoint: EndpointId, started_at: Timestamp) -> i64 {
     let opened_at = plus(started_at, 10);
-    incidents::open(store.writer(), endpoint, started_at, opened_at, &refused(), Severity::Critical).await.unwrap()
+    let (db, id) = (store.writer(), incidents::newest_id(store.writer()).await.unwrap() + 1);
+    incidents::open(db, id, endpoint, started_at, opened_at, &refused(), Severity::Critical).await.unwrap()
 }
 
 pub(super) async fn event(store: &Store, incident_id: i64, at: Timestamp, kind: IncidentEventKind) {
@@ -49,7 +50,8 @@ async fn an_incident_is_opened_resolved_and_opened_again(kind: Kind) {
 
         let other = Failure::new(FailureKind::TlsExpired, "It expired");
         let later = plus(start(), 90);
-        let again = incidents::open(store.writer(), ONE, start(), later, &other, Severity::Info).await.unwrap();
+        let (db, next) = (store.writer(), incidents::newest_id(store.writer()).await.unwrap() + 1);
+        let again = incidents::open(db, next, ONE, start(), later, &other, Severity::Info).await.unwrap();
         assert_eq!(again, id);
         let again = incidents::find(store.readers(), id).await.unwrap().unwrap();
         assert_eq!((again.resolved_at, again.resolution, &again.cause), (None, None, &other));

@@ -5,10 +5,11 @@ use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
 use api_monitor::store::Store;
 use api_monitor::store::incidents::{self, Resolution};
-use api_monitor::store::outbox::{self, AttemptResult, Delivery, DeliveryState, NewNotification, NotificationQuery};
+use api_monitor::store::outbox::{self, Delivery, DeliveryState, NewNotification, NotificationQuery};
 
 use super::incidents::open;
 use super::{at, plus, with_database};
+use crate::attempts::{AttemptResult, merge, record_attempt};
 use crate::database::{Kind, on_both_databases};
 
 const ONE: EndpointId = EndpointId(1);
@@ -63,8 +64,8 @@ async fn pending(store: &Store, channel: &str) -> Vec<Delivery> {
     outbox::pending(store.readers(), channel, 100).await.unwrap()
 }
 
-async fn attempt(store: &Store, delivery: i64, result: AttemptResult, second: i64) {
-    outbox::record_attempt(store.writer(), delivery, &result, plus(start(), second)).await.unwrap();
+async fn attempt(store: &Store, delivery: &Delivery, result: AttemptResult, second: i64) {
+    record_attempt(store.writer(), delivery, &result, plus(start(), second)).await;
 }
 
 fn taken() -> AttemptResult {
@@ -75,7 +76,7 @@ async fn a_notification_added_twice_is_one_as_it_was_first(kind: Kind) {
     with_database(kind, async |store| {
         let id = add(store, Event::Down, 0, Some(7), &["a", "b"]).await;
         let delivery = pending(store, "a").await.remove(0);
-        attempt(store, delivery.id, taken(), 1).await;
+        attempt(store, &delivery, taken(), 1).await;
         let stored = outbox::find(store.readers(), &id).await.unwrap().unwrap();
         assert_eq!((&stored.facts, stored.endpoint, stored.incident), (&facts(Event::Down, 0), Some(ONE), Some(7)));
         assert_eq!((stored.held_by.as_deref(), stored.created_at), (None, start()));
@@ -96,8 +97,10 @@ async fn those_told_of_an_incident_are_whoever_heard_of_its_outages(kind: Kind) 
         add(store, Event::Up, 2, Some(7), &["b"]).await;
         add(store, Event::DownAgain, 3, Some(7), &["d", "a"]).await;
         add(store, Event::Down, 4, Some(8), &["e"]).await;
-        assert_eq!(outbox::told_channels(store.readers(), 7).await.unwrap(), ["b", "a", "c", "d"]);
-        assert!(outbox::told_channels(store.readers(), 9).await.unwrap().is_empty());
+        let told = outbox::told_of(store.readers(), &[7, 9]).await.unwrap();
+        assert_eq!(told[&7].channels, ["b", "a", "c", "d"]);
+        assert_eq!(told[&7].first, Some(facts(Event::Down, 0).id));
+        assert!(!told.contains_key(&9));
         let first = outbox::first_of_incident(store.readers(), 7).await.unwrap();
         assert_eq!(first, Some(facts(Event::Down, 0).id));
     })
@@ -119,7 +122,7 @@ async fn pending_deliveries_of_a_channel_are_in_the_order_they_were_written(kind
         assert_eq!(channels, ["a", "b"]);
         for delivery in waiting {
             assert_eq!((delivery.state, delivery.attempts, delivery.endpoint), (DeliveryState::Pending, 0, Some(ONE)));
-            attempt(store, delivery.id, taken(), 60).await;
+            attempt(store, &delivery, taken(), 60).await;
         }
         assert_eq!(outbox::waiting_channels(store.readers()).await.unwrap(), ["b"]);
     })
@@ -136,22 +139,22 @@ async fn each_result_of_an_attempt_is_kept(kind: Kind) {
             next_attempt_at: plus(start(), 6),
             may_have_arrived,
         };
-        attempt(store, a.id, retry(true), 1).await;
+        attempt(store, &a, retry(true), 1).await;
         let tried = of(0).await;
         assert_eq!((tried.state, tried.attempts, tried.may_have_arrived), (DeliveryState::Pending, 1, true));
         assert_eq!((tried.next_attempt_at, tried.last_attempt_at), (Some(plus(start(), 6)), Some(plus(start(), 1))));
         assert_eq!((tried.last_error.as_deref(), tried.finished_at), (Some("502"), None));
         // What may have arrived once may have for good.
-        attempt(store, a.id, retry(false), 2).await;
+        attempt(store, &a, retry(false), 2).await;
         assert!(of(0).await.may_have_arrived);
-        attempt(store, a.id, taken(), 3).await;
+        attempt(store, &a, taken(), 3).await;
         let done = of(0).await;
         assert_eq!((done.state, done.attempts, done.answer.as_deref()), (DeliveryState::Delivered, 3, Some("200 OK")));
         assert_eq!((done.last_error, done.next_attempt_at, done.finished_at), (None, None, Some(plus(start(), 3))));
 
         assert_eq!(of(1).await, b, "the other channel's is as it was");
         let dead = AttemptResult::Dead { error: "410 Gone".to_owned(), may_have_arrived: false };
-        attempt(store, b.id, dead, 4).await;
+        attempt(store, &b, dead, 4).await;
         let dead = of(1).await;
         assert_eq!((dead.state, dead.attempts, dead.may_have_arrived), (DeliveryState::Dead, 1, false));
         assert_eq!((dead.last_error.as_deref(), dead.next_attempt_at), (Some("410 Gone"), None));
@@ -187,9 +190,11 @@ async fn deliveries_are_merged_or_given_up_with_their_channel(kind: Kind) {
         for second in 0..3 {
             add(store, Event::Down, second, None, &["a", "b"]).await;
         }
-        let a: Vec<i64> = pending(store, "a").await.iter().map(|d| d.id).collect();
-        outbox::mark_merged(store.writer(), &a[..2], plus(start(), 9)).await.unwrap();
-        assert_eq!(pending(store, "a").await.iter().map(|d| d.id).collect::<Vec<_>>(), a[2..]);
+        let a = pending(store, "a").await;
+        for delivery in &a[..2] {
+            merge(store.writer(), delivery, plus(start(), 9)).await;
+        }
+        assert_eq!(pending(store, "a").await, a[2..]);
         assert_eq!(outbox::give_up(store.writer(), "a", "it was removed", plus(start(), 10)).await.unwrap(), 1);
         assert_eq!(pending(store, "b").await.len(), 3);
         let query = |state| NotificationQuery { state: Some(state), limit: 10, ..NotificationQuery::default() };
@@ -237,7 +242,7 @@ async fn old_notifications_go_once_nothing_waits_for_them(kind: Kind) {
         let of_open = add(store, Event::DownAgain, 4, Some(still_open), &["a"]).await;
         let young = add(store, Event::Down, 60, None, &["a"]).await;
         for delivery in pending(store, "a").await {
-            attempt(store, delivery.id, taken(), 61).await;
+            attempt(store, &delivery, taken(), 61).await;
         }
         let waiting = add(store, Event::Up, 5, Some(over), &["a"]).await;
         for removed in [3, 1, 0] {
@@ -249,7 +254,7 @@ async fn old_notifications_go_once_nothing_waits_for_them(kind: Kind) {
         for id in [of_open, young, waiting] {
             assert!(outbox::find(store.readers(), &id).await.unwrap().is_some(), "{id}");
         }
-        assert_eq!(outbox::told_channels(store.readers(), still_open).await.unwrap(), ["a"]);
+        assert_eq!(outbox::told_of(store.readers(), &[still_open]).await.unwrap()[&still_open].channels, ["a"]);
         let left: u64 = outbox::counts(store.readers()).await.unwrap().values().sum();
         assert_eq!(left, 3, "deliveries go with their notification");
     })
