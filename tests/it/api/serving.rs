@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use api_monitor::api::serve::tls::Tls;
@@ -238,19 +239,25 @@ async fn http_2_is_spoken_to_those_who_begin_with_it() {
 #[tokio::test]
 async fn the_stop_lets_answers_end_and_cuts_what_does_not() {
     const GRACE: Duration = Duration::from_secs(2);
-    let slow = get(|| async {
+    let under_way = Arc::new(AtomicU32::new(0));
+    let (slow_begins, never_begins) = (under_way.clone(), under_way.clone());
+    let slow = get(async move || {
+        slow_begins.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(300)).await;
         "late"
     });
-    let router = simple().route("/slow", slow);
+    let never = get(async move || {
+        never_begins.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<&str>().await
+    });
+    let router = Router::new().route("/", get(|| async { "" })).route("/slow", slow).route("/never", never);
     let server = Server::start(router, |limits| limits.grace = GRACE).await;
     let (mut slow, mut never, mut idle) = (server.connect().await, server.connect().await, server.connect().await);
     assert!(idle.ask("/").await.starts_with("HTTP/1.1 200"));
     slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
     never.send("GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
     server.open(3).await;
-    // Both requests have to be read before the stop; nothing shows that from outside.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    eventually("both requests are under way", || under_way.load(Ordering::Relaxed) == 2).await;
     let began = Instant::now();
     server.tasks.stopping().cancel();
     assert_eq!(idle.rest().await, "");
