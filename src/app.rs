@@ -14,7 +14,7 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, RunningSettings, Workers};
+use crate::config::{Config, DatabaseTarget, Directory, Listing, RunningSettings, Workers};
 use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
@@ -116,6 +116,7 @@ impl Monitor {
         let running = service::settings::restore(&store, &config).await?;
         log_level.set(running.logging_level.as_str());
         let running = Arc::new(RunningSettings::new(running));
+        let directory = Arc::new(Directory::new(Listing::of(&config)));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
@@ -205,6 +206,7 @@ impl Monitor {
             keyring,
             clock,
             config,
+            directory,
             running,
             log_level,
             scheduler: changes,

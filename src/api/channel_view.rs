@@ -56,7 +56,7 @@ pub struct ChannelItem {
 
 impl From<&ChannelReport<'_>> for ChannelItem {
     fn from(report: &ChannelReport<'_>) -> Self {
-        let ChannelConfig { name, enabled, default, severity, fallback, transport } = report.config;
+        let ChannelConfig { name, origin: _, enabled, default, severity, fallback, transport } = report.config;
         let status = report.status.clone().unwrap_or_default();
         Self {
             name: name.clone(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(super) use self::read::{Channels, read};
 pub(super) use self::transports::parse_web_address;
 use super::Secret;
+use crate::domain::endpoint::Origin;
 use crate::domain::notification::Severity;
 
 /// Where to tell.
@@ -17,6 +18,8 @@ use crate::domain::notification::Severity;
 pub struct ChannelConfig {
     /// Unique; the key under `channels:`, or `email`, `webhook`, `telegram` of `notifications:`.
     pub name: String,
+    /// Those made through the API obey `outbound`.
+    pub origin: Origin,
     /// Of a channel that is off, the transport may lack what it needs and its values are not checked.
     pub enabled: bool,
     /// Whether endpoints that name no channel are told through it.

@@ -14,6 +14,7 @@ pub mod auth;
 pub mod channels;
 mod database;
 mod de;
+mod directory;
 mod endpoints;
 mod env;
 mod errors;
@@ -44,6 +45,7 @@ pub use self::api::{ApiConfig, CorsConfig, Origins, RateLimitConfig, TlsConfig, 
 pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::channels::ChannelConfig;
 pub use self::database::{PostgresConfig, TlsMode};
+pub use self::directory::{Directory, Listing};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 pub use self::logging::{LogFormat, LogLevel, LogRotation, LoggingConfig};

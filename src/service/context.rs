@@ -11,7 +11,7 @@ use tracing::Instrument;
 use super::error::ServiceError;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::{Config, RunningSettings};
+use crate::config::{Config, Directory, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::api_key::NOT_KEYS;
 use crate::domain::role::Role;
@@ -32,6 +32,8 @@ pub struct ServiceContext {
     pub keyring: Arc<Keyring>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
+    /// The groups and channels that there are now.
+    pub directory: Arc<Directory>,
     /// The settings of it that can change while running, as they are now.
     pub running: Arc<RunningSettings>,
     pub log_level: LevelControl,

@@ -10,7 +10,7 @@ use super::error::{Conflict, FieldError, ServiceError};
 use super::{merge_patch, redaction};
 use crate::board::{Entry, Live};
 use crate::domain::Timestamp;
-use crate::domain::endpoint::{Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, Origin, resolve};
+use crate::domain::endpoint::{Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use crate::domain::role::Role;
 use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
 use crate::store::{StoreError, audit, endpoints, states};
@@ -232,14 +232,15 @@ fn replaced(
     mut settings: EndpointSettings,
 ) -> Result<Edited, ServiceError> {
     require_api_origin(stored)?;
-    let redact = redaction::applying(&settings, layers(ctx, &settings));
+    let redact = hidden_headers(ctx, &settings);
     let kept = redaction::Stored { settings: &stored.settings, redact: &old.check.redact };
     redaction::restore(&mut settings, &redact, Some(kept)).map_err(ServiceError::Invalid)?;
     Ok(Edited { settings, paused: stored.paused })
 }
 
-fn layers<'a>(ctx: &'a ServiceContext, settings: &EndpointSettings) -> Layers<'a> {
-    ctx.config.layers(settings.group.as_deref().unwrap_or_default())
+/// The headers whose values are secrets by these settings, inherited ones included.
+fn hidden_headers(ctx: &ServiceContext, settings: &EndpointSettings) -> Vec<String> {
+    redaction::applying(settings, ctx.directory.get().layers(settings.group.as_deref().unwrap_or_default()))
 }
 
 fn require_api_origin(stored: &StoredEndpoint) -> Result<(), ServiceError> {
@@ -352,7 +353,9 @@ async fn change_locked(
 }
 
 fn resolved(ctx: &ServiceContext, settings: &EndpointSettings, now: Timestamp) -> Result<Endpoint, ServiceError> {
-    resolve(settings, layers(ctx, settings), now).map_err(ServiceError::rules)
+    let directory = ctx.directory.get();
+    let layers = directory.layers(settings.group.as_deref().unwrap_or_default());
+    resolve(settings, layers, now).map_err(ServiceError::rules)
 }
 
 fn store_error(error: StoreError, endpoint: &Endpoint) -> ServiceError {
@@ -366,7 +369,7 @@ fn store_error(error: StoreError, endpoint: &Endpoint) -> ServiceError {
 
 /// The settings as the audit log keeps them: without secrets.
 fn audited(ctx: &ServiceContext, edited: &Edited) -> serde_json::Value {
-    let redact = redaction::applying(&edited.settings, layers(ctx, &edited.settings));
+    let redact = hidden_headers(ctx, &edited.settings);
     serde_json::json!({ "settings": redaction::redacted(&edited.settings, &redact), "paused": edited.paused })
 }
 

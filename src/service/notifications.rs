@@ -67,7 +67,8 @@ fn retried(ctx: &ServiceContext, notification: &StoredNotification) -> Result<Ve
     if !ctx.config.telling.enabled {
         return refuse("`notifications.enabled` is false in the configuration".to_owned());
     }
-    let is_on = |name: &str| ctx.config.channels.iter().any(|channel| channel.enabled && channel.name == name);
+    let directory = ctx.directory.get();
+    let is_on = |name: &str| directory.channel(name).is_some_and(|channel| channel.enabled);
     let on: Vec<String> = dead.iter().filter(|name| is_on(name)).map(|name| (*name).to_owned()).collect();
     if on.is_empty() {
         return refuse(format!("no channel of its dead deliveries is on ({})", dead.join(", ")));

@@ -14,6 +14,7 @@ mod database;
 mod documents;
 mod flows;
 mod notify;
+mod platform;
 mod postgres;
 mod store;
 mod telling;

@@ -10,7 +10,7 @@ use crate::config::overrides;
 use crate::config::report::Report;
 use crate::config::section::Section;
 use crate::config::tree::{Entry, Key, Node, Place, Trail, Value};
-use crate::domain::endpoint::no_such_channel;
+use crate::domain::endpoint::{Origin, no_such_channel};
 
 /// The keys of a channel of any type; those of `notifications:` have their type by their name.
 const COMMON: [&str; 5] = ["type", "enabled", "default", "severity", "fallback"];
@@ -171,6 +171,7 @@ impl Reader {
         }
         self.channels.push(ChannelConfig {
             name: item.name.to_owned(),
+            origin: Origin::Config,
             enabled,
             default: common.default.unwrap_or(true),
             severity: common.severity,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api_monitor::api;
 use api_monitor::board::Board;
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{self, Adjustable, Config, Environment, LoadOptions, RunningSettings};
+use api_monitor::config::{self, Adjustable, Config, Directory, Environment, Listing, LoadOptions, RunningSettings};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
@@ -164,6 +164,7 @@ impl TestApp {
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
+            directory: Arc::new(Directory::new(Listing::of(&config))),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
@@ -193,6 +194,7 @@ impl TestApp {
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
+            directory: Arc::new(Directory::new(Listing::of(&config))),
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,

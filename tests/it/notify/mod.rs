@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use api_monitor::clock::ManualClock;
 use api_monitor::config::channels::{ChannelConfig, Transport};
+use api_monitor::domain::endpoint::Origin;
 use api_monitor::domain::notification::{Event, Notification};
 use api_monitor::notify::{BuildContext, Channel, ChannelError, Channels, Message, SendError};
 
@@ -40,6 +41,7 @@ pub(crate) fn message(notification: Notification) -> Message {
 pub(crate) fn build(transport: Transport) -> Result<Arc<dyn Channel>, ChannelError> {
     let config = ChannelConfig {
         name: "ops".to_owned(),
+        origin: Origin::Config,
         enabled: true,
         default: true,
         severity: None,
@@ -67,6 +69,7 @@ async fn a_disabled_channel_is_not_built_and_a_console_prints() {
     assert_eq!(console.send(&message(down())).await.unwrap().answer, "printed");
     let config = ChannelConfig {
         name: "off".to_owned(),
+        origin: Origin::Config,
         enabled: false,
         default: true,
         severity: None,
