@@ -8,6 +8,7 @@ pub mod channel_view;
 pub mod channels;
 pub mod check_view;
 pub mod client_address;
+pub mod conditional;
 pub mod config;
 pub mod cors;
 pub mod docs;
@@ -28,6 +29,7 @@ pub mod root;
 pub mod router;
 pub mod serve;
 pub mod stats;
+pub mod swagger;
 
 pub use router::{document, router, router_and_document};
 pub use serve::{ServeLimits, Serving, serve};

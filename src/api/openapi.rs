@@ -1,5 +1,6 @@
 //! The `OpenAPI` document: what the handlers declare, completed with what is the same for all of them.
 
+use axum::http::StatusCode;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
@@ -73,10 +74,33 @@ pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
     document.security = Some(either_header());
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
+            name_operation(path, &method, operation);
+            describe_responses(operation);
             add_problems(path, &method, operation);
         }
     }
     document
+}
+
+/// Ids are unique in the whole document: the method and the path, as generated clients name their functions.
+fn name_operation(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    let (of, below) = path.strip_prefix("/api/v1/").map_or(("root", path), |below| ("", below));
+    let words = below.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let method = method_name(method).to_lowercase();
+    let parts: Vec<&str> = [method.as_str(), of].into_iter().filter(|part| !part.is_empty()).chain(words).collect();
+    operation.operation_id = Some(parts.join("_"));
+}
+
+/// Each response has a description, which the specification requires.
+fn describe_responses(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            let reason = status.parse::<u16>().ok().and_then(|status| StatusCode::from_u16(status).ok());
+            response.description = reason.and_then(|reason| reason.canonical_reason()).unwrap_or("Answer").to_owned();
+        }
+    }
 }
 
 fn either_header() -> Vec<SecurityRequirement> {
@@ -140,6 +164,14 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     }
     if path.contains('{') {
         statuses.push("404");
+    }
+    let is_json = operation.responses.responses.get("200").is_some_and(|response| match response {
+        RefOr::T(response) => response.content.contains_key("application/json"),
+        RefOr::Ref(_) => false,
+    });
+    if matches!(method, HttpMethod::Get) && is_json && needs != Needs::Role(Role::Admin) {
+        let not_modified = ResponseBuilder::new().description("The client has this answer, by its `ETag` or date");
+        operation.responses.responses.entry("304".to_owned()).or_insert(not_modified.build().into());
     }
     for status in statuses {
         let problem = RefOr::Ref(Ref::from_response_name(PROBLEM));

@@ -37,6 +37,7 @@ pub const ROWS: &[Row] = &[
     ("GET", "/docs/{file}", OPEN),
     ("GET", "/openapi.json", OPEN),
     ("GET", "/api/v1/openapi.json", OPEN),
+    ("GET", "/api/v1/swagger.json", OPEN),
     ("GET", "/api/v1/endpoints", VIEWER),
     ("POST", "/api/v1/endpoints", EDITOR),
     ("GET", "/api/v1/endpoints/{id}", VIEWER),
@@ -151,6 +152,7 @@ mod tests {
             "/docs/{file}",
             "/openapi.json",
             "/api/v1/openapi.json",
+            "/api/v1/swagger.json",
         ];
         assert_eq!(open, expected.map(|path| ("GET", path)));
     }

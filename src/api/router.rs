@@ -14,12 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Gate, guard};
-use super::docs::{self, Document};
+use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, away, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit,
-    root, stats,
+    api_keys, away, channels, conditional, config, cors, endpoints, health, incidents, notifications, observe, openapi,
+    rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -33,8 +33,6 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let (routes, declared) = routes().split_for_parts();
     let (documents, described) = document_routes().split_for_parts();
     let document = describe(declared, described, &ctx.config.api.auth.header_name);
-    // Made of strings, numbers and maps with string keys, which JSON always has.
-    let text = document.to_json().unwrap_or_default();
 
     let api = ctx.config.api.clone();
     let observer = observe::Observer {
@@ -44,12 +42,14 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     };
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
     let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);
+    let since = ctx.clock.now();
     let inner = routes
         .with_state(ctx)
-        .merge(documents.with_state(Document(text.into())))
+        .merge(documents.with_state(Documents::new(&document, since)))
         .fallback(async || Problem::of_status(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(no_such_method)
         .layer(store_bound)
+        .layer(from_fn(conditional::revalidate))
         .layer(from_fn_with_state(gate, guard))
         .layer(from_fn(observe::bounds))
         .layer(CatchPanicLayer::custom(observe::panicked));
@@ -121,10 +121,11 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(config::get, config::put))
 }
 
-fn document_routes() -> OpenApiRouter<Document> {
+fn document_routes() -> OpenApiRouter<Documents> {
     OpenApiRouter::new()
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::openapi_alias))
+        .routes(routes!(docs::swagger))
         .routes(routes!(docs::index))
         .routes(routes!(docs::file))
         .route("/docs/", get(docs::index))

@@ -11,7 +11,6 @@ use crate::domain::setting::{ExpectedStatus, RequestBody};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use utoipa::ToSchema;
 
 use super::outcome::UnknownWord;
 

@@ -16,7 +16,6 @@ use crate::domain::{Timestamp, from_micros, micros};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use utoipa::ToSchema;
 
 words! {
     /// How an incident ended.

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
 use crate::domain::outcome::{UnknownWord, words};
