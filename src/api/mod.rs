@@ -16,6 +16,7 @@ pub mod endpoint_view;
 pub mod endpoints;
 pub mod error;
 pub mod extract;
+pub mod forms;
 pub mod health;
 pub mod incidents;
 pub mod limits;
@@ -27,7 +28,9 @@ pub mod policy;
 pub mod rate_limit;
 pub mod root;
 pub mod router;
+pub mod series;
 pub mod serve;
+pub mod sla;
 pub mod stats;
 pub mod swagger;
 

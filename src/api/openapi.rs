@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
-    ResponseBuilder,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    Response, ResponseBuilder, Type,
 };
 use utoipa::{PartialSchema, ToResponse, ToSchema};
 
@@ -47,8 +47,9 @@ pub fn blank() -> OpenApi {
     OpenApiBuilder::new().info(info).build()
 }
 
-/// Adds security, and to every operation the problems it can answer with.
-pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
+/// Adds security, and to every operation the problems it can answer with. `key_is_needed`: a key is configured; without
+/// one, everybody may read, and programs on this machine may do everything.
+pub fn complete(mut document: OpenApi, key_header: &str, key_is_needed: bool) -> OpenApi {
     let (name, response) = ProblemResponse::response();
     let mut schemas = Vec::new();
     ProblemDocument::schemas(&mut schemas);
@@ -71,12 +72,13 @@ pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
     let mut components = builder.build();
     components.responses.insert(name.to_owned(), response);
     document.components = Some(components);
-    document.security = Some(either_header());
+    document.security = Some(either_header(key_is_needed));
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             name_operation(path, &method, operation);
+            shape_headers(operation);
             describe_responses(operation);
-            add_problems(path, &method, operation);
+            add_problems(path, &method, operation, key_is_needed);
         }
     }
     document
@@ -91,6 +93,18 @@ fn name_operation(path: &str, method: &HttpMethod, operation: &mut Operation) {
     operation.operation_id = Some(parts.join("_"));
 }
 
+/// The form of the headers that several operations know.
+fn shape_headers(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && parameter.name == "If-Match"
+        {
+            let tag = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r#"^(\*|"[0-9]{1,18}")$"#));
+            parameter.schema = Some(tag.into());
+        }
+    }
+}
+
 /// Each response has a description, which the specification requires.
 fn describe_responses(operation: &mut Operation) {
     for (status, response) in &mut operation.responses.responses {
@@ -103,9 +117,14 @@ fn describe_responses(operation: &mut Operation) {
     }
 }
 
-fn either_header() -> Vec<SecurityRequirement> {
+/// One of the headers; where no key is configured, none of them will do too.
+fn either_header(key_is_needed: bool) -> Vec<SecurityRequirement> {
     let no_scopes: [&str; 0] = [];
-    vec![SecurityRequirement::new("api_key", no_scopes), SecurityRequirement::new("bearer", no_scopes)]
+    let nothing = (!key_is_needed).then(SecurityRequirement::default);
+    [SecurityRequirement::new("api_key", no_scopes), SecurityRequirement::new("bearer", no_scopes)]
+        .into_iter()
+        .chain(nothing)
+        .collect()
 }
 
 fn method_name(method: &HttpMethod) -> &'static str {
@@ -131,7 +150,7 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
     .collect()
 }
 
-fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
+fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation, key_is_needed: bool) {
     let needs = policy::needs(method_name(method), path);
     let mut statuses = vec!["405", "414", "500", "503"];
     if !path.starts_with("/health") {
@@ -143,7 +162,7 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     match needs {
         Needs::Open => operation.security = Some(vec![SecurityRequirement::default()]),
         Needs::Role(role) => {
-            operation.security = Some(either_header());
+            operation.security = Some(either_header(key_is_needed));
             operation.extensions.get_or_insert_default().insert("x-required-role".to_owned(), role.as_str().into());
             let sentence = format!("Needs the role `{role}`.");
             operation.description = Some(match operation.description.take() {

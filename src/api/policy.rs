@@ -57,6 +57,8 @@ pub const ROWS: &[Row] = &[
     ("GET", "/api/v1/stats/history/{id}", VIEWER),
     ("GET", "/api/v1/stats/incidents/{id}", VIEWER),
     ("GET", "/api/v1/stats/summary", VIEWER),
+    ("GET", "/api/v1/stats/series/{id}", VIEWER),
+    ("GET", "/api/v1/stats/sla", VIEWER),
     ("GET", "/api/v1/incidents", VIEWER),
     ("GET", "/api/v1/incidents/{id}", VIEWER),
     ("GET", "/api/v1/notifications", VIEWER),

@@ -19,7 +19,7 @@ use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
     api_keys, away, channels, conditional, config, cors, endpoints, health, incidents, notifications, observe, openapi,
-    rate_limit, root, stats,
+    rate_limit, root, series, sla, stats,
 };
 use crate::service::ServiceContext;
 
@@ -32,7 +32,8 @@ pub fn router(ctx: Arc<ServiceContext>) -> Router {
 pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let (routes, declared) = routes().split_for_parts();
     let (documents, described) = document_routes().split_for_parts();
-    let document = describe(declared, described, &ctx.config.api.auth.header_name);
+    let auth = &ctx.config.api.auth;
+    let document = describe(declared, described, &auth.header_name, auth.is_on());
 
     let api = ctx.config.api.clone();
     let observer = observe::Observer {
@@ -78,16 +79,16 @@ fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bo
     essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("javascript")
 }
 
-/// The description of the whole surface, without serving it. `key_header` is the header that carries the key.
+/// The description of the whole surface as it is with a configured key, without serving it. `key_header` is the header that carries the key.
 pub fn document(key_header: &str) -> OpenApi {
-    describe(routes().into_openapi(), document_routes().into_openapi(), key_header)
+    describe(routes().into_openapi(), document_routes().into_openapi(), key_header, true)
 }
 
-fn describe(declared: OpenApi, described: OpenApi, key_header: &str) -> OpenApi {
+fn describe(declared: OpenApi, described: OpenApi, key_header: &str, key_is_needed: bool) -> OpenApi {
     let mut document = openapi::blank();
     document.merge(declared);
     document.merge(described);
-    openapi::complete(document, key_header)
+    openapi::complete(document, key_header, key_is_needed)
 }
 
 fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
@@ -108,6 +109,8 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(stats::history))
         .routes(routes!(stats::incidents))
         .routes(routes!(stats::summarise))
+        .routes(routes!(series::series))
+        .routes(routes!(sla::report))
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::get))
         .routes(routes!(notifications::list))

@@ -82,10 +82,10 @@ fn security_definitions(schemes: &Value) -> Value {
     definitions.into()
 }
 
-/// Without what 2.0 does not know. One that asks for nothing makes the whole open, which is an empty list.
+/// Without what 2.0 does not know. Only one that asks for nothing: an empty list.
 fn security(requirements: &Value, definitions: &Value) -> Option<Value> {
     let listed = requirements.as_array()?;
-    if listed.iter().any(|requirement| requirement.as_object().is_some_and(Map::is_empty)) {
+    if listed.iter().all(|requirement| requirement.as_object().is_some_and(Map::is_empty)) {
         return Some(json!([]));
     }
     let known = |requirement: &&Value| entries(requirement).all(|(name, _)| definitions[name].is_object());

@@ -8,11 +8,6 @@ use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::setting::{ExpectedStatus, RequestBody};
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-
-use super::outcome::UnknownWord;
 
 /// A header of every request that a check sends. This monitor's own API knows its checks by it: they come from this
 /// machine, but are made up by whoever may make endpoints, and by those to whom a check is redirected.

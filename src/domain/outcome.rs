@@ -1,9 +1,6 @@
 //! The verdicts: what one check said ([`Outcome`]), what is believed of an endpoint ([`Status`]), and the
 //! stable words for every way to fail ([`FailureKind`]).
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 /// Declares a field-less enum together with its stable `snake_case` words, which are the contract in the
@@ -11,7 +8,7 @@ use serde::{Deserialize, Serialize};
 macro_rules! words {
     ($(#[doc = $doc:literal])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[doc = $doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
@@ -24,8 +21,8 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
         }
 
         // By hand: the derived one names the variants instead of the words.
@@ -41,10 +38,10 @@ macro_rules! words {
 
         impl utoipa::ToSchema for $name {}
 
-        impl FromStr for $name {
-            type Err = UnknownWord;
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
-                Self::ALL.iter().copied().find(|v| v.as_str() == word).ok_or_else(|| UnknownWord(word.to_owned()))
+        impl std::str::FromStr for $name {
+            type Err = crate::domain::outcome::UnknownWord;
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == word).ok_or_else(|| crate::domain::outcome::UnknownWord(word.to_owned()))
             }
         }
     };

@@ -19,7 +19,9 @@ pub mod outages;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;
+pub mod series;
 pub mod settings;
+pub mod sla;
 pub mod summary;
 pub mod sync;
 
