@@ -190,6 +190,7 @@ mod tests {
             error: None,
             incident: None,
             check: None,
+            alert: None,
             remarks: Vec::new(),
         };
         let told = Arc::new(Told { facts, endpoint: None, incident: None, first_of_incident: None });

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::alert_rule::{AlertId, Comparison};
 use crate::domain::outcome::{UnknownWord, words};
 use crate::domain::{Timestamp, micros};
 
@@ -23,15 +24,19 @@ words! {
         ChannelFailing = "channel_failing",
         /// The endpoint was paused or removed while its incident was open.
         NoLongerMonitored = "no_longer_monitored",
+        /// A metric of the monitor itself crossed the threshold of an alert rule.
+        AlertFiring = "alert_firing",
+        /// It is back, or its rule was changed or deleted.
+        AlertResolved = "alert_resolved",
         /// Sent by hand to try a channel.
         Test = "test",
     }
 }
 
 impl Event {
-    /// Whether it ends what a `down` told: it goes to exactly the channels that were told.
+    /// Whether it ends what a `down` (or `alert_firing`) told: it goes to exactly the channels that were told.
     pub fn is_resolve(self) -> bool {
-        matches!(self, Self::Up | Self::NoLongerMonitored)
+        matches!(self, Self::Up | Self::NoLongerMonitored | Self::AlertResolved)
     }
 }
 
@@ -70,10 +75,13 @@ pub struct Notification {
     pub failure_kind: Option<String>,
     /// Why, in one sentence without a full stop. For `up` the cause of the outage that ended.
     pub error: Option<String>,
-    /// Absent for `test` and `channel_failing`.
+    /// Absent for `test`, `channel_failing`, `alert_firing` and `alert_resolved`.
     pub incident: Option<IncidentFacts>,
     /// The check that confirmed it.
     pub check: Option<CheckFacts>,
+    /// The rule that fired; there for `alert_firing` and `alert_resolved` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertFacts>,
     /// What else a person should know, one sentence each: outages waiting in a failing channel, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
@@ -115,11 +123,58 @@ pub struct CheckFacts {
     pub response_time_ms: Option<f64>,
 }
 
+/// The alert rule of a notification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AlertFacts {
+    #[schema(example = "alert_001")]
+    pub alert_id: String,
+    #[schema(example = "memory_usage")]
+    pub metric: String,
+    pub comparison: Comparison,
+    /// As it is written in the rule.
+    #[schema(example = "80%")]
+    pub threshold: String,
+    /// What was measured, as it is compared; null where the rule ended otherwise.
+    pub value: Option<f64>,
+    /// Of `value`.
+    #[schema(example = "percent")]
+    pub unit: String,
+    /// Since when it was on the wrong side.
+    pub crossed_at: DateTime<Utc>,
+    pub fired_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// From `crossed_at` to `resolved_at`, or to `occurred_at`.
+    pub duration_seconds: i64,
+    /// How it ended.
+    pub ending: Option<AlertEnding>,
+}
+
+words! {
+    /// How an alert ended.
+    pub enum AlertEnding {
+        /// The metric is back past the threshold.
+        Cleared = "cleared",
+        RuleChanged = "rule_changed",
+        RuleDeleted = "rule_deleted",
+    }
+}
+
+impl Notification {
+    /// Of a message about an alert rule the first one of the same firing, under which mails thread.
+    pub fn first_of_alert(&self) -> Option<String> {
+        let fired = self.alert.as_ref()?;
+        let number = AlertId::read(&fired.alert_id)?;
+        Some(notification_id(Subject::Alert(number), fired.fired_at, Event::AlertFiring, 0))
+    }
+}
+
 /// What a notification is about, as far as its id goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject<'a> {
     Endpoint(i64),
     Channel(&'a str),
+    /// A rule; the span is the instant at which it fired, also for the end: so each firing has one end.
+    Alert(AlertId),
 }
 
 /// The deterministic id: two processes or two attempts make the same one. `span` is the instant that began what is
@@ -127,6 +182,7 @@ pub enum Subject<'a> {
 pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordinal: u32) -> String {
     let subject = match subject {
         Subject::Endpoint(id) => format!("e{id}"),
+        Subject::Alert(AlertId(id)) => format!("r{id}"),
         // Channel names are the configuration's and hold no control characters; what is not a plain letter is
         // written as its code, so that the id is fit for headers.
         Subject::Channel(name) => {

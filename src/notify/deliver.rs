@@ -174,6 +174,7 @@ pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: T
         error: None,
         incident: None,
         check: None,
+        alert: None,
         remarks: Vec::new(),
     }
 }

@@ -12,11 +12,13 @@ use crate::domain::notification::{Event, Notification};
 use crate::handover::{Told, Waiting};
 use crate::store::outbox::{Delivery, DeliveryState, Standing};
 
-/// What an attempt is about, so that no two of the same endpoint are under way. What is about no endpoint has a lane
-/// of its own.
+/// What an attempt is about, so that no two of the same endpoint or alert rule are under way. What is about neither has
+/// a lane of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     Endpoint(i64),
+    /// The id of the rule.
+    Alert(String),
     Alone(String),
 }
 
@@ -38,7 +40,11 @@ impl Item {
     }
 
     pub(super) fn lane(&self) -> Lane {
-        self.told.endpoint.map_or_else(|| Lane::Alone(self.id().to_owned()), |id| Lane::Endpoint(id.0))
+        match (self.told.endpoint, &self.told.facts.alert) {
+            (Some(id), _) => Lane::Endpoint(id.0),
+            (None, Some(alert)) => Lane::Alert(alert.alert_id.clone()),
+            (None, None) => Lane::Alone(self.id().to_owned()),
+        }
     }
 }
 
@@ -283,18 +289,19 @@ impl Queue {
     }
 }
 
-/// The attempt that the oldest of a lane calls for. A down that was never told, and is over, becomes one message with
-/// its recovery.
+/// The attempt that the oldest of a lane calls for. A down, or an alert, that was never told, and is over, becomes one
+/// message with its recovery.
 fn plan(waiting: &[Item], first: &Item) -> Attempt {
-    let never_told = !first.may_have_arrived && matches!(first.told.facts.event, Event::Down | Event::DownAgain);
-    if never_told && first.told.incident.is_some() {
+    let begins = matches!(first.told.facts.event, Event::Down | Event::DownAgain | Event::AlertFiring);
+    let spell = |item: &Item| (item.told.incident, item.told.facts.alert.as_ref().map(|alert| alert.fired_at));
+    if begins && !first.may_have_arrived && spell(first) != (None, None) {
         let mut merged = vec![first.clone()];
         for later in &waiting[1..] {
             // A later one that may have arrived was attempted in the place of this one: it is told again as it was.
-            if later.told.incident != first.told.incident {
+            if spell(later) != spell(first) {
                 break;
             }
-            if later.told.facts.event == Event::Up {
+            if matches!(later.told.facts.event, Event::Up | Event::AlertResolved) {
                 let mut notification = later.told.facts.clone();
                 notification.told_late = true;
                 return Attempt { item: later.clone(), notification, merged };

@@ -233,6 +233,7 @@ impl Happened {
                 status_code: result.status_code,
                 response_time_ms: result.response_time_us().map(|us| f64::from(us) / 1_000.0),
             }),
+            alert: None,
             remarks: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! One file a table. These types never leave `store`.
 #![expect(unreachable_pub, reason = "the derive macros of SeaORM make public types")]
 
+pub mod alert_rules;
 pub mod api_keys;
 pub mod audit_log;
 pub mod check_results;
