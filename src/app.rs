@@ -37,6 +37,7 @@ use crate::service::sync::SyncReport;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::process;
 use crate::wakeup::Wakeup;
 use crate::{api, service};
 
@@ -122,6 +123,7 @@ impl Monitor {
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
+        tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);

@@ -18,6 +18,7 @@ pub mod extract;
 pub mod health;
 pub mod incidents;
 pub mod limits;
+pub mod metrics;
 pub mod notifications;
 pub mod observe;
 pub mod openapi;

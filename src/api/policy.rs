@@ -72,6 +72,9 @@ pub const ROWS: &[Row] = &[
     ("DELETE", "/api/v1/api-keys/{id}", ADMIN),
     ("GET", "/api/v1/config", ADMIN),
     ("PUT", "/api/v1/config", ADMIN),
+    ("GET", "/api/v1/metrics", VIEWER),
+    ("GET", "/api/v1/metrics/{name}", VIEWER),
+    ("GET", "/metrics/{name}", VIEWER),
 ];
 
 /// What the table says of a request.

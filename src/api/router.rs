@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, away, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit,
-    root, stats,
+    api_keys, away, channels, config, cors, endpoints, health, incidents, metrics, notifications, observe, openapi,
+    rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -119,6 +119,9 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(config::get, config::put))
+        .routes(routes!(metrics::all))
+        .routes(routes!(metrics::get))
+        .routes(routes!(metrics::get_at_root))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

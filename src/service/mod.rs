@@ -14,6 +14,7 @@ pub mod health;
 pub mod history;
 pub mod incidents;
 pub mod merge_patch;
+pub mod metrics;
 pub mod notifications;
 pub mod outages;
 pub mod rebuild;
