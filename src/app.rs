@@ -32,6 +32,8 @@ use crate::recorder::buffer::Limits;
 use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
+use crate::service::alerts::AlertRules;
+use crate::service::alerts::watch::AlertWatch;
 use crate::service::context::ServiceContext;
 use crate::service::sync::SyncReport;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
@@ -121,6 +123,8 @@ impl Monitor {
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
+        let handover = Arc::new(Handover::default());
+        let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
         tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
@@ -130,7 +134,7 @@ impl Monitor {
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
         let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
-        let (handover, all_recorded) = (Arc::new(Handover::default()), CancellationToken::new());
+        let all_recorded = CancellationToken::new();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
         let left = left_behind.iter().map(|(known, state)| (known.id, state));
@@ -206,6 +210,7 @@ impl Monitor {
             store: store.clone(),
             board,
             keyring,
+            alerts,
             clock,
             config,
             directory,
@@ -220,6 +225,7 @@ impl Monitor {
             started,
             changes: tokio::sync::Mutex::new(()),
         });
+        tasks.spawn_critical("alert watch", AlertWatch::new(service.clone()).run(tasks.stopping().clone()));
         Ok(Self { service, store, synced, tasks: tasks.clone(), cron, descriptors })
     }
 

@@ -1,6 +1,7 @@
 //! The REST surface: it translates between HTTP and the verbs of [`service`](crate::service), and nothing else.
 //! No query and no rule is in here.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod auth;
 pub mod away;

@@ -18,7 +18,7 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, away, channels, config, cors, endpoints, health, incidents, metrics, notifications, observe, openapi,
+    alerts, api_keys, away, channels, config, cors, endpoints, health, incidents, metrics, notifications, observe, openapi,
     rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
@@ -116,6 +116,8 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(channels::list))
         .routes(routes!(channels::get))
         .routes(routes!(channels::test))
+        .routes(routes!(alerts::list, alerts::create))
+        .routes(routes!(alerts::get, alerts::replace, alerts::patch, alerts::delete))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(config::get, config::put))

@@ -211,64 +211,61 @@ enum Unit {
 
 /// What a metric measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quantity {
-    /// Bytes; `has_whole`: there is something that they are a part of.
-    Bytes {
-        has_whole: bool,
-    },
-    /// In this unit.
-    Time(TimeUnit),
-    /// Hundredths.
+pub struct Quantity {
+    pub kind: QuantityKind,
+    /// It is a part of something, of which shares can be told.
+    pub has_whole: bool,
+}
+
+/// In which unit a metric is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuantityKind {
+    Bytes,
+    Seconds,
+    /// 0 to 100.
     Percent,
     /// Whole things.
     Count,
-    /// Anything else: a number.
+    /// Anything else.
     Number,
 }
 
-/// The unit of a time that is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeUnit {
-    Seconds,
-    Milliseconds,
-}
-
 impl Quantity {
-    /// What a metric of this unit measures. `has_whole`: it is a part of something that is known.
-    pub fn of_unit(unit: &str, has_whole: bool) -> Self {
-        match unit {
-            "bytes" => Self::Bytes { has_whole },
-            "seconds" => Self::Time(TimeUnit::Seconds),
-            "milliseconds" => Self::Time(TimeUnit::Milliseconds),
-            "percent" => Self::Percent,
-            "count" => Self::Count,
-            _ => Self::Number,
+    /// The unit of what is compared with `bounds`, as a word.
+    pub fn unit(self, bounds: &Bounds) -> &'static str {
+        match self.kind {
+            _ if bounds.is_share => "percent",
+            QuantityKind::Percent => "percent",
+            QuantityKind::Bytes => "bytes",
+            QuantityKind::Seconds => "seconds",
+            QuantityKind::Count => "count",
+            QuantityKind::Number => "number",
         }
     }
 
-    /// A value with its unit, for people.
-    pub fn shown(self, value: f64) -> String {
-        let scaled = |value: f64, units: &[(f64, &str)]| {
+    /// What is compared with `bounds`, for people.
+    pub fn shown(self, value: f64, bounds: &Bounds) -> String {
+        let scaled = |units: &[(f64, &str)]| {
             let (factor, unit) = units.iter().find(|(factor, _)| value >= *factor).or(units.last()).unwrap_or(&(1.0, ""));
             format!("{}{unit}", rounded(value / factor))
         };
-        match self {
-            Self::Bytes { .. } => scaled(value, &[(1e9, "GB"), (1e6, "MB"), (1e3, "KB"), (1.0, "B")]),
-            Self::Time(TimeUnit::Seconds) => scaled(value, &[(1.0, "s"), (1e-3, "ms"), (1e-6, "us")]),
-            Self::Time(TimeUnit::Milliseconds) => scaled(value, &[(1e3, "s"), (1.0, "ms"), (1e-3, "us")]),
-            Self::Percent => format!("{}%", rounded(value)),
-            Self::Count | Self::Number => rounded(value),
+        match self.kind {
+            _ if bounds.is_share => format!("{}%", rounded(value)),
+            QuantityKind::Percent => format!("{}%", rounded(value)),
+            QuantityKind::Bytes => scaled(&[(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")]),
+            QuantityKind::Seconds => scaled(&[(1.0, "s"), (1e-3, "ms")]),
+            QuantityKind::Count | QuantityKind::Number => rounded(value),
         }
     }
 
     fn in_words(self) -> &'static str {
-        match self {
-            Self::Bytes { has_whole: true } => "bytes: write a number, 64MB, 64MiB, or a share such as 80%",
-            Self::Bytes { has_whole: false } => "bytes: write a number, 64MB or 64MiB",
-            Self::Time(TimeUnit::Seconds) => "a time: write a number of seconds, 50ms, 5s or 2m",
-            Self::Time(TimeUnit::Milliseconds) => "a time: write a number of milliseconds, 50ms, 5s or 2m",
-            Self::Percent => "per cent: write a number or 80%",
-            Self::Count | Self::Number => "a number: write it without a unit",
+        match (self.kind, self.has_whole) {
+            (QuantityKind::Bytes, true) => "bytes: write a number, 64MB, 64MiB, or a share such as 80%",
+            (QuantityKind::Bytes, false) => "bytes: write a number, 64MB or 64MiB",
+            (QuantityKind::Seconds, _) => "a time: write a number of seconds, 50ms, 5s or 2m",
+            (QuantityKind::Percent, _) => "per cent: write a number or 80%",
+            (_, true) => "a number: write it without a unit, or a share such as 80%",
+            (_, false) => "a number: write it without a unit",
         }
     }
 }
@@ -334,13 +331,13 @@ impl ThresholdSetting {
             return Err(("out_of_range", format!("must be 0 to {LARGEST:e}")));
         }
         let absolute = |number| Ok(Level { number, is_share: false });
-        match (of, unit) {
-            (Quantity::Bytes { has_whole: true }, Unit::Percent) => Ok(Level { number, is_share: true }),
-            (Quantity::Bytes { .. }, Unit::Bytes) | (Quantity::Percent, Unit::Percent) => absolute(number),
-            (Quantity::Time(TimeUnit::Seconds), Unit::Seconds) => absolute(number),
-            (Quantity::Time(TimeUnit::Milliseconds), Unit::Seconds) => absolute(number * 1e3),
-            (_, Unit::Plain) => absolute(number),
-            (of, _) => Err(("invalid", format!("does not fit the metric, which is {}", of.in_words()))),
+        match (of.kind, unit) {
+            (_, Unit::Plain)
+            | (QuantityKind::Percent, Unit::Percent)
+            | (QuantityKind::Bytes, Unit::Bytes)
+            | (QuantityKind::Seconds, Unit::Seconds) => absolute(number),
+            (_, Unit::Percent) if of.has_whole => Ok(Level { number, is_share: true }),
+            _ => Err(("invalid", format!("does not fit the metric, which is {}", of.in_words()))),
         }
     }
 }
@@ -402,7 +399,8 @@ impl Bounds {
         }
         match threshold {
             Some(Level { number: threshold, is_share }) if broken.is_empty() => {
-                let clear = clear.map_or_else(|| default_clear(comparison, threshold, quantity), |clear| clear.number);
+                let clear =
+                    clear.map_or_else(|| default_clear(comparison, threshold, is_share, quantity), |clear| clear.number);
                 Ok(Self { comparison, threshold, clear, is_share, hold })
             }
             _ => Err(broken),
@@ -428,10 +426,10 @@ impl Bounds {
     }
 }
 
-fn default_clear(comparison: Comparison, threshold: f64, quantity: Quantity) -> f64 {
+fn default_clear(comparison: Comparison, threshold: f64, is_share: bool, quantity: Quantity) -> f64 {
     let margin = threshold * HYSTERESIS;
     // Of three connections a twentieth is none: whole things are not asked to go down to the next one.
-    let margin = if quantity == Quantity::Count { margin.floor() } else { margin };
+    let margin = if quantity.kind == QuantityKind::Count && !is_share { margin.floor() } else { margin };
     if comparison.is_upper() { threshold - margin } else { threshold + margin }
 }
 

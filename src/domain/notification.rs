@@ -138,7 +138,7 @@ pub struct AlertFacts {
     pub value: Option<f64>,
     /// Of `value`.
     #[schema(example = "percent")]
-    pub unit: String,
+    pub unit: Option<String>,
     /// Since when it was on the wrong side.
     pub crossed_at: DateTime<Utc>,
     pub fired_at: DateTime<Utc>,

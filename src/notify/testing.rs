@@ -67,7 +67,7 @@ fn alert(notification: &mut Notification) {
         comparison: Comparison::Gt,
         threshold: "80%".to_owned(),
         value: Some(if is_over { 75.5 } else { 83.2 }),
-        unit: "percent".to_owned(),
+        unit: Some("percent".to_owned()),
         crossed_at,
         fired_at: crossed_at + TimeDelta::seconds(30),
         resolved_at: is_over.then_some(notification.occurred_at),

@@ -19,7 +19,7 @@ use crate::domain::notification::Routing;
 use crate::domain::outcome::Status;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Recorded, Submission};
-use crate::handover::{Handed, Handover};
+use crate::handover::{FROM_MEMORY, Handed, Handover};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
@@ -40,9 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the end waits for a database that does not take what is left.
 const LAST_WAIT: Duration = Duration::from_secs(3);
-
-/// What a message says that goes out before its rows are written.
-const FROM_MEMORY: &str = "Told from memory: the monitor's database is away";
 
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::alerts::AlertRules;
 use super::error::ServiceError;
 use crate::board::Board;
 use crate::clock::Clock;
@@ -30,6 +31,7 @@ pub struct ServiceContext {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
     pub keyring: Arc<Keyring>,
+    pub alerts: Arc<AlertRules>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.

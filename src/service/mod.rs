@@ -3,6 +3,7 @@
 //! A verb checks the permission, validates, makes its change and its audit row in one transaction, brings the
 //! board up to date after the commit and nudges the scheduler. It knows nothing of HTTP.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod channels;
 pub mod checks;

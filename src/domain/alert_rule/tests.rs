@@ -14,8 +14,16 @@ fn bounds(comparison: Comparison, threshold: f64, clear: f64, hold: u64) -> Boun
     Bounds { comparison, threshold, clear, is_share: false, hold: Duration::from_secs(hold) }
 }
 
-const MEMORY: Quantity = Quantity::Bytes { has_whole: true };
-const MS: Quantity = Quantity::Time(TimeUnit::Milliseconds);
+const fn of(kind: QuantityKind) -> Quantity {
+    Quantity { kind, has_whole: false }
+}
+
+const MEMORY: Quantity = Quantity { kind: QuantityKind::Bytes, has_whole: true };
+const FILES: Quantity = Quantity { kind: QuantityKind::Count, has_whole: true };
+const BYTES: Quantity = of(QuantityKind::Bytes);
+const LAG: Quantity = of(QuantityKind::Seconds);
+const CPU: Quantity = of(QuantityKind::Percent);
+const COUNT: Quantity = of(QuantityKind::Count);
 
 #[test]
 fn a_threshold_is_read_in_the_unit_of_the_metric() {
@@ -26,14 +34,15 @@ fn a_threshold_is_read_in_the_unit_of_the_metric() {
         (json!("1.5gb"), MEMORY, 1.5e9, false),
         (json!(1000), MEMORY, 1000.0, false),
         (json!("1000"), MEMORY, 1000.0, false),
-        (json!("50ms"), MS, 50.0, false),
-        (json!("5s"), MS, 5000.0, false),
-        (json!("500us"), Quantity::Time(TimeUnit::Seconds), 0.0005, false),
-        (json!("2m"), Quantity::Time(TimeUnit::Seconds), 120.0, false),
-        (json!(0.5), Quantity::Time(TimeUnit::Seconds), 0.5, false),
-        (json!("90%"), Quantity::Percent, 90.0, false),
-        (json!("90"), Quantity::Percent, 90.0, false),
-        (json!(100), Quantity::Count, 100.0, false),
+        (json!("50ms"), LAG, 0.05, false),
+        (json!("5s"), LAG, 5.0, false),
+        (json!("500us"), LAG, 0.0005, false),
+        (json!("2m"), LAG, 120.0, false),
+        (json!(0.5), LAG, 0.5, false),
+        (json!("90%"), CPU, 90.0, false),
+        (json!("90"), CPU, 90.0, false),
+        (json!(100), COUNT, 100.0, false),
+        (json!("80%"), FILES, 80.0, true),
     ] {
         let bounds = Bounds::of(&settings(json!({ "threshold": written })), quantity).unwrap();
         assert!((bounds.threshold - number).abs() < 1e-6 && bounds.is_share == is_share, "{written}: {bounds:?}");
@@ -45,10 +54,10 @@ fn a_threshold_that_does_not_fit_is_refused_with_its_field() {
     for (written, quantity, field, rule) in [
         (json!({}), MEMORY, "threshold", "required"),
         (json!({"threshold": "50ms"}), MEMORY, "threshold", "invalid"),
-        (json!({"threshold": "80%"}), Quantity::Bytes { has_whole: false }, "threshold", "invalid"),
-        (json!({"threshold": "80%"}), MS, "threshold", "invalid"),
-        (json!({"threshold": "64MB"}), Quantity::Percent, "threshold", "invalid"),
-        (json!({"threshold": "5s"}), Quantity::Count, "threshold", "invalid"),
+        (json!({"threshold": "80%"}), BYTES, "threshold", "invalid"),
+        (json!({"threshold": "80%"}), LAG, "threshold", "invalid"),
+        (json!({"threshold": "64MB"}), CPU, "threshold", "invalid"),
+        (json!({"threshold": "5s"}), COUNT, "threshold", "invalid"),
         (json!({"threshold": "much"}), MEMORY, "threshold", "invalid"),
         (json!({"threshold": ""}), MEMORY, "threshold", "invalid"),
         (json!({"threshold": "64M"}), MEMORY, "threshold", "invalid"),
@@ -71,14 +80,36 @@ fn a_threshold_that_does_not_fit_is_refused_with_its_field() {
 fn it_clears_a_twentieth_away_unless_it_is_said_where() {
     for (written, quantity, clear) in [
         (json!({"threshold": "80%"}), MEMORY, 76.0),
-        (json!({"threshold": 100, "comparison": "lt"}), MS, 105.0),
-        (json!({"threshold": 100}), Quantity::Count, 95.0),
-        (json!({"threshold": 1}), Quantity::Count, 1.0),
+        (json!({"threshold": 100, "comparison": "lt"}), LAG, 105.0),
+        (json!({"threshold": 100}), COUNT, 95.0),
+        (json!({"threshold": 1}), COUNT, 1.0),
+        (json!({"threshold": "10%"}), FILES, 9.5),
         (json!({"threshold": "80%", "clear_threshold": "50%"}), MEMORY, 50.0),
         (json!({"threshold": 5, "clear_threshold": 5}), MEMORY, 5.0),
     ] {
         let bounds = Bounds::of(&settings(written.clone()), quantity).unwrap();
         assert!((bounds.clear - clear).abs() < 1e-9, "{written}: {bounds:?}");
+    }
+}
+
+#[test]
+fn values_and_ids_for_people() {
+    let plain = bounds(Comparison::Gt, 1.0, 1.0, 0);
+    let share = Bounds { is_share: true, ..plain };
+    for (quantity, bounds, value, shown, unit) in [
+        (MEMORY, &share, 83.204, "83.2%", "percent"),
+        (MEMORY, &plain, 64_200_000.0, "64.2MB", "bytes"),
+        (LAG, &plain, 0.0504, "50.4ms", "seconds"),
+        (LAG, &plain, 12.0, "12s", "seconds"),
+        (CPU, &plain, 0.0, "0%", "percent"),
+        (COUNT, &plain, 100.0, "100", "count"),
+    ] {
+        assert_eq!((quantity.shown(value, bounds).as_str(), quantity.unit(bounds)), (shown, unit));
+    }
+    assert_eq!((AlertId(7).to_string().as_str(), AlertId(1234).to_string().as_str()), ("alert_007", "alert_1234"));
+    assert_eq!((AlertId::read("alert_007"), AlertId::read("alert_1234")), (Some(AlertId(7)), Some(AlertId(1234))));
+    for other in ["", "7", "alert_", "alert_7", "alert_0007", "alert_+07", "alert_99999999999999999999", "Alert_007"] {
+        assert_eq!(AlertId::read(other), None, "{other}");
     }
 }
 

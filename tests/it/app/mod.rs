@@ -13,6 +13,7 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
+use api_monitor::service::alerts::AlertRules;
 use api_monitor::service::{ServiceContext, api_keys};
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::endpoints;
@@ -152,6 +153,7 @@ impl TestApp {
         let database = Database::of(kind);
         let store = database.open().await;
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
+        let alerts = Arc::new(AlertRules::load(&store, Arc::default(), start).await.unwrap());
         let (sender, checks) = mpsc::channel(2);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
@@ -161,6 +163,7 @@ impl TestApp {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
+            alerts,
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
@@ -191,6 +194,7 @@ impl TestApp {
             store: old.store.clone(),
             board: old.board.clone(),
             keyring: Arc::new(keyring),
+            alerts: old.alerts.clone(),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
