@@ -3,6 +3,7 @@
 
 pub mod api_keys;
 pub mod audit_log;
+pub mod channels;
 pub mod check_results;
 pub mod deliveries;
 pub mod endpoint_states;
