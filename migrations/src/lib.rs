@@ -13,6 +13,7 @@ mod m20261121_000007_create_incidents;
 mod m20261121_000008_create_outbox;
 mod m20261121_000009_create_api_keys;
 mod m20261121_000011_create_alert_rules;
+mod m20261121_000013_create_channels;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000008_create_outbox::Migration),
             Box::new(m20261121_000009_create_api_keys::Migration),
             Box::new(m20261121_000011_create_alert_rules::Migration),
+            Box::new(m20261121_000013_create_channels::Migration),
         ]
     }
 }

@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod api_keys;
 pub mod auth;
 pub mod away;
+pub mod channel_settings;
 pub mod channel_view;
 pub mod channels;
 pub mod check_view;

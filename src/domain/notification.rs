@@ -210,7 +210,7 @@ pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordi
 pub struct Routing {
     /// `notifications.enabled`.
     pub enabled: bool,
-    /// Every enabled channel.
+    /// Every channel, those that are off included.
     pub channels: Vec<ChannelRoute>,
     /// The top-level `notify`; `None`: every channel that is a default one.
     pub default_route: Option<Vec<String>>,
@@ -222,6 +222,7 @@ pub struct Routing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRoute {
     pub name: String,
+    pub enabled: bool,
     pub default: bool,
     /// Tell only what is at least this severe.
     pub severity: Option<Severity>,
@@ -229,11 +230,14 @@ pub struct ChannelRoute {
 
 impl Routing {
     /// The channels that are told of an endpoint. `wanted` is what the endpoint says itself: `None` for the
-    /// default route, empty for nobody.
+    /// default route, empty for nobody. Channels that are there no longer are passed over; a list in which there is
+    /// no other says nothing, so that nobody goes untold because a channel was removed.
     pub fn channels_for(&self, wanted: Option<&[String]>, severity: Severity) -> Vec<String> {
-        let wanted = wanted.or(self.default_route.as_deref());
+        let says_something = |names: &&[String]| names.is_empty() || names.iter().any(|name| self.knows(name));
+        let wanted = wanted.filter(says_something).or(self.default_route.as_deref().filter(says_something));
         self.channels
             .iter()
+            .filter(|channel| channel.enabled)
             .filter(|channel| wanted.map_or(channel.default, |names| names.contains(&channel.name)))
             .filter(|channel| channel.severity.is_none_or(|least| severity >= least))
             .map(|channel| channel.name.clone())
@@ -242,6 +246,10 @@ impl Routing {
 
     /// Whether there is an enabled channel of this name.
     pub fn has(&self, channel: &str) -> bool {
+        self.channels.iter().any(|there| there.enabled && there.name == channel)
+    }
+
+    fn knows(&self, channel: &str) -> bool {
         self.channels.iter().any(|there| there.name == channel)
     }
 

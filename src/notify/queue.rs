@@ -30,6 +30,7 @@ pub(super) struct Item {
     pub(super) attempts: u32,
     pub(super) may_have_arrived: bool,
     pub(super) next_attempt_at: Option<Timestamp>,
+    pub(super) last_attempt_at: Option<Timestamp>,
     /// Its rows are not written, or cannot be read.
     pub(super) from_memory: bool,
 }
@@ -165,6 +166,7 @@ impl Queue {
             attempts: row.attempts,
             may_have_arrived: row.may_have_arrived,
             next_attempt_at: row.next_attempt_at,
+            last_attempt_at: row.last_attempt_at,
             from_memory: false,
         })
     }
@@ -194,6 +196,7 @@ impl Queue {
                 attempts: 0,
                 may_have_arrived: false,
                 next_attempt_at: None,
+                last_attempt_at: None,
                 from_memory: true,
             }));
         }
@@ -207,6 +210,7 @@ impl Queue {
                 attempts: standing.attempts,
                 may_have_arrived: standing.may_have_arrived,
                 next_attempt_at: standing.next_attempt_at,
+                last_attempt_at: standing.last_attempt_at,
                 ..item
             }),
         }

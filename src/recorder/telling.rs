@@ -118,7 +118,7 @@ impl Telling {
         };
         outbox::insert(db, &new).await?;
         for name in gone {
-            outbox::give_up(db, name, outbox::NO_SUCH_CHANNEL, self.happened.now).await?;
+            outbox::give_up(db, Some(&told.facts.id), name, outbox::NO_SUCH_CHANNEL, self.happened.now).await?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod api_keys;
+pub mod channel_secrets;
 pub mod channels;
 pub mod checks;
 pub mod context;

@@ -200,6 +200,11 @@ impl Metrics {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), status);
     }
 
+    /// The channel is there no longer.
+    pub fn forget_channel(&self, name: &str) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// Channels that have been used since the start.
     pub fn channels(&self) -> BTreeMap<String, ChannelStatus> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).clone()

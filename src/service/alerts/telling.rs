@@ -121,7 +121,7 @@ impl Happened {
         };
         outbox::insert(db, &new).await?;
         for name in &self.gone {
-            outbox::give_up(db, name, outbox::NO_SUCH_CHANNEL, self.now).await?;
+            outbox::give_up(db, Some(&self.told.facts.id), name, outbox::NO_SUCH_CHANNEL, self.now).await?;
         }
         Ok(())
     }

@@ -14,7 +14,10 @@ use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint,
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::service::alerts::AlertRules;
-use api_monitor::service::{ServiceContext, api_keys};
+use api_monitor::notify::{BuildContext, Builder};
+use api_monitor::service::context::ChannelTrial;
+use api_monitor::service::{ServiceContext, api_keys, channels};
+use api_monitor::store::Store;
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::endpoints;
 use api_monitor::telemetry::logging::LevelControl;
@@ -129,6 +132,18 @@ fn loaded(folder: &Path, yaml: &str) -> Config {
     config::load(&options, START.parse().unwrap()).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
+/// The channels of a configuration, and those that are stored.
+async fn directory(store: &Store, config: &Config, clock: &dyn Clock) -> Arc<Directory> {
+    let mut listing = Listing::of(config);
+    channels::restore(store, &mut listing, clock.now()).await.unwrap();
+    Arc::new(Directory::new(listing))
+}
+
+fn trial(clock: Arc<dyn Clock>) -> ChannelTrial {
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock });
+    ChannelTrial::new(move |config| builder.build(config).map(drop).map_err(|error| (error.key, error.message)))
+}
+
 impl TestApp {
     /// Without authentication.
     pub(crate) async fn start() -> Self {
@@ -167,12 +182,15 @@ impl TestApp {
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
-            directory: Arc::new(Directory::new(Listing::of(&config))),
+            directory: directory(&store, &config, &*clock).await,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
             checks: sender,
             channel_tests: channel_sender,
+            // Nobody delivers here.
+            channel_changes: mpsc::channel(1).0,
+            channel_trial: trial(clock.clone()),
             metrics,
             tasks: Tasks::new(),
             started: Duration::ZERO,
@@ -198,12 +216,14 @@ impl TestApp {
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
-            directory: Arc::new(Directory::new(Listing::of(&config))),
+            directory: directory(&old.store, &config, &*old.clock).await,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
             deliver: Wakeup::new(),
             channel_tests: channel_sender,
+            channel_changes: mpsc::channel(1).0,
+            channel_trial: trial(self.clock.clone()),
             metrics: old.metrics.clone(),
             tasks: Tasks::new(),
             started: old.started,
