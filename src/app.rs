@@ -16,8 +16,7 @@ use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, Directory, Listing, RunningSettings, Workers};
 use crate::domain::Timestamp;
-use crate::domain::notification::{ChannelRoute, Routing};
-use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission};
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::integrity;
@@ -25,18 +24,22 @@ use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::lifecycle::Tasks;
-use crate::notify::deliver::{self, DeliverContext, Worker};
+use crate::notify::deliver::{self, DeliverContext};
+use crate::notify::deliverers::{Deliverers, DeliverersParts};
 use crate::notify::heartbeat::Heartbeat;
-use crate::notify::{BuildContext, Channels};
+use crate::notify::{BuildContext, Builder, Channels, Lines};
 use crate::recorder::buffer::Limits;
 use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
-use crate::service::context::ServiceContext;
+use crate::service::alerts::AlertRules;
+use crate::service::alerts::watch::AlertWatch;
+use crate::service::context::{ChannelTrial, ServiceContext};
 use crate::service::sync::SyncReport;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::process;
 use crate::wakeup::Wakeup;
 use crate::{api, service};
 
@@ -106,9 +109,10 @@ impl Monitor {
     /// One sentence that says what to do, when a part cannot be had.
     pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
         let Outside { clock, checker, channels, log_level } = outside;
-        let channels = match channels {
+        let builder = Arc::new(channel_builder(&config, clock.clone()));
+        let built = match channels {
             Some(channels) => channels,
-            None => build_channels(&config, clock.clone())?,
+            None => Channels::build(&config.channels, &builder)?,
         };
         let started = clock.monotonic();
         let store = Arc::new(Store::open(&store_options(&config)).await?);
@@ -116,19 +120,24 @@ impl Monitor {
         let running = service::settings::restore(&store, &config).await?;
         log_level.set(running.logging_level.as_str());
         let running = Arc::new(RunningSettings::new(running));
-        let directory = Arc::new(Directory::new(Listing::of(&config)));
+        let mut listing = Listing::of(&config);
+        service::channels::restore(&store, &mut listing, clock.now()).await?;
+        let directory = Arc::new(Directory::new(listing));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
+        let handover = Arc::new(Handover::default());
+        let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
+        tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
         let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
-        let (handover, all_recorded) = (Arc::new(Handover::default()), CancellationToken::new());
+        let all_recorded = CancellationToken::new();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
         let left = left_behind.iter().map(|(known, state)| (known.id, state));
@@ -142,7 +151,7 @@ impl Monitor {
             submissions: submitted,
             confirmations,
             close_hours: close_hours.clone(),
-            routing: routing(&config),
+            directory: directory.clone(),
             deliver: deliver.clone(),
             left_behind,
             handover: handover.clone(),
@@ -156,12 +165,14 @@ impl Monitor {
             store: store.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            nudges: Arc::new(channels.names().map(|name| (name.to_owned(), Wakeup::new())).collect()),
+            lines: Arc::new(Lines::default()),
             handover,
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };
-        let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, tasks).await?;
+        let channels = StartedChannels { directory: directory.clone(), built, builder: builder.clone() };
+        let (channel_tests, channel_changes) =
+            start_telling(&config, channels, &delivering, &deliver, &board, tasks).await?;
 
         let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
@@ -204,6 +215,7 @@ impl Monitor {
             store: store.clone(),
             board,
             keyring,
+            alerts,
             clock,
             config,
             directory,
@@ -213,11 +225,16 @@ impl Monitor {
             checks: requests,
             deliver,
             channel_tests,
+            channel_changes,
+            channel_trial: ChannelTrial::new(move |config| {
+                builder.build(config).map(drop).map_err(|error| (error.key, error.message))
+            }),
             metrics,
             tasks: tasks.clone(),
             started,
             changes: tokio::sync::Mutex::new(()),
         });
+        tasks.spawn_critical("alert watch", AlertWatch::new(service.clone()).run(tasks.stopping().clone()));
         Ok(Self { service, store, synced, tasks: tasks.clone(), cron, descriptors })
     }
 
@@ -285,62 +302,62 @@ pub fn open_tls(config: &Config, now: Timestamp) -> anyhow::Result<(Option<Tls>,
     Ok((Some(tls), warnings))
 }
 
+/// What builds channels for this configuration.
+fn channel_builder(config: &Config, clock: Arc<dyn Clock>) -> Builder {
+    Builder::new(BuildContext { timezone: config.timezone, clock })
+}
+
 /// The channels that are on, as configured.
 ///
 /// # Errors
 /// One sentence that names the channel and the key that is wrong. Needs a runtime.
 pub fn build_channels(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Channels> {
-    Ok(Channels::build(&config.channels, &BuildContext { timezone: config.timezone, clock })?)
+    Ok(Channels::build(&config.channels, &channel_builder(config, clock))?)
 }
 
-/// Starts the deliverers, a worker a channel, and the heartbeat. Gives the way to test a channel.
+/// The channels at the start.
+struct StartedChannels {
+    directory: Arc<Directory>,
+    /// The configured ones.
+    built: Channels,
+    builder: Arc<Builder>,
+}
+
+/// The ways to test a channel, and to say that channels have changed.
+type ChannelWays = (mpsc::Sender<ChannelTestRequest>, mpsc::Sender<ChannelsChanged>);
+
+/// Starts the deliverers, a worker a channel, and the heartbeat.
 async fn start_telling(
     config: &Config,
-    channels: &Channels,
+    channels: StartedChannels,
     delivering: &DeliverContext,
     nudged: &Wakeup,
     board: &Arc<Board>,
     tasks: &Tasks,
-) -> anyhow::Result<mpsc::Sender<ChannelTestRequest>> {
+) -> anyhow::Result<ChannelWays> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
-    let by_name = channels.clone().into_map();
+    let (changed, changes) = mpsc::channel(1);
+    let StartedChannels { directory, built, builder } = channels;
     store::outbox::doubt_unfinished(delivering.store.writer(), delivering.clock.now()).await?;
+    let listing = directory.get();
     for waiting in store::outbox::waiting_channels(delivering.store.readers()).await? {
-        if !by_name.contains_key(&waiting) {
-            let why = store::outbox::NO_SUCH_CHANNEL;
-            store::outbox::give_up(delivering.store.writer(), &waiting, why, delivering.clock.now()).await?;
+        if !listing.routing().has(&waiting) {
+            let (why, now) = (store::outbox::NO_SUCH_CHANNEL, delivering.clock.now());
+            store::outbox::give_up(delivering.store.writer(), None, &waiting, why, now).await?;
         }
     }
-    for (name, channel) in by_name.clone() {
-        let fallback = config.channels.iter().find(|c| c.name == name).map(|c| c.fallback.clone()).unwrap_or_default();
-        tasks.spawn_critical("deliverer", Worker::new(name, channel, fallback, delivering.clone()).run());
-    }
+    let (context, stopping) = (delivering.clone(), tasks.stopping().clone());
+    let parts = DeliverersParts { directory, built, builder, context, tasks: tasks.clone(), changes };
+    tasks.spawn_critical("deliverer", Deliverers::start(parts).run());
     tasks.spawn_critical("deliverer", deliver::spread_nudges(nudged.clone(), delivering.clone()));
-    let stopping = tasks.stopping().clone();
-    tasks.spawn(deliver::answer_tests(by_name, delivering.clock.clone(), requested, stopping.clone()));
+    let (lines, clock) = (delivering.lines.clone(), delivering.clock.clone());
+    tasks.spawn(deliver::answer_tests(lines, clock, requested, stopping.clone()));
     if let Some(heartbeat) = config.telling.heartbeat.clone() {
         let (board, clock, metrics) = (board.clone(), delivering.clock.clone(), delivering.metrics.clone());
         let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics).map_err(anyhow::Error::msg)?;
         tasks.spawn(heartbeat.run(stopping));
     }
-    Ok(tests)
-}
-
-/// Who is told, as configured.
-fn routing(config: &Config) -> Routing {
-    let enabled = config.channels.iter().filter(|channel| channel.enabled);
-    Routing {
-        enabled: config.telling.enabled,
-        channels: enabled
-            .map(|channel| ChannelRoute {
-                name: channel.name.clone(),
-                default: channel.default,
-                severity: channel.severity,
-            })
-            .collect(),
-        default_route: config.telling.default_route.clone(),
-        public_url: config.telling.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
-    }
+    Ok((tests, changed))
 }
 
 /// How the configured database is opened.

@@ -38,10 +38,17 @@ pub struct CheckRequest {
     pub reply: oneshot::Sender<Recorded>,
 }
 
+/// The channels of the directory have changed. Carries nothing else: what they are stands there.
+#[derive(Debug)]
+pub struct ChannelsChanged {
+    /// Told when deliveries go by it.
+    pub in_force: oneshot::Sender<()>,
+}
+
 /// A person wants to see what a channel answers: a marked test message goes through its real transport.
 #[derive(Debug)]
 pub struct ChannelTestRequest {
-    /// Of a configured channel that is on.
+    /// Of a channel that is on.
     pub channel: String,
     /// What the other side said, or why the message was not delivered.
     pub reply: oneshot::Sender<Result<String, String>>,

@@ -1,9 +1,11 @@
 //! The REST surface: it translates between HTTP and the verbs of [`service`](crate::service), and nothing else.
 //! No query and no rule is in here.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod auth;
 pub mod away;
+pub mod channel_settings;
 pub mod channel_view;
 pub mod channels;
 pub mod check_view;
@@ -20,6 +22,7 @@ pub mod forms;
 pub mod health;
 pub mod incidents;
 pub mod limits;
+pub mod metrics;
 pub mod notifications;
 pub mod observe;
 pub mod openapi;

@@ -65,8 +65,18 @@ pub const ROWS: &[Row] = &[
     ("GET", "/api/v1/notifications/{id}", VIEWER),
     ("POST", "/api/v1/notifications/{id}/retry", OPERATOR),
     ("GET", "/api/v1/channels", VIEWER),
+    ("POST", "/api/v1/channels", EDITOR),
     ("GET", "/api/v1/channels/{name}", VIEWER),
+    ("PUT", "/api/v1/channels/{name}", EDITOR),
+    ("PATCH", "/api/v1/channels/{name}", EDITOR),
+    ("DELETE", "/api/v1/channels/{name}", EDITOR),
     ("POST", "/api/v1/channels/{name}/test", OPERATOR),
+    ("GET", "/api/v1/alerts", VIEWER),
+    ("POST", "/api/v1/alerts", EDITOR),
+    ("GET", "/api/v1/alerts/{id}", VIEWER),
+    ("PUT", "/api/v1/alerts/{id}", EDITOR),
+    ("PATCH", "/api/v1/alerts/{id}", EDITOR),
+    ("DELETE", "/api/v1/alerts/{id}", EDITOR),
     ("GET", "/api/v1/api-keys", ADMIN),
     ("POST", "/api/v1/api-keys", ADMIN),
     ("GET", "/api/v1/api-keys/{id}", ADMIN),
@@ -75,6 +85,9 @@ pub const ROWS: &[Row] = &[
     ("DELETE", "/api/v1/api-keys/{id}", ADMIN),
     ("GET", "/api/v1/config", ADMIN),
     ("PUT", "/api/v1/config", ADMIN),
+    ("GET", "/api/v1/metrics", VIEWER),
+    ("GET", "/api/v1/metrics/{name}", VIEWER),
+    ("GET", "/metrics/{name}", VIEWER),
 ];
 
 /// What the table says of a request.

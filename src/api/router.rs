@@ -18,7 +18,7 @@ use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, away, channels, conditional, config, cors, endpoints, health, incidents, notifications, observe, openapi,
+    alerts, api_keys, away, channels, conditional, config, cors, endpoints, health, incidents, metrics, notifications, observe, openapi,
     rate_limit, root, series, sla, stats,
 };
 use crate::service::ServiceContext;
@@ -116,12 +116,17 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::get))
         .routes(routes!(notifications::retry))
-        .routes(routes!(channels::list))
-        .routes(routes!(channels::get))
+        .routes(routes!(channels::list, channels::create))
+        .routes(routes!(channels::get, channels::replace, channels::patch, channels::delete))
         .routes(routes!(channels::test))
+        .routes(routes!(alerts::list, alerts::create))
+        .routes(routes!(alerts::get, alerts::replace, alerts::patch, alerts::delete))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(config::get, config::put))
+        .routes(routes!(metrics::all))
+        .routes(routes!(metrics::get))
+        .routes(routes!(metrics::get_at_root))
 }
 
 fn document_routes() -> OpenApiRouter<Documents> {

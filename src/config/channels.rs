@@ -1,5 +1,6 @@
 //! What a configured channel is, with every default applied. `read` makes these; `notify` builds from them.
 
+mod made;
 mod raw;
 mod read;
 mod transports;
@@ -7,6 +8,7 @@ mod transports;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::made::{MadeChannel, Mistake, Settings, as_far_as_possible, read_made};
 pub(super) use self::read::{Channels, read};
 pub(super) use self::transports::parse_web_address;
 use super::Secret;
@@ -20,6 +22,8 @@ pub struct ChannelConfig {
     pub name: String,
     /// Those made through the API obey `outbound`.
     pub origin: Origin,
+    /// File and line of a configured one.
+    pub source: Option<String>,
     /// Of a channel that is off, the transport may lack what it needs and its values are not checked.
     pub enabled: bool,
     /// Whether endpoints that name no channel are told through it.
@@ -43,6 +47,13 @@ pub enum Transport {
     Preset {
         preset: String,
         options: BTreeMap<String, Secret>,
+    },
+    /// What was stored of a channel made through the API, and breaks a rule of this version. It delivers nothing.
+    Unreadable {
+        /// Its `type`, as it is stored.
+        kind: String,
+        /// Without secrets.
+        why: String,
     },
 }
 

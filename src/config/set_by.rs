@@ -33,7 +33,7 @@ fn collect(node: &Node, path: &str, set: &mut BTreeMap<String, SetBy>) {
         } else if !entry.value.is_null() {
             let by = match &*place.source {
                 Source::Variable(name) => SetBy::Environment(name.clone()),
-                Source::File(_) => SetBy::File(SourceRef { column: 0, ..place.to_ref() }.to_string()),
+                Source::File(_) | Source::Sent(_) => SetBy::File(SourceRef { column: 0, ..place.to_ref() }.to_string()),
             };
             set.insert(path, by);
         }

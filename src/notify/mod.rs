@@ -7,10 +7,12 @@
 mod channel;
 mod console;
 pub mod deliver;
+pub mod deliverers;
 mod email;
 mod failing;
 pub mod heartbeat;
 mod ledger;
+mod lines;
 mod post;
 mod preset;
 mod queue;
@@ -20,17 +22,20 @@ mod telegram;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod unbuildable;
 mod webhook;
 mod words;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono_tz::Tz;
 
 use crate::clock::Clock;
 use crate::config::channels::{ChannelConfig, Transport};
 use tls::Authorities;
+
+pub use lines::Lines;
 
 pub use channel::{Channel, MAX_RETRY_AFTER, Message, Receipt, SendError};
 
@@ -60,34 +65,40 @@ pub struct ChannelError {
 impl Channels {
     /// Builds the channels that are enabled. Reads their `ca_file`s and needs a runtime, on which mail's connection
     /// pool keeps house.
-    pub fn build(configs: &[ChannelConfig], context: &BuildContext) -> Result<Self, ChannelError> {
-        let mut channels = BTreeMap::new();
-        let mut workshop = None;
-        for config in configs.iter().filter(|config| config.enabled) {
-            let fault =
-                |key: &str, message| ChannelError { channel: config.name.clone(), key: key.to_owned(), message };
-            let workshop = match &workshop {
-                Some(workshop) => workshop,
-                None => workshop.insert(Workshop::open().map_err(|e| fault("type", e))?),
-            };
-            let channel = workshop.build(config, context).map_err(|(key, message)| fault(&key, message))?;
-            channels.insert(config.name.clone(), channel);
-        }
-        Ok(Self(channels))
+    pub fn build(configs: &[ChannelConfig], builder: &Builder) -> Result<Self, ChannelError> {
+        let enabled = configs.iter().filter(|config| config.enabled);
+        enabled.map(|config| Ok((config.name.clone(), builder.build(config)?))).collect()
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Channel>> {
         self.0.get(name)
     }
+}
 
-    /// The channels that are on, by name.
-    pub fn into_map(self) -> BTreeMap<String, Arc<dyn Channel>> {
-        self.0
+/// Builds channels, one at a time. What they share is set up with the first one.
+#[derive(Debug)]
+pub struct Builder {
+    context: BuildContext,
+    workshop: OnceLock<Workshop>,
+}
+
+impl Builder {
+    pub fn new(context: BuildContext) -> Self {
+        Self { context, workshop: OnceLock::new() }
     }
 
-    /// The names of the channels that are on, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    /// Builds a channel, enabled or not. Reads its `ca_file` and needs a runtime, on which mail's connection pool
+    /// keeps house.
+    pub fn build(&self, config: &ChannelConfig) -> Result<Arc<dyn Channel>, ChannelError> {
+        let fault = |key: String, message| ChannelError { channel: config.name.clone(), key, message };
+        let workshop = match self.workshop.get() {
+            Some(workshop) => workshop,
+            None => {
+                let opened = Workshop::open().map_err(|message| fault("type".to_owned(), message))?;
+                self.workshop.get_or_init(|| opened)
+            }
+        };
+        workshop.build(config, &self.context).map_err(|(key, message)| fault(key, message))
     }
 }
 
@@ -98,6 +109,7 @@ impl FromIterator<(String, Arc<dyn Channel>)> for Channels {
 }
 
 /// What channels share.
+#[derive(Debug)]
 struct Workshop {
     authorities: Authorities,
     http: reqwest::Client,
@@ -127,6 +139,7 @@ impl Workshop {
             Transport::Webhook(webhook) => {
                 Arc::new(webhook::Webhook::new(webhook, http, timezone, clock).map_err(own)?)
             }
+            Transport::Unreadable { why, .. } => return Err(("type".to_owned(), why.clone())),
             Transport::Preset { preset, options } => {
                 Arc::new(preset::Preset::new(preset, options, http, timezone, clock)?)
             }

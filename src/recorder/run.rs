@@ -12,14 +12,14 @@ use tokio_util::sync::DropGuard;
 
 use crate::board::{Board, Live};
 use crate::clock::Clock;
+use crate::config::Directory;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{EndpointState, Transition};
-use crate::domain::notification::Routing;
 use crate::domain::outcome::Status;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Recorded, Submission};
-use crate::handover::{Handed, Handover};
+use crate::handover::{FROM_MEMORY, Handed, Handover};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
@@ -41,9 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the end waits for a database that does not take what is left.
 const LAST_WAIT: Duration = Duration::from_secs(3);
 
-/// What a message says that goes out before its rows are written.
-const FROM_MEMORY: &str = "Told from memory: the monitor's database is away";
-
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -63,8 +60,8 @@ pub struct RecorderParts {
     pub confirmations: mpsc::Sender<ConfirmRequest>,
     /// Nudged when hours may be over.
     pub close_hours: Wakeup,
-    /// Who is told.
-    pub routing: Routing,
+    /// Says who is told.
+    pub directory: Arc<Directory>,
     /// Nudged when there is something to deliver.
     pub deliver: Wakeup,
     /// What is to be told, in memory.
@@ -253,7 +250,8 @@ impl Recorder {
                 result: tracked.last_verdict.clone(),
                 now,
             };
-            if let Some(telling) = Telling::new(happened, &mut self.parts.outages, &self.parts.routing) {
+            let listing = self.parts.directory.get();
+            if let Some(telling) = Telling::new(happened, &mut self.parts.outages, listing.routing()) {
                 self.unhanded.extend(telling.to_deliver());
                 self.buffer.tell(telling);
             }

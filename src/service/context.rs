@@ -1,5 +1,6 @@
 //! What every verb works with ([`ServiceContext`]) and on whose behalf ([`Actor`]).
 
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,14 +9,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::alerts::AlertRules;
 use super::error::ServiceError;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::{Config, Directory, RunningSettings};
+use crate::config::{ChannelConfig, Config, Directory, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::api_key::NOT_KEYS;
 use crate::domain::role::Role;
-use crate::events::{ChannelTestRequest, CheckRequest};
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
 use crate::store::audit::AuditEntry;
@@ -30,6 +32,7 @@ pub struct ServiceContext {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
     pub keyring: Arc<Keyring>,
+    pub alerts: Arc<AlertRules>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.
@@ -45,6 +48,9 @@ pub struct ServiceContext {
     pub deliver: Wakeup,
     /// To the deliverer; full means that other tests of channels are still under way.
     pub channel_tests: mpsc::Sender<ChannelTestRequest>,
+    /// To the deliverers, after the channels of the directory have changed.
+    pub channel_changes: mpsc::Sender<ChannelsChanged>,
+    pub channel_trial: ChannelTrial,
     pub metrics: Arc<Metrics>,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.
@@ -54,6 +60,28 @@ pub struct ServiceContext {
     /// Held from before a change's transaction until the board shows it, so that the board sees changes in the
     /// order of their commits.
     pub changes: tokio::sync::Mutex<()>,
+}
+
+type TryChannel = dyn Fn(&ChannelConfig) -> Result<(), (String, String)> + Send + Sync;
+
+/// Whether a channel can work as it is set: builds it and throws it away, sending nothing.
+pub struct ChannelTrial(Box<TryChannel>);
+
+impl ChannelTrial {
+    /// `build` gives the key that is at fault, and why, without secrets. It is called on a runtime.
+    pub fn new(build: impl Fn(&ChannelConfig) -> Result<(), (String, String)> + Send + Sync + 'static) -> Self {
+        Self(Box::new(build))
+    }
+
+    pub(super) fn of(&self, channel: &ChannelConfig) -> Result<(), (String, String)> {
+        (self.0)(channel)
+    }
+}
+
+impl fmt::Debug for ChannelTrial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChannelTrial")
+    }
 }
 
 /// Who asks.

@@ -46,8 +46,19 @@ pub enum Conflict {
     LastAdmin { name: String },
     #[error("nothing of this notification can be sent again: {reason}")]
     NothingToRetry { reason: String },
-    #[error("the channel `{name}` is off: set `enabled: true` in the configuration")]
-    ChannelOff { name: String },
+    #[error("the channel `{name}` is off: set its `enabled` to true{where_to}")]
+    ChannelOff {
+        name: String,
+        /// Empty for one made through the API.
+        where_to: &'static str,
+    },
+    #[error("`{name}` is already the name of a channel: choose another name")]
+    ChannelNameTaken { name: String },
+    /// Something would lose the channel that it names.
+    #[error("the channel `{name}` is named by {users}: change that first, or delete it all the same with ?force=true")]
+    ChannelInUse { name: String, users: String },
+    #[error("at most {most} channels are made through the API: delete one first")]
+    TooManyChannels { most: usize },
 }
 
 /// How an endpoint is named in sentences: `group/name`, or the name alone.

@@ -3,7 +3,9 @@
 //! A verb checks the permission, validates, makes its change and its audit row in one transaction, brings the
 //! board up to date after the commit and nudges the scheduler. It knows nothing of HTTP.
 
+pub mod alerts;
 pub mod api_keys;
+pub mod channel_secrets;
 pub mod channels;
 pub mod checks;
 pub mod context;
@@ -14,6 +16,7 @@ pub mod health;
 pub mod history;
 pub mod incidents;
 pub mod merge_patch;
+pub mod metrics;
 pub mod notifications;
 pub mod outages;
 pub mod rebuild;

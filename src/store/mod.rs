@@ -5,10 +5,12 @@
 //! There is one writing connection and a pool of readers, and one process a database.
 //! No rule of monitoring is decided here, and nothing here knows who asks.
 
+pub mod alert_rules;
 pub mod api_keys;
 pub mod audit;
 pub mod backup;
 mod beside;
+pub mod channels;
 mod deadline;
 mod decode;
 mod dialect;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::process::ProcessWatch;
 use crate::domain::Timestamp;
 use crate::domain::outcome::MissedReason;
 
@@ -60,6 +61,8 @@ impl Heartbeat {
 /// The numbers of the process.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// Sampler: what the process takes of its machine.
+    pub process: ProcessWatch,
     /// Scheduler: its loop.
     pub scheduler_heartbeat: Heartbeat,
     /// Scheduler: checks started.
@@ -144,6 +147,13 @@ impl DatabaseState {
         self.away.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Seconds away since the start, the present time away included.
+    pub fn away_seconds(&self, now: Timestamp) -> f64 {
+        let present = self.away().map_or(0, |away| (now - away.since).num_microseconds().unwrap_or(i64::MAX).max(0));
+        let over = Duration::from_micros(self.away_us.get());
+        (over + Duration::from_micros(present.unsigned_abs())).as_secs_f64()
+    }
+
     /// A time away begins.
     pub fn begin(&self, away: Away) {
         self.times.add(1);
@@ -188,6 +198,11 @@ impl Metrics {
 
     pub fn set_channel(&self, name: &str, status: ChannelStatus) {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), status);
+    }
+
+    /// The channel is there no longer.
+    pub fn forget_channel(&self, name: &str) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// Channels that have been used since the start.

@@ -4,3 +4,4 @@ mod lines;
 mod log_file;
 pub mod logging;
 pub mod metrics;
+pub mod process;

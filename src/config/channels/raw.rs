@@ -72,7 +72,7 @@ pub(super) struct RawWebhook {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawTelegram {
     pub(super) bot_token: Option<Secret>,
-    pub(super) chat_id: Option<String>,
+    pub(super) chat_id: Option<ChatId>,
     pub(super) topic_id: Option<i32>,
     pub(super) message_template: Option<String>,
     pub(super) parse_mode: Option<TelegramParseMode>,
@@ -83,6 +83,31 @@ pub(super) struct RawTelegram {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawSlack {
     pub(super) url: Option<Secret>,
+}
+
+/// A number, or `@name`, as it is written.
+pub(super) struct ChatId(pub(super) String);
+
+impl<'de> Deserialize<'de> for ChatId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl Visitor<'_> for V {
+            type Value = ChatId;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a chat: a number such as -1001234567890, or the @name of a channel")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ChatId, E> {
+                Ok(ChatId(text.to_owned()))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<ChatId, E> {
+                Ok(ChatId(number.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<ChatId, E> {
+                Ok(ChatId(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
 }
 
 /// Mail addresses: a list, or one text with commas, as a variable of the environment has them.

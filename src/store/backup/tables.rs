@@ -50,7 +50,9 @@ pub(super) fn all() -> Result<Vec<TableForm>, StoreError> {
         form::<entities::incident_events::Entity>()?,
         form::<entities::notifications::Entity>()?,
         form::<entities::deliveries::Entity>()?,
+        form::<entities::alert_rules::Entity>()?,
         form::<entities::api_keys::Entity>()?,
+        form::<entities::channels::Entity>()?,
         form::<entities::audit_log::Entity>()?,
         form::<entities::settings::Entity>()?,
     ])

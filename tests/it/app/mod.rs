@@ -13,7 +13,11 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
-use api_monitor::service::{ServiceContext, api_keys};
+use api_monitor::service::alerts::AlertRules;
+use api_monitor::notify::{BuildContext, Builder};
+use api_monitor::service::context::ChannelTrial;
+use api_monitor::service::{ServiceContext, api_keys, channels};
+use api_monitor::store::Store;
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::endpoints;
 use api_monitor::telemetry::logging::LevelControl;
@@ -128,6 +132,18 @@ fn loaded(folder: &Path, yaml: &str) -> Config {
     config::load(&options, START.parse().unwrap()).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
+/// The channels of a configuration, and those that are stored.
+async fn directory(store: &Store, config: &Config, clock: &dyn Clock) -> Arc<Directory> {
+    let mut listing = Listing::of(config);
+    channels::restore(store, &mut listing, clock.now()).await.unwrap();
+    Arc::new(Directory::new(listing))
+}
+
+fn trial(clock: Arc<dyn Clock>) -> ChannelTrial {
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock });
+    ChannelTrial::new(move |config| builder.build(config).map(drop).map_err(|error| (error.key, error.message)))
+}
+
 impl TestApp {
     /// Without authentication.
     pub(crate) async fn start() -> Self {
@@ -152,6 +168,7 @@ impl TestApp {
         let database = Database::of(kind);
         let store = database.open().await;
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
+        let alerts = Arc::new(AlertRules::load(&store, Arc::default(), start).await.unwrap());
         let (sender, checks) = mpsc::channel(2);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
@@ -161,15 +178,19 @@ impl TestApp {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
+            alerts,
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
-            directory: Arc::new(Directory::new(Listing::of(&config))),
+            directory: directory(&store, &config, &*clock).await,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
             checks: sender,
             channel_tests: channel_sender,
+            // Nobody delivers here.
+            channel_changes: mpsc::channel(1).0,
+            channel_trial: trial(clock.clone()),
             metrics,
             tasks: Tasks::new(),
             started: Duration::ZERO,
@@ -191,15 +212,18 @@ impl TestApp {
             store: old.store.clone(),
             board: old.board.clone(),
             keyring: Arc::new(keyring),
+            alerts: old.alerts.clone(),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
-            directory: Arc::new(Directory::new(Listing::of(&config))),
+            directory: directory(&old.store, &config, &*old.clock).await,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
             deliver: Wakeup::new(),
             channel_tests: channel_sender,
+            channel_changes: mpsc::channel(1).0,
+            channel_trial: trial(self.clock.clone()),
             metrics: old.metrics.clone(),
             tasks: Tasks::new(),
             started: old.started,

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::cli::process::Running;
 
 mod descriptions;
+mod metrics;
 mod root;
 mod statistics;
 

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
+use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, RunningSettings};
 use api_monitor::domain::api_key::KeyUse;
 use api_monitor::domain::micros;
-use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::events::Submission;
 use api_monitor::jobs::retention::Retention;
 use api_monitor::jobs::rollup::Rollup;
@@ -37,6 +36,7 @@ const DAYS: i64 = 12;
 
 /// Two versions of a file: in the second one endpoint is changed, one is gone, one has moved and one is new.
 const FIRST: &str = "
+channels: {Mail: {type: console}, hook: {type: console}}
 defaults: {interval: 120, alert_policy: {cooldown_seconds: 600, reminder: {every: 10m, backoff: 1}}}
 endpoints:
   - {name: shop, url: 'http://127.0.0.1:9/', group: eu, headers: {accept: text/html}}
@@ -45,6 +45,7 @@ endpoints:
   - {name: gone, url: 'http://127.0.0.1:9/gone'}
 ";
 const SECOND: &str = "
+channels: {Mail: {type: console}, hook: {type: console}}
 defaults: {interval: 120, alert_policy: {cooldown_seconds: 600, reminder: {every: 10m, backoff: 1}}}
 endpoints:
   - {name: Blog, url: 'http://127.0.0.1:9/blog', tags: [b, a]}
@@ -52,11 +53,6 @@ endpoints:
   - {name: ärger, url: 'http://127.0.0.1:9/%C3%A4', body: {z: 1, a: [null, 1.5, 1e30, 'it''s']}}
   - {name: new, url: 'http://127.0.0.1:9/new'}
 ";
-
-fn routing() -> Routing {
-    let channel = |name: &str| ChannelRoute { name: name.to_owned(), default: true, severity: None };
-    Routing { enabled: true, channels: vec![channel("Mail"), channel("hook")], default_route: None, public_url: None }
-}
 
 /// The first half on one file, the second on the other, as after a restart.
 pub(crate) async fn live(store: Arc<Store>) {
@@ -91,7 +87,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             submissions: submitted,
             confirmations,
             close_hours: Wakeup::new(),
-            routing: routing(),
+            directory: Arc::new(Directory::new(Listing::of(&config))),
             deliver: Wakeup::new(),
             left_behind,
             handover: Arc::default(),

@@ -195,7 +195,7 @@ async fn deliveries_are_merged_or_given_up_with_their_channel(kind: Kind) {
             merge(store.writer(), delivery, plus(start(), 9)).await;
         }
         assert_eq!(pending(store, "a").await, a[2..]);
-        assert_eq!(outbox::give_up(store.writer(), "a", "it was removed", plus(start(), 10)).await.unwrap(), 1);
+        assert_eq!(outbox::give_up(store.writer(), None, "a", "it was removed", plus(start(), 10)).await.unwrap(), 1);
         assert_eq!(pending(store, "b").await.len(), 3);
         let query = |state| NotificationQuery { state: Some(state), limit: 10, ..NotificationQuery::default() };
         let dead = outbox::list(store.readers(), &query(DeliveryState::Dead)).await.unwrap();
