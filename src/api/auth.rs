@@ -18,6 +18,7 @@ use super::policy::{self, Needs, Ruling};
 use super::rate_limit::{Caller, RateLimits};
 use crate::domain::check::CHECK_HEADER;
 use crate::domain::role::Role;
+use crate::service::context::UNAUTHORIZED;
 use crate::service::{Actor, ServiceContext, Shown};
 
 /// The name of whoever shows no key.
@@ -145,7 +146,7 @@ impl Gate {
                 let actor = Actor { name, address: client(&request), role: Role::Viewer };
                 let problem = Problem::new(ProblemKind::Unauthorized, detail)
                     .with_header(header::WWW_AUTHENTICATE, self.challenge.clone());
-                return named(self.refuse(&request, &actor, problem, "unauthorized").await, actor);
+                return named(self.refuse(&request, &actor, problem, UNAUTHORIZED).await, actor);
             }
         };
         if let (false, Needs::Role(role)) = (open, ruling.needs())
