@@ -33,7 +33,7 @@ use crate::recorder::buffer::Limits;
 use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
-use crate::service::context::ServiceContext;
+use crate::service::context::{RecentReads, ServiceContext};
 use crate::service::sync::SyncReport;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
@@ -185,11 +185,11 @@ impl Monitor {
         tasks.spawn_critical("scheduler", scheduler.run());
 
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
-        tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
-        tasks.spawn(integrity::examine(store.clone(), clock.clone(), tasks.stopping().clone()));
+        tasks.spawn(retention.run(clean_up.clone(), feed.clone(), tasks.stopping().clone()));
+        tasks.spawn(integrity::examine(store.clone(), clock.clone(), feed.clone(), tasks.stopping().clone()));
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
-        tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
+        tasks.spawn(rollup.run(close_days.clone(), feed.clone(), tasks.stopping().clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
         tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
         // What a stop left undone is done soon after the start.
@@ -219,6 +219,7 @@ impl Monitor {
             channel_tests,
             metrics,
             feed,
+            reads: RecentReads::default(),
             tasks: tasks.clone(),
             started,
             changes: tokio::sync::Mutex::new(()),

@@ -1,6 +1,7 @@
 //! Who asks, and whether they may: the key of a request, the rule for a monitor without one, and the guard that
 //! compares the role with the [`policy`] table.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::client_address::{client, peer};
 use super::error::{Problem, ProblemKind};
+use super::events::Streams;
+use super::limits::EVENTS_ROUTE;
 use super::policy::{self, Needs, Ruling};
 use super::rate_limit::{Caller, RateLimits};
 use crate::domain::check::CHECK_HEADER;
@@ -38,6 +41,38 @@ pub struct Gate {
     limits: Option<RateLimits>,
     /// The minute of the clock in the upper bits, refusals audited in it in the lower 16.
     refusals: AtomicU64,
+    streams: Arc<Streams>,
+}
+
+/// Who sent a request whose answer goes on for long, to be looked up again. Put into the requests that need it by the
+/// guard.
+#[derive(Clone)]
+pub struct Standing {
+    gate: Arc<Gate>,
+    request: Arc<Parts>,
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The request holds the key.
+        f.debug_struct("Standing").finish_non_exhaustive()
+    }
+}
+
+impl Standing {
+    /// The role of whoever asked, as it is now; `None` when the key is no longer good.
+    pub fn role(&self) -> Option<Role> {
+        self.gate.identify(&self.request).ok().map(|actor| actor.role)
+    }
+
+    /// Refuses what was asked after all.
+    pub async fn refuse(&self, actor: &Actor, problem: Problem) -> Response {
+        self.gate.refuse(&self.request, actor, problem, "forbidden").await
+    }
+
+    pub(super) fn streams(&self) -> &Arc<Streams> {
+        &self.gate.streams
+    }
 }
 
 /// Whose name the access log has: put into every response by the guard.
@@ -63,7 +98,7 @@ impl Gate {
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
         let limits = ctx.config.api.rate_limit;
         let limits = limits.map(|rates| RateLimits::new(rates, ctx.clock.clone(), ctx.metrics.clone()));
-        Self { header_name, challenge, limits, refusals: AtomicU64::new(0), ctx }
+        Self { header_name, challenge, limits, refusals: AtomicU64::new(0), streams: Arc::default(), ctx }
     }
 
     /// Who this request is from. A key that is shown counts also where none is needed.
@@ -133,7 +168,13 @@ impl Gate {
     }
 
     /// Lets the request through, or answers it.
-    async fn decide(&self, mut request: Parts, body: axum::body::Body, ruling: Ruling, next: Next) -> Response {
+    async fn decide(
+        self: Arc<Self>,
+        mut request: Parts,
+        body: axum::body::Body,
+        ruling: Ruling,
+        next: Next,
+    ) -> Response {
         let open = request.method == Method::OPTIONS || ruling.needs() == Needs::Open;
         let identified = self.identify(&request);
         if let Err(problem) = self.admit(&request, identified.as_ref().ok()) {
@@ -154,6 +195,7 @@ impl Gate {
         {
             return named(self.refuse(&request, &actor, error.into(), "forbidden").await, actor);
         }
+        let is_for_admins = ruling == Ruling::Needs(Needs::Role(Role::Admin));
         let answer = match ruling {
             _ if request.method == Method::OPTIONS => None,
             Ruling::Needs(_) | Ruling::NoRoute => None,
@@ -170,6 +212,14 @@ impl Gate {
         };
         if let Some(answer) = answer {
             return named(answer, actor);
+        }
+        if is_for_admins && matches!(request.method, Method::GET | Method::HEAD) {
+            let subject: String = format!("{} {}", request.method, request.uri.path()).chars().take(300).collect();
+            self.ctx.record_read(&actor, &subject).await;
+        }
+        if request.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str() == EVENTS_ROUTE) {
+            let standing = Standing { gate: self, request: Arc::new(request.clone()) };
+            request.extensions.insert(standing);
         }
         request.extensions.insert(actor.clone());
         named(next.run(Request::from_parts(request, body)).await, actor)

@@ -10,6 +10,9 @@ pub const CHECK_ROUTE: &str = "/api/v1/endpoints/{id}/check";
 /// The route template of a test of a channel, which takes as long as the channel.
 pub const TEST_ROUTE: &str = "/api/v1/channels/{name}/test";
 
+/// The route template of the stream of events.
+pub const EVENTS_ROUTE: &str = "/api/v1/events";
+
 /// The most time of an ordinary request; then it is answered with 503.
 const ORDINARY: Duration = Duration::from_secs(30);
 

@@ -2,6 +2,7 @@
 //! No query and no rule is in here.
 
 pub mod api_keys;
+pub mod audit;
 pub mod auth;
 pub mod away;
 pub mod channel_view;
@@ -14,6 +15,7 @@ pub mod docs;
 pub mod endpoint_view;
 pub mod endpoints;
 pub mod error;
+pub mod events;
 pub mod extract;
 pub mod health;
 pub mod incidents;

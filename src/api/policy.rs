@@ -70,6 +70,8 @@ pub const ROWS: &[Row] = &[
     ("PUT", "/api/v1/api-keys/{id}", ADMIN),
     ("PATCH", "/api/v1/api-keys/{id}", ADMIN),
     ("DELETE", "/api/v1/api-keys/{id}", ADMIN),
+    ("GET", "/api/v1/events", VIEWER),
+    ("GET", "/api/v1/audit", ADMIN),
     ("GET", "/api/v1/config", ADMIN),
     ("PUT", "/api/v1/config", ADMIN),
 ];

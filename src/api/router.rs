@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, away, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit,
-    root, stats,
+    api_keys, audit, away, channels, config, cors, endpoints, events, health, incidents, notifications, observe,
+    openapi, rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -71,11 +71,13 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
 /// Smaller bodies gain nothing by compression.
 const COMPRESSED_FROM: u16 = 1_024;
 
-/// JSON and pages; images are compressed as they are.
+/// JSON and pages; images are compressed as they are, and events are not held back to be.
 fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default();
-    essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("javascript")
+    (essence.starts_with("text/") && essence != "text/event-stream")
+        || essence.ends_with("json")
+        || essence.ends_with("javascript")
 }
 
 /// The description of the whole surface, without serving it. `key_header` is the header that carries the key.
@@ -119,6 +121,8 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(config::get, config::put))
+        .routes(routes!(events::stream))
+        .routes(routes!(audit::list))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

@@ -1,8 +1,9 @@
 //! What every verb works with ([`ServiceContext`]) and on whose behalf ([`Actor`]).
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -50,6 +51,8 @@ pub struct ServiceContext {
     pub metrics: Arc<Metrics>,
     /// What happens, for whoever looks on.
     pub feed: Arc<Feed>,
+    /// What administrators read lately.
+    pub reads: RecentReads,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.
     pub tasks: Tasks,
@@ -127,6 +130,52 @@ impl ServiceContext {
         if let Err(error) = within(REFUSAL_LIMIT, audit::append(self.store.writer(), row)).await {
             tracing::warn!(%error, subject, "a refusal could not be written into the audit log");
         }
+    }
+}
+
+impl ServiceContext {
+    /// Writes into the audit log that somebody reads what only administrators may read, once a minute of the same. A row
+    /// that cannot be written is only logged: reading goes on, also while the database is away.
+    pub async fn record_read(&self, actor: &Actor, subject: &str) {
+        if !self.reads.is_news(self.clock.monotonic(), actor, subject) {
+            return;
+        }
+        let row = actor.audit_row(self.clock.now(), audit::READ, subject);
+        let written = match self.metrics.database.away() {
+            Some(away) => Err(StoreError::Unavailable(away.why)),
+            None => within(REFUSAL_LIMIT, audit::append(self.store.writer(), row)).await,
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, actor = actor.name, subject, "a read could not be written into the audit log");
+        }
+    }
+}
+
+/// Who read what within the last minute.
+#[derive(Debug, Default)]
+pub struct RecentReads(Mutex<HashMap<(String, Option<IpAddr>, String), Duration>>);
+
+/// Reads that are told apart; more within a minute are only in the access log, so that nobody fills the disk by
+/// reading from many addresses.
+const READS_KNOWN: usize = 256;
+
+impl RecentReads {
+    /// Whether it is the first of its kind within a minute.
+    fn is_news(&self, now: Duration, actor: &Actor, subject: &str) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |at: &Duration| now.saturating_sub(*at) < Duration::from_secs(60);
+        let key = (actor.name.clone(), actor.address, subject.to_owned());
+        if known.get(&key).is_some_and(is_recent) {
+            return false;
+        }
+        if known.len() >= READS_KNOWN {
+            known.retain(|_, at| is_recent(at));
+        }
+        if known.len() >= READS_KNOWN {
+            return false;
+        }
+        known.insert(key, now);
+        true
     }
 }
 

@@ -4,11 +4,13 @@
 //! board up to date after the commit and nudges the scheduler. It knows nothing of HTTP.
 
 pub mod api_keys;
+pub mod audit;
 pub mod channels;
 pub mod checks;
 pub mod context;
 pub mod endpoints;
 pub mod error;
+pub mod events;
 pub mod export;
 pub mod health;
 pub mod history;

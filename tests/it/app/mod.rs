@@ -13,8 +13,9 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
+use api_monitor::service::context::RecentReads;
 use api_monitor::service::{ServiceContext, api_keys};
-use api_monitor::store::audit::{self, AuditEntry};
+use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::endpoints;
 use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
@@ -113,9 +114,17 @@ impl Call<'_> {
         self
     }
 
+    /// The answer with its body still to be read.
+    pub(crate) async fn open(self) -> axum::response::Response {
+        self.app.router.clone().oneshot(self.request).await.unwrap()
+    }
+
     pub(crate) async fn send(self) -> Answer {
-        let response = self.app.router.clone().oneshot(self.request).await.unwrap();
+        let response = self.open().await;
         let (parts, body) = response.into_parts();
+        // A stream of events has no end.
+        let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream { Body::empty() } else { body };
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         Answer { status: parts.status, headers: parts.headers, body }
     }
@@ -172,6 +181,7 @@ impl TestApp {
             channel_tests: channel_sender,
             metrics,
             feed: Arc::default(),
+            reads: RecentReads::default(),
             tasks: Tasks::new(),
             started: Duration::ZERO,
             changes: tokio::sync::Mutex::default(),
@@ -203,6 +213,7 @@ impl TestApp {
             channel_tests: channel_sender,
             metrics: old.metrics.clone(),
             feed: Arc::default(),
+            reads: RecentReads::default(),
             tasks: Tasks::new(),
             started: old.started,
             changes: tokio::sync::Mutex::default(),
@@ -265,7 +276,8 @@ impl TestApp {
 
     /// The audit log, oldest first.
     pub(crate) async fn audit(&self) -> Vec<AuditEntry> {
-        let mut rows = audit::list(self.ctx.store.readers(), 1000, None).await.unwrap();
+        let all = AuditQuery { limit: 1_000, ..AuditQuery::default() };
+        let mut rows = audit::page(self.ctx.store.readers(), &all).await.unwrap();
         rows.reverse();
         rows.into_iter().map(|row| row.entry).collect()
     }

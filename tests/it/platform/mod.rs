@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod events;
 mod root;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
@@ -111,7 +112,7 @@ impl Platform {
 }
 
 /// No request of these tests is encrypted: nothing is trusted.
-fn nothing_trusted() -> rustls::ClientConfig {
+pub(crate) fn nothing_trusted() -> rustls::ClientConfig {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
