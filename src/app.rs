@@ -18,6 +18,7 @@ use crate::config::{Config, DatabaseTarget, Directory, Listing, RunningSettings,
 use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
+use crate::feed::Feed;
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::integrity;
@@ -124,6 +125,7 @@ impl Monitor {
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
+        let feed = Arc::new(Feed::default());
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
@@ -148,6 +150,7 @@ impl Monitor {
             deliver: deliver.clone(),
             left_behind,
             handover: handover.clone(),
+            feed: feed.clone(),
             outages,
             limits: Limits::default(),
             recorded: all_recorded.clone().drop_guard(),
@@ -160,6 +163,7 @@ impl Monitor {
             metrics: metrics.clone(),
             nudges: Arc::new(channels.names().map(|name| (name.to_owned(), Wakeup::new())).collect()),
             handover,
+            feed: feed.clone(),
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };
@@ -226,6 +230,7 @@ impl Monitor {
             deliver,
             channel_tests,
             metrics,
+            feed,
             tasks: tasks.clone(),
             started,
             changes: tokio::sync::Mutex::new(()),

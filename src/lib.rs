@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod events;
+pub mod feed;
 pub mod handover;
 pub mod jobs;
 pub mod keyring;

@@ -22,6 +22,7 @@ use crate::config::Secret;
 use crate::domain::api_key::KeyId;
 use crate::domain::check::CHECK_HEADER;
 use crate::domain::role::Role;
+use crate::service::context::UNAUTHORIZED;
 use crate::service::sessions::{self, SignedIn};
 use crate::service::{Actor, Identity, ServiceContext, Shown};
 
@@ -160,7 +161,7 @@ impl Gate {
 
     async fn no_sign_in(&self, parts: &Parts, name: &str, detail: String) -> Problem {
         let actor = Actor { name: name.to_owned(), address: client(parts), role: Role::Viewer };
-        self.note_refusal(parts, &actor, "unauthorized").await;
+        self.note_refusal(parts, &actor, UNAUTHORIZED).await;
         Problem::new(ProblemKind::Unauthorized, detail).with_header(header::WWW_AUTHENTICATE, self.challenge.clone())
     }
 
@@ -236,7 +237,7 @@ impl Gate {
                 let actor = Actor { name, address: client(&request), role: Role::Viewer };
                 let problem = Problem::new(ProblemKind::Unauthorized, detail)
                     .with_header(header::WWW_AUTHENTICATE, self.challenge.clone());
-                return named(self.refuse(&request, &actor, problem, "unauthorized").await, actor);
+                return named(self.refuse(&request, &actor, problem, UNAUTHORIZED).await, actor);
             }
         };
         if !open

@@ -137,6 +137,7 @@ async fn create_locked(
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     ctx.keyring.put(key.clone());
+    ctx.announce(actor, "api_key.create", &subject(&key.id));
     Ok((key, Secret::new(secret)))
 }
 
@@ -199,6 +200,7 @@ async fn change_locked(
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     let known = changed.id.clone();
     ctx.keyring.put(changed.clone());
+    ctx.announce(actor, action, &subject(&key.id));
     Ok(ctx.keyring.get(&known).unwrap_or(changed))
 }
 
@@ -234,6 +236,7 @@ pub async fn delete(
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
         transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
         work.keyring.remove(&key.id);
+        work.announce(&actor, "api_key.delete", &subject(&key.id));
         Ok(())
     })
     .await

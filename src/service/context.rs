@@ -14,8 +14,10 @@ use crate::clock::Clock;
 use crate::config::{Config, Directory, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyId, NOT_KEYS};
+use crate::domain::endpoint::EndpointId;
 use crate::domain::role::Role;
 use crate::events::{ChannelTestRequest, CheckRequest};
+use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
 use crate::sessions::Sessions;
@@ -48,6 +50,8 @@ pub struct ServiceContext {
     /// To the deliverer; full means that other tests of channels are still under way.
     pub channel_tests: mpsc::Sender<ChannelTestRequest>,
     pub metrics: Arc<Metrics>,
+    /// What happens, for whoever looks on.
+    pub feed: Arc<Feed>,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.
     pub tasks: Tasks,
@@ -113,15 +117,31 @@ impl Actor {
 }
 
 impl ServiceContext {
+    /// Tells whoever looks on what was done to what, as its audit row says. After the commit.
+    pub(super) fn announce(&self, actor: &Actor, action: &str, subject: &str) {
+        let now = self.clock.now();
+        let endpoint = subject.strip_prefix("endpoint/").and_then(|id| self.board.get(EndpointId(id.parse().ok()?)));
+        self.feed.publish(match endpoint {
+            Some(entry) => Event::config_of(&entry.known, now, &actor.name, actor.address, action),
+            None => Event::config(now, &actor.name, actor.address, action, subject),
+        });
+    }
+
     /// Writes a refusal into the audit log. One that cannot be written is only logged: refusing goes on.
     pub async fn record_refusal(&self, actor: &Actor, subject: &str, result: &str) {
         let row =
             AuditEntry { result: result.to_owned(), ..actor.audit_row(self.clock.now(), audit::REFUSED, subject) };
+        if result == UNAUTHORIZED {
+            self.feed.publish(Event::login(row.at, &actor.name, actor.address, audit::REFUSED, subject, result));
+        }
         if let Err(error) = within(REFUSAL_LIMIT, audit::append(self.store.writer(), row)).await {
             tracing::warn!(%error, subject, "a refusal could not be written into the audit log");
         }
     }
 }
+
+/// The result of a request from whoever cannot be told: with a wrong key, or none.
+pub const UNAUTHORIZED: &str = "unauthorized";
 
 /// How long a refusal waits for its row.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(2);

@@ -16,6 +16,7 @@ use crate::domain::Timestamp;
 use crate::domain::api_key::{ApiKey, KeyDigest, KeyId};
 use crate::domain::role::Role;
 use crate::domain::session::{Session, SessionLimits, SessionState, binding, end, to_make_room, token_text};
+use crate::feed::Event;
 use crate::keyring::Keyring;
 use crate::sessions::Sessions;
 use crate::store::{Store, StoreError, audit, sessions};
@@ -161,12 +162,13 @@ async fn sign_in_locked(
         row.before = Some(audited(session));
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     }
-    let mut row = actor.audit_row(now, "session.create", subject(session.id));
+    let mut row = actor.audit_row(now, STARTED, subject(session.id));
     row.after = Some(audited(&session));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     ctx.sessions.remove(&ended);
     ctx.sessions.put(session.clone());
+    announce(ctx, actor, STARTED, session.id);
     Ok((shown(ctx, session), Secret::new(token)))
 }
 
@@ -192,10 +194,19 @@ pub async fn delete(
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
         transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
         work.sessions.remove(&[id]);
+        announce(&work, &actor, ENDED, id);
         Ok(())
     })
     .await
 }
+
+/// Tells whoever looks on.
+fn announce(ctx: &ServiceContext, actor: &Actor, action: &str, id: i64) {
+    ctx.feed.publish(Event::login(ctx.clock.now(), &actor.name, actor.address, action, &subject(id), "ok"));
+}
+
+/// What signing in is called.
+const STARTED: &str = "session.create";
 
 /// What the end of a session by somebody's will is called.
 const ENDED: &str = "session.delete";
