@@ -25,6 +25,7 @@ use crate::jobs::integrity;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
+use crate::jobs::sessions::SignedIn;
 use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext, Worker};
 use crate::notify::heartbeat::Heartbeat;
@@ -121,6 +122,7 @@ impl Monitor {
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
+        let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
         let feed = Arc::new(Feed::default());
@@ -129,7 +131,7 @@ impl Monitor {
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
-        let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
+        let (deliver, note_uses, look_after_sessions) = (Wakeup::new(), Wakeup::new(), Wakeup::new());
         let (handover, all_recorded) = (Arc::new(Handover::default()), CancellationToken::new());
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
@@ -190,14 +192,23 @@ impl Monitor {
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
         tasks.spawn(rollup.run(close_days.clone(), feed.clone(), tasks.stopping().clone()));
+        let signed_in = SignedIn {
+            store: store.clone(),
+            sessions: sessions.clone(),
+            keyring: keyring.clone(),
+            clock: clock.clone(),
+        };
+        tasks.spawn(signed_in.run(look_after_sessions.clone(), tasks.stopping().clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
         tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
         // What a stop left undone is done soon after the start.
         close_days.nudge();
         clean_up.nudge();
+        look_after_sessions.nudge();
         let cron = Cron::start([
             (When::Cron("0 * * * * *"), close_hours),
             (When::Cron("30 * * * * *"), note_uses),
+            (When::Cron("45 * * * * *"), look_after_sessions),
             (When::Cron("0 20 * * * *"), close_days),
             (When::Every(config.monitoring.cleanup_interval), clean_up),
         ])
@@ -208,6 +219,7 @@ impl Monitor {
             store: store.clone(),
             board,
             keyring,
+            sessions,
             clock,
             config,
             directory,

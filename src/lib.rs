@@ -20,6 +20,7 @@ pub mod notify;
 pub mod recorder;
 pub mod scheduler;
 pub mod service;
+pub mod sessions;
 pub mod store;
 pub mod telemetry;
 pub mod wakeup;

@@ -22,6 +22,7 @@ pub enum ProblemKind {
     InvalidParameter,
     Unauthorized,
     Forbidden,
+    ForeignOrigin,
     NotFound,
     MethodNotAllowed,
     NotAcceptable,
@@ -30,6 +31,7 @@ pub enum ProblemKind {
     NothingToRetry,
     ChannelOff,
     LastAdmin,
+    NothingToSignInTo,
     Stale,
     TooLarge,
     UriTooLong,
@@ -42,10 +44,11 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::ForeignOrigin,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
@@ -54,6 +57,7 @@ impl ProblemKind {
         Self::NothingToRetry,
         Self::ChannelOff,
         Self::LastAdmin,
+        Self::NothingToSignInTo,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
@@ -70,6 +74,7 @@ impl ProblemKind {
             Self::InvalidParameter => ("invalid-parameter", "The request is not valid", StatusCode::BAD_REQUEST),
             Self::Unauthorized => ("unauthorized", "A valid API key is needed", StatusCode::UNAUTHORIZED),
             Self::Forbidden => ("forbidden", "This is not allowed", StatusCode::FORBIDDEN),
+            Self::ForeignOrigin => ("foreign-origin", "A page from elsewhere asks", StatusCode::FORBIDDEN),
             Self::NotFound => ("not-found", "There is nothing here", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => {
                 ("method-not-allowed", "This resource has no such method", StatusCode::METHOD_NOT_ALLOWED)
@@ -80,6 +85,7 @@ impl ProblemKind {
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
+            Self::NothingToSignInTo => ("nothing-to-sign-in-to", "No key is needed here", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),

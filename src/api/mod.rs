@@ -23,12 +23,15 @@ pub mod limits;
 pub mod notifications;
 pub mod observe;
 pub mod openapi;
+pub mod origin;
 pub mod pagination;
 pub mod policy;
 pub mod rate_limit;
 pub mod root;
 pub mod router;
 pub mod serve;
+pub mod session_cookie;
+pub mod sessions;
 pub mod stats;
 
 pub use router::{document, router, router_and_document};

@@ -63,14 +63,22 @@ pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
                  when a key is configured",
             ))),
         )
-        .security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        .security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)))
+        .security_scheme(
+            "session",
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+                "api_monitor_session",
+                "The cookie of a session begun at /api/v1/sessions; over HTTPS its name begins with `__Host-`. Changes \
+                 need the `Origin` of this server beside it",
+            ))),
+        );
     for (name, schema) in schemas {
         builder = builder.schema(name, schema);
     }
     let mut components = builder.build();
     components.responses.insert(name.to_owned(), response);
     document.components = Some(components);
-    document.security = Some(either_header());
+    document.security = Some(any_way());
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             add_problems(path, &method, operation);
@@ -79,9 +87,9 @@ pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
     document
 }
 
-fn either_header() -> Vec<SecurityRequirement> {
+fn any_way() -> Vec<SecurityRequirement> {
     let no_scopes: [&str; 0] = [];
-    vec![SecurityRequirement::new("api_key", no_scopes), SecurityRequirement::new("bearer", no_scopes)]
+    ["api_key", "bearer", "session"].map(|scheme| SecurityRequirement::new(scheme, no_scopes)).into()
 }
 
 fn method_name(method: &HttpMethod) -> &'static str {
@@ -119,7 +127,7 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     match needs {
         Needs::Open => operation.security = Some(vec![SecurityRequirement::default()]),
         Needs::Role(role) => {
-            operation.security = Some(either_header());
+            operation.security = Some(any_way());
             operation.extensions.get_or_insert_default().insert("x-required-role".to_owned(), role.as_str().into());
             let sentence = format!("Needs the role `{role}`.");
             operation.description = Some(match operation.description.take() {
@@ -127,7 +135,8 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
                 _ => sentence,
             });
             statuses.extend(["400", "401"]);
-            if role > Role::Viewer {
+            // Who has signed in changes things from pages of this server only.
+            if role > Role::Viewer || !matches!(method, HttpMethod::Get) {
                 statuses.push("403");
             }
         }

@@ -19,7 +19,7 @@ use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
     api_keys, audit, away, channels, config, cors, endpoints, events, health, incidents, notifications, observe,
-    openapi, rate_limit, root, stats,
+    openapi, rate_limit, root, sessions, stats,
 };
 use crate::service::ServiceContext;
 
@@ -120,6 +120,8 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(channels::test))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
+        .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::get, sessions::delete))
         .routes(routes!(config::get, config::put))
         .routes(routes!(events::stream))
         .routes(routes!(audit::list))

@@ -14,13 +14,14 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{Config, Directory, RunningSettings};
 use crate::domain::Timestamp;
-use crate::domain::api_key::NOT_KEYS;
+use crate::domain::api_key::{KeyId, NOT_KEYS};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::role::Role;
 use crate::events::{ChannelTestRequest, CheckRequest};
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
+use crate::sessions::Sessions;
 use crate::store::audit::AuditEntry;
 use crate::store::{Store, StoreError, audit, within};
 use crate::telemetry::logging::LevelControl;
@@ -33,6 +34,7 @@ pub struct ServiceContext {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
     pub keyring: Arc<Keyring>,
+    pub sessions: Arc<Sessions>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.
@@ -70,6 +72,14 @@ pub struct Actor {
     pub name: String,
     pub address: Option<IpAddr>,
     pub role: Role,
+}
+
+/// By what an actor was recognised.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The key that was shown, or that of the session; `None` of whoever needs none.
+    pub key: Option<KeyId>,
+    pub session: Option<i64>,
 }
 
 impl Actor {

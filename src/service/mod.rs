@@ -18,14 +18,16 @@ pub mod incidents;
 pub mod merge_patch;
 pub mod notifications;
 pub mod outages;
+mod random;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;
+pub mod sessions;
 pub mod settings;
 pub mod summary;
 pub mod sync;
 
 pub use crate::keyring::Shown;
 pub use crate::store::StoreError;
-pub use context::{Actor, ServiceContext};
+pub use context::{Actor, Identity, ServiceContext};
 pub use error::ServiceError;

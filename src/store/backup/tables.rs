@@ -51,6 +51,7 @@ pub(super) fn all() -> Result<Vec<TableForm>, StoreError> {
         form::<entities::notifications::Entity>()?,
         form::<entities::deliveries::Entity>()?,
         form::<entities::api_keys::Entity>()?,
+        form::<entities::sessions::Entity>()?,
         form::<entities::audit_log::Entity>()?,
         form::<entities::settings::Entity>()?,
     ])

@@ -14,7 +14,7 @@ use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint,
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::service::context::RecentReads;
-use api_monitor::service::{ServiceContext, api_keys};
+use api_monitor::service::{ServiceContext, api_keys, sessions};
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::endpoints;
 use api_monitor::telemetry::logging::LevelControl;
@@ -161,6 +161,7 @@ impl TestApp {
         let database = Database::of(kind);
         let store = database.open().await;
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
+        let signed_in = sessions::registry(&store, config.api.auth.session).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
@@ -170,6 +171,7 @@ impl TestApp {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
+            sessions: Arc::new(signed_in),
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
@@ -197,11 +199,13 @@ impl TestApp {
         let (old, (sender, checks)) = (&self.ctx, mpsc::channel(1));
         let config = loaded(folder.path(), yaml);
         let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
+        let signed_in = sessions::registry(&old.store, config.api.auth.session).await.unwrap();
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
             board: old.board.clone(),
             keyring: Arc::new(keyring),
+            sessions: Arc::new(signed_in),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
