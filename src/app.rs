@@ -17,12 +17,14 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, Directory, Listing, RunningSettings, Workers};
 use crate::domain::Timestamp;
 use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission};
+use crate::feed::Feed;
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::integrity;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
+use crate::jobs::sessions::SignedIn;
 use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext};
 use crate::notify::deliverers::{Deliverers, DeliverersParts};
@@ -34,7 +36,7 @@ use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::service::alerts::AlertRules;
 use crate::service::alerts::watch::AlertWatch;
-use crate::service::context::{ChannelTrial, ServiceContext};
+use crate::service::context::{ChannelTrial, RecentReads, ServiceContext};
 use crate::service::sync::SyncReport;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
@@ -126,17 +128,19 @@ impl Monitor {
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
+        let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let handover = Arc::new(Handover::default());
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
+        let feed = Arc::new(Feed::default());
         tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
-        let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
+        let (deliver, note_uses, look_after_sessions) = (Wakeup::new(), Wakeup::new(), Wakeup::new());
         let all_recorded = CancellationToken::new();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
@@ -155,6 +159,7 @@ impl Monitor {
             deliver: deliver.clone(),
             left_behind,
             handover: handover.clone(),
+            feed: feed.clone(),
             outages,
             limits: Limits::default(),
             recorded: all_recorded.clone().drop_guard(),
@@ -167,6 +172,7 @@ impl Monitor {
             metrics: metrics.clone(),
             lines: Arc::new(Lines::default()),
             handover,
+            feed: feed.clone(),
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };
@@ -192,19 +198,28 @@ impl Monitor {
         tasks.spawn_critical("scheduler", scheduler.run());
 
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
-        tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
-        tasks.spawn(integrity::examine(store.clone(), clock.clone(), tasks.stopping().clone()));
+        tasks.spawn(retention.run(clean_up.clone(), feed.clone(), tasks.stopping().clone()));
+        tasks.spawn(integrity::examine(store.clone(), clock.clone(), feed.clone(), tasks.stopping().clone()));
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
-        tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
+        tasks.spawn(rollup.run(close_days.clone(), feed.clone(), tasks.stopping().clone()));
+        let signed_in = SignedIn {
+            store: store.clone(),
+            sessions: sessions.clone(),
+            keyring: keyring.clone(),
+            clock: clock.clone(),
+        };
+        tasks.spawn(signed_in.run(look_after_sessions.clone(), tasks.stopping().clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
         tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
         // What a stop left undone is done soon after the start.
         close_days.nudge();
         clean_up.nudge();
+        look_after_sessions.nudge();
         let cron = Cron::start([
             (When::Cron("0 * * * * *"), close_hours),
             (When::Cron("30 * * * * *"), note_uses),
+            (When::Cron("45 * * * * *"), look_after_sessions),
             (When::Cron("0 20 * * * *"), close_days),
             (When::Every(config.monitoring.cleanup_interval), clean_up),
         ])
@@ -216,6 +231,7 @@ impl Monitor {
             board,
             keyring,
             alerts,
+            sessions,
             clock,
             config,
             directory,
@@ -230,6 +246,8 @@ impl Monitor {
                 builder.build(config).map(drop).map_err(|error| (error.key, error.message))
             }),
             metrics,
+            feed,
+            reads: RecentReads::default(),
             tasks: tasks.clone(),
             started,
             changes: tokio::sync::Mutex::new(()),

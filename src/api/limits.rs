@@ -13,6 +13,9 @@ pub const TEST_ROUTE: &str = "/api/v1/channels/{name}/test";
 /// The route template of a report, which comes in several forms.
 pub const REPORT_ROUTE: &str = "/api/v1/stats/sla";
 
+/// The route template of the stream of events.
+pub const EVENTS_ROUTE: &str = "/api/v1/events";
+
 /// The most time of an ordinary request; then it is answered with 503.
 const ORDINARY: Duration = Duration::from_secs(30);
 

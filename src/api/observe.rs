@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::auth::Principal;
 use super::error::{Problem, ProblemKind};
-use super::extract::{MAX_BODY_BYTES, MAX_URI_BYTES, accepts_json, too_large};
+use super::extract::{MAX_BODY_BYTES, MAX_URI_BYTES, accepts_events, accepts_json, too_large};
 use super::{client_address, limits};
 use crate::clock::Clock;
 
@@ -149,11 +149,16 @@ fn complete_allow(allow: &str) -> String {
 pub async fn bounds(request: Request, next: Next) -> Response {
     let template = request.extensions().get::<MatchedPath>().cloned();
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    let speaks_json = template.as_ref().is_none_or(|path| !limits::is_page(path.as_str()));
+    let route = template.as_ref().map_or("", MatchedPath::as_str);
+    let refused = match route {
+        limits::EVENTS_ROUTE => !accepts_events(request.headers()),
+        _ => !limits::is_page(route) && !accepts_json(request.headers()),
+    };
     let mut response = if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         too_large().into_response()
-    } else if speaks_json && !accepts_json(request.headers()) {
-        Problem::new(ProblemKind::NotAcceptable, "Everything here is `application/json`: accept it").into_response()
+    } else if refused {
+        let kind = if route == limits::EVENTS_ROUTE { "text/event-stream" } else { "application/json" };
+        Problem::new(ProblemKind::NotAcceptable, format!("Everything here is `{kind}`: accept it")).into_response()
     } else {
         let has_body = !request.body().is_end_stream();
         let limit = limits::handler_timeout(template.as_ref().map(MatchedPath::as_str), has_body);

@@ -65,14 +65,22 @@ pub fn complete(mut document: OpenApi, key_header: &str, key_is_needed: bool) ->
                  when a key is configured",
             ))),
         )
-        .security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        .security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)))
+        .security_scheme(
+            "session",
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+                "api_monitor_session",
+                "The cookie of a session begun at /api/v1/sessions; over HTTPS its name begins with `__Host-`. Changes \
+                 need the `Origin` of this server beside it",
+            ))),
+        );
     for (name, schema) in schemas {
         builder = builder.schema(name, schema);
     }
     let mut components = builder.build();
     components.responses.insert(name.to_owned(), response);
     document.components = Some(components);
-    document.security = Some(either_header(key_is_needed));
+    document.security = Some(any_way(key_is_needed));
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             name_operation(path, &method, operation);
@@ -117,14 +125,12 @@ fn describe_responses(operation: &mut Operation) {
     }
 }
 
-/// One of the headers; where no key is configured, none of them will do too.
-fn either_header(key_is_needed: bool) -> Vec<SecurityRequirement> {
+/// One of the headers, or the cookie of a session; where no key is configured, none of them will do too.
+fn any_way(key_is_needed: bool) -> Vec<SecurityRequirement> {
     let no_scopes: [&str; 0] = [];
     let nothing = (!key_is_needed).then(SecurityRequirement::default);
-    [SecurityRequirement::new("api_key", no_scopes), SecurityRequirement::new("bearer", no_scopes)]
-        .into_iter()
-        .chain(nothing)
-        .collect()
+    let ways = ["api_key", "bearer", "session"].map(|scheme| SecurityRequirement::new(scheme, no_scopes));
+    ways.into_iter().chain(nothing).collect()
 }
 
 fn method_name(method: &HttpMethod) -> &'static str {
@@ -162,7 +168,7 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation, key_
     match needs {
         Needs::Open => operation.security = Some(vec![SecurityRequirement::default()]),
         Needs::Role(role) => {
-            operation.security = Some(either_header(key_is_needed));
+            operation.security = Some(any_way(key_is_needed));
             operation.extensions.get_or_insert_default().insert("x-required-role".to_owned(), role.as_str().into());
             let sentence = format!("Needs the role `{role}`.");
             operation.description = Some(match operation.description.take() {
@@ -170,7 +176,8 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation, key_
                 _ => sentence,
             });
             statuses.extend(["400", "401"]);
-            if role > Role::Viewer {
+            // Who has signed in changes things from pages of this server only.
+            if role > Role::Viewer || !matches!(method, HttpMethod::Get) {
                 statuses.push("403");
             }
         }

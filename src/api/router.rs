@@ -18,8 +18,8 @@ use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    alerts, api_keys, away, channels, conditional, config, cors, endpoints, health, incidents, metrics, notifications, observe, openapi,
-    rate_limit, root, series, sla, stats,
+    alerts, api_keys, audit, away, channels, conditional, config, cors, endpoints, events, health, incidents, metrics,
+    notifications, observe, openapi, rate_limit, root, series, sessions, sla, stats,
 };
 use crate::service::ServiceContext;
 
@@ -72,11 +72,13 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
 /// Smaller bodies gain nothing by compression.
 const COMPRESSED_FROM: u16 = 1_024;
 
-/// JSON and pages; images are compressed as they are.
+/// JSON and pages; images are compressed as they are, and events are not held back to be.
 fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default();
-    essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("javascript")
+    (essence.starts_with("text/") && essence != "text/event-stream")
+        || essence.ends_with("json")
+        || essence.ends_with("javascript")
 }
 
 /// The description of the whole surface as it is with a configured key, without serving it. `key_header` is the header that carries the key.
@@ -123,10 +125,14 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(alerts::get, alerts::replace, alerts::patch, alerts::delete))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
+        .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::get, sessions::delete))
         .routes(routes!(config::get, config::put))
         .routes(routes!(metrics::all))
         .routes(routes!(metrics::get))
         .routes(routes!(metrics::get_at_root))
+        .routes(routes!(events::stream))
+        .routes(routes!(audit::list))
 }
 
 fn document_routes() -> OpenApiRouter<Documents> {

@@ -115,6 +115,10 @@ impl ServeLimits {
     }
 }
 
+/// How many connections there may be, for handlers of which some hold theirs for long.
+#[derive(Debug, Clone, Copy)]
+pub struct MostConnections(pub usize);
+
 /// What serving needs beside a listener and a router.
 #[derive(Debug, Clone)]
 pub struct Serving {
@@ -291,12 +295,14 @@ impl Server {
 
     async fn exchange(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, connection: &Arc<Connection>) {
         let (router, limit) = (self.router.clone(), self.serving.limits.body);
+        let most = MostConnections(self.serving.limits.connections);
         let of_connection = connection.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = of_connection.begin(request.version() == Version::HTTP_2);
             let connection = in_flight.connection().clone();
             let mut request = request.map(|body| Body::new(RequestBody::new(body, limit, connection)));
             request.extensions_mut().insert(ConnectInfo(of_connection.peer));
+            request.extensions_mut().insert(most);
             let answer = router.clone().oneshot(request);
             async move {
                 let response: Response<Body> = match answer.await {

@@ -30,6 +30,7 @@ mod report;
 mod running;
 mod secret;
 mod section;
+mod session;
 mod set_by;
 mod substitute;
 mod telling;

@@ -18,6 +18,7 @@ pub mod placeholder;
 pub mod retry;
 pub mod role;
 pub mod schedule;
+pub mod session;
 pub mod setting;
 pub mod suggest;
 pub mod template;

@@ -6,3 +6,4 @@ pub mod integrity;
 pub mod key_uses;
 pub mod retention;
 pub mod rollup;
+pub mod sessions;

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::RunningSettings;
 use crate::domain::uptime::{DAY_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
+use crate::feed::{Event, Feed, TroubleCode};
 use crate::store::{self, Store, StoreError, within};
 use crate::wakeup::Wakeup;
 
@@ -17,6 +18,9 @@ const BATCH: u64 = 500;
 
 /// Days for which the audit log keeps refusals: whoever is refused again and again must not fill the disk.
 const REFUSALS_DAYS: u32 = 30;
+
+/// And what administrators read.
+const READS_DAYS: u32 = 90;
 
 /// How long a batch may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -41,11 +45,12 @@ pub struct Removed {
     pub notifications: u64,
     pub incidents: u64,
     pub refusals: u64,
+    pub reads: u64,
 }
 
 impl Retention {
     /// Removes whatever is due at each nudge, until the stop.
-    pub async fn run(self, nudged: Wakeup, stopping: CancellationToken) {
+    pub async fn run(self, nudged: Wakeup, feed: Arc<Feed>, stopping: CancellationToken) {
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
@@ -55,10 +60,15 @@ impl Retention {
                 () = stopping.cancelled() => return,
                 removed = self.step() => match removed {
                     Ok(removed) if removed == Removed::default() => {}
-                    Ok(Removed { checks, hours, notifications, incidents, refusals }) => {
-                        tracing::info!(checks, hours, notifications, incidents, refusals, "old history was removed");
+                    Ok(Removed { checks, hours, notifications, incidents, refusals, reads }) => {
+                        tracing::info!(checks, hours, notifications, incidents, refusals, reads, "old history was removed");
                     }
-                    Err(error) => tracing::warn!(%error, "old history could not be removed; tried again at the next run"),
+                    Err(error) => {
+                        let message = "old history could not be removed; tried again at the next run";
+                        tracing::warn!(%error, "{message}");
+                        let now = self.clock.now();
+                        feed.publish(Event::trouble(now, TroubleCode::JobFailed, "job/retention", message));
+                    }
                 },
             }
         }
@@ -78,6 +88,7 @@ impl Retention {
             notifications: self.remove(Old::Notifications, hours_before).await?,
             incidents: self.remove(Old::Incidents, hours_before).await?,
             refusals: self.remove(Old::Refusals, days_before(now, REFUSALS_DAYS)).await?,
+            reads: self.remove(Old::Reads, days_before(now, READS_DAYS)).await?,
         })
     }
 
@@ -103,7 +114,8 @@ impl Retention {
             Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
             Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
             Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,
-            Old::Refusals => store::audit::delete_refusals_before(&transaction, before, BATCH).await?,
+            Old::Refusals => store::audit::delete_before(&transaction, store::audit::REFUSED, before, BATCH).await?,
+            Old::Reads => store::audit::delete_before(&transaction, store::audit::READ, before, BATCH).await?,
         };
         transaction.commit().await?;
         Ok(count)
@@ -120,6 +132,8 @@ enum Old {
     Incidents,
     /// What was refused to strangers; changes are kept for good.
     Refusals,
+    /// What administrators read.
+    Reads,
 }
 
 fn days_before(now: Timestamp, days: u32) -> Timestamp {

@@ -10,6 +10,7 @@ use crate::board::{Board, Windows};
 use crate::clock::Clock;
 use crate::domain::uptime::{DAY_US, HOUR_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
+use crate::feed::{Event, Feed, TroubleCode};
 use crate::store::{self, Store, StoreError, within};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
@@ -38,7 +39,7 @@ pub struct Rollup {
 
 impl Rollup {
     /// Does whatever is due at each nudge, until the stop.
-    pub async fn run(self, nudged: Wakeup, stopping: CancellationToken) {
+    pub async fn run(self, nudged: Wakeup, feed: Arc<Feed>, stopping: CancellationToken) {
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
@@ -47,7 +48,10 @@ impl Rollup {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 done = self.step() => if let Err(error) = done {
-                    tracing::warn!(%error, "days could not be closed; tried again at the next run");
+                    let message = "days could not be closed; tried again at the next run";
+                    tracing::warn!(%error, "{message}");
+                    let now = self.clock.now();
+                    feed.publish(Event::trouble(now, TroubleCode::JobFailed, "job/rollup", message));
                 },
             }
         }

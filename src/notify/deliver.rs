@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
 use crate::events::ChannelTestRequest;
+use crate::feed::{self, Feed, NotificationNews, TroubleCode};
 use crate::handover::{Handed, Handover};
 use crate::store::outbox::{DeliveryState, NO_SUCH_CHANNEL, Standing};
 use crate::store::{Store, StoreError};
@@ -76,6 +77,8 @@ pub struct DeliverContext {
     pub lines: Arc<Lines>,
     /// What is to be told, in memory.
     pub handover: Arc<Handover>,
+    /// Told what became of each attempt.
+    pub feed: Arc<Feed>,
     pub stopping: CancellationToken,
     /// Cancelled when the recorder has written whatever it will.
     pub recorded: CancellationToken,
@@ -512,6 +515,7 @@ impl Worker {
         let about = Some(&attempt.notification.endpoint).filter(|endpoint| endpoint.id > 0);
         let (endpoint, endpoint_id) = (about.map(|of| of.name.as_str()), about.map(|of| of.id));
         let error = standing.last_error.as_deref().unwrap_or_default();
+        let was_failing = self.failing.since().is_some();
         match standing.state {
             DeliveryState::Delivered => {
                 metrics.deliveries_delivered.add(1);
@@ -532,6 +536,24 @@ impl Worker {
                 tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
                 self.failing.failed(attempt.item.created_at, error);
             }
+        }
+        let state = match standing.state {
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Dead => "dead",
+            DeliveryState::Pending | DeliveryState::Merged => "failed",
+        };
+        let (facts, attempts) = (&attempt.notification, standing.attempts);
+        let error = standing.last_error.as_deref();
+        let news = NotificationNews { at: now, facts, channel, state, attempts, error };
+        self.context.feed.publish(feed::Event::notification(news));
+        let changed = match (was_failing, self.failing.since().is_some()) {
+            (false, true) => Some((TroubleCode::ChannelFailing, "a channel does not deliver")),
+            (true, false) => Some((TroubleCode::ChannelWorking, "a channel delivers again")),
+            _ => None,
+        };
+        if let Some((code, message)) = changed {
+            let subject = format!("channel/{channel}");
+            self.context.feed.publish(feed::Event::trouble(now, code, &subject, message));
         }
         metrics.set_channel(
             channel,

@@ -533,6 +533,7 @@ pub async fn test(
 /// Trying a channel works without the database, so a row that cannot be written is only logged.
 async fn note_test(ctx: &ServiceContext, actor: &Actor, name: &str, delivered: bool) {
     let mut row = actor.audit_row(ctx.clock.now(), "channel.test", subject(name));
+    ctx.announce(actor, &row.action, &row.subject);
     if !delivered {
         "failed".clone_into(&mut row.result);
     }

@@ -12,6 +12,7 @@ use crate::board::{Entry, Live};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use crate::domain::role::Role;
+use crate::feed::{Event, StatusNews};
 use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
 use crate::store::{StoreError, audit, endpoints, states};
 
@@ -207,7 +208,13 @@ async fn archive_locked(
     row.before = Some(audited(ctx, &Edited::of(&stored)));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    ctx.announce(actor, action, &subject(id));
+    let gone = ctx.board.get(id);
     ctx.board.remove(id);
+    if let Some(entry) = gone {
+        let news = StatusNews { at: now, from: Some(entry.status()), to: None, since: now, error_message: None };
+        ctx.feed.publish(Event::status(&entry.known, news));
+    }
     ctx.scheduler.nudge();
     Ok(())
 }
@@ -283,11 +290,14 @@ async fn create_locked(
     let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let new = NewEndpoint { settings, origin: Origin::Api, source: None, paused: false, now };
     let stored = endpoints::insert(&transaction, new).await.map_err(|e| store_error(e, &endpoint))?;
-    let mut row = actor.audit_row(now, "endpoint.create", subject(stored.id));
+    let subject = subject(stored.id);
+    let mut row = actor.audit_row(now, "endpoint.create", &*subject);
     row.after = Some(audited(ctx, &Edited::of(&stored)));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
-    Ok(show(ctx, stored, endpoint))
+    let entry = show(ctx, stored, endpoint);
+    ctx.announce(actor, "endpoint.create", &subject);
+    Ok(entry)
 }
 
 async fn change(
@@ -349,7 +359,9 @@ async fn change_locked(
     if recount {
         ctx.board.update([id], |_, live| live.state = live.state.recounted());
     }
-    Ok(show(ctx, changed, endpoint))
+    let entry = show(ctx, changed, endpoint);
+    ctx.announce(actor, action, &subject(id));
+    Ok(entry)
 }
 
 fn resolved(ctx: &ServiceContext, settings: &EndpointSettings, now: Timestamp) -> Result<Endpoint, ServiceError> {
@@ -373,7 +385,7 @@ fn audited(ctx: &ServiceContext, edited: &Edited) -> serde_json::Value {
     serde_json::json!({ "settings": redaction::redacted(&edited.settings, &redact), "paused": edited.paused })
 }
 
-/// Puts a committed endpoint on the board and wakes the scheduler.
+/// Puts a committed endpoint on the board, wakes the scheduler, and tells of another status.
 fn show(ctx: &ServiceContext, stored: StoredEndpoint, endpoint: Endpoint) -> Entry {
     let known = KnownEndpoint {
         id: stored.id,
@@ -387,10 +399,17 @@ fn show(ctx: &ServiceContext, stored: StoredEndpoint, endpoint: Endpoint) -> Ent
         endpoint,
         paused: stored.paused,
     };
+    let from = ctx.board.get(known.id).map(|entry| entry.status());
     ctx.board.put(known.clone());
     ctx.scheduler.nudge();
-    ctx.board.get(known.id).unwrap_or_else(|| {
+    let entry = ctx.board.get(known.id).unwrap_or_else(|| {
         let live = Arc::new(Live::pending(known.created_at));
         Entry { known: Arc::new(known), live }
-    })
+    });
+    let to = Some(entry.status());
+    if from != to {
+        let news = StatusNews { at: ctx.clock.now(), from, to, since: entry.since(), error_message: None };
+        ctx.feed.publish(Event::status(&entry.known, news));
+    }
+    entry
 }

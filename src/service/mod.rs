@@ -5,12 +5,14 @@
 
 pub mod alerts;
 pub mod api_keys;
+pub mod audit;
 pub mod channel_secrets;
 pub mod channels;
 pub mod checks;
 pub mod context;
 pub mod endpoints;
 pub mod error;
+pub mod events;
 pub mod export;
 pub mod health;
 pub mod history;
@@ -19,10 +21,12 @@ pub mod merge_patch;
 pub mod metrics;
 pub mod notifications;
 pub mod outages;
+mod random;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;
 pub mod series;
+pub mod sessions;
 pub mod settings;
 pub mod sla;
 pub mod summary;
@@ -30,5 +34,5 @@ pub mod sync;
 
 pub use crate::keyring::Shown;
 pub use crate::store::StoreError;
-pub use context::{Actor, ServiceContext};
+pub use context::{Actor, Identity, ServiceContext};
 pub use error::ServiceError;

@@ -144,16 +144,15 @@ async fn note(
     (group, name): &Key,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let label = if group.is_empty() { name.clone() } else { format!("{group}/{name}") };
     let entry = audit::AuditEntry {
         at: now,
         actor: "config".to_owned(),
         address: None,
         action: action.to_owned(),
-        subject: format!("endpoints/{id} {label}"),
-        result: "done".to_owned(),
+        subject: format!("endpoint/{id}"),
+        result: "ok".to_owned(),
         before: None,
-        after: None,
+        after: Some(serde_json::json!({ "name": name, "group": group })),
     };
     audit::append(db, entry).await
 }

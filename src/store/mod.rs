@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod recount;
 pub mod rollups;
 mod schema;
+pub mod sessions;
 pub mod settings;
 pub mod states;
 pub mod windows;

@@ -96,6 +96,8 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("api.auth.keys", api.auth.keys.iter().map(shown_key).collect()),
         ("api.auth.header_name", api.auth.header_name.as_str().into()),
         ("api.auth.realm", api.auth.realm.as_str().into()),
+        ("api.auth.session.lifetime", seconds(api.auth.session.lifetime)),
+        ("api.auth.session.idle", seconds(api.auth.session.idle)),
         ("api.cors.enabled", api.cors.is_some().into()),
         ("api.cors.allow_origins", api.cors.as_ref().map_or_else(|| json!([]), |cors| allowed(&cors.origins))),
         ("api.cors.allow_credentials", api.cors.as_ref().is_some_and(|cors| cors.credentials).into()),

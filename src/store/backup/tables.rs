@@ -53,6 +53,7 @@ pub(super) fn all() -> Result<Vec<TableForm>, StoreError> {
         form::<entities::alert_rules::Entity>()?,
         form::<entities::api_keys::Entity>()?,
         form::<entities::channels::Entity>()?,
+        form::<entities::sessions::Entity>()?,
         form::<entities::audit_log::Entity>()?,
         form::<entities::settings::Entity>()?,
     ])

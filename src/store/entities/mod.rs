@@ -13,4 +13,5 @@ pub mod incident_events;
 pub mod incidents;
 pub mod notifications;
 pub mod rollups;
+pub mod sessions;
 pub mod settings;

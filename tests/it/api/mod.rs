@@ -1,4 +1,5 @@
 mod api_keys;
+mod audit;
 mod bad_input;
 mod changes;
 mod channels;
@@ -7,6 +8,7 @@ mod config;
 mod cors;
 mod documents;
 mod endpoints;
+pub(crate) mod events;
 mod health;
 mod incidents;
 mod notifications;

@@ -13,12 +13,12 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
-use api_monitor::service::alerts::AlertRules;
 use api_monitor::notify::{BuildContext, Builder};
-use api_monitor::service::context::ChannelTrial;
-use api_monitor::service::{ServiceContext, api_keys, channels};
+use api_monitor::service::alerts::AlertRules;
+use api_monitor::service::context::{ChannelTrial, RecentReads};
+use api_monitor::service::{ServiceContext, api_keys, channels, sessions};
 use api_monitor::store::Store;
-use api_monitor::store::audit::{self, AuditEntry};
+use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::endpoints;
 use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
@@ -117,9 +117,17 @@ impl Call<'_> {
         self
     }
 
+    /// The answer with its body still to be read.
+    pub(crate) async fn open(self) -> axum::response::Response {
+        self.app.router.clone().oneshot(self.request).await.unwrap()
+    }
+
     pub(crate) async fn send(self) -> Answer {
-        let response = self.app.router.clone().oneshot(self.request).await.unwrap();
+        let response = self.open().await;
         let (parts, body) = response.into_parts();
+        // A stream of events has no end.
+        let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream { Body::empty() } else { body };
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         Answer { status: parts.status, headers: parts.headers, body }
     }
@@ -169,6 +177,7 @@ impl TestApp {
         let store = database.open().await;
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
         let alerts = Arc::new(AlertRules::load(&store, Arc::default(), start).await.unwrap());
+        let signed_in = sessions::registry(&store, config.api.auth.session).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
@@ -179,6 +188,7 @@ impl TestApp {
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
             alerts,
+            sessions: Arc::new(signed_in),
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
@@ -192,6 +202,8 @@ impl TestApp {
             channel_changes: mpsc::channel(1).0,
             channel_trial: trial(clock.clone()),
             metrics,
+            feed: Arc::default(),
+            reads: RecentReads::default(),
             tasks: Tasks::new(),
             started: Duration::ZERO,
             changes: tokio::sync::Mutex::default(),
@@ -207,12 +219,14 @@ impl TestApp {
         let (old, (sender, checks)) = (&self.ctx, mpsc::channel(1));
         let config = loaded(folder.path(), yaml);
         let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
+        let signed_in = sessions::registry(&old.store, config.api.auth.session).await.unwrap();
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
             board: old.board.clone(),
             keyring: Arc::new(keyring),
             alerts: old.alerts.clone(),
+            sessions: Arc::new(signed_in),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
@@ -225,6 +239,8 @@ impl TestApp {
             channel_changes: mpsc::channel(1).0,
             channel_trial: trial(self.clock.clone()),
             metrics: old.metrics.clone(),
+            feed: Arc::default(),
+            reads: RecentReads::default(),
             tasks: Tasks::new(),
             started: old.started,
             changes: tokio::sync::Mutex::default(),
@@ -287,7 +303,8 @@ impl TestApp {
 
     /// The audit log, oldest first.
     pub(crate) async fn audit(&self) -> Vec<AuditEntry> {
-        let mut rows = audit::list(self.ctx.store.readers(), 1000, None).await.unwrap();
+        let all = AuditQuery { limit: 1_000, ..AuditQuery::default() };
+        let mut rows = audit::page(self.ctx.store.readers(), &all).await.unwrap();
         rows.reverse();
         rows.into_iter().map(|row| row.entry).collect()
     }

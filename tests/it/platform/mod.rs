@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::cli::process::Running;
 
 mod descriptions;
+mod events;
 mod metrics;
 mod root;
 mod statistics;
@@ -114,7 +115,7 @@ impl Platform {
 }
 
 /// No request of these tests is encrypted: nothing is trusted.
-fn nothing_trusted() -> rustls::ClientConfig {
+pub(crate) fn nothing_trusted() -> rustls::ClientConfig {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

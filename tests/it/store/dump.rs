@@ -91,6 +91,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             deliver: Wakeup::new(),
             left_behind,
             handover: Arc::default(),
+            feed: Arc::default(),
             outages,
             limits: Limits::default(),
             recorded: CancellationToken::new().drop_guard(),
