@@ -14,7 +14,7 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, Directory, Listing, RunningSettings, Workers};
+use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers};
 use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
@@ -116,11 +116,12 @@ impl Monitor {
         let running = service::settings::restore(&store, &config).await?;
         log_level.set(running.logging_level.as_str());
         let running = Arc::new(RunningSettings::new(running));
-        let directory = Arc::new(Directory::new(Listing::of(&config)));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
-        let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
+        let listing = service::groups::listing(store.readers(), &config).await?;
+        let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
-        let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
+        let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await?;
+        let directory = Arc::new(Directory::new(listing));
         let metrics = Arc::new(Metrics::default());
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);

@@ -12,6 +12,7 @@ mod m20261121_000006_create_settings;
 mod m20261121_000007_create_incidents;
 mod m20261121_000008_create_outbox;
 mod m20261121_000009_create_api_keys;
+mod m20261121_000012_create_groups;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000007_create_incidents::Migration),
             Box::new(m20261121_000008_create_outbox::Migration),
             Box::new(m20261121_000009_create_api_keys::Migration),
+            Box::new(m20261121_000012_create_groups::Migration),
         ]
     }
 }

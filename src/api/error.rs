@@ -30,6 +30,7 @@ pub enum ProblemKind {
     NothingToRetry,
     ChannelOff,
     LastAdmin,
+    ImplicitGroup,
     Stale,
     TooLarge,
     UriTooLong,
@@ -42,7 +43,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -54,6 +55,7 @@ impl ProblemKind {
         Self::NothingToRetry,
         Self::ChannelOff,
         Self::LastAdmin,
+        Self::ImplicitGroup,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
@@ -80,6 +82,7 @@ impl ProblemKind {
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
+            Self::ImplicitGroup => ("implicit-group", "Nobody has declared the group", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
@@ -260,9 +263,9 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::Invalid(errors) => Self::invalid(errors),
             ServiceError::NotFound(_) => Self::new(ProblemKind::NotFound, capitalised(&detail)),
-            ServiceError::Conflict(Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. }) => {
-                Self::new(ProblemKind::NameTaken, capitalised(&detail))
-            }
+            ServiceError::Conflict(
+                Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. } | Conflict::GroupNameTaken { .. },
+            ) => Self::new(ProblemKind::NameTaken, capitalised(&detail)),
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
                 Self::new(ProblemKind::ManagedByConfig, capitalised(&detail))
             }
@@ -274,6 +277,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
                 Self::new(ProblemKind::LastAdmin, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::ImplicitGroup { .. }) => {
+                Self::new(ProblemKind::ImplicitGroup, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

@@ -15,6 +15,8 @@ pub mod endpoint_view;
 pub mod endpoints;
 pub mod error;
 pub mod extract;
+pub mod group_view;
+pub mod groups;
 pub mod health;
 pub mod incidents;
 pub mod limits;

@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, away, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit,
-    root, stats,
+    api_keys, away, channels, config, cors, endpoints, groups, health, incidents, notifications, observe, openapi,
+    rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -104,6 +104,8 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(endpoints::check))
         .routes(routes!(endpoints::get_by_key, endpoints::put_by_key, endpoints::delete_by_key))
         .routes(routes!(endpoints::get_by_name, endpoints::put_by_name, endpoints::delete_by_name))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::get, groups::replace, groups::patch, groups::delete))
         .routes(routes!(stats::uptime))
         .routes(routes!(stats::history))
         .routes(routes!(stats::incidents))

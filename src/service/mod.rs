@@ -10,6 +10,7 @@ pub mod context;
 pub mod endpoints;
 pub mod error;
 pub mod export;
+pub mod groups;
 pub mod health;
 pub mod history;
 pub mod incidents;

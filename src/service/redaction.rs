@@ -14,13 +14,10 @@ fn is_secret(redact: &[String], header: &str) -> bool {
         || redact.iter().any(|n| n.eq_ignore_ascii_case(header))
 }
 
-/// The `redact` that applies to settings: their own, else the group's, else that of the defaults.
+/// The `redact` that applies to settings: their own, the group's and that of the defaults together.
 pub fn applying(settings: &EndpointSettings, layers: Layers<'_>) -> Vec<String> {
-    [Some(settings), layers.group, Some(layers.defaults)]
-        .into_iter()
-        .flatten()
-        .find_map(|settings| settings.redact.clone())
-        .unwrap_or_default()
+    let all = [Some(settings), layers.group, Some(layers.defaults)];
+    all.into_iter().flatten().flat_map(|settings| settings.redact.iter().flatten()).cloned().collect()
 }
 
 /// Stored settings and the `redact` that applied to them.
