@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers};
 use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
-use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
+use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission, TrialRequest};
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
 use crate::jobs::integrity;
@@ -49,6 +49,9 @@ const CONFIRMATIONS: usize = 4_096;
 
 /// Checks by hand that wait for the scheduler. When it is full the API answers 503.
 const REQUESTS: usize = 256;
+
+/// Definitions that wait to be tried. When it is full the API answers 503.
+const TRIALS: usize = 16;
 
 /// How long clients may take for the requests that they have begun when the stop begins: a second more than the
 /// checks under way, whose results some of them wait for.
@@ -127,6 +130,7 @@ impl Monitor {
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
+        let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
         let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
         let (handover, all_recorded) = (Arc::new(Handover::default()), CancellationToken::new());
@@ -173,6 +177,7 @@ impl Monitor {
             submissions,
             confirmations: to_confirm,
             requests: requested,
+            trials: to_try,
             changes: changes.clone(),
             running: running.clone(),
             max_checks_per_host: config.monitoring.max_checks_per_host as usize,
@@ -212,6 +217,7 @@ impl Monitor {
             log_level,
             scheduler: changes,
             checks: requests,
+            trials,
             deliver,
             channel_tests,
             metrics,

@@ -222,17 +222,26 @@ impl Problem {
         Self::new(kind, detail)
     }
 
-    /// The response, for a request to `path`.
-    pub fn render(&self, path: &str) -> Response {
+    pub fn status(&self) -> StatusCode {
+        self.kind.facts().2
+    }
+
+    /// The document, for a request to `path`.
+    pub fn document(&self, path: &str) -> ProblemDocument {
         let (name, title, status) = self.kind.facts();
-        let document = ProblemDocument {
+        ProblemDocument {
             kind: format!("{TYPE_PREFIX}{name}"),
             title,
             status: status.as_u16(),
             detail: self.detail.clone(),
             instance: path.to_owned(),
             errors: self.errors.iter().map(ProblemEntry::from).collect(),
-        };
+        }
+    }
+
+    /// The response, for a request to `path`.
+    pub fn render(&self, path: &str) -> Response {
+        let (document, status) = (self.document(path), self.status());
         // A document of strings and numbers always serializes.
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Body::from(body));

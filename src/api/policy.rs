@@ -39,6 +39,8 @@ pub const ROWS: &[Row] = &[
     ("GET", "/api/v1/openapi.json", OPEN),
     ("GET", "/api/v1/endpoints", VIEWER),
     ("POST", "/api/v1/endpoints", EDITOR),
+    ("POST", "/api/v1/endpoints/bulk", EDITOR),
+    ("POST", "/api/v1/endpoints/test", OPERATOR),
     ("GET", "/api/v1/endpoints/{id}", VIEWER),
     ("PUT", "/api/v1/endpoints/{id}", EDITOR),
     ("PATCH", "/api/v1/endpoints/{id}", EDITOR),

@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, away, channels, config, cors, endpoints, groups, health, incidents, notifications, observe, openapi,
-    rate_limit, root, stats,
+    api_keys, away, bulk, channels, config, cors, endpoints, groups, health, incidents, notifications, observe,
+    openapi, rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -98,6 +98,8 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(endpoints::list, endpoints::create))
+        .routes(routes!(bulk::apply))
+        .routes(routes!(endpoints::test))
         .routes(routes!(endpoints::get, endpoints::replace, endpoints::patch, endpoints::delete))
         .routes(routes!(endpoints::pause))
         .routes(routes!(endpoints::resume))

@@ -15,7 +15,7 @@ use crate::config::{Config, Directory, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::api_key::NOT_KEYS;
 use crate::domain::role::Role;
-use crate::events::{ChannelTestRequest, CheckRequest};
+use crate::events::{ChannelTestRequest, CheckRequest, TrialRequest};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
 use crate::store::audit::AuditEntry;
@@ -41,6 +41,8 @@ pub struct ServiceContext {
     pub scheduler: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
     pub checks: mpsc::Sender<CheckRequest>,
+    /// To the scheduler; full means that too many definitions are being tried.
+    pub trials: mpsc::Sender<TrialRequest>,
     /// Nudged when deliveries became pending.
     pub deliver: Wakeup,
     /// To the deliverer; full means that other tests of channels are still under way.

@@ -1,5 +1,6 @@
 mod api_keys;
 mod bad_input;
+mod bulk;
 mod changes;
 mod channels;
 mod checks;
@@ -7,6 +8,7 @@ mod config;
 mod cors;
 mod documents;
 mod endpoints;
+mod groups;
 mod health;
 mod incidents;
 mod notifications;
