@@ -14,9 +14,11 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, Directory, Listing, RunningSettings, Workers};
+use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers};
 use crate::domain::Timestamp;
-use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission};
+use crate::events::{
+    ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission, TrialRequest,
+};
 use crate::feed::Feed;
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
@@ -54,6 +56,9 @@ const CONFIRMATIONS: usize = 4_096;
 
 /// Checks by hand that wait for the scheduler. When it is full the API answers 503.
 const REQUESTS: usize = 256;
+
+/// Definitions that wait to be tried. When it is full the API answers 503.
+const TRIALS: usize = 16;
 
 /// How long clients may take for the requests that they have begun when the stop begins: a second more than the
 /// checks under way, whose results some of them wait for.
@@ -122,16 +127,16 @@ impl Monitor {
         let running = service::settings::restore(&store, &config).await?;
         log_level.set(running.logging_level.as_str());
         let running = Arc::new(RunningSettings::new(running));
-        let mut listing = Listing::of(&config);
         service::channels::restore(&store, &mut listing, clock.now()).await?;
-        let directory = Arc::new(Directory::new(listing));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
-        let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
+        let listing = service::groups::listing(store.readers(), &config).await?;
+        let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let handover = Arc::new(Handover::default());
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
-        let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
+        let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await?;
+        let directory = Arc::new(Directory::new(listing));
         let metrics = Arc::new(Metrics::default());
         let feed = Arc::new(Feed::default());
         tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
@@ -139,6 +144,7 @@ impl Monitor {
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
+        let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
         let (deliver, note_uses, look_after_sessions) = (Wakeup::new(), Wakeup::new(), Wakeup::new());
         let all_recorded = CancellationToken::new();
@@ -189,6 +195,7 @@ impl Monitor {
             submissions,
             confirmations: to_confirm,
             requests: requested,
+            trials: to_try,
             changes: changes.clone(),
             running: running.clone(),
             max_checks_per_host: config.monitoring.max_checks_per_host as usize,
@@ -239,6 +246,7 @@ impl Monitor {
             log_level,
             scheduler: changes,
             checks: requests,
+            trials,
             deliver,
             channel_tests,
             channel_changes,

@@ -34,6 +34,7 @@ pub enum ProblemKind {
     ChannelInUse,
     TooManyChannels,
     NothingToSignInTo,
+    ImplicitGroup,
     Stale,
     TooLarge,
     UriTooLong,
@@ -46,7 +47,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -62,6 +63,7 @@ impl ProblemKind {
         Self::ChannelInUse,
         Self::TooManyChannels,
         Self::NothingToSignInTo,
+        Self::ImplicitGroup,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
@@ -92,6 +94,7 @@ impl ProblemKind {
             Self::ChannelInUse => ("channel-in-use", "Something names the channel", StatusCode::CONFLICT),
             Self::TooManyChannels => ("too-many-channels", "There are too many channels", StatusCode::CONFLICT),
             Self::NothingToSignInTo => ("nothing-to-sign-in-to", "No key is needed here", StatusCode::CONFLICT),
+            Self::ImplicitGroup => ("implicit-group", "Nobody has declared the group", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
@@ -231,17 +234,26 @@ impl Problem {
         Self::new(kind, detail)
     }
 
-    /// The response, for a request to `path`.
-    pub fn render(&self, path: &str) -> Response {
+    pub fn status(&self) -> StatusCode {
+        self.kind.facts().2
+    }
+
+    /// The document, for a request to `path`.
+    pub fn document(&self, path: &str) -> ProblemDocument {
         let (name, title, status) = self.kind.facts();
-        let document = ProblemDocument {
+        ProblemDocument {
             kind: format!("{TYPE_PREFIX}{name}"),
             title,
             status: status.as_u16(),
             detail: self.detail.clone(),
             instance: path.to_owned(),
             errors: self.errors.iter().map(ProblemEntry::from).collect(),
-        };
+        }
+    }
+
+    /// The response, for a request to `path`.
+    pub fn render(&self, path: &str) -> Response {
+        let (document, status) = (self.document(path), self.status());
         // A document of strings and numbers always serializes.
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
@@ -273,7 +285,10 @@ impl From<ServiceError> for Problem {
             ServiceError::Invalid(errors) => Self::invalid(errors),
             ServiceError::NotFound(_) => Self::new(ProblemKind::NotFound, capitalised(&detail)),
             ServiceError::Conflict(
-                Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. } | Conflict::ChannelNameTaken { .. },
+                Conflict::NameTaken { .. }
+                | Conflict::KeyNameTaken { .. }
+                | Conflict::ChannelNameTaken { .. }
+                | Conflict::GroupNameTaken { .. },
             ) => Self::new(ProblemKind::NameTaken, capitalised(&detail)),
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
                 Self::new(ProblemKind::ManagedByConfig, capitalised(&detail))
@@ -292,6 +307,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::TooManyChannels { .. }) => {
                 Self::new(ProblemKind::TooManyChannels, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::ImplicitGroup { .. }) => {
+                Self::new(ProblemKind::ImplicitGroup, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

@@ -143,12 +143,13 @@ pub enum DatabaseTarget {
 }
 
 /// A group of `groups:`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupConfig {
     /// Of the group itself, not inherited.
     pub description: String,
     /// Inherited by its endpoints; without name, url, group and description.
     pub settings: EndpointSettings,
+    pub source: SourceRef,
 }
 
 /// An endpoint of the configuration.

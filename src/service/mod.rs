@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod api_keys;
 pub mod audit;
+pub mod bulk;
 pub mod channel_secrets;
 pub mod channels;
 pub mod checks;
@@ -14,6 +15,7 @@ pub mod endpoints;
 pub mod error;
 pub mod events;
 pub mod export;
+pub mod groups;
 pub mod health;
 pub mod history;
 pub mod incidents;

@@ -1,6 +1,7 @@
 mod api_keys;
 mod audit;
 mod bad_input;
+mod bulk;
 mod changes;
 mod channels;
 mod checks;
@@ -9,6 +10,7 @@ mod cors;
 mod documents;
 mod endpoints;
 pub(crate) mod events;
+mod groups;
 mod health;
 mod incidents;
 mod notifications;
