@@ -127,9 +127,9 @@ impl Monitor {
         let running = service::settings::restore(&store, &config).await?;
         log_level.set(running.logging_level.as_str());
         let running = Arc::new(RunningSettings::new(running));
-        service::channels::restore(&store, &mut listing, clock.now()).await?;
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
-        let listing = service::groups::listing(store.readers(), &config).await?;
+        let mut listing = service::groups::listing(store.readers(), &config).await?;
+        service::channels::restore(&store, &mut listing, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);

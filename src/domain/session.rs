@@ -2,17 +2,15 @@
 //! only its digest.
 
 use core::net::IpAddr;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
+
 use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyDigest, KeyId};
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 
 /// Characters of a `User-Agent` that are kept.
 const USER_AGENT: usize = 200;

@@ -4,16 +4,14 @@
 //! with the reason.
 
 use std::cell::OnceCell;
-use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+
 use utoipa::ToSchema;
 
 use super::channels;
 use super::context::ServiceContext;
 use super::summary::{Summary, summary};
-use crate::domain::outcome::{MissedReason, UnknownWord, words};
+use crate::domain::outcome::{MissedReason, words};
 use crate::domain::suggest::closest;
 use crate::telemetry::process::Sample;
 
