@@ -4,6 +4,7 @@
 //! board up to date after the commit and nudges the scheduler. It knows nothing of HTTP.
 
 pub mod api_keys;
+pub mod backups;
 pub mod channels;
 pub mod checks;
 pub mod context;

@@ -82,6 +82,19 @@ pub async fn list(
     Ok(query.all(db).await?.into_iter().map(read).collect())
 }
 
+/// The newest entry of an action with a result.
+pub async fn newest(
+    db: &impl ConnectionTrait,
+    action: &str,
+    result: &str,
+) -> Result<Option<StoredAuditEntry>, StoreError> {
+    let query = table::Entity::find()
+        .filter(table::Column::Action.eq(action))
+        .filter(table::Column::Result.eq(result))
+        .order_by(table::Column::Id, Order::Desc);
+    Ok(query.one(db).await?.map(read))
+}
+
 fn read(row: table::Model) -> StoredAuditEntry {
     StoredAuditEntry {
         id: row.id,

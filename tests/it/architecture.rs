@@ -6,7 +6,19 @@ use std::path::{Path, PathBuf};
 /// The modules of each level, lowest first.
 const LEVELS: [&[&str]; 6] = [
     &["domain"],
-    &["config", "clock", "events", "feed", "handover", "wakeup", "board", "keyring", "lifecycle", "sessions", "telemetry"],
+    &[
+        "config",
+        "clock",
+        "events",
+        "feed",
+        "handover",
+        "wakeup",
+        "board",
+        "keyring",
+        "lifecycle",
+        "sessions",
+        "telemetry",
+    ],
     &["checks", "store"],
     &["service", "scheduler", "recorder", "notify", "jobs"],
     &["api"],

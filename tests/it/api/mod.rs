@@ -1,4 +1,5 @@
 mod api_keys;
+mod backups;
 mod bad_input;
 mod changes;
 mod channels;
@@ -15,6 +16,7 @@ mod rate_limit;
 mod role_matrix;
 mod secrets;
 pub(crate) mod serving;
+mod sessions;
 mod slow_clients;
 mod stats;
 mod telling;

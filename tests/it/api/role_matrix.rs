@@ -38,7 +38,11 @@ async fn table_and_description_are_of_the_same_routes() {
                     assert_eq!((answers("401"), answers("403")), (refuses, refuses), "{place}");
                 }
                 Needs::Role(role) => {
-                    assert_eq!(operation["security"], json!([{"api_key": []}, {"bearer": []}, {"session": []}]), "{place}");
+                    assert_eq!(
+                        operation["security"],
+                        json!([{"api_key": []}, {"bearer": []}, {"session": []}]),
+                        "{place}"
+                    );
                     assert_eq!(operation["x-required-role"], role.as_str(), "{place}");
                     assert!(operation["description"].as_str().unwrap().contains(role.as_str()), "{place}");
                     assert!(answers("401"), "{place}");

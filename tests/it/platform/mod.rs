@@ -10,7 +10,9 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod backups;
 mod root;
+mod sessions;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
 pub(crate) struct Platform {
