@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -21,7 +22,10 @@ pub use crate::store::backup::{Form, Progress};
 const FAILURES: usize = 10;
 
 /// How long a row may take that says what became of a backup, or who read one.
-const ROW_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+const ROW_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the start waits for the folder.
+const TIDYING: Duration = Duration::from_secs(2);
 
 /// The backups of this monitor.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct Backups {
     /// How the database is opened to be read beside the monitor.
     source: StoreOptions,
     state: Mutex<State>,
+    /// Held while one is begun or removed. Not the lock of the changes: a disk that hangs holds up nothing else.
+    one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +84,7 @@ pub enum BackupState {
 
 impl Backups {
     pub fn new(folder: Arc<BackupFolder>, source: StoreOptions) -> Self {
-        Self { folder, source, state: Mutex::default() }
+        Self { folder, source, state: Mutex::default(), one_at_a_time: tokio::sync::Mutex::default() }
     }
 
     /// When the newest backup that is known was begun.
@@ -120,8 +126,9 @@ pub async fn look_back(store: &Store, folder: &Arc<BackupFolder>) -> Result<(), 
         folder.note(begun);
     }
     let folder = Arc::clone(folder);
-    // What cannot be read is told when somebody asks for it.
-    drop(tokio::task::spawn_blocking(move || folder.tidy_up()).await);
+    // What cannot be read is told when somebody asks for it, and a disk that hangs does not hold up the start.
+    let tidying = tokio::task::spawn_blocking(move || folder.tidy_up());
+    drop(tokio::time::timeout(TIDYING, tidying).await);
     Ok(())
 }
 
@@ -206,7 +213,7 @@ pub async fn start(ctx: &Arc<ServiceContext>, actor: &Actor, form: Option<Form>)
     actor.require(Role::Admin)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
     detached_change(ctx, async move {
-        let _changes = work.changes.lock().await;
+        let _one = work.backups.one_at_a_time.lock().await;
         let backups = &work.backups;
         if let Some(other) = &backups.state().running {
             return Err(running(&other.id));
@@ -290,6 +297,7 @@ async fn make(ctx: Arc<ServiceContext>, actor: Actor, making: Making) {
         }
     };
     drop(claim);
+    ctx.announce(&actor, FINISHED, &row.subject);
     note(&ctx, row).await;
     let mut state = ctx.backups.state();
     state.running = None;
@@ -301,13 +309,6 @@ async fn make(ctx: Arc<ServiceContext>, actor: Actor, making: Making) {
 
 /// Writes a row that nothing depends on. One that cannot be written is only logged.
 async fn note(ctx: &ServiceContext, row: AuditEntry) {
-    ctx.feed.publish(crate::feed::Event::config(
-        row.at,
-        &row.actor,
-        row.address.as_deref().and_then(|address| address.parse().ok()),
-        &row.action,
-        &row.subject,
-    ));
     let (action, subject) = (row.action.clone(), row.subject.clone());
     if let Err(error) = within(ROW_LIMIT, audit::append(ctx.store.writer(), row)).await {
         tracing::warn!(%error, action, subject, "a row could not be written into the audit log");
@@ -322,7 +323,7 @@ pub async fn delete(ctx: &Arc<ServiceContext>, actor: &Actor, id: &str) -> Resul
     actor.require(Role::Admin)?;
     let (work, actor, id) = (Arc::clone(ctx), actor.clone(), id.to_owned());
     detached_change(ctx, async move {
-        let _changes = work.changes.lock().await;
+        let _one = work.backups.one_at_a_time.lock().await;
         let backup = get(&work, &actor, &id).await?;
         let transaction = work.store.begin_durable().await.map_err(ServiceError::Store)?;
         let row = actor.audit_row(work.clock.now(), "backup.delete", subject(&id));

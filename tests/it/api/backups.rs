@@ -11,7 +11,7 @@ use crate::database::{Kind, on_both_databases};
 const BACKUPS: &str = "/api/v1/backups";
 
 /// Begins a backup and waits until something has become of it.
-async fn back_up(app: &TestApp, body: &Value) -> Value {
+pub(super) async fn back_up(app: &TestApp, body: &Value) -> Value {
     let answer = app.post(BACKUPS, body).await;
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(answer.json()["status"], "Backup initiated");
