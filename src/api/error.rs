@@ -33,12 +33,14 @@ pub enum ProblemKind {
     LastAdmin,
     ChannelInUse,
     TooManyChannels,
+    BackupRunning,
     NothingToSignInTo,
     ImplicitGroup,
     Stale,
     TooLarge,
     UriTooLong,
     UnsupportedMediaType,
+    RangeNotSatisfiable,
     TooSlow,
     RateLimited,
     Internal,
@@ -47,7 +49,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -62,12 +64,14 @@ impl ProblemKind {
         Self::LastAdmin,
         Self::ChannelInUse,
         Self::TooManyChannels,
+        Self::BackupRunning,
         Self::NothingToSignInTo,
         Self::ImplicitGroup,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
         Self::UnsupportedMediaType,
+        Self::RangeNotSatisfiable,
         Self::TooSlow,
         Self::RateLimited,
         Self::Internal,
@@ -93,6 +97,10 @@ impl ProblemKind {
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
             Self::ChannelInUse => ("channel-in-use", "Something names the channel", StatusCode::CONFLICT),
             Self::TooManyChannels => ("too-many-channels", "There are too many channels", StatusCode::CONFLICT),
+            Self::BackupRunning => ("backup-running", "A backup is being made", StatusCode::CONFLICT),
+            Self::RangeNotSatisfiable => {
+                ("range-not-satisfiable", "There is no such part", StatusCode::RANGE_NOT_SATISFIABLE)
+            }
             Self::NothingToSignInTo => ("nothing-to-sign-in-to", "No key is needed here", StatusCode::CONFLICT),
             Self::ImplicitGroup => ("implicit-group", "Nobody has declared the group", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
@@ -119,6 +127,7 @@ impl ProblemKind {
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::URI_TOO_LONG => Self::UriTooLong,
+            StatusCode::RANGE_NOT_SATISFIABLE => Self::RangeNotSatisfiable,
             StatusCode::REQUEST_TIMEOUT => Self::TooSlow,
             StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
             StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
@@ -298,6 +307,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::ChannelOff { .. }) => {
                 Self::new(ProblemKind::ChannelOff, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::BackupRunning { .. }) => {
+                Self::new(ProblemKind::BackupRunning, capitalised(&detail))
             }
             ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
                 Self::new(ProblemKind::LastAdmin, capitalised(&detail))

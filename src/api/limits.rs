@@ -15,8 +15,12 @@ pub const REPORT_ROUTE: &str = "/api/v1/stats/sla";
 
 /// The route template of the stream of events.
 pub const EVENTS_ROUTE: &str = "/api/v1/events";
+
 /// The route of a trial of a definition, which takes as long as the attempt.
 pub const TRIAL_ROUTE: &str = "/api/v1/endpoints/test";
+
+/// The route template of the file of a backup.
+pub const BACKUP_ROUTE: &str = "/api/v1/backups/{id}/content";
 
 /// The most time of an ordinary request; then it is answered with 503.
 const ORDINARY: Duration = Duration::from_secs(30);
@@ -37,7 +41,7 @@ pub fn waits_for_others(template: &str) -> bool {
     matches!(template, CHECK_ROUTE | TEST_ROUTE | TRIAL_ROUTE)
 }
 
-/// Routes that answer with pages and their assets, or with tables, instead of JSON.
+/// Routes that answer with pages, their assets, tables or files instead of JSON.
 pub fn is_page(template: &str) -> bool {
-    template.starts_with("/docs") || template == REPORT_ROUTE
+    template.starts_with("/docs") || template == REPORT_ROUTE || template == BACKUP_ROUTE
 }

@@ -6,6 +6,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod auth;
 pub mod away;
+pub mod backups;
 pub mod bulk;
 pub mod channel_settings;
 pub mod channel_view;

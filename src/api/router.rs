@@ -18,8 +18,8 @@ use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    alerts, api_keys, audit, away, bulk, channels, conditional, config, cors, endpoints, events, groups, health, incidents,
-    metrics, notifications, observe, openapi, rate_limit, root, series, sessions, sla, stats,
+    alerts, api_keys, audit, away, backups, bulk, channels, conditional, config, cors, endpoints, events, groups, health,
+    incidents, metrics, notifications, observe, openapi, rate_limit, root, series, sessions, sla, stats,
 };
 use crate::service::ServiceContext;
 
@@ -131,6 +131,9 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(sessions::list, sessions::create))
         .routes(routes!(sessions::get, sessions::delete))
+        .routes(routes!(backups::list, backups::create))
+        .routes(routes!(backups::get, backups::delete))
+        .routes(routes!(backups::content))
         .routes(routes!(config::get, config::put))
         .routes(routes!(metrics::all))
         .routes(routes!(metrics::get))

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::alerts::AlertRules;
+use super::backups::Backups;
 use super::error::ServiceError;
 use crate::board::Board;
 use crate::clock::Clock;
@@ -37,6 +38,7 @@ pub struct ServiceContext {
     pub board: Arc<Board>,
     pub keyring: Arc<Keyring>,
     pub alerts: Arc<AlertRules>,
+    pub backups: Arc<Backups>,
     pub sessions: Arc<Sessions>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,

@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod api_keys;
 pub mod audit;
+pub mod backups;
 pub mod bulk;
 pub mod channel_secrets;
 pub mod channels;

@@ -10,12 +10,14 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod backups;
 mod descriptions;
 mod endpoints;
 mod events;
 mod groups;
 mod metrics;
 mod root;
+mod sessions;
 mod statistics;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
