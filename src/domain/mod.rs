@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod incident;
 pub mod latency;
 pub mod notification;
+pub mod outbound;
 pub mod outcome;
 pub mod placeholder;
 pub mod retry;

@@ -178,6 +178,7 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
     let plan = attempts::AttemptsPlan {
         max_attempts: if job.use_retry { endpoint.retry.max_attempts } else { 1 },
         next_slot_in: job.next_slot_in,
+        origin: job.known.origin,
     };
     let acquire = || async {
         let _waiting = Waiting::begin(&job.running.waiting);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
-use super::{merge_patch, redaction};
+use super::{merge_patch, outbound, redaction};
 use crate::board::{Entry, Live};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
@@ -279,7 +279,7 @@ async fn create_locked(
     redaction::restore(&mut settings, &[], None).map_err(ServiceError::Invalid)?;
     let _changes = ctx.changes.lock().await;
     let now = ctx.clock.now();
-    let endpoint = resolved(ctx, &settings, now)?;
+    let endpoint = resolved_of_api(ctx, &settings, now)?;
     let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
     let new = NewEndpoint { settings, origin: Origin::Api, source: None, paused: false, now };
     let stored = endpoints::insert(&transaction, new).await.map_err(|e| store_error(e, &endpoint))?;
@@ -324,7 +324,9 @@ async fn change_locked(
     if after == before {
         return Ok(old);
     }
-    let endpoint = resolved(ctx, &after.settings, now)?;
+    let moved = stored.origin == Origin::Api && after.settings.url != before.settings.url;
+    let resolve = if moved { resolved_of_api } else { resolved };
+    let endpoint = resolve(ctx, &after.settings, now)?;
 
     let starts = endpoint.is_active && !after.paused && !old.known.is_checked();
     let scheduled_from =
@@ -356,6 +358,23 @@ fn resolved(ctx: &ServiceContext, settings: &EndpointSettings, now: Timestamp) -
     let directory = ctx.directory.get();
     let layers = directory.layers(settings.group.as_deref().unwrap_or_default());
     resolve(settings, layers, now).map_err(ServiceError::rules)
+}
+
+/// As [`resolved`], for what is made through the API: its address must be one that it may connect to.
+fn resolved_of_api(
+    ctx: &ServiceContext,
+    settings: &EndpointSettings,
+    now: Timestamp,
+) -> Result<Endpoint, ServiceError> {
+    let unreachable = outbound::unreachable_url(settings.url.as_deref().unwrap_or_default(), "/url");
+    match (resolved(ctx, settings, now), unreachable) {
+        (Err(ServiceError::Invalid(mut all)), Some(one)) => {
+            all.push(one);
+            Err(ServiceError::Invalid(all))
+        }
+        (Ok(_), Some(one)) => Err(ServiceError::invalid(one)),
+        (resolved, _) => resolved,
+    }
 }
 
 fn store_error(error: StoreError, endpoint: &Endpoint) -> ServiceError {
