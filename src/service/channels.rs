@@ -367,6 +367,9 @@ fn patched(old: &Settings, patch: &Settings) -> (Settings, Settings) {
 
 /// Refuses a channel that is on and could not be built.
 fn require_working(ctx: &ServiceContext, config: &ChannelConfig) -> Result<(), ServiceError> {
+    if let Some(mistake) = super::outbound::unreachable_channel(config) {
+        return Err(ServiceError::invalid(mistake));
+    }
     if !config.enabled {
         return Ok(());
     }

@@ -24,6 +24,7 @@ pub mod merge_patch;
 pub mod metrics;
 pub mod notifications;
 pub mod outages;
+pub mod outbound;
 mod random;
 pub mod rebuild;
 pub mod redaction;

@@ -16,6 +16,7 @@ mod endpoints;
 mod events;
 mod groups;
 mod metrics;
+mod outbound;
 mod root;
 mod sessions;
 mod statistics;
