@@ -121,7 +121,7 @@ impl Monitor {
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::of_store(store.queries()));
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
