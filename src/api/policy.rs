@@ -72,6 +72,7 @@ pub const ROWS: &[Row] = &[
     ("DELETE", "/api/v1/api-keys/{id}", ADMIN),
     ("GET", "/api/v1/config", ADMIN),
     ("PUT", "/api/v1/config", ADMIN),
+    ("GET", "/api/v1/query_stats", VIEWER),
 ];
 
 /// What the table says of a request.

@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, away, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, rate_limit,
-    root, stats,
+    api_keys, away, channels, config, cors, endpoints, health, incidents, notifications, observe, openapi, query_stats,
+    rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -119,6 +119,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(config::get, config::put))
+        .routes(routes!(query_stats::get))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

@@ -16,6 +16,7 @@ pub mod incidents;
 pub mod merge_patch;
 pub mod notifications;
 pub mod outages;
+pub mod query_stats;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;
