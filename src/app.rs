@@ -122,7 +122,7 @@ impl Monitor {
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::of_store(store.queries()));
         tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);

@@ -24,6 +24,7 @@ pub mod observe;
 pub mod openapi;
 pub mod pagination;
 pub mod policy;
+pub mod query_stats;
 pub mod rate_limit;
 pub mod root;
 pub mod router;

@@ -75,6 +75,7 @@ pub const ROWS: &[Row] = &[
     ("GET", "/api/v1/metrics", VIEWER),
     ("GET", "/api/v1/metrics/{name}", VIEWER),
     ("GET", "/metrics/{name}", VIEWER),
+    ("GET", "/api/v1/query_stats", VIEWER),
 ];
 
 /// What the table says of a request.

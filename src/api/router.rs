@@ -19,7 +19,7 @@ use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
     api_keys, away, channels, config, cors, endpoints, health, incidents, metrics, notifications, observe, openapi,
-    rate_limit, root, stats,
+    query_stats, rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 
@@ -122,6 +122,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(metrics::all))
         .routes(routes!(metrics::get))
         .routes(routes!(metrics::get_at_root))
+        .routes(routes!(query_stats::get))
 }
 
 fn document_routes() -> OpenApiRouter<Document> {

@@ -17,6 +17,7 @@ pub mod merge_patch;
 pub mod metrics;
 pub mod notifications;
 pub mod outages;
+pub mod query_stats;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;

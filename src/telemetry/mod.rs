@@ -1,7 +1,8 @@
-//! What the monitor says of itself: log lines and counters.
+//! What the monitor says of itself: log lines, counters, statistics.
 
 mod lines;
 mod log_file;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod queries;
