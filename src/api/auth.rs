@@ -18,6 +18,7 @@ use super::policy::{self, Needs, Ruling};
 use super::rate_limit::{Caller, RateLimits};
 use crate::domain::check::CHECK_HEADER;
 use crate::domain::role::Role;
+use crate::service::operations::OpenConnection;
 use crate::service::{Actor, ServiceContext, Shown};
 
 /// The name of whoever shows no key.
@@ -143,11 +144,13 @@ impl Gate {
             Err(_) if open => Actor { name: ANONYMOUS.to_owned(), address: client(&request), role: Role::Viewer },
             Err(Stranger { name, detail }) => {
                 let actor = Actor { name, address: client(&request), role: Role::Viewer };
+                known_by(&request, &actor);
                 let problem = Problem::new(ProblemKind::Unauthorized, detail)
                     .with_header(header::WWW_AUTHENTICATE, self.challenge.clone());
                 return named(self.refuse(&request, &actor, problem, "unauthorized").await, actor);
             }
         };
+        known_by(&request, &actor);
         if let (false, Needs::Role(role)) = (open, ruling.needs())
             && let Err(error) = actor.require(role)
         {
@@ -172,6 +175,13 @@ impl Gate {
         }
         request.extensions.insert(actor.clone());
         named(next.run(Request::from_parts(request, body)).await, actor)
+    }
+}
+
+/// Lets the connection of a request be known by whoever made it.
+fn known_by(request: &Parts, actor: &Actor) {
+    if let Some(connection) = request.extensions.get::<Arc<OpenConnection>>() {
+        connection.set_principal(&actor.name);
     }
 }
 

@@ -60,7 +60,7 @@ impl From<&ChannelReport<'_>> for ChannelItem {
         let status = report.status.clone().unwrap_or_default();
         Self {
             name: name.clone(),
-            kind: kind(transport).to_owned(),
+            kind: transport.kind().to_owned(),
             enabled: *enabled,
             default: *default,
             severity: *severity,
@@ -77,16 +77,6 @@ impl From<&ChannelReport<'_>> for ChannelItem {
             dead: report.undelivered.map(|of| of.dead),
             options: options(transport),
         }
-    }
-}
-
-fn kind(transport: &Transport) -> &str {
-    match transport {
-        Transport::Console => "console",
-        Transport::Email(_) => "email",
-        Transport::Telegram(_) => "telegram",
-        Transport::Webhook(_) => "webhook",
-        Transport::Preset { preset, .. } => preset,
     }
 }
 

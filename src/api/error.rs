@@ -30,6 +30,8 @@ pub enum ProblemKind {
     NothingToRetry,
     ChannelOff,
     LastAdmin,
+    TooManyCollections,
+    TaskRunning,
     Stale,
     TooLarge,
     UriTooLong,
@@ -42,7 +44,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -54,6 +56,8 @@ impl ProblemKind {
         Self::NothingToRetry,
         Self::ChannelOff,
         Self::LastAdmin,
+        Self::TooManyCollections,
+        Self::TaskRunning,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
@@ -80,6 +84,10 @@ impl ProblemKind {
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
+            Self::TooManyCollections => {
+                ("too-many-collections", "There can be no more collections", StatusCode::BAD_REQUEST)
+            }
+            Self::TaskRunning => ("task-running", "The task is running", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
@@ -274,6 +282,12 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
                 Self::new(ProblemKind::LastAdmin, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TooManyCollections { .. }) => {
+                Self::new(ProblemKind::TooManyCollections, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TaskRunning { .. }) => {
+                Self::new(ProblemKind::TaskRunning, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

@@ -28,6 +28,7 @@ mod overrides;
 mod raw;
 mod report;
 mod running;
+pub mod schemas;
 mod secret;
 mod section;
 mod set_by;

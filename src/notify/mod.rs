@@ -32,6 +32,8 @@ use crate::clock::Clock;
 use crate::config::channels::{ChannelConfig, Transport};
 use tls::Authorities;
 
+pub use preset::{PresetAbout, presets};
+
 pub use channel::{Channel, MAX_RETRY_AFTER, Message, Receipt, SendError};
 
 /// The channels that are on, by name.

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::error::ServiceError;
+use super::operations::Operations;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{Config, Directory, RunningSettings};
@@ -46,6 +47,8 @@ pub struct ServiceContext {
     /// To the deliverer; full means that other tests of channels are still under way.
     pub channel_tests: mpsc::Sender<ChannelTestRequest>,
     pub metrics: Arc<Metrics>,
+    /// What is seen of the monitor's own workings.
+    pub operations: Operations,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.
     pub tasks: Tasks,

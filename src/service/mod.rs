@@ -16,6 +16,7 @@ pub mod incidents;
 pub mod merge_patch;
 pub mod metrics;
 pub mod notifications;
+pub mod operations;
 pub mod outages;
 pub mod query_stats;
 pub mod rebuild;

@@ -107,6 +107,11 @@ pub struct Store {
     _temporary: Option<tempfile::TempDir>,
 }
 
+/// The version of the `SQLite` in this program, whichever database is used.
+pub async fn sqlite_version() -> Result<String, StoreError> {
+    Ok(dialect::sqlite::library_version().await?)
+}
+
 impl Store {
     /// Opens the database, creates what is missing, and brings the schema up to date.
     ///
@@ -170,6 +175,16 @@ impl Store {
             Place::File(path) => Some(path),
             Place::Server(_) => None,
         }
+    }
+
+    /// `sqlite` or `postgresql`.
+    pub fn kind(&self) -> &'static str {
+        self.dialect.name()
+    }
+
+    /// The version of `SQLite`, or of the server.
+    pub async fn version(&self) -> Result<String, StoreError> {
+        self.dialect.version(&self.readers).await
     }
 
     /// Reads something from the database.

@@ -1,5 +1,8 @@
 //! What the monitor says of itself: log lines, counters, statistics.
 
+pub mod collections;
+pub mod connections;
+pub mod jobs;
 mod lines;
 mod log_file;
 pub mod logging;

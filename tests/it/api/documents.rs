@@ -14,6 +14,8 @@ async fn every_documented_operation_answers() {
     app.create(&json!({"name": "third", "url": "https://example.com"})).await;
     record(&app, &[down(&app, 3, 9), down(&app, 3, 8)]).await;
     app.post("/api/v1/api-keys", &json!({"name": "n", "role": "viewer"})).await;
+    app.call("POST", "/api/v1/collections").send().await;
+    app.ctx.operations.connections.enter("127.0.0.1:1".parse().unwrap(), app.ctx.clock.now(), false);
     let told = app.get("/api/v1/incidents/1").await.json()["notifications"][0]["id"].as_str().unwrap().to_owned();
     // Without a scheduler a check by hand answers at once.
     let mut app = app;
@@ -31,11 +33,16 @@ async fn every_documented_operation_answers() {
             Some("incidents") => "1",
             Some("notifications") => told.as_str(),
             Some("api-keys") => "key_1",
+            Some("connections") => "conn_1",
+            Some("collections") => "0",
             _ => "3",
         };
         let name = if path.contains("/metrics/") { "cpu_usage" } else { "n" };
-        let filled =
-            path.replace("{id}", id).replace("{group}", "g").replace("{name}", name).replace("{file}", "swagger-ui.css");
+        let filled = path
+            .replace("{id}", id)
+            .replace("{group}", "g")
+            .replace("{name}", name)
+            .replace("{file}", "swagger-ui.css");
         let mut call = app.call(&method, &filled);
         if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !filled.ends_with("/check") {
             call = call.json(&json!({"name": "n", "url": "https://example.com"}));

@@ -13,9 +13,11 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
+use api_monitor::service::operations::{Job, Module, ModuleType, Operations};
 use api_monitor::service::{ServiceContext, api_keys};
 use api_monitor::store::audit::{self, AuditEntry};
 use api_monitor::store::endpoints;
+use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -121,6 +123,19 @@ impl Call<'_> {
     }
 }
 
+/// With one of each, called `n`; nobody does the job.
+fn operations() -> Operations {
+    let module = Module {
+        name: "n".to_owned(),
+        kind: ModuleType::Check,
+        version: None,
+        description: "nothing".to_owned(),
+        parameters: serde_json::json!({}),
+    };
+    let job = Job { status: Arc::new(JobStatus::new("n", "Does nothing", When::AtStart)), nudge: Wakeup::new() };
+    Operations { jobs: vec![job], modules: vec![module], ..Operations::default() }
+}
+
 fn loaded(folder: &Path, yaml: &str) -> Config {
     let path = folder.join("config.yaml");
     std::fs::write(&path, yaml).unwrap();
@@ -171,6 +186,7 @@ impl TestApp {
             checks: sender,
             channel_tests: channel_sender,
             metrics,
+            operations: operations(),
             tasks: Tasks::new(),
             started: Duration::ZERO,
             changes: tokio::sync::Mutex::default(),
@@ -201,6 +217,7 @@ impl TestApp {
             deliver: Wakeup::new(),
             channel_tests: channel_sender,
             metrics: old.metrics.clone(),
+            operations: Operations::default(),
             tasks: Tasks::new(),
             started: old.started,
             changes: tokio::sync::Mutex::default(),

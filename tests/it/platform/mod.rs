@@ -10,8 +10,14 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod collections;
+mod connections;
 mod metrics;
+mod modules;
+mod query_stats;
 mod root;
+mod tasks;
+mod threads;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
 pub(crate) struct Platform {
