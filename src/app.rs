@@ -14,14 +14,16 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers};
+use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers, schemas};
 use crate::domain::Timestamp;
-use crate::events::{
-    ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission, TrialRequest,
-};
+use crate::domain::endpoint::Kind;
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission, TrialRequest};
 use crate::feed::Feed;
 use crate::handover::Handover;
-use crate::jobs::cron::{Cron, When};
+use crate::jobs::Turns;
+use crate::jobs::cron::Cron;
+use crate::jobs::household::Household;
+use crate::jobs::integrity;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
@@ -41,14 +43,15 @@ use crate::service::alerts::AlertRules;
 use crate::service::alerts::watch::AlertWatch;
 use crate::service::backups::Backups;
 use crate::service::context::{ChannelTrial, RecentReads, ServiceContext};
+use crate::service::operations::{Job, Module, ModuleType, Operations};
 use crate::service::sync::SyncReport;
 use crate::store::backup::BackupFolder;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::process;
+use crate::telemetry::{collections, process};
 use crate::wakeup::Wakeup;
-use crate::{api, service};
+use crate::{api, checks, notify, service};
 
 /// Finished checks between the scheduler and the recorder. When it is full, checks wait to be handed over and
 /// the slots of their endpoints are missed, with their reason.
@@ -129,6 +132,7 @@ impl Monitor {
             None => Channels::build(&config.channels, &builder)?,
         };
         let started = clock.monotonic();
+        tasks.see_runtime("checks");
         let store = Arc::new(Store::open(&store_options(&config)).await?);
         // Before anything goes by them: what was to be kept longer must not be removed.
         let running = service::settings::restore(&store, &config).await?;
@@ -146,7 +150,7 @@ impl Monitor {
         service::backups::look_back(&store, &backup_folder).await?;
         let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await?;
         let directory = Arc::new(Directory::new(listing));
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::of_store(store.queries()));
         let feed = Arc::new(Feed::default());
         tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
 
@@ -154,9 +158,10 @@ impl Monitor {
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
-        let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
-        let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
-        let (look_after_sessions, look_at_backups) = (Wakeup::new(), Wakeup::new());
+        let (changes, deliver) = (Wakeup::new(), Wakeup::new());
+        let household = Household::new(config.monitoring.cleanup_interval, &clock, &feed, tasks.stopping())
+            .map_err(anyhow::Error::msg)
+            .context("housekeeping cannot be started")?;
         let all_recorded = CancellationToken::new();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
@@ -170,7 +175,8 @@ impl Monitor {
             metrics: metrics.clone(),
             submissions: submitted,
             confirmations,
-            close_hours: close_hours.clone(),
+            close_hours: household.hours.nudged.clone(),
+            hours: household.hours.status.clone(),
             directory: directory.clone(),
             deliver: deliver.clone(),
             left_behind,
@@ -215,35 +221,28 @@ impl Monitor {
         tasks.spawn_critical("scheduler", scheduler.run());
 
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
-        tasks.spawn(retention.run(clean_up.clone(), feed.clone(), tasks.stopping().clone()));
-        tasks.spawn(integrity::examine(store.clone(), clock.clone(), feed.clone(), tasks.stopping().clone()));
+        tasks.spawn(retention.run(household.retention.clone()));
+        tasks.spawn(integrity::run(store.clone(), household.integrity.clone()));
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
-        tasks.spawn(rollup.run(close_days.clone(), feed.clone(), tasks.stopping().clone()));
+        tasks.spawn(rollup.run(household.days.clone()));
         let signed_in = SignedIn {
             store: store.clone(),
             sessions: sessions.clone(),
             keyring: keyring.clone(),
             clock: clock.clone(),
         };
-        tasks.spawn(signed_in.run(look_after_sessions.clone(), tasks.stopping().clone()));
-        tasks.spawn(backups::look(backup_folder.clone(), look_at_backups.clone(), tasks.stopping().clone()));
+        tasks.spawn(signed_in.run(household.sessions.clone()));
+        tasks.spawn(backups::look(backup_folder.clone(), household.backups.clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
-        tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
+        tasks.spawn(key_uses.run(household.key_uses.clone()));
         // What a stop left undone is done soon after the start.
-        close_days.nudge();
-        clean_up.nudge();
-        look_after_sessions.nudge();
-        let cron = Cron::start([
-            (When::Cron("0 * * * * *"), close_hours),
-            (When::Cron("30 * * * * *"), note_uses),
-            (When::Cron("45 * * * * *"), look_after_sessions),
-            (When::Cron("15 * * * * *"), look_at_backups),
-            (When::Cron("0 20 * * * *"), close_days),
-            (When::Every(config.monitoring.cleanup_interval), clean_up),
-        ])
-        .await
-        .context("housekeeping cannot be started")?;
+        household.days.nudged.nudge();
+        household.retention.nudged.nudge();
+        household.sessions.nudged.nudge();
+        let cron = Cron::start(household.all().map(Clone::clone)).await.context("housekeeping cannot be started")?;
+        let operations = operations(&store, &household).await?;
+        tasks.spawn(collections::follow(operations.collections.clone(), metrics.clone(), tasks.stopping().clone()));
 
         let service = Arc::new(ServiceContext {
             store: store.clone(),
@@ -269,6 +268,7 @@ impl Monitor {
             metrics,
             feed,
             reads: RecentReads::default(),
+            operations,
             tasks: tasks.clone(),
             started,
             changes: tokio::sync::Mutex::new(()),
@@ -295,7 +295,9 @@ impl Monitor {
             limits: ServeLimits::fitting(self.descriptors, CLIENTS_GRACE),
             tls,
             trusted_proxies: service.config.api.trusted_proxies.clone(),
+            clock: service.clock.clone(),
             metrics,
+            connections: service.operations.connections.clone(),
             tasks: tasks.clone(),
         };
         let threads = match service.config.api.workers {
@@ -329,6 +331,46 @@ impl Monitor {
         anyhow::ensure!(in_time, "the stop took longer than {STOP_DEADLINE:?} and was cut short");
         Ok(())
     }
+}
+
+/// What is seen of the workings: the jobs, and the modules that this program has.
+async fn operations(store: &Store, household: &Household) -> anyhow::Result<Operations> {
+    let job = |turns: &Turns| Job { status: turns.status.clone(), nudge: turns.nudged.clone() };
+    let own = |name: &str, kind, description: &str, parameters| Module {
+        name: name.to_owned(),
+        kind,
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        description: description.to_owned(),
+        parameters,
+    };
+    let checks =
+        Kind::ALL.iter().map(|kind| own(kind.as_str(), ModuleType::Check, checks::about(*kind), schemas::endpoint()));
+    let mut modules: Vec<Module> = checks.collect();
+    for (name, about, parameters) in schemas::channels() {
+        modules.push(own(name, ModuleType::Channel, about, parameters));
+    }
+    for preset in notify::presets().map_err(anyhow::Error::msg)? {
+        let options = preset.options.iter().map(|(name, required, about)| (name.as_str(), *required, about.as_str()));
+        let description = format!("{} ({})", preset.about, preset.documentation);
+        modules.push(own(&preset.name, ModuleType::Channel, &description, schemas::preset(&preset.name, options)));
+    }
+    let is_file = store.kind() == "sqlite";
+    // Without it the monitor does all that it is for.
+    let version =
+        store.version().await.inspect_err(|error| tracing::warn!(%error, "the database does not tell its version"));
+    let version = version.ok();
+    let sqlite = if is_file { version.clone() } else { store::sqlite_version().await.ok() };
+    let storage = |name, version, description| Module {
+        version,
+        ..own(name, ModuleType::Storage, description, schemas::database())
+    };
+    modules.push(storage(
+        "sqlite",
+        sqlite,
+        "A file beside the monitor, written by it alone; the library is in the program",
+    ));
+    modules.push(storage("postgresql", version.filter(|_| !is_file), "A database on a PostgreSQL server, 12 or newer"));
+    Ok(Operations { jobs: household.all().map(job).into(), modules, ..Operations::default() })
 }
 
 /// The certificate to serve with, if one is configured, and sentences about what is not well with it.

@@ -36,6 +36,8 @@ pub enum ProblemKind {
     BackupRunning,
     NothingToSignInTo,
     ImplicitGroup,
+    TooManyCollections,
+    TaskRunning,
     Stale,
     TooLarge,
     UriTooLong,
@@ -49,7 +51,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -67,6 +69,8 @@ impl ProblemKind {
         Self::BackupRunning,
         Self::NothingToSignInTo,
         Self::ImplicitGroup,
+        Self::TooManyCollections,
+        Self::TaskRunning,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
@@ -103,6 +107,10 @@ impl ProblemKind {
             }
             Self::NothingToSignInTo => ("nothing-to-sign-in-to", "No key is needed here", StatusCode::CONFLICT),
             Self::ImplicitGroup => ("implicit-group", "Nobody has declared the group", StatusCode::CONFLICT),
+            Self::TooManyCollections => {
+                ("too-many-collections", "There can be no more collections", StatusCode::BAD_REQUEST)
+            }
+            Self::TaskRunning => ("task-running", "The task is running", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
@@ -322,6 +330,12 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::ImplicitGroup { .. }) => {
                 Self::new(ProblemKind::ImplicitGroup, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TooManyCollections { .. }) => {
+                Self::new(ProblemKind::TooManyCollections, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TaskRunning { .. }) => {
+                Self::new(ProblemKind::TaskRunning, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

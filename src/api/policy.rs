@@ -107,6 +107,21 @@ pub const ROWS: &[Row] = &[
     ("GET", "/api/v1/metrics", VIEWER),
     ("GET", "/api/v1/metrics/{name}", VIEWER),
     ("GET", "/metrics/{name}", VIEWER),
+    ("GET", "/api/v1/query_stats", VIEWER),
+    ("GET", "/api/v1/connections", ADMIN),
+    ("GET", "/api/v1/connections/{id}", ADMIN),
+    ("DELETE", "/api/v1/connections/{id}", ADMIN),
+    ("GET", "/api/v1/collections", VIEWER),
+    ("POST", "/api/v1/collections", OPERATOR),
+    ("GET", "/api/v1/collections/{id}", VIEWER),
+    ("PUT", "/api/v1/collections/{id}", OPERATOR),
+    ("DELETE", "/api/v1/collections/{id}", OPERATOR),
+    ("GET", "/api/v1/tasks", VIEWER),
+    ("GET", "/api/v1/tasks/{name}", VIEWER),
+    ("POST", "/api/v1/tasks/{name}/run", ADMIN),
+    ("GET", "/api/v1/threads", VIEWER),
+    ("GET", "/api/v1/modules", VIEWER),
+    ("GET", "/api/v1/modules/{name}", VIEWER),
 ];
 
 /// What the table says of a request.

@@ -18,8 +18,9 @@ use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    alerts, api_keys, audit, away, backups, bulk, channels, conditional, config, cors, endpoints, events, groups, health,
-    incidents, metrics, notifications, observe, openapi, rate_limit, root, series, sessions, sla, stats,
+    alerts, api_keys, audit, away, backups, bulk, channels, collections, conditional, config, connections, cors, endpoints,
+    events, groups, health, incidents, metrics, modules, notifications, observe, openapi, query_stats, rate_limit, root,
+    series, sessions, sla, stats, tasks, threads,
 };
 use crate::service::ServiceContext;
 
@@ -40,6 +41,7 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
         clock: Arc::clone(&ctx.clock),
         trusted_proxies: api.trusted_proxies,
         is_encrypted: api.tls.is_some(),
+        collections: ctx.operations.collections.clone(),
     };
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
     let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);
@@ -140,6 +142,17 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(metrics::get_at_root))
         .routes(routes!(events::stream))
         .routes(routes!(audit::list))
+        .routes(routes!(query_stats::get))
+        .routes(routes!(connections::list))
+        .routes(routes!(connections::get, connections::delete))
+        .routes(routes!(collections::list, collections::create))
+        .routes(routes!(collections::get, collections::clear, collections::delete))
+        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::get))
+        .routes(routes!(tasks::run))
+        .routes(routes!(threads::list))
+        .routes(routes!(modules::list))
+        .routes(routes!(modules::get))
 }
 
 fn document_routes() -> OpenApiRouter<Documents> {

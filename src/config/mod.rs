@@ -31,6 +31,7 @@ mod raw;
 mod report;
 mod resolver;
 mod running;
+pub mod schemas;
 mod secret;
 mod section;
 mod session;

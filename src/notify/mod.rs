@@ -41,6 +41,8 @@ use tls::{Authorities, Line, TelegramLine};
 
 pub use lines::Lines;
 
+pub use preset::{PresetAbout, presets};
+
 pub use channel::{Channel, MAX_RETRY_AFTER, Message, Receipt, SendError};
 
 /// The channels that are on, by name.

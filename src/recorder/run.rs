@@ -22,6 +22,7 @@ use crate::events::{ConfirmRequest, Recorded, Submission};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
 use crate::handover::{FROM_MEMORY, Handed, Handover};
 use crate::store::{Store, StoreError};
+use crate::telemetry::jobs::{JobStatus, Run};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
@@ -65,6 +66,8 @@ pub struct RecorderParts {
     pub confirmations: mpsc::Sender<ConfirmRequest>,
     /// Nudged when hours may be over.
     pub close_hours: Wakeup,
+    /// In which the closing of hours is seen.
+    pub hours: Arc<JobStatus>,
     /// Says who is told.
     pub directory: Arc<Directory>,
     /// Nudged when there is something to deliver.
@@ -188,7 +191,7 @@ impl Recorder {
                     }
                 }
                 () = sleep_until(wake_at) => {}
-                () = self.parts.close_hours.wait() => self.close_hours(),
+                () = self.parts.close_hours.wait() => self.close_hours_and_tell(),
                 _ = heartbeat.tick() => {}
             }
             self.go_on();
@@ -553,10 +556,20 @@ impl Recorder {
         self.parts.feed.publish(Event::trouble(self.parts.clock.now(), code, DATABASE, message));
     }
 
-    /// Writes the hours that are over and got no successor, and forgets endpoints that are gone.
-    pub fn close_hours(&mut self) {
+    fn close_hours_and_tell(&mut self) {
+        let clock = self.parts.clock.clone();
+        self.parts.hours.begin();
+        let (at, began) = (clock.now(), clock.monotonic());
+        let hours = self.close_hours();
+        let took = clock.monotonic().saturating_sub(began);
+        self.parts.hours.end(Run { at, took, result: Ok(format!("closed: hours {hours}")) });
+    }
+
+    /// Writes the hours that are over and got no successor, and forgets endpoints that are gone; returns how many hours
+    /// were closed.
+    pub fn close_hours(&mut self) -> u64 {
         let limit = from_micros(micros(self.parts.clock.now()) - HOUR_GRACE_US);
-        self.close_hours_ended_by(limit);
+        let closed = self.close_hours_ended_by(limit);
         let board = &self.parts.board;
         let changed = &self.changed;
         let with_incident = &self.with_incident;
@@ -566,9 +579,11 @@ impl Recorder {
         });
         let tracked = &self.tracked;
         self.parts.outages.retain(|id| tracked.contains_key(&id));
+        closed
     }
 
-    fn close_hours_ended_by(&mut self, limit: Timestamp) {
+    fn close_hours_ended_by(&mut self, limit: Timestamp) -> u64 {
+        let mut closed = 0;
         for (id, tracked) in &mut self.tracked {
             if tracked.open_hour.as_ref().is_some_and(|open| open.end() <= limit)
                 && let Some(hour) = tracked.close_hour()
@@ -576,8 +591,10 @@ impl Recorder {
                 self.buffer.add_hour(*id, hour);
                 self.changed.insert(*id);
                 self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
+                closed += 1;
             }
         }
+        closed
     }
 
     /// The clean stop: everything is written, the hours that are over included. The hour that is still open is

@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::alerts::AlertRules;
 use super::backups::Backups;
 use super::error::ServiceError;
+use super::operations::Operations;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{ChannelConfig, Config, Directory, RunningSettings};
@@ -65,6 +66,8 @@ pub struct ServiceContext {
     pub feed: Arc<Feed>,
     /// What administrators read lately.
     pub reads: RecentReads,
+    /// What is seen of the monitor's own workings.
+    pub operations: Operations,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.
     pub tasks: Tasks,

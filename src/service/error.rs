@@ -55,6 +55,10 @@ pub enum Conflict {
     /// Backups are made one at a time.
     #[error("{sentence}")]
     BackupRunning { sentence: String },
+    #[error("there are {most} collections already, and there can be no more: delete one first")]
+    TooManyCollections { most: usize },
+    #[error("a run of the task `{name}` is under way: ask again when it is over")]
+    TaskRunning { name: String },
     #[error("nothing of this notification can be sent again: {reason}")]
     NothingToRetry { reason: String },
     #[error("the channel `{name}` is off: set its `enabled` to true{where_to}")]

@@ -34,7 +34,7 @@ pub mod windows;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use beside::Beside;
 pub use deadline::within;
@@ -45,6 +45,7 @@ use sea_orm::Statement;
 pub use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 
 use crate::config::PostgresConfig;
+use crate::telemetry::queries::QueryStats;
 
 /// How long closing may take: a server that is away does not hold up the end of the process.
 const CLOSE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -105,8 +106,14 @@ pub struct Store {
     place: Place,
     created: bool,
     integrity: Mutex<Integrity>,
+    queries: Arc<QueryStats>,
     /// The folder of a [`StoreTarget::Memory`], removed with the store.
     _temporary: Option<tempfile::TempDir>,
+}
+
+/// The version of the `SQLite` in this program, whichever database is used.
+pub async fn sqlite_version() -> Result<String, StoreError> {
+    Ok(dialect::sqlite::library_version().await?)
 }
 
 impl Store {
@@ -117,6 +124,11 @@ impl Store {
     /// process has the database, the file is something else, the schema is newer than this program.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         open::open(options).await
+    }
+
+    /// What the database was asked since it was opened.
+    pub fn queries(&self) -> Arc<QueryStats> {
+        self.queries.clone()
     }
 
     /// The connection that writes. There is one: whoever holds a transaction on it keeps all other writers waiting.
@@ -167,6 +179,16 @@ impl Store {
             Place::File(path) => Some(path),
             Place::Server(_) => None,
         }
+    }
+
+    /// `sqlite` or `postgresql`.
+    pub fn kind(&self) -> &'static str {
+        self.dialect.name()
+    }
+
+    /// The version of `SQLite`, or of the server.
+    pub async fn version(&self) -> Result<String, StoreError> {
+        self.dialect.version(&self.readers).await
     }
 
     /// Reads something from the database.

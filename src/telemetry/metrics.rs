@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::process::ProcessWatch;
+use super::queries::QueryStats;
 use crate::domain::Timestamp;
 use crate::domain::outcome::MissedReason;
 
@@ -117,6 +118,8 @@ pub struct Metrics {
     pub handshakes_failed: Counter,
     /// API: requests answered with 429.
     pub requests_limited: Counter,
+    /// Store: what the database was asked.
+    pub queries: Arc<QueryStats>,
     /// API: how its certificate does; `None` without TLS.
     tls: Mutex<Option<TlsStatus>>,
     /// Deliverer: how each channel does.
@@ -188,6 +191,11 @@ pub struct TlsStatus {
 }
 
 impl Metrics {
+    /// With the statements of a store that is open already.
+    pub fn of_store(queries: Arc<QueryStats>) -> Self {
+        Self { queries, ..Self::default() }
+    }
+
     pub fn set_tls(&self, status: TlsStatus) {
         *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }

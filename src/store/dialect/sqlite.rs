@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{ConnectOptions as _, Connection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
@@ -98,6 +98,15 @@ fn base_options(
             )
         });
     options
+}
+
+/// The version of the library in this program.
+pub(in crate::store) async fn library_version() -> Result<String, DbErr> {
+    let trouble = |error: sea_orm::sqlx::Error| DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into()));
+    let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.map_err(trouble)?;
+    let version = sea_orm::sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await;
+    connection.close().await.map_err(trouble)?;
+    version.map_err(trouble)
 }
 
 /// Whether the writing connection was left waiting for the disk at each commit.

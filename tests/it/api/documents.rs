@@ -17,6 +17,8 @@ async fn every_documented_operation_answers() {
     let key = app.post("/api/v1/api-keys", &json!({"name": "n", "role": "viewer"})).await.json()["key"].clone();
     assert_eq!(app.post("/api/v1/sessions", &json!({"key": key})).await.status, 201);
     let backup = back_up(&app, &json!({})).await["backup_id"].as_str().unwrap().to_owned();
+    app.call("POST", "/api/v1/collections").send().await;
+    app.ctx.operations.connections.enter("127.0.0.1:1".parse().unwrap(), app.ctx.clock.now(), false);
     let told = app.get("/api/v1/incidents/1").await.json()["notifications"][0]["id"].as_str().unwrap().to_owned();
     // Without a scheduler a check by hand answers at once.
     let mut app = app;
@@ -36,11 +38,16 @@ async fn every_documented_operation_answers() {
             Some("api-keys") => "key_1",
             Some("sessions") => "1",
             Some("backups") => backup.as_str(),
+            Some("connections") => "conn_1",
+            Some("collections") => "0",
             _ => "3",
         };
         let name = if path.contains("/metrics/") { "cpu_usage" } else { "n" };
-        let filled =
-            path.replace("{id}", id).replace("{group}", "g").replace("{name}", name).replace("{file}", "swagger-ui.css");
+        let filled = path
+            .replace("{id}", id)
+            .replace("{group}", "g")
+            .replace("{name}", name)
+            .replace("{file}", "swagger-ui.css");
         let mut call = app.call(&method, &filled);
         if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !filled.ends_with("/check") {
             call = call.json(&json!({"name": "n", "url": "https://example.com"}));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api_monitor::api::serve::tls::Tls;
 use api_monitor::api::{self, ServeLimits, Serving};
+use api_monitor::clock::SystemClock;
 use api_monitor::lifecycle::Tasks;
 use api_monitor::telemetry::metrics::Metrics;
 use axum::Router;
@@ -27,7 +28,9 @@ pub(crate) fn serving(tasks: &Tasks) -> Serving {
         limits: ServeLimits::fitting(65_536, SOON),
         tls: None,
         trusted_proxies: Vec::new(),
+        clock: Arc::new(SystemClock::new()),
         metrics: Arc::default(),
+        connections: Arc::default(),
         tasks: tasks.clone(),
     }
 }

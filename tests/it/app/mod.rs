@@ -17,11 +17,13 @@ use api_monitor::notify::{BuildContext, Builder};
 use api_monitor::service::alerts::AlertRules;
 use api_monitor::service::backups::Backups;
 use api_monitor::service::context::{ChannelTrial, RecentReads};
+use api_monitor::service::operations::{Job, Module, ModuleType, Operations};
 use api_monitor::service::{ServiceContext, api_keys, channels, sessions};
 use api_monitor::store::Store;
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::backup::BackupFolder;
 use api_monitor::store::endpoints;
+use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -139,6 +141,19 @@ impl Call<'_> {
     }
 }
 
+/// With one of each, called `n`; nobody does the job.
+fn operations() -> Operations {
+    let module = Module {
+        name: "n".to_owned(),
+        kind: ModuleType::Check,
+        version: None,
+        description: "nothing".to_owned(),
+        parameters: serde_json::json!({}),
+    };
+    let job = Job { status: Arc::new(JobStatus::new("n", "Does nothing", When::AtStart)), nudge: Wakeup::new() };
+    Operations { jobs: vec![job], modules: vec![module], ..Operations::default() }
+}
+
 fn loaded(folder: &Path, yaml: &str) -> Config {
     let path = folder.join("config.yaml");
     std::fs::write(&path, yaml).unwrap();
@@ -214,6 +229,7 @@ impl TestApp {
             metrics,
             feed: Arc::default(),
             reads: RecentReads::default(),
+            operations: operations(),
             tasks: Tasks::new(),
             started: Duration::ZERO,
             changes: tokio::sync::Mutex::default(),
@@ -254,6 +270,7 @@ impl TestApp {
             metrics: old.metrics.clone(),
             feed: Arc::default(),
             reads: RecentReads::default(),
+            operations: Operations::default(),
             tasks: Tasks::new(),
             started: old.started,
             changes: tokio::sync::Mutex::default(),

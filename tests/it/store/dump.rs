@@ -19,6 +19,7 @@ use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox;
 use api_monitor::store::{self, DatabaseConnection, Store, api_keys};
+use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
@@ -88,6 +89,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             submissions: submitted,
             confirmations,
             close_hours: Wakeup::new(),
+            hours: Arc::new(JobStatus::new("hours", "", When::AtStart)),
             directory: Arc::new(Directory::new(Listing::of(&config))),
             deliver: Wakeup::new(),
             left_behind,
