@@ -35,7 +35,7 @@ pub struct Turns {
 impl Turns {
     /// Tells whoever looks on that a run failed.
     pub fn failed(&self, message: &str) {
-        let job = format!("job/{}", self.status.name());
+        let job = format!("job/{}", self.status.name);
         self.feed.publish(Event::trouble(self.clock.now(), TroubleCode::JobFailed, &job, message));
     }
 
