@@ -122,9 +122,11 @@ impl Monitor {
         let running = Arc::new(RunningSettings::new(running));
         let mut listing = Listing::of(&config);
         service::channels::restore(&store, &mut listing, clock.now()).await?;
+        listing.set_cooldown(running.get().cooldown);
         let directory = Arc::new(Directory::new(listing));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
+        service::settings::inherit(&board, &directory.get(), clock.now());
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let handover = Arc::new(Handover::default());
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
@@ -255,6 +257,7 @@ impl Monitor {
         let serving = Serving {
             limits: ServeLimits::fitting(self.descriptors, CLIENTS_GRACE),
             tls,
+            running: service.running.clone(),
             trusted_proxies: service.config.api.trusted_proxies.clone(),
             metrics,
             tasks: tasks.clone(),

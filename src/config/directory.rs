@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::channels::MadeChannel;
 use super::{ChannelConfig, Config, GroupConfig};
 use crate::domain::endpoint::{EndpointSettings, Layers};
 use crate::domain::notification::{ChannelRoute, Routing};
+use crate::domain::setting::DurationSetting;
 
 /// What there is at one time.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +51,12 @@ impl Listing {
         };
         listing.channels_changed();
         listing
+    }
+
+    /// Makes this the cooldown of endpoints for which neither they nor their group say another.
+    pub fn set_cooldown(&mut self, cooldown: Duration) {
+        let policy = self.defaults.alert_policy.get_or_insert_default();
+        policy.cooldown_seconds = Some(DurationSetting(cooldown));
     }
 
     /// What applies to endpoints of `group` (empty: of none) where they say nothing.

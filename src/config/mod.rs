@@ -41,7 +41,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::api::{ApiConfig, CorsConfig, Origins, RateLimitConfig, TlsConfig, Workers};
+pub use self::api::{ApiConfig, CorsConfig, MaxConnections, Origins, RateLimitConfig, TlsConfig, Workers};
 pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::channels::ChannelConfig;
 pub use self::database::{PostgresConfig, TlsMode};
