@@ -141,6 +141,7 @@ impl Monitor {
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let mut listing = service::groups::listing(store.readers(), &config).await?;
         service::channels::restore(&store, &mut listing, clock.now()).await?;
+        listing.set_cooldown(running.get().cooldown);
         let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
@@ -294,6 +295,7 @@ impl Monitor {
         let serving = Serving {
             limits: ServeLimits::fitting(self.descriptors, CLIENTS_GRACE),
             tls,
+            running: service.running.clone(),
             trusted_proxies: service.config.api.trusted_proxies.clone(),
             clock: service.clock.clone(),
             metrics,

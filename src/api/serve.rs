@@ -37,6 +37,7 @@ use self::connection::{Connection, Overdue, Socket};
 use self::tls::Tls;
 use super::client_address::as_one_client;
 use crate::clock::Clock;
+use crate::config::{MaxConnections, RunningSettings};
 use crate::lifecycle::Tasks;
 use crate::telemetry::connections::Connections;
 use crate::telemetry::metrics::Metrics;
@@ -72,10 +73,24 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause when the system lets no connection be accepted (no descriptor, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// However many connections the settings allow, one in so many of the file descriptors is the most: checks need theirs.
+const MOST_SHARE: usize = 2;
+
+fn kept_for_local(connections: usize) -> usize {
+    connections / LOCAL_SHARE
+}
+
+fn per_client(connections: usize) -> usize {
+    PER_CLIENT.min(connections / 2)
+}
+
 /// What clients may cost.
 #[derive(Debug, Clone)]
 pub struct ServeLimits {
+    /// Unless the settings say another number.
     pub connections: usize,
+    /// The most that the settings may say.
+    pub most_connections: usize,
     /// Of `connections`, those that only this machine may use.
     pub kept_for_local: usize,
     pub per_client: usize,
@@ -98,14 +113,26 @@ impl ServeLimits {
         let connections = (descriptors / DESCRIPTORS_SHARE).clamp(FEWEST_CONNECTIONS, CONNECTIONS);
         Self {
             connections,
-            kept_for_local: connections / LOCAL_SHARE,
-            per_client: PER_CLIENT.min(connections / 2),
+            most_connections: (descriptors / MOST_SHARE).max(FEWEST_CONNECTIONS),
+            kept_for_local: kept_for_local(connections),
+            per_client: per_client(connections),
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             body: Duration::from_secs(30),
             stalled: Duration::from_secs(30),
             grace,
+        }
+    }
+
+    /// How many connections at once, of them for this machine only, and of one client.
+    fn shares(&self, wanted: MaxConnections) -> (usize, usize, usize) {
+        match wanted {
+            MaxConnections::Auto => (self.connections, self.kept_for_local, self.per_client),
+            MaxConnections::Fixed(wanted) => {
+                let connections = (wanted as usize).min(self.most_connections);
+                (connections, kept_for_local(connections), per_client(connections))
+            }
         }
     }
 
@@ -124,6 +151,8 @@ pub struct MostConnections(pub usize);
 #[derive(Debug, Clone)]
 pub struct Serving {
     pub limits: ServeLimits,
+    /// Says how many connections there may be; new ones go by it.
+    pub running: Arc<RunningSettings>,
     /// `None`: plain HTTP.
     pub tls: Option<Arc<Tls>>,
     pub trusted_proxies: Vec<IpNet>,
@@ -215,23 +244,32 @@ impl Server {
 
     /// Room for a connection, if there is any or can be made.
     fn admit(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
-        let limits = &self.serving.limits;
+        let wanted = self.serving.running.get().max_connections;
+        let (connections, kept_for_local, per_client) = self.serving.limits.shares(wanted);
         let ip = peer.ip().to_canonical();
         let mut open = self.open();
-        let bound = if ip.is_loopback() { limits.connections } else { limits.connections - limits.kept_for_local };
+        let bound = if ip.is_loopback() { connections } else { connections - kept_for_local };
         let is_bounded = !ip.is_loopback() && !self.serving.trusted_proxies.iter().any(|network| network.contains(&ip));
         if is_bounded {
             let client = as_one_client(ip);
             let of_client = |connection: &&Arc<Connection>| as_one_client(connection.shown.peer.ip()) == client;
-            if open.values().filter(of_client).count() >= limits.per_client {
+            if open.values().filter(of_client).count() >= per_client {
                 return None;
             }
         }
-        if open.len() >= bound {
-            let (id, _) = open.iter().filter_map(|(id, c)| Some((*id, c.idle_for()?))).max_by_key(|(_, idle)| *idle)?;
-            if let Some(idle) = open.remove(&id) {
-                idle.shown.cut.cancel();
-                self.serving.metrics.connections_evicted.add(1);
+        // One more than there may be; many more after the number was lowered.
+        let surplus = (open.len() + 1).saturating_sub(bound);
+        if surplus > 0 {
+            let mut idle: Vec<_> = open.iter().filter_map(|(id, c)| Some((c.idle_for()?, *id))).collect();
+            if idle.len() < surplus {
+                return None;
+            }
+            idle.sort_unstable_by(|a, b| b.cmp(a));
+            for (_, id) in idle.into_iter().take(surplus) {
+                if let Some(idle) = open.remove(&id) {
+                    idle.shown.cut.cancel();
+                    self.serving.metrics.connections_evicted.add(1);
+                }
             }
         }
         let Serving { connections, clock, tls, .. } = &self.serving;
@@ -384,6 +422,52 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Adjustable, LogLevel, MaxConcurrent};
+
+    fn running(max_connections: MaxConnections) -> Arc<RunningSettings> {
+        Arc::new(RunningSettings::new(Adjustable {
+            logging_level: LogLevel::Info,
+            check_history_days: 1,
+            hourly_rollup_days: 1,
+            max_concurrent_checks: MaxConcurrent::Auto,
+            max_connections,
+            cooldown: Duration::ZERO,
+        }))
+    }
+
+    #[test]
+    fn the_number_of_connections_changes_for_new_ones_within_what_files_allow() {
+        let serving = Serving {
+            running: running(MaxConnections::Fixed(20)),
+            limits: ServeLimits::fitting(100, Duration::ZERO),
+            tls: None,
+            trusted_proxies: Vec::new(),
+            metrics: Arc::default(),
+            tasks: Tasks::new(),
+        };
+        let server = Server::new(Router::new(), serving);
+        let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let set = |connections| {
+            let running = &server.serving.running;
+            running.set(Adjustable { max_connections: MaxConnections::Fixed(connections), ..running.get() });
+        };
+        let mut busy: Vec<_> = (0..20).map(|_| server.admit(peer).unwrap().1.begin(false)).collect();
+        assert!(server.admit(peer).is_none(), "all are in use");
+        set(21);
+        busy.push(server.admit(peer).unwrap().1.begin(false));
+        set(16);
+        busy.truncate(17);
+        assert!(server.admit(peer).is_none(), "four are idle, and six would have to go");
+        busy.truncate(10);
+        assert!(server.admit(peer).is_some());
+        assert_eq!((server.open().len(), server.serving.metrics.connections_evicted.get()), (16, 6));
+        set(1_000);
+        while let Some((_, connection)) = server.admit(peer) {
+            busy.push(connection.begin(false));
+            assert!(busy.len() <= 50);
+        }
+        assert_eq!(server.open().len(), 50, "half of the open files");
+    }
 
     #[test]
     fn few_descriptors_make_few_connections() {
@@ -399,6 +483,7 @@ mod tests {
     #[test]
     fn a_client_has_its_share_and_this_machine_its_own() {
         let serving = Serving {
+            running: running(MaxConnections::Auto),
             limits: ServeLimits {
                 connections: 10,
                 kept_for_local: 2,

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::channels::MadeChannel;
 use super::{ChannelConfig, Config, GroupConfig, SourceRef};
 use crate::domain::endpoint::{EndpointSettings, Layers};
 use crate::domain::group::{Group, GroupMade};
 use crate::domain::notification::{ChannelRoute, Routing};
+use crate::domain::setting::DurationSetting;
 
 /// What there is at one time.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +52,12 @@ impl Listing {
         };
         listing.channels_changed();
         listing
+    }
+
+    /// Makes this the cooldown of endpoints for which neither they nor their group say another.
+    pub fn set_cooldown(&mut self, cooldown: Duration) {
+        let policy = self.defaults.alert_policy.get_or_insert_default();
+        policy.cooldown_seconds = Some(DurationSetting(cooldown));
     }
 
     /// What applies to endpoints of `group` (empty: of none) where they say nothing.

@@ -47,7 +47,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::api::{ApiConfig, CorsConfig, Origins, RateLimitConfig, TlsConfig, Workers};
+pub use self::api::{ApiConfig, CorsConfig, MaxConnections, Origins, RateLimitConfig, TlsConfig, Workers};
 pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::backup::BackupConfig;
 pub use self::channels::ChannelConfig;

@@ -67,6 +67,7 @@ pub(super) struct RawApi {
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) workers: Option<AutoOr>,
+    pub(super) max_connections: Option<AutoOr>,
     pub(super) cors: Option<RawCors>,
     pub(super) auth: Option<RawAuth>,
     pub(super) tls: Option<RawTls>,

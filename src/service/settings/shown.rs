@@ -133,6 +133,6 @@ fn allowed(origins: &Origins) -> Value {
     }
 }
 
-fn seconds(duration: Duration) -> Value {
+pub(super) fn seconds(duration: Duration) -> Value {
     if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use api_monitor::api::serve::tls::Tls;
 use api_monitor::api::{self, ServeLimits, Serving};
 use api_monitor::clock::SystemClock;
+use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::telemetry::metrics::Metrics;
 use axum::Router;
@@ -26,12 +27,24 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) fn serving(tasks: &Tasks) -> Serving {
     Serving {
         limits: ServeLimits::fitting(65_536, SOON),
+        running: Arc::new(RunningSettings::new(running())),
         tls: None,
         trusted_proxies: Vec::new(),
         clock: Arc::new(SystemClock::new()),
         metrics: Arc::default(),
         connections: Arc::default(),
         tasks: tasks.clone(),
+    }
+}
+
+fn running() -> Adjustable {
+    Adjustable {
+        logging_level: LogLevel::Info,
+        check_history_days: 1,
+        hourly_rollup_days: 1,
+        max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: Duration::ZERO,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, RunningSettings};
+use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::domain::api_key::KeyUse;
 use api_monitor::domain::micros;
 use api_monitor::events::Submission;
@@ -123,6 +123,8 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
         check_history_days: 5,
         hourly_rollup_days: 8,
         max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: std::time::Duration::from_secs(300),
     };
     let running = Arc::new(RunningSettings::new(kept));
     let retention = Retention { store: store.clone(), clock: clock.clone(), running };
