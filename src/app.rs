@@ -23,7 +23,6 @@ use crate::handover::Handover;
 use crate::jobs::Turns;
 use crate::jobs::cron::Cron;
 use crate::jobs::household::Household;
-use crate::jobs::integrity;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;

@@ -100,6 +100,7 @@ impl Transport {
             Self::Telegram(_) => "telegram",
             Self::Webhook(_) => "webhook",
             Self::Preset { preset, .. } => preset,
+            Self::Unreadable { kind, .. } => kind,
         }
     }
 }

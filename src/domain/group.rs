@@ -2,7 +2,6 @@
 
 
 
-use utoipa::ToSchema;
 
 use super::outcome::{Status, words};
 use crate::domain::Timestamp;

@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};

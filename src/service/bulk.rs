@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::context::{Actor, ServiceContext, detached_change};
 use super::endpoints::{Changes, Purge, remove_history};

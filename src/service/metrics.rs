@@ -6,7 +6,6 @@
 use std::cell::OnceCell;
 
 
-use utoipa::ToSchema;
 
 use super::channels;
 use super::context::ServiceContext;

@@ -130,6 +130,7 @@ pub(super) struct RawSlack {
 }
 
 /// A number, or `@name`, as it is written.
+#[derive(Serialize)]
 pub(super) struct ChatId(pub(super) String);
 
 impl<'de> Deserialize<'de> for ChatId {

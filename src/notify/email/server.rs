@@ -99,7 +99,7 @@ impl Server {
 /// only; an established connection does not end with one of these.
 fn never_connected(error: &smtp::Error) -> bool {
     use io::ErrorKind as E;
-    let causes = std::iter::successors(error.source(), |error| error.source());
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
     let system = causes.into_iter().find_map(|error| error.downcast_ref::<io::Error>());
     system.is_some_and(|error| {
         matches!(error.kind(), E::ConnectionRefused | E::HostUnreachable | E::NetworkUnreachable)
