@@ -20,10 +20,10 @@ use crate::domain::notification::{ChannelRoute, Routing};
 use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
-use crate::jobs::integrity;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
+use crate::jobs::{database_size, integrity};
 use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext, Worker};
 use crate::notify::heartbeat::Heartbeat;
@@ -185,6 +185,7 @@ impl Monitor {
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
         tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
         tasks.spawn(integrity::examine(store.clone(), clock.clone(), tasks.stopping().clone()));
+        tasks.spawn(database_size::watch(store.clone(), metrics.clone(), tasks.stopping().clone()));
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
         tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));

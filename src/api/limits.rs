@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::DEFAULT_METRICS_PATH;
 use crate::service::checks;
 
 /// The route template of a check by hand, which takes as long as the check.
@@ -28,7 +29,8 @@ pub fn waits_for_others(template: &str) -> bool {
     template == CHECK_ROUTE || template == TEST_ROUTE
 }
 
-/// Routes that answer with pages and their assets instead of JSON.
+/// Routes that answer with something else than JSON: pages and their assets, and the metrics, which look themselves at
+/// what is accepted.
 pub fn is_page(template: &str) -> bool {
-    template.starts_with("/docs")
+    template.starts_with("/docs") || template == DEFAULT_METRICS_PATH
 }

@@ -33,17 +33,20 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let (routes, declared) = routes().split_for_parts();
     let (documents, described) = document_routes().split_for_parts();
     let document = describe(declared, described, &ctx.config.api.auth.header_name);
+    let document = metrics::described_at(&ctx.config.prometheus, document);
     // Made of strings, numbers and maps with string keys, which JSON always has.
     let text = document.to_json().unwrap_or_default();
 
     let api = ctx.config.api.clone();
     let observer = observe::Observer {
         clock: Arc::clone(&ctx.clock),
+        metrics: Arc::clone(&ctx.metrics),
         trusted_proxies: api.trusted_proxies,
         is_encrypted: api.tls.is_some(),
     };
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
     let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);
+    let metrics_path = Arc::from(ctx.config.prometheus.path.as_str());
     let inner = routes
         .with_state(ctx)
         .merge(documents.with_state(Document(text.into())))
@@ -56,6 +59,7 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let inner = Router::new()
         // Outside the router, which adds `Allow` to the answers of its routes.
         .fallback_service(inner)
+        .layer(from_fn_with_state(metrics_path, metrics::at_configured_path))
         .layer(from_fn(observe::render))
         .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_FROM).and(is_text)))
         .layer(from_fn(rate_limit::tell));
@@ -119,6 +123,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(config::get, config::put))
+        .routes(routes!(metrics::text))
         .routes(routes!(metrics::all))
         .routes(routes!(metrics::get))
         .routes(routes!(metrics::get_at_root))

@@ -8,6 +8,7 @@ pub mod alert_policy;
 pub mod api_key;
 pub mod availability;
 pub mod check;
+pub mod counts;
 pub mod endpoint;
 pub mod incident;
 pub mod latency;

@@ -2,6 +2,7 @@
 //! so that the path after a crash and the everyday path are one path.
 
 pub mod cron;
+pub mod database_size;
 pub mod integrity;
 pub mod key_uses;
 pub mod retention;

@@ -1,5 +1,6 @@
 //! What the monitor says of itself: log lines, counters, statistics.
 
+pub mod histograms;
 mod lines;
 mod log_file;
 pub mod logging;
