@@ -27,7 +27,7 @@ use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::jobs::sessions::SignedIn;
-use crate::jobs::{backups, integrity};
+use crate::jobs::{backups, database_size, integrity};
 use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext};
 use crate::notify::deliverers::{Deliverers, DeliverersParts};
@@ -223,6 +223,7 @@ impl Monitor {
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
         tasks.spawn(retention.run(household.retention.clone()));
         tasks.spawn(integrity::run(store.clone(), household.integrity.clone()));
+        tasks.spawn(database_size::watch(store.clone(), metrics.clone(), tasks.stopping().clone()));
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
         tasks.spawn(rollup.run(household.days.clone()));

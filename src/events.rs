@@ -3,7 +3,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::domain::check::{CheckResult, CheckSpec};
+use crate::domain::check::{CheckResult, CheckSpec, Seen};
 use crate::domain::endpoint::EndpointId;
 
 /// What somebody who waited for a check is told.
@@ -18,6 +18,7 @@ pub struct Recorded {
 #[derive(Debug)]
 pub struct Submission {
     pub result: CheckResult,
+    pub seen: Seen,
     /// Who waits for this check; told when it is committed, or once it is clear that this takes longer.
     pub waiters: Vec<oneshot::Sender<Recorded>>,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::DEFAULT_METRICS_PATH;
 use crate::service::checks;
 
 /// The route template of a check by hand, which takes as long as the check.
@@ -41,7 +42,8 @@ pub fn waits_for_others(template: &str) -> bool {
     matches!(template, CHECK_ROUTE | TEST_ROUTE | TRIAL_ROUTE)
 }
 
-/// Routes that answer with pages, their assets, tables or files instead of JSON.
+/// Routes that answer with something else than JSON too: pages and their assets, tables, files, and the metrics, which look
+/// themselves at what is accepted.
 pub fn is_page(template: &str) -> bool {
-    template.starts_with("/docs") || template == REPORT_ROUTE || template == BACKUP_ROUTE
+    template.starts_with("/docs") || [REPORT_ROUTE, BACKUP_ROUTE, DEFAULT_METRICS_PATH].contains(&template)
 }

@@ -106,6 +106,7 @@ pub const ROWS: &[Row] = &[
     ("PUT", "/api/v1/config", ADMIN),
     ("GET", "/api/v1/metrics", VIEWER),
     ("GET", "/api/v1/metrics/{name}", VIEWER),
+    ("GET", "/metrics", VIEWER),
     ("GET", "/metrics/{name}", VIEWER),
     ("GET", "/api/v1/query_stats", VIEWER),
     ("GET", "/api/v1/connections", ADMIN),

@@ -35,10 +35,12 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let (documents, described) = document_routes().split_for_parts();
     let auth = &ctx.config.api.auth;
     let document = describe(declared, described, &auth.header_name, auth.is_on());
+    let document = metrics::described_at(&ctx.config.prometheus, document);
 
     let api = ctx.config.api.clone();
     let observer = observe::Observer {
         clock: Arc::clone(&ctx.clock),
+        metrics: Arc::clone(&ctx.metrics),
         trusted_proxies: api.trusted_proxies,
         is_encrypted: api.tls.is_some(),
         collections: ctx.operations.collections.clone(),
@@ -46,6 +48,7 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
     let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);
     let since = ctx.clock.now();
+    let metrics_path = Arc::from(ctx.config.prometheus.path.as_str());
     let inner = routes
         .with_state(ctx)
         .merge(documents.with_state(Documents::new(&document, since)))
@@ -59,6 +62,7 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let inner = Router::new()
         // Outside the router, which adds `Allow` to the answers of its routes.
         .fallback_service(inner)
+        .layer(from_fn_with_state(metrics_path, metrics::at_configured_path))
         .layer(from_fn(observe::render))
         .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_FROM).and(is_text)))
         .layer(from_fn(rate_limit::tell));
@@ -137,6 +141,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(backups::get, backups::delete))
         .routes(routes!(backups::content))
         .routes(routes!(config::get, config::put))
+        .routes(routes!(metrics::text))
         .routes(routes!(metrics::all))
         .routes(routes!(metrics::get))
         .routes(routes!(metrics::get_at_root))

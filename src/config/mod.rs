@@ -27,6 +27,7 @@ mod logging;
 mod original;
 mod outbound;
 mod overrides;
+mod prometheus;
 mod raw;
 mod report;
 mod resolver;
@@ -56,6 +57,7 @@ pub use self::directory::{Directory, Listing};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 pub use self::logging::{LogFormat, LogLevel, LogRotation, LoggingConfig};
+pub use self::prometheus::{DEFAULT_METRICS_PATH, PrometheusConfig};
 use self::report::Report;
 pub use self::running::{Adjustable, RunningSettings};
 pub use self::secret::Secret;
@@ -103,6 +105,7 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     pub logging: LoggingConfig,
     pub api: ApiConfig,
+    pub prometheus: PrometheusConfig,
     /// Those of `channels:` in their order, then those of `notifications:`; also those that are off.
     pub channels: Vec<ChannelConfig>,
     /// The names of `channels`.

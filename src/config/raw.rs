@@ -85,13 +85,6 @@ pub(super) struct RawCors {
     pub(super) allow_headers: Option<Vec<String>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawPrometheus {
-    enabled: Option<bool>,
-    path: Option<String>,
-}
-
 /// The keys of the channels are read elsewhere ([`super::channels`]), those with another name have moved to
 /// `defaults` by now ([`super::original`]).
 #[derive(Default, Deserialize)]

@@ -85,6 +85,24 @@ pub struct Observation {
     pub http_version: Option<String>,
 }
 
+/// What a check saw that is not stored with its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// The last attempt had a connection.
+    pub connected: bool,
+    /// Of the certificate that the last attempt was served.
+    pub certificate_expires_at: Option<Timestamp>,
+}
+
+impl Seen {
+    pub fn of(observation: &Observation) -> Self {
+        Self {
+            connected: observation.remote_address.is_some() || observation.status_code.is_some(),
+            certificate_expires_at: observation.certificate.as_ref().map(|certificate| certificate.not_after),
+        }
+    }
+}
+
 /// The leaf certificate of a TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateSeen {

@@ -3,6 +3,7 @@
 
 pub mod backups;
 pub mod cron;
+pub mod database_size;
 pub mod household;
 pub mod integrity;
 pub mod key_uses;

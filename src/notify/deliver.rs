@@ -28,6 +28,7 @@ use crate::feed::{self, Feed, NotificationNews, TroubleCode};
 use crate::handover::{Handed, Handover};
 use crate::store::outbox::{DeliveryState, NO_SUCH_CHANNEL, Standing};
 use crate::store::{Store, StoreError};
+use crate::telemetry::histograms::Deliveries;
 use crate::telemetry::metrics::{ChannelStatus, Metrics};
 use crate::wakeup::Wakeup;
 
@@ -94,6 +95,7 @@ pub struct Worker {
     context: DeliverContext,
     /// Since when there is no channel, as far as the rows go by it.
     gone_since: Option<Instant>,
+    counted: Arc<Deliveries>,
     failing: failing::Watch,
     queue: Queue,
     /// The rows may be others than those that were read.
@@ -192,10 +194,12 @@ pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: T
 impl Worker {
     /// For a channel that is on its line, or will be.
     pub fn new(name: String, context: DeliverContext) -> Self {
+        let counted = context.metrics.deliveries.of(&name);
         Self {
             name,
             context,
             gone_since: None,
+            counted,
             failing: failing::Watch::default(),
             queue: Queue::default(),
             stale: true,
@@ -294,9 +298,11 @@ impl Worker {
                 sleep = sleep.min(next_in.unwrap_or(LONGEST_SLEEP));
                 for attempt in attempts {
                     busy.insert(attempt.item.lane());
-                    let channel = channel.clone();
+                    let (channel, counted) = (channel.clone(), self.counted.clone());
                     under_way.push(async move {
+                        let began = Instant::now();
                         let sent = send(channel.as_ref(), &attempt).await;
+                        counted.durations.observe(began.elapsed().as_secs_f64());
                         (attempt, sent)
                     });
                 }
@@ -519,6 +525,7 @@ impl Worker {
         match standing.state {
             DeliveryState::Delivered => {
                 metrics.deliveries_delivered.add(1);
+                self.counted.delivered.add(1);
                 if attempt.item.from_memory {
                     metrics.delivered_from_memory.add(1);
                 }
@@ -528,11 +535,13 @@ impl Worker {
             DeliveryState::Dead => {
                 metrics.deliveries_failed.add(1);
                 metrics.deliveries_dead.add(1);
+                self.counted.dead.add(1);
                 tracing::error!(notification = id, endpoint, endpoint_id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
                 self.failing.failed(attempt.item.created_at, error);
             }
             DeliveryState::Pending | DeliveryState::Merged => {
                 metrics.deliveries_failed.add(1);
+                self.counted.failed.add(1);
                 tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
                 self.failing.failed(attempt.item.created_at, error);
             }

@@ -201,7 +201,7 @@ impl Recorder {
 
     /// Takes one submission in; nothing is written yet.
     pub fn take(&mut self, submission: Submission) {
-        let Submission { result, waiters } = submission;
+        let Submission { result, seen, waiters } = submission;
         let id = result.endpoint_id;
         // An endpoint that was removed while its check was under way leaves no row behind.
         let Some(entry) = self.parts.board.get(id) else { return };
@@ -217,6 +217,7 @@ impl Recorder {
             // Who waits is not left waiting: the channel closes.
             return;
         }
+        tracked.note(&result, seen);
         if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id }).is_err() {
             tracing::debug!(
                 endpoint = entry.known.endpoint.name,
@@ -420,7 +421,9 @@ impl Recorder {
         let metrics = &self.parts.metrics;
         let results = if self.buffer.is_again() { 0 } else { batch.results.len() };
         metrics.results_recorded.add(results as u64);
-        metrics.commit_us.set(i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
+        let took = began.elapsed();
+        metrics.commit_us.set(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+        metrics.commits.0.observe(took.as_secs_f64());
         let mut to_deliver = false;
         for id in batch.tellings.iter().filter_map(Telling::notification) {
             self.parts.handover.stored(id);

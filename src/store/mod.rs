@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use beside::Beside;
 pub use deadline::within;
+use dialect::{postgres, sqlite};
 pub use error::StoreError;
 pub use integrity::Integrity;
 use lock::ProcessLock;
@@ -198,6 +199,17 @@ impl Store {
         match self.readers.query_one_raw(statement).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.dialect.explain_reader(error).await),
+        }
+    }
+
+    /// Bytes that the database takes on the disk; of a file with what is not yet moved into it.
+    pub async fn size(&self) -> Result<u64, StoreError> {
+        match self.path() {
+            Some(path) => sqlite::bytes(path).map_err(|error| StoreError::Unavailable(error.to_string())),
+            None => match postgres::bytes(&self.readers).await {
+                Ok(bytes) => Ok(bytes),
+                Err(error) => Err(self.dialect.explain_reader(error).await),
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::histograms::{CheckDurations, Commits, DeliveriesByChannel, Lag, RequestsByRoute};
 use super::process::ProcessWatch;
 use super::queries::QueryStats;
 use crate::domain::Timestamp;
@@ -72,6 +73,10 @@ pub struct Metrics {
     pub checks_in_flight: Gauge,
     /// Scheduler: how late the last due slot was begun, permit included, microseconds.
     pub schedule_lag_us: Gauge,
+    /// Scheduler: the same of every due slot.
+    pub schedule_lags: Lag,
+    /// Scheduler: how long checks took.
+    pub check_durations: CheckDurations,
     /// Scheduler: slots without a verdict, by reason.
     pub missed: MissedCounters,
     /// Recorder: its loop.
@@ -94,6 +99,12 @@ pub struct Metrics {
     pub commits_failed: Counter,
     /// Recorder: microseconds of the last commit.
     pub commit_us: Gauge,
+    /// Recorder: how long commits took.
+    pub commits: Commits,
+    /// Housekeeping: bytes that the database takes; 0 while that is not known.
+    pub database_bytes: Gauge,
+    /// Deliverer: what was attempted, by channel.
+    pub deliveries: DeliveriesByChannel,
     /// Deliverer: messages that arrived.
     pub deliveries_delivered: Counter,
     /// Deliverer: messages that arrived before their rows were written, or while they could not be read.
@@ -116,6 +127,10 @@ pub struct Metrics {
     pub accepts_failed: Counter,
     /// API: TLS handshakes that failed.
     pub handshakes_failed: Counter,
+    /// API: whether it was said that there are more endpoints than have metrics of their own.
+    pub endpoints_left_out_told: Counter,
+    /// API: requests answered, by route.
+    pub requests: RequestsByRoute,
     /// API: requests answered with 429.
     pub requests_limited: Counter,
     /// Store: what the database was asked.

@@ -2,6 +2,7 @@
 
 pub mod collections;
 pub mod connections;
+pub mod histograms;
 pub mod jobs;
 mod lines;
 mod log_file;

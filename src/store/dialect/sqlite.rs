@@ -167,3 +167,10 @@ pub(super) fn trouble(code: &str) -> Option<&'static str> {
     };
     Some(sentence)
 }
+/// Bytes of the file, and of the log beside it.
+pub(in crate::store) fn bytes(path: &Path) -> std::io::Result<u64> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let of_log = std::fs::metadata(log).map_or(0, |metadata| metadata.len());
+    Ok(std::fs::metadata(path)?.len() + of_log)
+}

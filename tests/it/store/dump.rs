@@ -9,6 +9,7 @@ use std::time::Duration;
 use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::domain::api_key::KeyUse;
+use api_monitor::domain::check::Seen;
 use api_monitor::domain::micros;
 use api_monitor::events::Submission;
 use api_monitor::jobs::retention::Retention;
@@ -108,7 +109,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             let late = micros(result.started_at) - micros(clock.now());
             clock.advance(Duration::from_micros(u64::try_from(late).unwrap_or(0)));
             recorder.let_time_pass();
-            recorder.take(Submission { result, waiters: Vec::new() });
+            recorder.take(Submission { result, seen: Seen::default(), waiters: Vec::new() });
             if number % 150 == 0 {
                 recorder.flush().await;
             }

@@ -3,10 +3,17 @@
 //! Everything is read from memory, so it works while the database is away. What cannot be had at a moment is null,
 //! with the reason.
 
+mod endpoints;
+mod families;
+mod gatus;
+mod text;
+
 use std::cell::OnceCell;
 
 
 
+pub use self::families::families;
+pub use self::text::{Form, text};
 use super::channels;
 use super::context::ServiceContext;
 use super::summary::{Summary, summary};
@@ -177,6 +184,16 @@ pub const METRICS: &[Metric] = &[
         |r| r.sample().checks_per_second,
         NOT_SAMPLED,
     ),
+    count("total_queries_executed", "Statements that the database was asked since the start", |r| {
+        whole(r.ctx.metrics.queries.totals().executed)
+    }),
+    metric(
+        "query_response_time_avg",
+        Unit::Seconds,
+        "Mean time that the database took for a statement, since the start",
+        |r| r.ctx.metrics.queries.totals().average().map(|average| average.as_secs_f64()),
+        "The database was asked nothing yet",
+    ),
     count("checks_in_flight", "Checks under way, those that wait for their turn included", |r| {
         gauge(r.ctx.metrics.checks_in_flight.get())
     }),
@@ -221,6 +238,13 @@ pub const METRICS: &[Metric] = &[
         "Time in which the database took nothing, since the start",
         |r| Some(r.ctx.metrics.database.away_seconds(r.ctx.clock.now())),
         NEVER,
+    ),
+    metric(
+        "database_size",
+        Unit::Bytes,
+        "What the database takes on the disk, looked at each minute",
+        |r| bytes(u64::try_from(r.ctx.metrics.database_bytes.get()).ok().filter(|bytes| *bytes > 0)),
+        "It was not looked at yet, or the database is away",
     ),
     count("deliveries_delivered", "Messages that arrived, since the start", |r| {
         whole(r.ctx.metrics.deliveries_delivered.get())
