@@ -98,7 +98,7 @@ pub async fn try_out(
         TrySendError::Full(_) => too_many(),
         TrySendError::Closed(_) => stopping(),
     })?;
-    note_trial(ctx, actor, &redaction::redacted(&settings, &redact)).await;
+    note_trial(ctx, actor, &settings).await;
     match tokio::time::timeout(MAX_WAIT, answer).await {
         Ok(Ok(Some(result))) => Ok(result),
         Ok(Ok(None)) => Err(too_many()),
@@ -116,9 +116,11 @@ fn stopping() -> ServiceError {
 }
 
 /// Trying works without the database, so a row that cannot be written is only logged.
-async fn note_trial(ctx: &ServiceContext, actor: &Actor, shown: &EndpointSettings) {
+/// What was asked of whom is enough, and bounded: anybody may try as much as the rate limit lets through.
+async fn note_trial(ctx: &ServiceContext, actor: &Actor, settings: &EndpointSettings) {
     let mut row = actor.audit_row(ctx.clock.now(), "endpoint.test", "endpoints");
-    row.after = Some(serde_json::json!({ "settings": shown }));
+    let url = settings.url.as_deref().map(redaction::redacted_url);
+    row.after = Some(serde_json::json!({ "name": settings.name, "method": settings.method, "url": url }));
     if let Err(error) = within(NOTE_LIMIT, audit::append(ctx.store.writer(), row)).await {
         tracing::warn!(%error, "a trial of a definition could not be written into the audit log");
     }

@@ -57,8 +57,7 @@ pub async fn replace(
     expected_revision: Option<i64>,
     settings: EndpointSettings,
 ) -> Result<Entry, ServiceError> {
-    let edit =
-        move |ctx: &ServiceContext, stored: &StoredEndpoint, old: &Endpoint| replaced(ctx, stored, old, settings);
+    let edit: Edit = Box::new(move |ctx, stored, old| replaced(ctx, stored, old, settings));
     change(ctx, actor, Role::Editor, id, expected_revision, "endpoint.replace", edit).await
 }
 
@@ -81,7 +80,7 @@ pub async fn patch(
 /// # Errors
 /// `NotFound`.
 pub async fn pause(ctx: &Arc<ServiceContext>, actor: &Actor, id: EndpointId) -> Result<Entry, ServiceError> {
-    change(ctx, actor, Role::Operator, id, None, "endpoint.pause", paused).await
+    change(ctx, actor, Role::Operator, id, None, "endpoint.pause", Box::new(paused)).await
 }
 
 /// Checks an endpoint again, from now.
@@ -89,7 +88,7 @@ pub async fn pause(ctx: &Arc<ServiceContext>, actor: &Actor, id: EndpointId) -> 
 /// # Errors
 /// `NotFound`; `Conflict` when the configuration file itself has it inactive.
 pub async fn resume(ctx: &Arc<ServiceContext>, actor: &Actor, id: EndpointId) -> Result<Entry, ServiceError> {
-    change(ctx, actor, Role::Operator, id, None, "endpoint.resume", resumed).await
+    change(ctx, actor, Role::Operator, id, None, "endpoint.resume", Box::new(resumed)).await
 }
 
 /// Replaces the endpoint of this group and name, or makes it.
@@ -168,14 +167,15 @@ impl Edited {
     }
 }
 
-fn patched(
-    patch: serde_json::Value,
-) -> impl FnOnce(&ServiceContext, &StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send + 'static {
-    move |ctx, stored, old| {
+/// What becomes of a stored endpoint, which means what is known of it.
+type Edit = Box<dyn FnOnce(&ServiceContext, &StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send>;
+
+fn patched(patch: serde_json::Value) -> Edit {
+    Box::new(move |ctx, stored, old| {
         require_api_origin(stored)?;
         let settings = merge_patch::apply(&stored.settings, patch).map_err(ServiceError::invalid)?;
         replaced(ctx, stored, old, settings)
-    }
+    })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one of several edits")]
@@ -253,7 +253,7 @@ async fn change(
     id: EndpointId,
     expected_revision: Option<i64>,
     action: &'static str,
-    edit: impl FnOnce(&ServiceContext, &StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send + 'static,
+    edit: Edit,
 ) -> Result<Entry, ServiceError> {
     actor.require(needed)?;
     let (work, actor) = (Arc::clone(ctx), actor.clone());
@@ -333,8 +333,7 @@ impl<'c> Changes<'c> {
         expected_revision: Option<i64>,
         settings: EndpointSettings,
     ) -> Result<(), ServiceError> {
-        let edit =
-            move |ctx: &ServiceContext, stored: &StoredEndpoint, old: &Endpoint| replaced(ctx, stored, old, settings);
+        let edit: Edit = Box::new(move |ctx, stored, old| replaced(ctx, stored, old, settings));
         self.change(id, expected_revision, "endpoint.replace", edit).await
     }
 
@@ -352,13 +351,13 @@ impl<'c> Changes<'c> {
     /// # Errors
     /// As [`pause`].
     pub(super) async fn pause(&mut self, id: EndpointId, expected_revision: Option<i64>) -> Result<(), ServiceError> {
-        self.change(id, expected_revision, "endpoint.pause", paused).await
+        self.change(id, expected_revision, "endpoint.pause", Box::new(paused)).await
     }
 
     /// # Errors
     /// As [`resume`].
     pub(super) async fn resume(&mut self, id: EndpointId, expected_revision: Option<i64>) -> Result<(), ServiceError> {
-        self.change(id, expected_revision, "endpoint.resume", resumed).await
+        self.change(id, expected_revision, "endpoint.resume", Box::new(resumed)).await
     }
 
     /// The id, and whether it is new.
@@ -401,7 +400,7 @@ impl<'c> Changes<'c> {
         id: EndpointId,
         expected_revision: Option<i64>,
         action: &'static str,
-        edit: impl FnOnce(&ServiceContext, &StoredEndpoint, &Endpoint) -> Result<Edited, ServiceError> + Send,
+        edit: Edit,
     ) -> Result<(), ServiceError> {
         let old = self.known(id).ok_or_else(|| unknown(id))?;
         let stored = endpoints::find(&self.transaction, id).await.map_err(ServiceError::Store)?;

@@ -372,7 +372,7 @@ fn content(
         if rule.pointer == "/group" {
             "/name".clone_into(&mut rule.pointer);
         } else {
-            rule.pointer = within(&settings, &rule);
+            rule.pointer = within(&settings, &EndpointSettings::default(), &rule);
         }
         errors.push(rule.into());
     }
@@ -384,14 +384,15 @@ fn content(
 }
 
 /// Where in the settings of a group the mistake is that an inherited rule points out: at the key itself if the group
-/// has it, else at the interval that bounds it, else nowhere in particular.
-fn within(settings: &EndpointSettings, rule: &RuleError) -> String {
-    let document = serde_json::to_value(settings).unwrap_or_default();
+/// has it and the endpoint (`own`) has not, else at the interval that bounds it, else nowhere in particular.
+fn within(settings: &EndpointSettings, own: &EndpointSettings, rule: &RuleError) -> String {
+    // Settings are always JSON.
+    let [settings, own] = [settings, own].map(|settings| serde_json::to_value(settings).unwrap_or_default());
     let first = rule.pointer.split('/').nth(1).unwrap_or_default();
-    if document.get(first).is_some() || first == "name" {
+    if settings.get(first).is_some() && own.get(first).is_none() {
         return rule.pointer.clone();
     }
-    let bounding = ["interval", "schedule", "timeout"].into_iter().find(|key| document.get(*key).is_some());
+    let bounding = ["interval", "schedule", "timeout"].into_iter().find(|key| settings.get(*key).is_some());
     match bounding {
         Some(key) if first.ends_with("timeout") => format!("/{key}"),
         _ => String::new(),
@@ -417,7 +418,7 @@ fn tried(
         }
         let key = key_text(&known.endpoint.group, &known.endpoint.name);
         let (place, detail) = match layers.group {
-            Some(settings) => (Place::Pointer(within(settings, &rule)), rule.detail),
+            Some(settings) => (Place::Pointer(within(settings, &known.settings, &rule)), rule.detail),
             None => (Place::Parameter("name".to_owned()), rule.detail),
         };
         errors.push(FieldError { place, rule: rule.code, detail: format!("{key} would break a rule: {detail}") });

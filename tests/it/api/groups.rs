@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api_monitor::clock::Clock;
 use api_monitor::config::Directory;
 use api_monitor::domain::check::CheckSpec;
 use api_monitor::domain::endpoint::EndpointId;
@@ -168,6 +169,7 @@ async fn what_does_not_suit_an_endpoint_is_refused_and_names_it() {
     let errors = problem["errors"].as_array().unwrap();
     assert_eq!(errors.len(), 1, "{problem}");
     assert!(errors[0]["detail"].as_str().unwrap().contains("`core/late`"), "{problem}");
+    assert_eq!(errors[0]["pointer"], "/interval", "its own timeout is not the group's");
     let problem = app.post(GROUPS, &json!({"name": "core", "interval": 5})).await.problem(400, "invalid-parameter");
     assert_eq!(problem["errors"].as_array().unwrap().len(), 2, "{problem}");
     assert_eq!(problem["errors"][0]["pointer"], "/interval", "{problem}");

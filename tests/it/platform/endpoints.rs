@@ -83,9 +83,8 @@ async fn a_definition_is_tried_against_a_target_and_nothing_is_kept() {
     );
     assert!(tried["timings"]["total_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{tried}");
     // Of the same form as a check by hand, but of no endpoint.
-    let made =
-        platform.send("POST", ENDPOINTS, &json!({"name": "kept", "url": target.url("kept"), "is_active": false}));
-    let made = made.await.expect(201).json();
+    let kept = json!({"name": "kept", "url": target.url("kept"), "is_active": false});
+    let made = platform.send("POST", ENDPOINTS, &kept).await.expect(201).json();
     let checked = platform.ask(platform.request("POST", &format!("{ENDPOINTS}/{}/check", made["id"]))).await;
     let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(fields(&tried), fields(&checked.expect(200).json()));
