@@ -422,6 +422,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
     use crate::config::{Adjustable, LogLevel, MaxConcurrent};
 
     fn running(max_connections: MaxConnections) -> Arc<RunningSettings> {
@@ -442,7 +443,9 @@ mod tests {
             limits: ServeLimits::fitting(100, Duration::ZERO),
             tls: None,
             trusted_proxies: Vec::new(),
+            clock: Arc::new(SystemClock::new()),
             metrics: Arc::default(),
+            connections: Arc::default(),
             tasks: Tasks::new(),
         };
         let server = Server::new(Router::new(), serving);
@@ -451,10 +454,10 @@ mod tests {
             let running = &server.serving.running;
             running.set(Adjustable { max_connections: MaxConnections::Fixed(connections), ..running.get() });
         };
-        let mut busy: Vec<_> = (0..20).map(|_| server.admit(peer).unwrap().1.begin(false)).collect();
+        let mut busy: Vec<_> = (0..20).map(|_| server.admit(peer).unwrap().begin(false)).collect();
         assert!(server.admit(peer).is_none(), "all are in use");
         set(21);
-        busy.push(server.admit(peer).unwrap().1.begin(false));
+        busy.push(server.admit(peer).unwrap().begin(false));
         set(16);
         busy.truncate(17);
         assert!(server.admit(peer).is_none(), "four are idle, and six would have to go");
@@ -462,7 +465,7 @@ mod tests {
         assert!(server.admit(peer).is_some());
         assert_eq!((server.open().len(), server.serving.metrics.connections_evicted.get()), (16, 6));
         set(1_000);
-        while let Some((_, connection)) = server.admit(peer) {
+        while let Some(connection) = server.admit(peer) {
             busy.push(connection.begin(false));
             assert!(busy.len() <= 50);
         }

@@ -13,7 +13,7 @@ use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
-    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, original, outbound, overrides, prometheus,
+    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, outbound, overrides, prometheus,
     resolver, telling,
 };
 use crate::domain::Timestamp;

@@ -45,6 +45,7 @@ mod tests {
         let config = ChannelConfig {
             name: "ops".to_owned(),
             origin: Origin::Api,
+            source: None,
             enabled: true,
             default: true,
             severity: None,
