@@ -90,7 +90,7 @@ fn kind_of(transport: &Transport) -> Option<&'static str> {
         Transport::Email(_) => Some("email"),
         Transport::Webhook(_) => Some("webhook"),
         Transport::Telegram(_) => Some("telegram"),
-        Transport::Console | Transport::Preset { .. } => None,
+        Transport::Console | Transport::Preset { .. } | Transport::Unreadable { .. } => None,
     }
 }
 
