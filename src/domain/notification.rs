@@ -128,10 +128,10 @@ pub struct AlertFacts {
     #[schema(example = "memory_usage")]
     pub metric: String,
     pub comparison: Comparison,
-    /// As it is written in the rule.
+    /// As it is written in the rule; a number there has the unit of the metric here.
     #[schema(example = "80%")]
     pub threshold: String,
-    /// What was measured, as it is compared; null where the rule ended otherwise.
+    /// What was measured at this event, as it is compared; null: nothing could be.
     pub value: Option<f64>,
     /// Of `value`.
     #[schema(example = "percent")]

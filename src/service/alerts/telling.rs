@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{Measured, Watched, channel_of};
+use super::{Measured, Round, Watched, channel_of};
 use crate::domain::Timestamp;
-use crate::domain::alert_rule::{AlertId, Bounds, Change, Fired, Firing};
+use crate::domain::alert_rule::{AlertId, Bounds, Change, Comparison, Fired, Firing, ThresholdSetting};
 use crate::domain::notification::{
     AlertEnding, AlertFacts, EndpointFacts, Event, Notification, Severity, Subject, notification_id,
 };
@@ -44,14 +44,13 @@ impl Happened {
                 let channel = channel_of(action, &ctx.directory.get()).filter(|channel| channel.enabled);
                 let told = channel.map(|channel| channel.name).filter(|_| ctx.config.telling.enabled);
                 let fired = Fired { firing, cause: cause(rule, &firing, measured), told: told.into_iter().collect() };
-                let facts = facts(rule, &fired, Some((firing.value, measured)), None, now);
+                let facts = facts(rule, &fired, Some(measured), None, now);
                 Self::new(ctx, rule, Some(fired.clone()), facts, fired.told, now)
             }
             Change::Cleared(firing) => {
                 let fired = rule.stored.fired.clone();
                 let fired = fired.unwrap_or_else(|| Fired { firing, cause: String::new(), told: Vec::new() });
-                let value = measured.value.map(|value| (value, measured));
-                let facts = facts(rule, &fired, value, Some(AlertEnding::Cleared), now);
+                let facts = facts(rule, &fired, Some(measured), Some(AlertEnding::Cleared), now);
                 Self::new(ctx, rule, None, facts, fired.told, now)
             }
         }
@@ -60,7 +59,8 @@ impl Happened {
     /// What a change of the rule ends; `None` when it has not fired.
     pub(super) fn ended(ctx: &ServiceContext, rule: &Watched, ending: AlertEnding, now: Timestamp) -> Option<Self> {
         let fired = rule.stored.fired.clone()?;
-        let facts = facts(rule, &fired, None, Some(ending), now);
+        let measured = Round::new(ctx).measure(&rule.stored.settings);
+        let facts = facts(rule, &fired, measured.as_ref(), Some(ending), now);
         Some(Self::new(ctx, rule, None, facts, fired.told, now))
     }
 
@@ -131,7 +131,7 @@ impl Happened {
 fn cause(rule: &Watched, firing: &Firing, measured: &Measured) -> String {
     let settings = &rule.stored.settings;
     let metric = settings.metric.as_deref().unwrap_or_default();
-    let threshold = settings.threshold.as_ref().map(ToString::to_string).unwrap_or_default();
+    let threshold = threshold(rule, Some(measured));
     let Bounds { comparison, hold, .. } = measured.bounds;
     let (value, side) = (measured.quantity.shown(firing.value, &measured.bounds), comparison.in_words());
     if hold.is_zero() {
@@ -142,11 +142,22 @@ fn cause(rule: &Watched, firing: &Firing, measured: &Measured) -> String {
     }
 }
 
-/// The facts, with what was measured now, if anything was.
+/// As it was written; a mere number with the unit of the metric.
+fn threshold(rule: &Watched, measured: Option<&Measured>) -> String {
+    match (&rule.stored.settings.threshold, measured) {
+        (Some(ThresholdSetting::Number(_)), Some(measured)) => {
+            measured.quantity.shown(measured.bounds.threshold, &measured.bounds)
+        }
+        (Some(setting), _) => setting.to_string(),
+        (None, _) => String::new(),
+    }
+}
+
+/// The facts, with what is measured now, if anything can be.
 fn facts(
     rule: &Watched,
     fired: &Fired,
-    value: Option<(f64, &Measured)>,
+    measured: Option<&Measured>,
     ending: Option<AlertEnding>,
     now: Timestamp,
 ) -> Notification {
@@ -158,12 +169,8 @@ fn facts(
     let Firing { crossed_at, fired_at, .. } = fired.firing;
     let (status, previous_status) = if ending.is_some() { ("ok", "firing") } else { ("firing", "ok") };
     let is_over = ending.is_some();
-    let remarks = match (ending, value) {
-        (Some(AlertEnding::Cleared), Some((value, measured))) => {
-            vec![format!("It is {} now", measured.quantity.shown(value, &measured.bounds))]
-        }
-        _ => Vec::new(),
-    };
+    let now_shown = measured.and_then(|m| Some(m.quantity.shown(m.value?, &m.bounds)));
+    let remarks = now_shown.filter(|_| is_over).map(|value| format!("It is {value} now")).into_iter().collect();
     Notification {
         version: 1,
         id: notification_id(Subject::Alert(id), fired_at, event, 0),
@@ -192,10 +199,10 @@ fn facts(
         alert: Some(AlertFacts {
             alert_id: id.to_string(),
             metric,
-            comparison: settings.comparison.unwrap_or(crate::domain::alert_rule::Comparison::Gt),
-            threshold: settings.threshold.as_ref().map(ToString::to_string).unwrap_or_default(),
-            value: value.map(|(value, _)| value),
-            unit: value.map(|(_, measured)| measured.quantity.unit(&measured.bounds).to_owned()),
+            comparison: settings.comparison.unwrap_or(Comparison::Gt),
+            threshold: threshold(rule, measured),
+            value: measured.and_then(|measured| measured.value),
+            unit: measured.map(|measured| measured.quantity.unit(&measured.bounds).to_owned()),
             crossed_at,
             fired_at,
             resolved_at: is_over.then_some(now),

@@ -164,17 +164,21 @@ impl AlertWatch {
         }
     }
 
-    /// Writes what is left, once, within a limit.
-    async fn finish(mut self) {
-        let until = Instant::now() + LAST_WAIT;
+    /// Writes everything that waits; ends at a failure too.
+    pub async fn flush(&mut self) {
         loop {
             self.go_on();
             if self.writing.is_none() {
-                break;
+                return;
             }
-            let Ok(outcome) = tokio::time::timeout_at(until, ended(&mut self.writing)).await else { break };
+            let outcome = ended(&mut self.writing).await;
             self.settle(outcome);
         }
+    }
+
+    /// Writes what is left, once, within a limit.
+    async fn finish(mut self) {
+        drop(tokio::time::timeout(LAST_WAIT, self.flush()).await);
         let lost = self.ctx.alerts.unwritten(usize::MAX).len();
         if lost > 0 {
             tracing::error!(lost, "the database was away until the end: what alert rules did last is lost");

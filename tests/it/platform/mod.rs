@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod alerts;
 mod backups;
 mod collections;
 mod connections;

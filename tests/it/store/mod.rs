@@ -1,5 +1,6 @@
 //! Every query on real databases: each body runs on SQLite and on PostgreSQL.
 
+mod alert_rules;
 mod api_keys;
 pub(crate) mod dump;
 mod endpoints;

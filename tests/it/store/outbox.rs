@@ -45,6 +45,7 @@ fn facts(event: Event, second: i64) -> Notification {
         error: Some("Connection refused".to_owned()),
         incident: None,
         check: None,
+        alert: None,
         remarks: Vec::new(),
     }
 }
