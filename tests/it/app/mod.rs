@@ -172,6 +172,7 @@ impl TestApp {
         let metrics = Arc::new(Metrics::default());
         metrics.scheduler_heartbeat.beat(clock.monotonic());
         metrics.recorder_heartbeat.beat(clock.monotonic());
+        let directory = directory(&store, &config, &*clock).await;
         let ctx = Arc::new(ServiceContext {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
@@ -179,7 +180,7 @@ impl TestApp {
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
-            directory: directory(&store, &config, &*clock).await,
+            directory,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod channels;
 mod root;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.

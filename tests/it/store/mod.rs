@@ -1,6 +1,7 @@
 //! Every query on real databases: each body runs on SQLite and on PostgreSQL.
 
 mod api_keys;
+mod channels;
 pub(crate) mod dump;
 mod endpoints;
 mod history;
