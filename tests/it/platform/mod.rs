@@ -12,6 +12,7 @@ use crate::cli::process::Running;
 
 mod alerts;
 mod backups;
+mod channels;
 mod collections;
 mod connections;
 mod descriptions;

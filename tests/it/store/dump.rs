@@ -19,7 +19,7 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox;
-use api_monitor::store::{self, DatabaseConnection, Store, api_keys};
+use api_monitor::store::{self, DatabaseConnection, Store, api_keys, channels};
 use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::api_keys::key;
+use super::channels::settings;
 use super::{at, history_of, plus};
 use crate::attempts::{AttemptResult, merge, record_attempt};
 use crate::database::{Database, Kind};
@@ -65,6 +66,10 @@ pub(crate) async fn live(store: Arc<Store>) {
 async fn live_in(folder: &Path, store: Arc<Store>) {
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
+    for (name, url) in [("gone", "https://gone.example"), ("kept", "https://kept.example")] {
+        channels::insert(store.writer(), name, settings(url), clock.now()).await.unwrap();
+    }
+    channels::delete(store.writer(), "gone").await.unwrap();
     api_keys::insert(store.writer(), key("kept")).await.unwrap();
     api_keys::insert(store.writer(), key("gone")).await.unwrap();
     let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };
