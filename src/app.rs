@@ -28,6 +28,7 @@ use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext, Worker};
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{BuildContext, Channels};
+use crate::outbound::Outbound;
 use crate::recorder::buffer::Limits;
 use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
@@ -71,6 +72,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub struct Outside {
     pub clock: Arc<dyn Clock>,
     pub checker: Arc<dyn Checker>,
+    /// For channels; the checker has its own.
+    pub outbound: Arc<Outbound>,
     /// `None`: as configured.
     pub channels: Option<Channels>,
     /// Of the log that was started.
@@ -78,12 +81,14 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// The real clock and real HTTP.
-    pub fn real() -> anyhow::Result<Self> {
-        let checker = HttpChecker::new().context("the TLS trust store cannot be set up")?;
+    /// The real clock and real HTTP, names looked up as configured.
+    pub fn real(config: &Config) -> anyhow::Result<Self> {
+        let outbound = outbound(config)?;
+        let checker = HttpChecker::new(outbound.clone()).context("the TLS trust store cannot be set up")?;
         Ok(Self {
             clock: Arc::new(SystemClock::new()),
             checker: Arc::new(checker),
+            outbound,
             channels: None,
             log_level: LevelControl::default(),
         })
@@ -108,10 +113,10 @@ impl Monitor {
     /// # Errors
     /// One sentence that says what to do, when a part cannot be had.
     pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
-        let Outside { clock, checker, channels, log_level } = outside;
+        let Outside { clock, checker, outbound, channels, log_level } = outside;
         let channels = match channels {
             Some(channels) => channels,
-            None => build_channels(&config, clock.clone())?,
+            None => build_channels(&config, clock.clone(), outbound.clone())?,
         };
         let started = clock.monotonic();
         let store = Arc::new(Store::open(&store_options(&config)).await?);
@@ -166,7 +171,7 @@ impl Monitor {
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };
-        let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, tasks).await?;
+        let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, outbound, tasks).await?;
 
         let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
@@ -292,12 +297,21 @@ pub fn open_tls(config: &Config, now: Timestamp) -> anyhow::Result<(Option<Tls>,
     Ok((Some(tls), warnings))
 }
 
+/// How names are looked up and which of their addresses are connected to, as configured.
+///
+/// # Errors
+/// One sentence, when the configured name server cannot be asked at all.
+pub fn outbound(config: &Config) -> anyhow::Result<Arc<Outbound>> {
+    let outbound = Outbound::new(config.resolver, config.outbound.clone()).map_err(anyhow::Error::msg)?;
+    Ok(Arc::new(outbound))
+}
+
 /// The channels that are on, as configured.
 ///
 /// # Errors
 /// One sentence that names the channel and the key that is wrong. Needs a runtime.
-pub fn build_channels(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Channels> {
-    Ok(Channels::build(&config.channels, &BuildContext { timezone: config.timezone, clock })?)
+pub fn build_channels(config: &Config, clock: Arc<dyn Clock>, outbound: Arc<Outbound>) -> anyhow::Result<Channels> {
+    Ok(Channels::build(&config.channels, &BuildContext { timezone: config.timezone, clock, outbound })?)
 }
 
 /// Starts the deliverers, a worker a channel, and the heartbeat. Gives the way to test a channel.
@@ -307,6 +321,7 @@ async fn start_telling(
     delivering: &DeliverContext,
     nudged: &Wakeup,
     board: &Arc<Board>,
+    outbound: Arc<Outbound>,
     tasks: &Tasks,
 ) -> anyhow::Result<mpsc::Sender<ChannelTestRequest>> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
@@ -327,7 +342,7 @@ async fn start_telling(
     tasks.spawn(deliver::answer_tests(by_name, delivering.clock.clone(), requested, stopping.clone()));
     if let Some(heartbeat) = config.telling.heartbeat.clone() {
         let (board, clock, metrics) = (board.clone(), delivering.clock.clone(), delivering.metrics.clone());
-        let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics).map_err(anyhow::Error::msg)?;
+        let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics, outbound).map_err(anyhow::Error::msg)?;
         tasks.spawn(heartbeat.run(stopping));
     }
     Ok(tests)

@@ -12,13 +12,15 @@ use super::raw::{RawMonitoring, RawPrometheus};
 use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
-use super::{Config, MaxConcurrent, MonitoringConfig, api, channels, logging, original, overrides, telling};
+use super::{
+    Config, MaxConcurrent, MonitoringConfig, api, channels, logging, original, outbound, overrides, resolver, telling,
+};
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 17] = [
     "database",
     "public_url",
     "timezone",
@@ -31,6 +33,8 @@ const SECTIONS: [&str; 15] = [
     "groups",
     "endpoints",
     "monitoring",
+    "resolver",
+    "outbound",
     "logging",
     "prometheus",
     "api",
@@ -50,6 +54,8 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let root = &root;
     let database = database::read(&Section::of(root, "database"), report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
+    let resolver = resolver::read(root, report);
+    let outbound = outbound::read(&Section::of(root, "outbound"), report);
     let logging = logging::read(&Section::of(root, "logging"), report);
     let api = api::read(&Section::of(root, "api"), now, report);
     Section::of(root, "prometheus").read::<RawPrometheus>(report);
@@ -69,6 +75,8 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         channel_names: channels.channels.iter().map(|channel| channel.name.clone()).collect(),
         channels: channels.channels,
         telling,
+        resolver,
+        outbound,
         warnings: Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ pub mod group;
 pub mod incident;
 pub mod latency;
 pub mod notification;
+pub mod outbound;
 pub mod outcome;
 pub mod placeholder;
 pub mod retry;

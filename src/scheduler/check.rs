@@ -12,7 +12,7 @@ use crate::checks::{Checker, attempts};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};
-use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
 use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::events::{Recorded, Submission, TrialRequest};
@@ -179,6 +179,7 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
     let plan = attempts::AttemptsPlan {
         max_attempts: if job.use_retry { endpoint.retry.max_attempts } else { 1 },
         next_slot_in: job.next_slot_in,
+        origin: job.known.origin,
     };
     let acquire = || async {
         let _waiting = Waiting::begin(&job.running.waiting);
@@ -213,14 +214,15 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
     }
 }
 
-/// Makes one attempt at something that is not watched, and tells whoever asked, nobody else. Ends when nobody waits for
+/// Makes one attempt at something that is not watched, by the rules for what is made through the API, and tells
+/// whoever asked, nobody else. Ends when nobody waits for
 /// it any more, or at the end of a stop. `_turn` is given back then.
 pub(super) async fn try_out(context: Arc<CheckContext>, request: TrialRequest, _turn: OwnedSemaphorePermit) {
     let TrialRequest { spec, mut reply } = request;
     let scheduled_at = context.clock.now();
     let host = spec.url.host_str().unwrap_or_default();
     let port = spec.url.port_or_known_default().unwrap_or_default();
-    let plan = attempts::AttemptsPlan { max_attempts: 1, next_slot_in: None };
+    let plan = attempts::AttemptsPlan { max_attempts: 1, next_slot_in: None, origin: Origin::Api };
     let retry = RetryPolicy::default();
     let acquire = || context.limits.acquire(host, port);
     let (checker, clock) = (context.checker.as_ref(), context.clock.as_ref());

@@ -91,7 +91,7 @@ pub async fn try_out(
     let stored =
         of.as_ref().map(|known| redaction::Stored { settings: &known.settings, redact: &known.endpoint.check.redact });
     redaction::restore(&mut settings, &redact, stored).map_err(ServiceError::Invalid)?;
-    let endpoint = endpoints::resolved(ctx, &settings, ctx.clock.now())?;
+    let endpoint = endpoints::resolved_of_api(ctx, &settings, ctx.clock.now())?;
 
     let (reply, answer) = oneshot::channel();
     ctx.trials.try_send(TrialRequest { spec: Box::new(endpoint.check), reply }).map_err(|e| match e {

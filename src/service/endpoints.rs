@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
-use super::{merge_patch, redaction};
+use super::{merge_patch, outbound, redaction};
 use crate::board::{Entry, Live};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
@@ -314,7 +314,7 @@ impl<'c> Changes<'c> {
     /// As [`create`].
     pub(super) async fn create(&mut self, mut settings: EndpointSettings) -> Result<EndpointId, ServiceError> {
         redaction::restore(&mut settings, &[], None).map_err(ServiceError::Invalid)?;
-        let endpoint = resolved(self.ctx, &settings, self.now)?;
+        let endpoint = resolved_of_api(self.ctx, &settings, self.now)?;
         self.require_free_key(&endpoint).await?;
         let new = NewEndpoint { settings, origin: Origin::Api, source: None, paused: false, now: self.now };
         let stored = endpoints::insert(&self.transaction, new).await.map_err(|e| store_error(e, &endpoint))?;
@@ -410,7 +410,9 @@ impl<'c> Changes<'c> {
         if after == before {
             return Ok(());
         }
-        let endpoint = resolved(self.ctx, &after.settings, self.now)?;
+        let moved = stored.origin == Origin::Api && after.settings.url != before.settings.url;
+        let resolve = if moved { resolved_of_api } else { resolved };
+        let endpoint = resolve(self.ctx, &after.settings, self.now)?;
         if (&endpoint.group, &endpoint.name) != (&old.endpoint.group, &old.endpoint.name) {
             self.require_free_key(&endpoint).await?;
         }
@@ -536,14 +538,27 @@ impl<'c> Changes<'c> {
 }
 
 /// The endpoint that settings mean with what applies to them now.
-pub(super) fn resolved(
+fn resolved(ctx: &ServiceContext, settings: &EndpointSettings, now: Timestamp) -> Result<Endpoint, ServiceError> {
+    let directory = ctx.directory.get();
+    let layers = directory.layers(settings.group.as_deref().unwrap_or_default());
+    resolve(settings, layers, now).map_err(ServiceError::rules)
+}
+
+/// As [`resolved`], for what is made through the API: its address must be one that it may connect to.
+pub(super) fn resolved_of_api(
     ctx: &ServiceContext,
     settings: &EndpointSettings,
     now: Timestamp,
 ) -> Result<Endpoint, ServiceError> {
-    let directory = ctx.directory.get();
-    let layers = directory.layers(settings.group.as_deref().unwrap_or_default());
-    resolve(settings, layers, now).map_err(ServiceError::rules)
+    let unreachable = outbound::unreachable_url(settings.url.as_deref().unwrap_or_default(), "/url");
+    match (resolved(ctx, settings, now), unreachable) {
+        (Err(ServiceError::Invalid(mut all)), Some(one)) => {
+            all.push(one);
+            Err(ServiceError::Invalid(all))
+        }
+        (Ok(_), Some(one)) => Err(ServiceError::invalid(one)),
+        (resolved, _) => resolved,
+    }
 }
 
 fn store_error(error: StoreError, endpoint: &Endpoint) -> ServiceError {

@@ -18,6 +18,7 @@ pub mod incidents;
 pub mod merge_patch;
 pub mod notifications;
 pub mod outages;
+pub mod outbound;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;

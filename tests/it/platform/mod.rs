@@ -12,6 +12,7 @@ use crate::cli::process::Running;
 
 mod endpoints;
 mod groups;
+mod outbound;
 mod root;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
