@@ -219,7 +219,8 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
     (result, seen)
 }
 
-/// Makes one attempt at something that is not watched, and tells whoever asked, nobody else. Ends when nobody waits for
+/// Makes one attempt at something that is not watched, by the rules for what is made through the API, and tells
+/// whoever asked, nobody else. Ends when nobody waits for
 /// it any more, or at the end of a stop. `_turn` is given back then.
 pub(super) async fn try_out(context: Arc<CheckContext>, request: TrialRequest, _turn: OwnedSemaphorePermit) {
     let TrialRequest { spec, mut reply } = request;

@@ -554,11 +554,7 @@ fn tell_status(ctx: &ServiceContext, now: Timestamp, old: Option<&Entry>, new: O
 }
 
 /// The endpoint that settings mean with what applies to them now.
-pub(super) fn resolved(
-    ctx: &ServiceContext,
-    settings: &EndpointSettings,
-    now: Timestamp,
-) -> Result<Endpoint, ServiceError> {
+fn resolved(ctx: &ServiceContext, settings: &EndpointSettings, now: Timestamp) -> Result<Endpoint, ServiceError> {
     let directory = ctx.directory.get();
     let layers = directory.layers(settings.group.as_deref().unwrap_or_default());
     resolve(settings, layers, now).map_err(ServiceError::rules)

@@ -107,3 +107,18 @@ async fn a_definition_is_tried_against_a_target_and_nothing_is_kept() {
     assert_eq!(platform.get("/api/v1/incidents").await.json()["total"], 0);
     platform.get("/api/v1/endpoints/by-key/a").await.expect(404);
 }
+
+#[tokio::test]
+async fn a_trial_connects_only_where_the_outbound_policy_allows() {
+    let target = Target::answering(|_, _| Answer::Status(200));
+    let platform = Platform::start("endpoints: []\noutbound: {deny: [127.0.0.0/8]}\n");
+    let path = "/api/v1/endpoints/test";
+    let tried = platform.send("POST", path, &json!({"name": "a", "url": target.url("x")})).await.expect(200).json();
+    assert_eq!((&tried["success"], &tried["failure_kind"]), (&json!(false), &json!("outbound_refused")), "{tried}");
+    assert!(target.hits("x").is_empty());
+    let problem = platform.send("POST", path, &json!({"name": "a", "url": "http://169.254.169.254/"})).await;
+    assert_eq!(problem.expect(400).json()["errors"][0]["pointer"], "/url");
+    let operations = json!([{"op": "create", "settings": {"name": "a", "url": "http://169.254.169.254/"}}]);
+    let done = platform.send("POST", "/api/v1/endpoints/bulk", &json!({"operations": operations})).await;
+    assert_eq!(done.expect(200).json()["results"][0]["status"], 400);
+}
