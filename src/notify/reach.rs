@@ -50,8 +50,8 @@ pub(super) fn not_connected(failure: &Failure, reason: String) -> SendError {
 
 /// That which kept a client from connecting, among the causes of its error.
 pub(super) fn unreachable<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Failure> {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.into_iter().find_map(|error| error.downcast_ref::<Unreachable>()).map(|unreachable| &unreachable.0)
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.find_map(|error| error.downcast_ref::<Unreachable>()).map(|unreachable| &unreachable.0)
 }
 
 type Found = Box<dyn Iterator<Item = SocketAddr> + Send>;

@@ -99,8 +99,8 @@ impl Server {
 /// only; an established connection does not end with one of these.
 fn never_connected(error: &smtp::Error) -> bool {
     use io::ErrorKind as E;
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    let system = causes.into_iter().find_map(|error| error.downcast_ref::<io::Error>());
+    let mut causes = std::iter::successors(error.source(), |&error| error.source());
+    let system = causes.find_map(|error| error.downcast_ref::<io::Error>());
     system.is_some_and(|error| {
         matches!(error.kind(), E::ConnectionRefused | E::HostUnreachable | E::NetworkUnreachable)
             || (error.kind() == E::TimedOut && error.to_string() == "connection timed out")
