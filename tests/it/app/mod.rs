@@ -169,7 +169,7 @@ async fn directory(store: &Store, config: &Config, clock: &dyn Clock) -> Arc<Dir
 }
 
 fn trial(clock: Arc<dyn Clock>) -> ChannelTrial {
-    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock });
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() });
     ChannelTrial::new(move |config| builder.build(config).map(drop).map_err(|error| (error.key, error.message)))
 }
 
@@ -237,7 +237,17 @@ impl TestApp {
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, trials, channel_tests, router, document, _database: Some(database), kept: Some(kept) }
+        Self {
+            ctx,
+            clock,
+            checks,
+            trials,
+            channel_tests,
+            router,
+            document,
+            _database: Some(database),
+            kept: Some(kept),
+        }
     }
 
     /// The same monitor, had it been started with another configuration.

@@ -11,7 +11,7 @@ use api_monitor::config::channels::{
 };
 use api_monitor::domain::endpoint::Origin;
 use api_monitor::domain::outbound::OutboundPolicy;
-use api_monitor::notify::{BuildContext, Channel, Channels};
+use api_monitor::notify::{BuildContext, Builder, Channel, Channels};
 use api_monitor::outbound::Outbound;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -65,6 +65,7 @@ fn build(transport: Transport, origin: Origin, outbound: &Arc<Outbound>) -> Arc<
     let config = ChannelConfig {
         name: "ops".to_owned(),
         origin,
+        source: None,
         enabled: true,
         default: true,
         severity: None,
@@ -73,7 +74,7 @@ fn build(transport: Transport, origin: Origin, outbound: &Arc<Outbound>) -> Arc<
     };
     let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
     let context = BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::clone(outbound) };
-    Arc::clone(Channels::build(&[config], &context).unwrap().get("ops").unwrap())
+    Arc::clone(Channels::build(&[config], &Builder::new(context)).unwrap().get("ops").unwrap())
 }
 
 fn webhook(url: &str) -> Transport {
