@@ -287,7 +287,7 @@ impl Worker {
                 if gone_for >= LINGER && self.is_done() && self.context.lines.close(&self.name) {
                     return;
                 }
-                sleep = if gone_for < LAST_ATTEMPTS { LAST_ATTEMPTS - gone_for } else { LINGER };
+                sleep = if gone_for < LAST_ATTEMPTS { LAST_ATTEMPTS.saturating_sub(gone_for) } else { LINGER };
             }
             if let Some(channel) = channel
                 && under_way.len() < AT_ONCE

@@ -428,7 +428,9 @@ fn tried(
             Ok(endpoint) => endpoint,
             Err(_) if resolve(&known.settings, before.of_any_channel(), now).is_err() => continue,
             Err(rules) => {
-                rules.into_iter().for_each(|rule| refuse(&known, rule));
+                for rule in rules {
+                    refuse(&known, rule);
+                }
                 continue;
             }
         };
@@ -447,7 +449,7 @@ fn tried(
         let reschedule = starts || endpoint.schedule != known.endpoint.schedule;
         let recount = endpoint.check != known.endpoint.check;
         let scheduled_from = if reschedule { now } else { known.scheduled_from };
-        let known = KnownEndpoint { endpoint, scheduled_from, ..(*known).clone() };
+        let known = KnownEndpoint { scheduled_from, endpoint, ..(*known).clone() };
         changed.push(Changed { known, reschedule, recount });
     }
     if others > 0 {

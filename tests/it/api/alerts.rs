@@ -88,13 +88,9 @@ async fn a_rule_is_made_shown_changed_and_removed_with_a_row_each() {
     let path = format!("{ALERTS}/alert_001");
     let patch =
         app.call("PATCH", &path).json(&json!({"for": "90s", "threshold": 1000, "severity": "info"})).send().await;
-    let patched = patch.json();
-    assert_eq!((&patched["for"], &patched["threshold"], &patched["unit"]), (&json!(90), &json!(1000), &json!("bytes")));
-    assert_eq!(
-        (patch.header("etag"), &patched["action"]),
-        ("\"2\"", &json!("email_notify")),
-        "what is not in it stays"
-    );
+    let now = patch.json();
+    assert_eq!((&now["for"], &now["threshold"], &now["unit"]), (&json!(90), &json!(1000), &json!("bytes")));
+    assert_eq!((patch.header("etag"), &now["action"]), ("\"2\"", &json!("email_notify")), "what is not in it stays");
     let nothing = app.call("PATCH", &path).json(&json!({"for": 90})).send().await;
     assert_eq!(nothing.json()["revision"], 2, "nothing changed");
     let put = app.call("PUT", &path).header("if-match", "\"2\"").json(&document).send().await;
@@ -123,9 +119,9 @@ async fn a_rule_is_made_shown_changed_and_removed_with_a_row_each() {
         ("alert.create", "alert/alert_003"),
     ];
     assert_eq!(rows, expected);
-    let patched = &app.audit().await[2];
-    assert_eq!(patched.before, Some(document));
-    assert_eq!(patched.after.as_ref().unwrap()["for"], 90);
+    let now = &app.audit().await[2];
+    assert_eq!(now.before, Some(document));
+    assert_eq!(now.after.as_ref().unwrap()["for"], 90);
 }
 
 #[tokio::test]

@@ -66,10 +66,10 @@ async fn a_group_is_made_shown_changed_and_removed(kind: Kind) {
     let patch = json!({"timeout": null, "retry": {"max_attempts": 1}});
     let path = "/api/v1/groups/core%20team";
     let call = app.call("PATCH", path).header("if-match", "\"1\"").json(&patch);
-    let patched = call.send().await;
-    assert_eq!((patched.status.as_u16(), patched.header("etag")), (200, "\"2\""), "{patched:?}");
-    assert_eq!(patched.json()["effective"]["retry"]["max_attempts"], 1);
-    assert_eq!(patched.json()["timeout"], 5);
+    let after = call.send().await;
+    assert_eq!((after.status.as_u16(), after.header("etag")), (200, "\"2\""), "{after:?}");
+    assert_eq!(after.json()["effective"]["retry"]["max_attempts"], 1);
+    assert_eq!(after.json()["timeout"], 5);
     app.call("PATCH", path).header("if-match", "\"1\"").json(&patch).send().await.problem(412, "stale");
     let same = app.call("PATCH", path).json(&patch).send().await;
     assert_eq!(same.header("etag"), "\"2\"", "nothing changed");

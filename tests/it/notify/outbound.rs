@@ -266,7 +266,7 @@ async fn this_monitors_own_api_knows_what_was_made_through_it() {
         let receiver = Receiver::answering([answer(200, "ok")]).await;
         let SocketAddr::V4(at) = receiver.address else { panic!("an IPv4 address") };
         build(slack(&format!("http://{at}/")), origin, &outbound).send(&message(down())).await.unwrap();
-        let received = receiver.received();
-        assert_eq!(received[0].headers.contains_key("x-api-monitor-check"), mark, "{origin}");
+        let requests = receiver.received();
+        assert_eq!(requests[0].headers.contains_key("x-api-monitor-check"), mark, "{origin}");
     }
 }

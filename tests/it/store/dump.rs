@@ -59,7 +59,7 @@ endpoints:
 
 /// The first half on one file, the second on the other, as after a restart.
 pub(crate) async fn live(store: Arc<Store>) {
-    live_in(tempfile::tempdir().unwrap().path(), store).await;
+    Box::pin(live_in(tempfile::tempdir().unwrap().path(), store)).await;
 }
 
 /// As [`live`], with the file in a folder, whose name is part of what is stored.
@@ -244,8 +244,8 @@ async fn the_same_life_leaves_the_same_rows_on_both() {
     let (file, server) = (Database::of(Kind::Sqlite), Database::of(Kind::Postgres));
     let (on_file, on_server) = (Arc::new(file.open().await), Arc::new(server.open().await));
     let folder = tempfile::tempdir().unwrap();
-    live_in(folder.path(), on_file.clone()).await;
-    live_in(folder.path(), on_server.clone()).await;
+    Box::pin(live_in(folder.path(), on_file.clone())).await;
+    Box::pin(live_in(folder.path(), on_server.clone())).await;
 
     let tables = columns(on_server.readers()).await;
     let names = |of: &Vec<(String, String)>| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
