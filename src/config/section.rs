@@ -29,6 +29,17 @@ impl<'n> Section<'n> {
         self.wrong_with_help(key, message, None, report);
     }
 
+    /// Says that an item of the list of a key is wrong.
+    pub(super) fn wrong_item(&self, key: &str, index: usize, message: impl Into<String>, report: &mut Report) {
+        let item = self.node.map(|node| node.at_pointer(&format!("/{key}/{index}")).0);
+        if let Some(node) = item
+            && !node.has_missing()
+        {
+            let message = without_secrets(message.into(), node);
+            report.error(&node.place, format_args!("{}.{key}", self.path), message);
+        }
+    }
+
     pub(super) fn wrong_with_help(
         &self,
         key: &str,

@@ -5,10 +5,13 @@
 //! here and tested as tables and properties; the other modules only carry it out.
 
 pub mod alert_policy;
+pub mod alert_rule;
 pub mod api_key;
 pub mod availability;
 pub mod check;
+pub mod counts;
 pub mod endpoint;
+pub mod group;
 pub mod incident;
 pub mod latency;
 pub mod notification;
@@ -18,6 +21,7 @@ pub mod placeholder;
 pub mod retry;
 pub mod role;
 pub mod schedule;
+pub mod session;
 pub mod setting;
 pub mod suggest;
 pub mod template;

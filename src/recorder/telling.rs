@@ -13,6 +13,7 @@ use crate::domain::notification::{
     without_credentials,
 };
 use crate::domain::outcome::{Failure, Status};
+use crate::feed::{self, IncidentNews};
 use crate::handover::{Handed, Told};
 use crate::store::incidents::{self, IncidentEvent, IncidentEventKind, Resolution};
 use crate::store::outbox::{self, NewNotification};
@@ -88,6 +89,33 @@ impl Telling {
         Some(Self { happened, incident, id, told })
     }
 
+    /// What whoever looks on is told of it.
+    pub fn event(&self) -> feed::Event {
+        let (incident, happened) = (&self.incident, &self.happened);
+        let (change, resolved_at) = match &happened.change {
+            IncidentChange::Opened => (IncidentEventKind::Opened, None),
+            IncidentChange::Reopened => (IncidentEventKind::Reopened, None),
+            IncidentChange::DownAgain => (IncidentEventKind::DownAgain, None),
+            IncidentChange::CauseChanged => (IncidentEventKind::CauseChanged, None),
+            IncidentChange::RecoveryHeld { .. } => (IncidentEventKind::RecoveryHeld, None),
+            IncidentChange::Resolved { resolved_at, .. } => (IncidentEventKind::Resolved, Some(*resolved_at)),
+            IncidentChange::Abandoned { at, .. } => (IncidentEventKind::NoLongerMonitored, Some(*at)),
+            IncidentChange::Reminded => (IncidentEventKind::Reminded, None),
+        };
+        let news = IncidentNews {
+            at: happened.now,
+            change: change.as_str(),
+            incident_id: self.id,
+            severity: happened.known.endpoint.severity,
+            started_at: incident.started_at,
+            opened_at: incident.opened_at,
+            resolved_at,
+            failure_kind: incident.cause.kind,
+            error_message: &incident.cause.message,
+        };
+        feed::Event::incident(&happened.known, news)
+    }
+
     /// The id of what is told, whoever is there to be told.
     pub fn notification(&self) -> Option<&str> {
         self.told.as_ref().map(|outgoing| outgoing.told.facts.id.as_str())
@@ -118,7 +146,7 @@ impl Telling {
         };
         outbox::insert(db, &new).await?;
         for name in gone {
-            outbox::give_up(db, name, outbox::NO_SUCH_CHANNEL, self.happened.now).await?;
+            outbox::give_up(db, Some(&told.facts.id), name, outbox::NO_SUCH_CHANNEL, self.happened.now).await?;
         }
         Ok(())
     }
@@ -233,6 +261,7 @@ impl Happened {
                 status_code: result.status_code,
                 response_time_ms: result.response_time_us().map(|us| f64::from(us) / 1_000.0),
             }),
+            alert: None,
             remarks: Vec::new(),
         }
     }

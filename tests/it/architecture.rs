@@ -6,7 +6,20 @@ use std::path::{Path, PathBuf};
 /// The modules of each level, lowest first.
 const LEVELS: [&[&str]; 6] = [
     &["domain"],
-    &["config", "clock", "events", "handover", "outbound", "wakeup", "board", "keyring", "lifecycle", "telemetry"],
+    &[
+        "config",
+        "clock",
+        "events",
+        "feed",
+        "handover",
+        "wakeup",
+        "board",
+        "keyring",
+        "lifecycle",
+        "outbound",
+        "sessions",
+        "telemetry",
+    ],
     &["checks", "store"],
     &["service", "scheduler", "recorder", "notify", "jobs"],
     &["api"],

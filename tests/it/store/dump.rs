@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
+use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::domain::api_key::KeyUse;
+use api_monitor::domain::check::Seen;
 use api_monitor::domain::micros;
-use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::events::Submission;
 use api_monitor::jobs::retention::Retention;
 use api_monitor::jobs::rollup::Rollup;
@@ -19,7 +19,8 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox;
-use api_monitor::store::{self, DatabaseConnection, Store, api_keys};
+use api_monitor::store::{self, DatabaseConnection, Store, api_keys, channels};
+use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::api_keys::key;
+use super::channels::settings;
 use super::{at, history_of, plus};
 use crate::attempts::{AttemptResult, merge, record_attempt};
 use crate::database::{Database, Kind};
@@ -37,6 +39,7 @@ const DAYS: i64 = 12;
 
 /// Two versions of a file: in the second one endpoint is changed, one is gone, one has moved and one is new.
 const FIRST: &str = "
+channels: {Mail: {type: console}, hook: {type: console}}
 defaults: {interval: 120, alert_policy: {cooldown_seconds: 600, reminder: {every: 10m, backoff: 1}}}
 endpoints:
   - {name: shop, url: 'http://127.0.0.1:9/', group: eu, headers: {accept: text/html}}
@@ -45,6 +48,7 @@ endpoints:
   - {name: gone, url: 'http://127.0.0.1:9/gone'}
 ";
 const SECOND: &str = "
+channels: {Mail: {type: console}, hook: {type: console}}
 defaults: {interval: 120, alert_policy: {cooldown_seconds: 600, reminder: {every: 10m, backoff: 1}}}
 endpoints:
   - {name: Blog, url: 'http://127.0.0.1:9/blog', tags: [b, a]}
@@ -52,11 +56,6 @@ endpoints:
   - {name: ärger, url: 'http://127.0.0.1:9/%C3%A4', body: {z: 1, a: [null, 1.5, 1e30, 'it''s']}}
   - {name: new, url: 'http://127.0.0.1:9/new'}
 ";
-
-fn routing() -> Routing {
-    let channel = |name: &str| ChannelRoute { name: name.to_owned(), default: true, severity: None };
-    Routing { enabled: true, channels: vec![channel("Mail"), channel("hook")], default_route: None, public_url: None }
-}
 
 /// The first half on one file, the second on the other, as after a restart.
 pub(crate) async fn live(store: Arc<Store>) {
@@ -67,6 +66,10 @@ pub(crate) async fn live(store: Arc<Store>) {
 async fn live_in(folder: &Path, store: Arc<Store>) {
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
+    for (name, url) in [("gone", "https://gone.example"), ("kept", "https://kept.example")] {
+        channels::insert(store.writer(), name, settings(url), clock.now()).await.unwrap();
+    }
+    channels::delete(store.writer(), "gone").await.unwrap();
     api_keys::insert(store.writer(), key("kept")).await.unwrap();
     api_keys::insert(store.writer(), key("gone")).await.unwrap();
     let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };
@@ -75,8 +78,9 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
         let config = load(&folder.join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
-        let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await.unwrap());
-        let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await.unwrap();
+        let listing = service::groups::listing(store.readers(), &config).await.unwrap();
+        let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await.unwrap());
+        let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await.unwrap();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
         let left = left_behind.iter().map(|(known, state)| (known.id, state));
@@ -91,10 +95,12 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             submissions: submitted,
             confirmations,
             close_hours: Wakeup::new(),
-            routing: routing(),
+            hours: Arc::new(JobStatus::new("hours", "", When::AtStart)),
+            directory: Arc::new(Directory::new(Listing::of(&config))),
             deliver: Wakeup::new(),
             left_behind,
             handover: Arc::default(),
+            feed: Arc::default(),
             outages,
             limits: Limits::default(),
             recorded: CancellationToken::new().drop_guard(),
@@ -108,7 +114,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             let late = micros(result.started_at) - micros(clock.now());
             clock.advance(Duration::from_micros(u64::try_from(late).unwrap_or(0)));
             recorder.let_time_pass();
-            recorder.take(Submission { result, waiters: Vec::new() });
+            recorder.take(Submission { result, seen: Seen::default(), waiters: Vec::new() });
             if number % 150 == 0 {
                 recorder.flush().await;
             }
@@ -123,6 +129,8 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
         check_history_days: 5,
         hourly_rollup_days: 8,
         max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: std::time::Duration::from_secs(300),
     };
     let running = Arc::new(RunningSettings::new(kept));
     let retention = Retention { store: store.clone(), clock: clock.clone(), running };

@@ -1,6 +1,8 @@
 //! Every query on real databases: each body runs on SQLite and on PostgreSQL.
 
+mod alert_rules;
 mod api_keys;
+mod channels;
 pub(crate) mod dump;
 mod endpoints;
 mod history;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use api_monitor::clock::ManualClock;
-use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
+use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::notification::Event;
 use api_monitor::jobs::retention::{Removed, Retention};
-use api_monitor::store::audit::{self, AuditEntry};
+use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::incidents::{self, IncidentEventKind, Resolution};
 use api_monitor::store::outbox;
 
@@ -40,6 +40,8 @@ async fn what_was_told_is_kept_as_long_as_the_hours(kind: Kind) {
         check_history_days: 7,
         hourly_rollup_days: 30,
         max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: std::time::Duration::from_secs(300),
     };
     let running = Arc::new(RunningSettings::new(settings));
     let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
@@ -86,12 +88,14 @@ async fn refusals_age_and_changes_do_not(kind: Kind) {
         check_history_days: 1,
         hourly_rollup_days: 1,
         max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: std::time::Duration::from_secs(300),
     };
     let clock = Arc::new(ManualClock::at(plus(start, days(31))));
     let running = Arc::new(RunningSettings::new(settings));
     let retention = Retention { store: store.clone(), clock, running };
     assert_eq!(retention.step().await.unwrap(), Removed { refusals: 1, ..Removed::default() });
-    let left: Vec<_> = audit::list(store.readers(), 10, None).await.unwrap();
+    let left: Vec<_> = audit::page(store.readers(), &AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
     assert_eq!(
         left.iter().map(|row| row.entry.action.as_str()).collect::<Vec<_>>(),
         [audit::REFUSED, "endpoint.delete"]
