@@ -18,9 +18,9 @@ use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    alerts, api_keys, audit, away, backups, bulk, channels, collections, conditional, config, connections, cors, endpoints,
-    events, groups, health, incidents, metrics, modules, notifications, observe, openapi, query_stats, rate_limit, root,
-    series, sessions, sla, stats, tasks, threads,
+    alerts, api_keys, audit, away, backups, bulk, channels, collections, conditional, config, connections, cors,
+    endpoints, events, groups, health, incidents, metrics, modules, notifications, observe, openapi, query_stats,
+    rate_limit, root, series, sessions, sla, stats, tasks, threads,
 };
 use crate::service::ServiceContext;
 

@@ -13,8 +13,8 @@ use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
-    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, outbound, overrides, prometheus,
-    resolver, telling,
+    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, outbound, overrides, prometheus, resolver,
+    telling,
 };
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;

@@ -1,8 +1,5 @@
 //! Groups of endpoints: what their endpoints inherit, and who declared them.
 
-
-
-
 use super::outcome::{Status, words};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointSettings;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-
 use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyDigest, KeyId};
 use crate::domain::outcome::words;

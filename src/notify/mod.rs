@@ -102,7 +102,8 @@ impl Builder {
         let workshop = match self.workshop.get() {
             Some(workshop) => workshop,
             None => {
-                let opened = Workshop::open(&self.context.outbound).map_err(|message| fault("type".to_owned(), message))?;
+                let opened =
+                    Workshop::open(&self.context.outbound).map_err(|message| fault("type".to_owned(), message))?;
                 self.workshop.get_or_init(|| opened)
             }
         };

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-
 use serde_json::Value;
 
 use super::context::{Actor, ServiceContext, detached_change};

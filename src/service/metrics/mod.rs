@@ -10,8 +10,6 @@ mod text;
 
 use std::cell::OnceCell;
 
-
-
 pub use self::families::families;
 pub use self::text::{Form, text};
 use super::channels;

@@ -237,7 +237,17 @@ impl TestApp {
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, trials, channel_tests, router, document, _database: Some(database), kept: Some(kept) }
+        Self {
+            ctx,
+            clock,
+            checks,
+            trials,
+            channel_tests,
+            router,
+            document,
+            _database: Some(database),
+            kept: Some(kept),
+        }
     }
 
     /// The same monitor, had it been started with another configuration.

@@ -164,7 +164,8 @@ async fn a_rule_on_schedule_lag_fires_and_clears_for_real() {
         .collect();
     let more = format!("monitoring: {{max_concurrent_checks: 1, max_checks_per_host: 100}}\nendpoints:\n{endpoints}");
     let platform = Platform::start(&yaml(&hook, &more));
-    let rule = json!({"metric": "schedule_lag", "threshold": "10s", "clear_threshold": "3s", "action": "webhook_notify"});
+    let rule =
+        json!({"metric": "schedule_lag", "threshold": "10s", "clear_threshold": "3s", "action": "webhook_notify"});
     let alert = platform.alert(rule).await;
     has_told(&hook, &alert, &["alert_firing"]).await;
     let fired = &told(&hook, &alert)[0].1;
@@ -287,11 +288,15 @@ async fn connections_and_the_cooldown_are_settings_that_change_while_running() {
     drop(process.wait(Duration::from_secs(60)));
     let platform = Platform::start_in(folder, &[]);
     assert_eq!(cooldowns(&platform).await, [json!(42), json!(7)], "it holds over a restart");
-    platform.send("PUT", "/api/v1/config", &json!({"cooldown_seconds": null, "max_connections": null})).await.expect(200);
+    platform
+        .send("PUT", "/api/v1/config", &json!({"cooldown_seconds": null, "max_connections": null}))
+        .await
+        .expect(200);
     assert_eq!(cooldowns(&platform).await, [json!(300), json!(7)]);
     let shown = platform.get("/api/v1/config").await.expect(200).json();
     assert_eq!((&shown["max_connections"], &shown["cooldown_seconds"]), (&json!("auto"), &json!(300)));
-    for wrong in [json!({"max_connections": 15}), json!({"cooldown_seconds": -1}), json!({"query_cache_size": "100MB"})] {
+    for wrong in [json!({"max_connections": 15}), json!({"cooldown_seconds": -1}), json!({"query_cache_size": "100MB"})]
+    {
         platform.send("PUT", "/api/v1/config", &wrong).await.expect(400);
     }
 }
