@@ -222,8 +222,9 @@ async fn a_mail_server_is_known_by_its_name_though_an_address_is_dialled() {
         // The first address has nobody at the port.
         "mail.example" => Reply::Addresses(vec!["127.0.0.7".parse().unwrap(), "127.0.0.1".parse().unwrap()]),
         _ => Reply::Code(3),
-    });
-    let outbound = outbound(&names.await);
+    })
+    .await;
+    let outbound = outbound(&names);
     let smtp = Smtp::start(Talk::default()).await;
     // Its certificate is for `localhost`.
     for (host, fits) in [("localhost", true), ("mail.example", false)] {
