@@ -126,7 +126,7 @@ impl Monitor {
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
-        service::backups::look_back(&store, &backup_folder).await?;
+        service::backups::look_back(&store, &backup_folder).await;
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
         let feed = Arc::new(Feed::default());

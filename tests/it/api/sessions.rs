@@ -78,6 +78,9 @@ async fn a_cookie_stands_for_the_key_until_its_holder_signs_out(kind: Kind) {
     app.clock.advance(Duration::from_secs(60));
     let list = by_page(&app, "GET", SESSIONS, &cookie).send().await.json();
     assert_eq!((&list["total"], &list["sessions"][0]["last_seen_at"]), (&json!(1), &json!("2026-03-01T12:01:01Z")));
+    look_after(&app).await;
+    let stored = api_monitor::store::sessions::list(app.ctx.store.readers()).await.unwrap();
+    assert_eq!(stored, app.ctx.sessions.list(), "when it was used too");
     let current = app.call("GET", &format!("{SESSIONS}/current")).header("cookie", &cookie).send().await.json();
     assert_eq!((&current["id"], &current["current"]), (&json!(1), &json!(true)));
     let made = by_page(&app, "POST", "/api/v1/endpoints", &cookie).json(&new_endpoint("n")).send().await;
@@ -103,9 +106,11 @@ on_both_databases!(a_cookie_stands_for_the_key_until_its_holder_signs_out);
 
 #[tokio::test]
 async fn a_page_from_elsewhere_changes_nothing_with_the_cookie() {
-    let yaml = YAML.replace("{port: 0,", "{port: 0, cors: {enabled: true, allow_origins: ['https://friend.example'], \
-                             allow_credentials: true},")
-        + "public_url: https://status.example.com/monitor/\n";
+    let yaml = YAML.replace(
+        "{port: 0,",
+        "{port: 0, cors: {enabled: true, allow_origins: ['https://friend.example'], \
+                             allow_credentials: true},",
+    ) + "public_url: https://status.example.com/monitor/\n";
     let app = TestApp::with_config(&yaml).await;
     let (cookie, _) = sign_in(&app, BOSS).await;
     let post = || app.call("POST", "/api/v1/endpoints").header("cookie", &cookie).json(&new_endpoint("n"));
@@ -193,7 +198,10 @@ async fn a_session_may_what_its_key_may_at_that_moment() {
     assert_eq!(post("six").await, 401, "the key is gone");
     let list = by_boss("GET", &format!("{SESSIONS}?state=expired")).send().await.json();
     let one = &list["sessions"][0];
-    assert_eq!((&one["name"], &one["role"], &one["client"], &one["key_id"]), (&json!(null), &json!(null), &json!(null), &json!("key_1")));
+    assert_eq!(
+        (&one["name"], &one["role"], &one["client"], &one["key_id"]),
+        (&json!(null), &json!(null), &json!(null), &json!("key_1"))
+    );
     look_after(&app).await;
     assert_eq!(by_boss("GET", SESSIONS).send().await.json()["total"], 0);
 }
@@ -221,7 +229,10 @@ async fn a_session_ends_by_its_time_or_without_use() {
     assert_eq!(states(list.clone()), ["active"]);
     assert_eq!(list["sessions"][0]["last_seen_at"], "2026-03-01T14:59:01Z");
     app.clock.advance(Duration::from_secs(60));
-    assert_eq!((status(&used).await, again.call("GET", "/").header("cookie", &used).send().await.status.as_u16()), (401, 401));
+    assert_eq!(
+        (status(&used).await, again.call("GET", "/").header("cookie", &used).send().await.status.as_u16()),
+        (401, 401)
+    );
 }
 
 #[tokio::test]
@@ -260,9 +271,12 @@ async fn everybody_sees_and_ends_its_own_and_administrators_all() {
     assert_eq!(by_page(&app, "GET", "/", &other_tv).send().await.status, 401);
     assert_eq!(by_page(&app, "DELETE", &format!("{SESSIONS}/2"), &boss).send().await.status, 204);
     assert_eq!(by_page(&app, "GET", "/", &tv).send().await.status, 401);
-    for (id, status, kind) in
-        [("9", 404, "not-found"), ("99999999999999999999", 404, "not-found"), ("x", 400, "invalid-parameter"), ("-1", 400, "invalid-parameter")]
-    {
+    for (id, status, kind) in [
+        ("9", 404, "not-found"),
+        ("99999999999999999999", 404, "not-found"),
+        ("x", 400, "invalid-parameter"),
+        ("-1", 400, "invalid-parameter"),
+    ] {
         by_page(&app, "GET", &format!("{SESSIONS}/{id}"), &boss).send().await.problem(status, kind);
     }
     by_page(&app, "GET", &format!("{SESSIONS}?state=dead"), &boss).send().await.problem(400, "invalid-parameter");
@@ -278,7 +292,12 @@ async fn signing_in_needs_one_good_key() {
         assert_eq!(answer.header("set-cookie"), "");
     }
     app.call("POST", SESSIONS).send().await.problem(401, "unauthorized");
-    app.call("POST", SESSIONS).header("x-api-key", BOSS).json(&json!({"key": TV})).send().await.problem(401, "unauthorized");
+    app.call("POST", SESSIONS)
+        .header("x-api-key", BOSS)
+        .json(&json!({"key": TV}))
+        .send()
+        .await
+        .problem(401, "unauthorized");
     app.call("POST", SESSIONS).header("x-api-key", "wrong").send().await.problem(401, "unauthorized");
     for body in [json!({"key": 1}), json!({"key": "x".repeat(1_001)}), json!({"name": "boss"}), json!([])] {
         app.post(SESSIONS, &body).await.problem(400, "invalid-parameter");
@@ -366,7 +385,8 @@ async fn an_encrypted_connection_has_a_cookie_of_its_own() {
     assert_eq!(answer.json()["client"], "boss@203.0.113.5");
     assert_eq!(answer.json()["service"], "https://monitor.example.com");
     assert_eq!(call("GET", "/").header("cookie", &cookie).send().await.status, 200);
-    let delete = |origin: &str| call("DELETE", "/api/v1/sessions/current").header("cookie", &cookie).header("origin", origin);
+    let delete =
+        |origin: &str| call("DELETE", "/api/v1/sessions/current").header("cookie", &cookie).header("origin", origin);
     delete("http://monitor.example.com").send().await.problem(403, "foreign-origin");
     let plain = cookie.replace("__Host-", "");
     assert_eq!(call("GET", "/").header("cookie", &plain).send().await.status, 401, "anybody may have put it there");

@@ -43,7 +43,8 @@ async fn names(platform: &Platform) -> Vec<(u64, String)> {
 }
 
 async fn backed_up_and_restored(form: &str) {
-    let target = Target::answering(|path, before| Reply::Status(if path == "b" && before % 2 == 1 { 500 } else { 200 }));
+    let target =
+        Target::answering(|path, before| Reply::Status(if path == "b" && before % 2 == 1 { 500 } else { 200 }));
     let sections = "defaults: {interval: 1, retry: {enabled: false}}\nendpoints: []\nbackup: {folder: kept, keep: 2}\n";
     let platform = Platform::start(sections);
     for name in ["a", "b"] {
