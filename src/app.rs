@@ -147,7 +147,7 @@ impl Monitor {
         let handover = Arc::new(Handover::default());
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
-        service::backups::look_back(&store, &backup_folder).await?;
+        service::backups::look_back(&store, &backup_folder).await;
         let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await?;
         let directory = Arc::new(Directory::new(listing));
         let metrics = Arc::new(Metrics::of_store(store.queries()));

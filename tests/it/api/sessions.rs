@@ -78,6 +78,9 @@ async fn a_cookie_stands_for_the_key_until_its_holder_signs_out(kind: Kind) {
     app.clock.advance(Duration::from_secs(60));
     let list = by_page(&app, "GET", SESSIONS, &cookie).send().await.json();
     assert_eq!((&list["total"], &list["sessions"][0]["last_seen_at"]), (&json!(1), &json!("2026-03-01T12:01:01Z")));
+    look_after(&app).await;
+    let stored = api_monitor::store::sessions::list(app.ctx.store.readers()).await.unwrap();
+    assert_eq!(stored, app.ctx.sessions.list(), "when it was used too");
     let current = app.call("GET", &format!("{SESSIONS}/current")).header("cookie", &cookie).send().await.json();
     assert_eq!((&current["id"], &current["current"]), (&json!(1), &json!(true)));
     let made = by_page(&app, "POST", "/api/v1/endpoints", &cookie).json(&new_endpoint("n")).send().await;
