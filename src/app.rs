@@ -21,11 +21,11 @@ use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission
 use crate::feed::Feed;
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
-use crate::jobs::integrity;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::jobs::sessions::SignedIn;
+use crate::jobs::{backups, integrity};
 use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext, Worker};
 use crate::notify::heartbeat::Heartbeat;
@@ -34,8 +34,10 @@ use crate::recorder::buffer::Limits;
 use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
+use crate::service::backups::Backups;
 use crate::service::context::{RecentReads, ServiceContext};
 use crate::service::sync::SyncReport;
+use crate::store::backup::BackupFolder;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
@@ -123,6 +125,8 @@ impl Monitor {
         let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
+        let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
+        service::backups::look_back(&store, &backup_folder).await?;
         let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
         let feed = Arc::new(Feed::default());
@@ -131,7 +135,8 @@ impl Monitor {
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
-        let (deliver, note_uses, look_after_sessions) = (Wakeup::new(), Wakeup::new(), Wakeup::new());
+        let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
+        let (look_after_sessions, look_at_backups) = (Wakeup::new(), Wakeup::new());
         let (handover, all_recorded) = (Arc::new(Handover::default()), CancellationToken::new());
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
@@ -199,6 +204,7 @@ impl Monitor {
             clock: clock.clone(),
         };
         tasks.spawn(signed_in.run(look_after_sessions.clone(), tasks.stopping().clone()));
+        tasks.spawn(backups::look(backup_folder.clone(), look_at_backups.clone(), tasks.stopping().clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
         tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
         // What a stop left undone is done soon after the start.
@@ -209,6 +215,7 @@ impl Monitor {
             (When::Cron("0 * * * * *"), close_hours),
             (When::Cron("30 * * * * *"), note_uses),
             (When::Cron("45 * * * * *"), look_after_sessions),
+            (When::Cron("15 * * * * *"), look_at_backups),
             (When::Cron("0 20 * * * *"), close_days),
             (When::Every(config.monitoring.cleanup_interval), clean_up),
         ])
@@ -220,6 +227,7 @@ impl Monitor {
             board,
             keyring,
             sessions,
+            backups: Arc::new(Backups::new(backup_folder, beside_options(&store, &config))),
             clock,
             config,
             directory,
@@ -373,6 +381,15 @@ pub fn store_options(config: &Config) -> StoreOptions {
         }
     };
     StoreOptions { target, readers, echo: database.echo }
+}
+
+/// How the open database is read beside the monitor: one in memory is a file as well.
+fn beside_options(store: &Store, config: &Config) -> StoreOptions {
+    let options = store_options(config);
+    match store.path() {
+        Some(path) => StoreOptions { target: StoreTarget::Sqlite(path.to_owned()), ..options },
+        None => options,
+    }
 }
 
 /// Takes the port, so that a taken one is noticed before anything is begun.

@@ -55,6 +55,13 @@ impl Tasks {
         tokio::spawn(self.tracker.track_future(task))
     }
 
+    /// Spawns a task that computes or waits for the disk for long between its awaits, on a thread of its own: it takes
+    /// none from the others. Its end is waited for at the stop.
+    pub fn spawn_heavy(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let (runtime, task) = (tokio::runtime::Handle::current(), self.tracker.track_future(task));
+        drop(tokio::task::spawn_blocking(move || runtime.block_on(task)));
+    }
+
     /// Spawns a task without which the monitor is no monitor. If it ends, or panics, before the stop has begun,
     /// the stop begins and [`crashed`](Self::crashed) names it.
     pub fn spawn_critical<F>(&self, name: &'static str, task: F)

@@ -31,11 +31,13 @@ pub enum ProblemKind {
     NothingToRetry,
     ChannelOff,
     LastAdmin,
+    BackupRunning,
     NothingToSignInTo,
     Stale,
     TooLarge,
     UriTooLong,
     UnsupportedMediaType,
+    RangeNotSatisfiable,
     TooSlow,
     RateLimited,
     Internal,
@@ -44,7 +46,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -57,11 +59,13 @@ impl ProblemKind {
         Self::NothingToRetry,
         Self::ChannelOff,
         Self::LastAdmin,
+        Self::BackupRunning,
         Self::NothingToSignInTo,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
         Self::UnsupportedMediaType,
+        Self::RangeNotSatisfiable,
         Self::TooSlow,
         Self::RateLimited,
         Self::Internal,
@@ -85,6 +89,10 @@ impl ProblemKind {
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
+            Self::BackupRunning => ("backup-running", "A backup is being made", StatusCode::CONFLICT),
+            Self::RangeNotSatisfiable => {
+                ("range-not-satisfiable", "There is no such part", StatusCode::RANGE_NOT_SATISFIABLE)
+            }
             Self::NothingToSignInTo => ("nothing-to-sign-in-to", "No key is needed here", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
@@ -110,6 +118,7 @@ impl ProblemKind {
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::URI_TOO_LONG => Self::UriTooLong,
+            StatusCode::RANGE_NOT_SATISFIABLE => Self::RangeNotSatisfiable,
             StatusCode::REQUEST_TIMEOUT => Self::TooSlow,
             StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
             StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
@@ -277,6 +286,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::ChannelOff { .. }) => {
                 Self::new(ProblemKind::ChannelOff, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::BackupRunning { .. }) => {
+                Self::new(ProblemKind::BackupRunning, capitalised(&detail))
             }
             ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
                 Self::new(ProblemKind::LastAdmin, capitalised(&detail))

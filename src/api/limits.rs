@@ -12,6 +12,8 @@ pub const TEST_ROUTE: &str = "/api/v1/channels/{name}/test";
 
 /// The route template of the stream of events.
 pub const EVENTS_ROUTE: &str = "/api/v1/events";
+/// The route template of the file of a backup.
+pub const BACKUP_ROUTE: &str = "/api/v1/backups/{id}/content";
 
 /// The most time of an ordinary request; then it is answered with 503.
 const ORDINARY: Duration = Duration::from_secs(30);
@@ -31,7 +33,7 @@ pub fn waits_for_others(template: &str) -> bool {
     template == CHECK_ROUTE || template == TEST_ROUTE
 }
 
-/// Routes that answer with pages and their assets instead of JSON.
+/// Routes that answer with pages, their assets or files instead of JSON.
 pub fn is_page(template: &str) -> bool {
-    template.starts_with("/docs")
+    template.starts_with("/docs") || template == BACKUP_ROUTE
 }

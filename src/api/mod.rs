@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod auth;
 pub mod away;
+pub mod backups;
 pub mod channel_view;
 pub mod channels;
 pub mod check_view;

@@ -76,6 +76,11 @@ pub const ROWS: &[Row] = &[
     ("POST", "/api/v1/sessions", OPEN),
     ("GET", "/api/v1/sessions/{id}", VIEWER),
     ("DELETE", "/api/v1/sessions/{id}", VIEWER),
+    ("GET", "/api/v1/backups", ADMIN),
+    ("POST", "/api/v1/backups", ADMIN),
+    ("GET", "/api/v1/backups/{id}", ADMIN),
+    ("DELETE", "/api/v1/backups/{id}", ADMIN),
+    ("GET", "/api/v1/backups/{id}/content", ADMIN),
     ("GET", "/api/v1/config", ADMIN),
     ("PUT", "/api/v1/config", ADMIN),
 ];

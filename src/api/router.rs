@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, audit, away, channels, config, cors, endpoints, events, health, incidents, notifications, observe,
-    openapi, rate_limit, root, sessions, stats,
+    api_keys, audit, away, backups, channels, config, cors, endpoints, events, health, incidents, notifications,
+    observe, openapi, rate_limit, root, sessions, stats,
 };
 use crate::service::ServiceContext;
 
@@ -122,6 +122,9 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(sessions::list, sessions::create))
         .routes(routes!(sessions::get, sessions::delete))
+        .routes(routes!(backups::list, backups::create))
+        .routes(routes!(backups::get, backups::delete))
+        .routes(routes!(backups::content))
         .routes(routes!(config::get, config::put))
         .routes(routes!(events::stream))
         .routes(routes!(audit::list))

@@ -71,8 +71,9 @@ enum Command {
     #[command(after_help = "Example:\n  api-monitor backup /backups/monitor-$(date +%F).db\n\n\
                             Restore it with `api-monitor restore`.")]
     Backup {
-        /// The file to write; it appears whole or not at all
-        file: PathBuf,
+        /// The file to write; it appears whole or not at all [default: a new one in the folder `backup.folder`, where
+        /// the oldest beyond `backup.keep` are removed]
+        file: Option<PathBuf>,
         /// native: a database file of SQLite; portable: also to move from SQLite to PostgreSQL and back
         /// [default: native for SQLite, portable for PostgreSQL]
         #[arg(long, value_enum)]
@@ -244,7 +245,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
         }
         Command::Backup { file, format, force } => {
             let config = load(&options)?;
-            runtime(Workers::Fixed(1))?.block_on(backup::backup(&config, &file, format.map(Into::into), force))
+            let (file, form) = (file.as_deref(), format.map(Into::into));
+            runtime(Workers::Fixed(1))?.block_on(backup::backup(&config, file, form, force))
         }
         Command::Restore { file, force } => {
             let config = load(&options)?;

@@ -11,6 +11,7 @@
 
 mod api;
 pub mod auth;
+mod backup;
 pub mod channels;
 mod database;
 mod de;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 pub use self::api::{ApiConfig, CorsConfig, Origins, RateLimitConfig, TlsConfig, Workers};
 pub use self::auth::{AuthConfig, ConfiguredKey};
+pub use self::backup::BackupConfig;
 pub use self::channels::ChannelConfig;
 pub use self::database::{PostgresConfig, TlsMode};
 pub use self::directory::{Directory, Listing};
@@ -84,6 +86,7 @@ pub struct Config {
     /// Who set each key, by its path; keys that are not in it have their default.
     pub set: BTreeMap<String, SetBy>,
     pub database: DatabaseConfig,
+    pub backup: BackupConfig,
     /// Of schedules without one of their own.
     pub timezone: chrono_tz::Tz,
     /// `defaults:`, which apply where group and endpoint say nothing.

@@ -12,14 +12,15 @@ use super::raw::{RawMonitoring, RawPrometheus};
 use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
-use super::{Config, MaxConcurrent, MonitoringConfig, api, channels, logging, original, overrides, telling};
+use super::{Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, original, overrides, telling};
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "database",
+    "backup",
     "public_url",
     "timezone",
     "defaults",
@@ -49,6 +50,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let Resolved { defaults, groups, endpoints } = endpoints::read(sections, rules, report);
     let root = &root;
     let database = database::read(&Section::of(root, "database"), report);
+    let backup = backup::read(&Section::of(root, "backup"), &database.target, report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
     let logging = logging::read(&Section::of(root, "logging"), report);
     let api = api::read(&Section::of(root, "api"), now, report);
@@ -59,6 +61,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         files: Vec::new(),
         set: BTreeMap::new(),
         database,
+        backup,
         timezone,
         defaults,
         groups,

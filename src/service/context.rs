@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::backups::Backups;
 use super::error::ServiceError;
 use crate::board::Board;
 use crate::clock::Clock;
@@ -34,6 +35,7 @@ pub struct ServiceContext {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
     pub keyring: Arc<Keyring>,
+    pub backups: Arc<Backups>,
     pub sessions: Arc<Sessions>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,

@@ -44,6 +44,9 @@ pub enum Conflict {
          api.auth.api_key"
     )]
     LastAdmin { name: String },
+    /// Backups are made one at a time.
+    #[error("{sentence}")]
+    BackupRunning { sentence: String },
     #[error("nothing of this notification can be sent again: {reason}")]
     NothingToRetry { reason: String },
     #[error("the channel `{name}` is off: set `enabled: true` in the configuration")]

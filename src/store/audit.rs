@@ -121,6 +121,19 @@ pub async fn count(db: &impl ConnectionTrait, query: &AuditQuery) -> Result<u64,
     Ok(query.select().count(db).await?)
 }
 
+/// The newest entry of an action with a result.
+pub async fn newest(
+    db: &impl ConnectionTrait,
+    action: &str,
+    result: &str,
+) -> Result<Option<StoredAuditEntry>, StoreError> {
+    let query = table::Entity::find()
+        .filter(table::Column::Action.eq(action))
+        .filter(table::Column::Result.eq(result))
+        .order_by(table::Column::Id, Order::Desc);
+    Ok(query.one(db).await?.map(read))
+}
+
 fn read(row: table::Model) -> StoredAuditEntry {
     StoredAuditEntry {
         id: row.id,

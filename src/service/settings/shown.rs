@@ -67,6 +67,8 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("database.max_overflow", database.max_overflow.into()),
         ("database.pool_pre_ping", database.pool_pre_ping.into()),
         ("database.echo", database.echo.into()),
+        ("backup.folder", json!(config.backup.folder.display().to_string())),
+        ("backup.keep", config.backup.keep.into()),
         ("public_url", json!(telling.public_url.as_ref().map(url::Url::as_str))),
         ("timezone", config.timezone.name().into()),
         ("defaults", json!(defaults)),

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::backups::back_up;
 use super::telling::{down, record};
 use crate::app::TestApp;
 
@@ -13,7 +14,9 @@ async fn every_documented_operation_answers() {
     app.create(&json!({"name": "n", "url": "https://example.com"})).await;
     app.create(&json!({"name": "third", "url": "https://example.com"})).await;
     record(&app, &[down(&app, 3, 9), down(&app, 3, 8)]).await;
-    app.post("/api/v1/api-keys", &json!({"name": "n", "role": "viewer"})).await;
+    let key = app.post("/api/v1/api-keys", &json!({"name": "n", "role": "viewer"})).await.json()["key"].clone();
+    assert_eq!(app.post("/api/v1/sessions", &json!({"key": key})).await.status, 201);
+    let backup = back_up(&app, &json!({})).await["backup_id"].as_str().unwrap().to_owned();
     let told = app.get("/api/v1/incidents/1").await.json()["notifications"][0]["id"].as_str().unwrap().to_owned();
     // Without a scheduler a check by hand answers at once.
     let mut app = app;
@@ -31,6 +34,8 @@ async fn every_documented_operation_answers() {
             Some("incidents") => "1",
             Some("notifications") => told.as_str(),
             Some("api-keys") => "key_1",
+            Some("sessions") => "1",
+            Some("backups") => backup.as_str(),
             _ => "3",
         };
         let filled =

@@ -1,5 +1,6 @@
 mod api_keys;
 mod audit;
+mod backups;
 mod bad_input;
 mod changes;
 mod channels;
@@ -17,6 +18,7 @@ mod rate_limit;
 mod role_matrix;
 mod secrets;
 pub(crate) mod serving;
+mod sessions;
 mod slow_clients;
 mod stats;
 mod telling;

@@ -13,9 +13,11 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest};
 use api_monitor::lifecycle::Tasks;
+use api_monitor::service::backups::Backups;
 use api_monitor::service::context::RecentReads;
 use api_monitor::service::{ServiceContext, api_keys, sessions};
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
+use api_monitor::store::backup::BackupFolder;
 use api_monitor::store::endpoints;
 use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
@@ -44,6 +46,8 @@ pub(crate) struct TestApp {
     pub(crate) document: Value,
     /// `None`: that of another.
     _database: Option<Database>,
+    /// Where the backups are.
+    pub(crate) kept: Option<tempfile::TempDir>,
 }
 
 /// A whole response.
@@ -160,6 +164,7 @@ impl TestApp {
         let config = loaded(folder.path(), yaml);
         let database = Database::of(kind);
         let store = database.open().await;
+        let kept = tempfile::tempdir().unwrap();
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
         let signed_in = sessions::registry(&store, config.api.auth.session).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
@@ -172,6 +177,7 @@ impl TestApp {
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
             sessions: Arc::new(signed_in),
+            backups: Arc::new(Backups::new(Arc::new(BackupFolder::new(kept.path().to_owned(), 3)), database.options())),
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
@@ -190,7 +196,7 @@ impl TestApp {
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, channel_tests, router, document, _database: Some(database) }
+        Self { ctx, clock, checks, channel_tests, router, document, _database: Some(database), kept: Some(kept) }
     }
 
     /// The same monitor, had it been started with another configuration.
@@ -206,6 +212,7 @@ impl TestApp {
             board: old.board.clone(),
             keyring: Arc::new(keyring),
             sessions: Arc::new(signed_in),
+            backups: old.backups.clone(),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
@@ -224,7 +231,7 @@ impl TestApp {
         });
         let (router, _) = api::router_and_document(ctx.clone());
         let (clock, document) = (self.clock.clone(), self.document.clone());
-        Self { ctx, clock, checks, channel_tests, router, document, _database: None }
+        Self { ctx, clock, checks, channel_tests, router, document, _database: None, kept: None }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {

@@ -10,8 +10,10 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod backups;
 mod events;
 mod root;
+mod sessions;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
 pub(crate) struct Platform {
