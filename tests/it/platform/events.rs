@@ -49,7 +49,10 @@ impl Stream {
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", id);
         }
-        let response = request.header("Accept-Encoding", "gzip").send().await.unwrap();
+        Self::of(request.header("Accept-Encoding", "gzip").send().await.unwrap()).await
+    }
+
+    async fn of(response: reqwest::Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert!(!response.headers().contains_key("content-encoding"), "events are not held back");
@@ -239,6 +242,88 @@ async fn filters_let_through_what_is_asked_for() {
     platform.get("/api/v1/events?endpoint=").await.expect(400);
 }
 
+#[tokio::test]
+async fn refused_keys_and_troubles_are_told_to_administrators() {
+    let (target, hook) = (Switched::good(), Target::answering(|_, _| Answer::Status(500)));
+    let platform = Platform::start(&format!(
+        "api: {{auth: {{api_key: the-key-of-the-administrator, keys: [{{name: wall, role: viewer, key: \
+         the-key-of-the-wall-screen}}]}}}}\nchannels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{{name: shop, \
+         url: '{}', interval: 1, {QUICK}}}]\n",
+        hook.url("hook?token=s3cret"),
+        target.0.url("x"),
+    ));
+    let open = async |key: &str, query: &str| {
+        let request = platform.request("GET", &format!("/api/v1/events{query}")).timeout(SOON).header("X-API-Key", key);
+        Stream::of(request.send().await.unwrap()).await
+    };
+    let mut admin = open("the-key-of-the-administrator", "").await;
+    let mut wall = open("the-key-of-the-wall-screen", "").await;
+    let asks = platform.request("GET", "/api/v1/events?type=login").header("X-API-Key", "the-key-of-the-wall-screen");
+    platform.ask(asks).await.expect(403);
+    platform.ask(platform.request("GET", "/api/v1/endpoints").header("X-API-Key", "no-such-key")).await.expect(401);
+    let (login, _) = admin.until("the refusal", |kind, _| kind == "login").await;
+    assert_eq!((&login["result"], &login["address"]), (&json!("unauthorized"), &json!("127.0.0.1")));
+    assert_eq!(login["subject"], "GET /api/v1/endpoints");
+    target.set(500);
+    let failing = |kind: &str, data: &Value| kind == "error" && data["code"] == "channel_failing";
+    let (error, _) = admin.until("the failing channel", failing).await;
+    assert_eq!(error["subject"], "channel/hook");
+    let (_, before) = wall.until("the failing channel", failing).await;
+    let attempt = before.iter().find(|block| block.event == "notification").unwrap().json();
+    assert_eq!((&attempt["state"], &attempt["channel"]), (&json!("failed"), &json!("hook")));
+    for block in &before {
+        assert!(block.event != "login" && block.event != "config", "{block:?}");
+        assert!(!block.data.contains("s3cret"), "{block:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_outlives_a_restart_and_holds_no_secret() {
+    let variables = [("API_KEY", "the-key-of-the-administrator")];
+    let platform = Platform::start_with("endpoints: []\n", &variables);
+    let ask = async |platform: &Platform, method: &str, path: &str, body: Option<Value>| {
+        let mut request = platform.request(method, path).header("X-API-Key", "the-key-of-the-administrator");
+        if let Some(body) = body {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        platform.ask(request).await
+    };
+    let body = json!({"name": "n", "url": "https://user:hunter2@example.com/", "headers": {"Cookie": "s3cret"}});
+    ask(&platform, "POST", "/api/v1/endpoints", Some(body)).await.expect(201);
+    let made = ask(&platform, "POST", "/api/v1/api-keys", Some(json!({"name": "ci", "role": "viewer"}))).await;
+    let key = made.expect(201).json()["key"].as_str().unwrap().to_owned();
+    ask(&platform, "GET", "/api/v1/config", None).await.expect(200);
+    platform.ask(platform.request("GET", "/api/v1/audit").header("X-API-Key", &key)).await.expect(403);
+    platform.get("/api/v1/audit").await.expect(401);
+    let before = ask(&platform, "GET", "/api/v1/audit", None).await.expect(200).json();
+    let listed: Vec<_> = before["entries"].as_array().unwrap().iter().rev().collect();
+    let actions: Vec<_> = listed.iter().map(|entry| (entry["actor"].as_str(), entry["action"].as_str())).collect();
+    let expected = [
+        ("api-key", "endpoint.create"),
+        ("api-key", "api_key.create"),
+        ("api-key", "request.read"),
+        ("ci", "request.refused"),
+        ("anonymous", "request.refused"),
+        ("api-key", "request.read"),
+    ];
+    assert_eq!(actions, expected.map(|(actor, action)| (Some(actor), Some(action))), "{before}");
+    for entry in &listed {
+        assert_eq!(entry["address"], "127.0.0.1");
+    }
+    for hidden in ["hunter2", "s3cret", "the-key-of-the-administrator", key.as_str()] {
+        assert!(!before.to_string().contains(hidden), "{hidden}: {before}");
+    }
+    let Platform { folder, process, .. } = platform;
+    process.signal("TERM");
+    assert_eq!(process.wait(Duration::from_secs(30)).code, Some(0));
+    let platform = Platform::start_in(folder, &variables);
+    let after = ask(&platform, "GET", "/api/v1/audit?to=2999-01-01&actor=api-key", None).await.expect(200).json();
+    let old: Vec<_> = after["entries"].as_array().unwrap().iter().skip(1).collect();
+    let mine: Vec<_> =
+        before["entries"].as_array().unwrap().iter().filter(|entry| entry["actor"] == "api-key").collect();
+    assert_eq!(old, mine, "and one more: that it was read again");
+}
+
 /// How large the crowd is, and how much happens before it.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
@@ -247,7 +332,7 @@ struct Scale {
     events: u64,
 }
 
-const REDUCED: Scale = Scale { reading: 150, stuck: 50, events: 10_000 };
+const REDUCED: Scale = Scale { reading: 150, stuck: 50, events: 6_000 };
 const FULL: Scale = Scale { reading: 150, stuck: 50, events: 60_000 };
 
 /// By how much the resident memory may grow: some pieces and buffers a connection (64 KiB), the ring, and what the
@@ -417,25 +502,33 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     };
     let published = last - first.number();
 
-    // Those that never read have cost the others nothing; they find what is in the buffers of the system, and, being
-    // far behind, a reset.
-    let (mut behind, mut cut) = (0, 0);
+    // Those that never read have cost the others nothing. They find what is in the buffers of the system and then,
+    // being far behind, a reset, unless they were cut meanwhile or the buffers held all.
+    let mut found = [0; 3];
     for mut stream in hanging {
         let mut bytes = Vec::new();
         let mut piece = vec![0; 1 << 16];
-        let found = timeout(SOON, async {
+        let which = timeout(SOON, async {
             loop {
                 match stream.read(&mut piece).await {
-                    Ok(0) | Err(_) => return false,
+                    Ok(0) | Err(_) => return 0,
                     Ok(count) => bytes.extend_from_slice(&piece[..count]),
                 }
-                if bytes.windows(12).any(|window| window == b"event: reset") {
-                    return true;
+                let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+                if has(b"event: reset") {
+                    return 1;
                 }
+                if has(b"the-last-of-all") {
+                    return 2;
+                }
+                // What was looked through, but for its end.
+                bytes.drain(..bytes.len().saturating_sub(32));
             }
         });
-        if found.await.expect("a reset or an end") { behind += 1 } else { cut += 1 }
+        let which: usize = which.await.expect("a reset or an end");
+        found[which] += 1;
     }
+    let [cut, behind, through] = found;
 
     let mut checks = (0, 0, 0);
     for id in 1..=20 {
@@ -449,7 +542,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let (events, resets) = (seen.events.load(Ordering::Relaxed), seen.resets.load(Ordering::Relaxed));
     println!(
         "{} readers, {} of them stuck; {published} events in {:.1} s; read {events} with {resets} resets; stuck ones: \
-         {behind} behind, {cut} cut\nresident memory {before} KiB before, {most} KiB at most\n{} checks made, {} slots \
+         {behind} behind, {cut} cut, {through} with all of it in buffers\nresident memory {before} KiB before, {most} KiB at most\n{} checks made, {} slots \
          missed; told of the outage after {:?}; {health}",
         scale.reading + scale.stuck,
         scale.stuck,
@@ -460,7 +553,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     );
     assert!(published >= scale.events, "{published}");
     assert_eq!(seen.through.load(Ordering::Relaxed), scale.reading as u64);
-    assert_eq!(behind + cut, scale.stuck);
+    assert_eq!(behind + cut + through, scale.stuck);
     assert!(most < before + GROWTH_KIB, "from {before} to {most} KiB");
     // Every 2 s: more than half of the slots even where the machine has much else to do.
     let due = 20 * took.as_secs() / 2;
