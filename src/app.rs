@@ -328,7 +328,7 @@ async fn start_telling(
     tasks: &Tasks,
 ) -> anyhow::Result<ChannelWays> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
-    let (changed, changes) = mpsc::channel(1);
+    let (tell_changes, changes) = mpsc::channel(1);
     let StartedChannels { directory, built, builder } = channels;
     store::outbox::doubt_unfinished(delivering.store.writer(), delivering.clock.now()).await?;
     let listing = directory.get();
@@ -349,7 +349,7 @@ async fn start_telling(
         let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics).map_err(anyhow::Error::msg)?;
         tasks.spawn(heartbeat.run(stopping));
     }
-    Ok((tests, changed))
+    Ok((tests, tell_changes))
 }
 
 /// How the configured database is opened.

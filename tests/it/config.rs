@@ -16,7 +16,7 @@ mod telling;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use api_monitor::config::channels::Transport;
+use api_monitor::config::channels::{ChannelConfig, Transport};
 use api_monitor::config::{
     Config, ConfigErrors, DatabaseTarget, Environment, LoadOptions, LogFormat, LogLevel, MaxConcurrent, Secret,
     TlsMode, Workers, load,
