@@ -429,7 +429,7 @@ async fn start_telling(
     tasks: &Tasks,
 ) -> anyhow::Result<ChannelWays> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
-    let (sender, changes) = mpsc::channel(1);
+    let (tell_changes, changes) = mpsc::channel(1);
     let StartedChannels { directory, built, builder } = channels;
     store::outbox::doubt_unfinished(delivering.store.writer(), delivering.clock.now()).await?;
     let listing = directory.get();
@@ -450,7 +450,7 @@ async fn start_telling(
         let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics, outbound).map_err(anyhow::Error::msg)?;
         tasks.spawn(heartbeat.run(stopping));
     }
-    Ok((tests, sender))
+    Ok((tests, tell_changes))
 }
 
 /// How the configured database is opened.
