@@ -86,11 +86,11 @@ async fn a_rule_is_made_shown_changed_and_removed_with_a_row_each() {
     assert_eq!(ids("state=firing").await, (String::new(), 0));
 
     let path = format!("{ALERTS}/alert_001");
-    let patch =
+    let change =
         app.call("PATCH", &path).json(&json!({"for": "90s", "threshold": 1000, "severity": "info"})).send().await;
-    let now = patch.json();
+    let now = change.json();
     assert_eq!((&now["for"], &now["threshold"], &now["unit"]), (&json!(90), &json!(1000), &json!("bytes")));
-    assert_eq!((patch.header("etag"), &now["action"]), ("\"2\"", &json!("email_notify")), "what is not in it stays");
+    assert_eq!((change.header("etag"), &now["action"]), ("\"2\"", &json!("email_notify")), "what is not in it stays");
     let nothing = app.call("PATCH", &path).json(&json!({"for": 90})).send().await;
     assert_eq!(nothing.json()["revision"], 2, "nothing changed");
     let put = app.call("PUT", &path).header("if-match", "\"2\"").json(&document).send().await;
@@ -248,18 +248,18 @@ async fn a_firing_rule_that_is_changed_or_removed_is_told_to_be_over() {
         "no change"
     );
 
-    let patch = async |body: Value| app.call("PATCH", &path).json(&body).send().await.json()["state"].clone();
-    assert_eq!(patch(json!({"threshold": "6s", "for": 5})).await, "no_data", "it is looked at anew");
+    let change = async |body: Value| app.call("PATCH", &path).json(&body).send().await.json()["state"].clone();
+    assert_eq!(change(json!({"threshold": "6s", "for": 5})).await, "no_data", "it is looked at anew");
     assert_eq!(endings().await, ["fires", "rule_changed"]);
     for state in ["pending", "firing"] {
         look(&app, &mut watch).await;
         assert_eq!(shown(&app, "alert_001").await["state"], state);
     }
-    assert_eq!(patch(json!({"enabled": false})).await, "disabled");
+    assert_eq!(change(json!({"enabled": false})).await, "disabled");
     look(&app, &mut watch).await;
     assert_eq!(shown(&app, "alert_001").await["state"], "disabled");
     assert_eq!(endings().await, ["fires", "rule_changed", "fires", "rule_changed"]);
-    patch(json!({"enabled": true, "for": 0})).await;
+    change(json!({"enabled": true, "for": 0})).await;
     look(&app, &mut watch).await;
     assert_eq!(app.call("DELETE", &path).send().await.status, 204);
     look(&app, &mut watch).await;

@@ -64,13 +64,13 @@ async fn a_group_is_made_shown_changed_and_removed(kind: Kind) {
     app.post(GROUPS, &body).await.problem(409, "name-taken");
 
     let patch = json!({"timeout": null, "retry": {"max_attempts": 1}});
-    let path = "/api/v1/groups/core%20team";
-    let call = app.call("PATCH", path).header("if-match", "\"1\"").json(&patch);
+    let team = "/api/v1/groups/core%20team";
+    let call = app.call("PATCH", team).header("if-match", "\"1\"").json(&patch);
     let after = call.send().await;
     assert_eq!((after.status.as_u16(), after.header("etag")), (200, "\"2\""), "{after:?}");
     assert_eq!(after.json()["effective"]["retry"]["max_attempts"], 1);
     assert_eq!(after.json()["timeout"], 5);
-    app.call("PATCH", path).header("if-match", "\"1\"").json(&patch).send().await.problem(412, "stale");
+    app.call("PATCH", team).header("if-match", "\"1\"").json(&patch).send().await.problem(412, "stale");
     let same = app.call("PATCH", path).json(&patch).send().await;
     assert_eq!(same.header("etag"), "\"2\"", "nothing changed");
 
