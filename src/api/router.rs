@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    alerts, api_keys, away, channels, config, cors, endpoints, health, incidents, metrics, notifications, observe, openapi,
-    rate_limit, root, stats,
+    alerts, api_keys, away, channels, config, cors, endpoints, health, incidents, metrics, notifications, observe,
+    openapi, rate_limit, root, stats,
 };
 use crate::service::ServiceContext;
 

@@ -246,7 +246,8 @@ impl Quantity {
     /// What is compared with `bounds`, for people.
     pub fn shown(self, value: f64, bounds: &Bounds) -> String {
         let scaled = |units: &[(f64, &str)]| {
-            let (factor, unit) = units.iter().find(|(factor, _)| value >= *factor).or(units.last()).unwrap_or(&(1.0, ""));
+            let (factor, unit) =
+                units.iter().find(|(factor, _)| value >= *factor).or(units.last()).unwrap_or(&(1.0, ""));
             format!("{}{unit}", rounded(value / factor))
         };
         match self.kind {
@@ -388,7 +389,8 @@ impl Bounds {
             broken.push(("threshold", "required", "a rule has a threshold, such as 80%, 64MB, 50ms or 100".to_owned()));
         }
         if let (Some(threshold), Some(clear)) = (threshold, clear) {
-            let beyond = if comparison.is_upper() { clear.number > threshold.number } else { clear.number < threshold.number };
+            let beyond =
+                if comparison.is_upper() { clear.number > threshold.number } else { clear.number < threshold.number };
             if clear.is_share != threshold.is_share {
                 let detail = "must be a share of the whole if `threshold` is one, and only then".to_owned();
                 broken.push(("clear_threshold", "conflict", detail));
@@ -399,8 +401,8 @@ impl Bounds {
         }
         match threshold {
             Some(Level { number: threshold, is_share }) if broken.is_empty() => {
-                let clear =
-                    clear.map_or_else(|| default_clear(comparison, threshold, is_share, quantity), |clear| clear.number);
+                let clear = clear
+                    .map_or_else(|| default_clear(comparison, threshold, is_share, quantity), |clear| clear.number);
                 Ok(Self { comparison, threshold, clear, is_share, hold })
             }
             _ => Err(broken),
@@ -436,10 +438,17 @@ fn default_clear(comparison: Comparison, threshold: f64, is_share: bool, quantit
 /// What is remembered of a rule between two measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RuleState {
-    Ok { since: Timestamp },
-    NoData { since: Timestamp },
+    Ok {
+        since: Timestamp,
+    },
+    NoData {
+        since: Timestamp,
+    },
     /// On the wrong side without interruption; seen so last at `seen_at`.
-    Pending { since: Timestamp, seen_at: Timestamp },
+    Pending {
+        since: Timestamp,
+        seen_at: Timestamp,
+    },
     Firing(Firing),
 }
 

@@ -63,9 +63,9 @@ impl<'a> Facts<'a> {
                 let at = n.occurred_at.with_timezone(&self.timezone);
                 at.to_rfc3339_opts(SecondsFormat::Secs, true).into()
             }
-            Placeholder::Duration => self.duration_seconds().map_or_else(missing, |seconds| {
-                in_words(Duration::from_secs(seconds.try_into().unwrap_or(0))).into()
-            }),
+            Placeholder::Duration => self
+                .duration_seconds()
+                .map_or_else(missing, |seconds| in_words(Duration::from_secs(seconds.try_into().unwrap_or(0))).into()),
             Placeholder::Severity => n.severity.as_str().into(),
             Placeholder::Runbook => n.runbook.as_deref().map_or_else(missing, text),
             Placeholder::IncidentUrl => {

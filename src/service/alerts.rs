@@ -14,10 +14,10 @@ pub use self::rules::{AlertRules, Watched};
 use self::telling::Happened;
 use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{FieldError, ServiceError};
-use super::metrics::{self, MetricValue, Unit};
 use super::merge_patch;
-use crate::config::channels::{ChannelConfig, Transport};
+use super::metrics::{self, MetricValue, Unit};
 use crate::config::Listing;
+use crate::config::channels::{ChannelConfig, Transport};
 use crate::domain::Timestamp;
 use crate::domain::alert_rule::{AlertId, AlertSettings, Bounds, Quantity, QuantityKind, Standing};
 use crate::domain::notification::AlertEnding;
@@ -67,11 +67,8 @@ pub struct ActionChannel {
 
 /// The channel that an action means; `None` when it can mean none.
 fn channel_of(action: &str, listing: &Listing) -> Option<ActionChannel> {
-    let there = |channel: &ChannelConfig| ActionChannel {
-        name: channel.name.clone(),
-        exists: true,
-        enabled: channel.enabled,
-    };
+    let there =
+        |channel: &ChannelConfig| ActionChannel { name: channel.name.clone(), exists: true, enabled: channel.enabled };
     if let Some(channel) = listing.channel(action) {
         return Some(there(channel));
     }
@@ -357,7 +354,9 @@ fn held(ctx: &ServiceContext, id: &str, expected_revision: Option<i64>) -> Resul
 fn check(ctx: &ServiceContext, settings: &AlertSettings, before: Option<&AlertSettings>) -> Result<(), ServiceError> {
     let mut errors = Vec::new();
     match settings.metric.as_deref() {
-        None => errors.push(FieldError::at("/metric", "required", "a rule has a metric, by its name in /api/v1/metrics")),
+        None => {
+            errors.push(FieldError::at("/metric", "required", "a rule has a metric, by its name in /api/v1/metrics"))
+        }
         Some(name) => match metrics::get(ctx, name) {
             None => {
                 let detail = match metrics::meant(name) {

@@ -34,8 +34,11 @@ async fn every_documented_operation_answers() {
             _ => "3",
         };
         let name = if path.contains("/metrics/") { "cpu_usage" } else { "n" };
-        let filled =
-            path.replace("{id}", id).replace("{group}", "g").replace("{name}", name).replace("{file}", "swagger-ui.css");
+        let filled = path
+            .replace("{id}", id)
+            .replace("{group}", "g")
+            .replace("{name}", name)
+            .replace("{file}", "swagger-ui.css");
         let mut call = app.call(&method, &filled);
         if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !filled.ends_with("/check") {
             call = call.json(&json!({"name": "n", "url": "https://example.com"}));
