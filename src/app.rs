@@ -14,34 +14,43 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, Directory, Listing, RunningSettings, Workers};
+use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers, schemas};
 use crate::domain::Timestamp;
-use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission};
+use crate::domain::endpoint::Kind;
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission, TrialRequest};
+use crate::feed::Feed;
 use crate::handover::Handover;
-use crate::jobs::cron::{Cron, When};
-use crate::jobs::integrity;
+use crate::jobs::Turns;
+use crate::jobs::cron::Cron;
+use crate::jobs::household::Household;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
+use crate::jobs::sessions::SignedIn;
+use crate::jobs::{backups, database_size, integrity};
 use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext};
 use crate::notify::deliverers::{Deliverers, DeliverersParts};
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{BuildContext, Builder, Channels, Lines};
+use crate::outbound::Outbound;
 use crate::recorder::buffer::Limits;
 use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
 use crate::service::alerts::AlertRules;
 use crate::service::alerts::watch::AlertWatch;
-use crate::service::context::{ChannelTrial, ServiceContext};
+use crate::service::backups::Backups;
+use crate::service::context::{ChannelTrial, RecentReads, ServiceContext};
+use crate::service::operations::{Job, Module, ModuleType, Operations};
 use crate::service::sync::SyncReport;
+use crate::store::backup::BackupFolder;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::process;
+use crate::telemetry::{collections, process};
 use crate::wakeup::Wakeup;
-use crate::{api, service};
+use crate::{api, checks, notify, service};
 
 /// Finished checks between the scheduler and the recorder. When it is full, checks wait to be handed over and
 /// the slots of their endpoints are missed, with their reason.
@@ -52,6 +61,9 @@ const CONFIRMATIONS: usize = 4_096;
 
 /// Checks by hand that wait for the scheduler. When it is full the API answers 503.
 const REQUESTS: usize = 256;
+
+/// Definitions that wait to be tried. When it is full the API answers 503.
+const TRIALS: usize = 16;
 
 /// How long clients may take for the requests that they have begun when the stop begins: a second more than the
 /// checks under way, whose results some of them wait for.
@@ -71,6 +83,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub struct Outside {
     pub clock: Arc<dyn Clock>,
     pub checker: Arc<dyn Checker>,
+    /// For channels; the checker has its own.
+    pub outbound: Arc<Outbound>,
     /// `None`: as configured.
     pub channels: Option<Channels>,
     /// Of the log that was started.
@@ -78,12 +92,14 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// The real clock and real HTTP.
-    pub fn real() -> anyhow::Result<Self> {
-        let checker = HttpChecker::new().context("the TLS trust store cannot be set up")?;
+    /// The real clock and real HTTP, names looked up as configured.
+    pub fn real(config: &Config) -> anyhow::Result<Self> {
+        let outbound = outbound(config)?;
+        let checker = HttpChecker::new(outbound.clone()).context("the TLS trust store cannot be set up")?;
         Ok(Self {
             clock: Arc::new(SystemClock::new()),
             checker: Arc::new(checker),
+            outbound,
             channels: None,
             log_level: LevelControl::default(),
         })
@@ -108,37 +124,44 @@ impl Monitor {
     /// # Errors
     /// One sentence that says what to do, when a part cannot be had.
     pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
-        let Outside { clock, checker, channels, log_level } = outside;
-        let builder = Arc::new(channel_builder(&config, clock.clone()));
+        let Outside { clock, checker, outbound, channels, log_level } = outside;
+        let builder = Arc::new(channel_builder(&config, clock.clone(), outbound.clone()));
         let built = match channels {
             Some(channels) => channels,
             None => Channels::build(&config.channels, &builder)?,
         };
         let started = clock.monotonic();
+        tasks.see_runtime("checks");
         let store = Arc::new(Store::open(&store_options(&config)).await?);
         // Before anything goes by them: what was to be kept longer must not be removed.
         let running = service::settings::restore(&store, &config).await?;
         log_level.set(running.logging_level.as_str());
         let running = Arc::new(RunningSettings::new(running));
-        let mut listing = Listing::of(&config);
+        let synced = service::sync::apply(&store, &config, clock.now()).await?;
+        let mut listing = service::groups::listing(store.readers(), &config).await?;
         service::channels::restore(&store, &mut listing, clock.now()).await?;
         listing.set_cooldown(running.get().cooldown);
-        let directory = Arc::new(Directory::new(listing));
-        let synced = service::sync::apply(&store, &config, clock.now()).await?;
-        let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
-        service::settings::inherit(&board, &directory.get(), clock.now());
+        let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
+        let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let handover = Arc::new(Handover::default());
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
-        let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
-        let metrics = Arc::new(Metrics::default());
+        let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
+        service::backups::look_back(&store, &backup_folder).await?;
+        let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await?;
+        let directory = Arc::new(Directory::new(listing));
+        let metrics = Arc::new(Metrics::of_store(store.queries()));
+        let feed = Arc::new(Feed::default());
         tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
-        let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
-        let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
+        let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
+        let (changes, deliver) = (Wakeup::new(), Wakeup::new());
+        let household = Household::new(config.monitoring.cleanup_interval, &clock, &feed, tasks.stopping())
+            .map_err(anyhow::Error::msg)
+            .context("housekeeping cannot be started")?;
         let all_recorded = CancellationToken::new();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
@@ -152,11 +175,13 @@ impl Monitor {
             metrics: metrics.clone(),
             submissions: submitted,
             confirmations,
-            close_hours: close_hours.clone(),
+            close_hours: household.hours.nudged.clone(),
+            hours: household.hours.status.clone(),
             directory: directory.clone(),
             deliver: deliver.clone(),
             left_behind,
             handover: handover.clone(),
+            feed: feed.clone(),
             outages,
             limits: Limits::default(),
             recorded: all_recorded.clone().drop_guard(),
@@ -169,12 +194,13 @@ impl Monitor {
             metrics: metrics.clone(),
             lines: Arc::new(Lines::default()),
             handover,
+            feed: feed.clone(),
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };
         let channels = StartedChannels { directory: directory.clone(), built, builder: builder.clone() };
         let (channel_tests, channel_changes) =
-            start_telling(&config, channels, &delivering, &deliver, &board, tasks).await?;
+            start_telling(&config, channels, &delivering, &deliver, &board, outbound, tasks).await?;
 
         let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
@@ -185,6 +211,7 @@ impl Monitor {
             submissions,
             confirmations: to_confirm,
             requests: requested,
+            trials: to_try,
             changes: changes.clone(),
             running: running.clone(),
             max_checks_per_host: config.monitoring.max_checks_per_host as usize,
@@ -194,30 +221,37 @@ impl Monitor {
         tasks.spawn_critical("scheduler", scheduler.run());
 
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
-        tasks.spawn(retention.run(clean_up.clone(), tasks.stopping().clone()));
-        tasks.spawn(integrity::examine(store.clone(), clock.clone(), tasks.stopping().clone()));
+        tasks.spawn(retention.run(household.retention.clone()));
+        tasks.spawn(integrity::run(store.clone(), household.integrity.clone()));
+        tasks.spawn(database_size::watch(store.clone(), metrics.clone(), tasks.stopping().clone()));
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
-        tasks.spawn(rollup.run(close_days.clone(), tasks.stopping().clone()));
+        tasks.spawn(rollup.run(household.days.clone()));
+        let signed_in = SignedIn {
+            store: store.clone(),
+            sessions: sessions.clone(),
+            keyring: keyring.clone(),
+            clock: clock.clone(),
+        };
+        tasks.spawn(signed_in.run(household.sessions.clone()));
+        tasks.spawn(backups::look(backup_folder.clone(), household.backups.clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
-        tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
+        tasks.spawn(key_uses.run(household.key_uses.clone()));
         // What a stop left undone is done soon after the start.
-        close_days.nudge();
-        clean_up.nudge();
-        let cron = Cron::start([
-            (When::Cron("0 * * * * *"), close_hours),
-            (When::Cron("30 * * * * *"), note_uses),
-            (When::Cron("0 20 * * * *"), close_days),
-            (When::Every(config.monitoring.cleanup_interval), clean_up),
-        ])
-        .await
-        .context("housekeeping cannot be started")?;
+        household.days.nudged.nudge();
+        household.retention.nudged.nudge();
+        household.sessions.nudged.nudge();
+        let cron = Cron::start(household.all().map(Clone::clone)).await.context("housekeeping cannot be started")?;
+        let operations = operations(&store, &household).await?;
+        tasks.spawn(collections::follow(operations.collections.clone(), metrics.clone(), tasks.stopping().clone()));
 
         let service = Arc::new(ServiceContext {
             store: store.clone(),
             board,
             keyring,
             alerts,
+            sessions,
+            backups: Arc::new(Backups::new(backup_folder, beside_options(&store, &config))),
             clock,
             config,
             directory,
@@ -225,6 +259,7 @@ impl Monitor {
             log_level,
             scheduler: changes,
             checks: requests,
+            trials,
             deliver,
             channel_tests,
             channel_changes,
@@ -232,6 +267,9 @@ impl Monitor {
                 builder.build(config).map(drop).map_err(|error| (error.key, error.message))
             }),
             metrics,
+            feed,
+            reads: RecentReads::default(),
+            operations,
             tasks: tasks.clone(),
             started,
             changes: tokio::sync::Mutex::new(()),
@@ -259,7 +297,9 @@ impl Monitor {
             tls,
             running: service.running.clone(),
             trusted_proxies: service.config.api.trusted_proxies.clone(),
+            clock: service.clock.clone(),
             metrics,
+            connections: service.operations.connections.clone(),
             tasks: tasks.clone(),
         };
         let threads = match service.config.api.workers {
@@ -295,6 +335,46 @@ impl Monitor {
     }
 }
 
+/// What is seen of the workings: the jobs, and the modules that this program has.
+async fn operations(store: &Store, household: &Household) -> anyhow::Result<Operations> {
+    let job = |turns: &Turns| Job { status: turns.status.clone(), nudge: turns.nudged.clone() };
+    let own = |name: &str, kind, description: &str, parameters| Module {
+        name: name.to_owned(),
+        kind,
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        description: description.to_owned(),
+        parameters,
+    };
+    let checks =
+        Kind::ALL.iter().map(|kind| own(kind.as_str(), ModuleType::Check, checks::about(*kind), schemas::endpoint()));
+    let mut modules: Vec<Module> = checks.collect();
+    for (name, about, parameters) in schemas::channels() {
+        modules.push(own(name, ModuleType::Channel, about, parameters));
+    }
+    for preset in notify::presets().map_err(anyhow::Error::msg)? {
+        let options = preset.options.iter().map(|(name, required, about)| (name.as_str(), *required, about.as_str()));
+        let description = format!("{} ({})", preset.about, preset.documentation);
+        modules.push(own(&preset.name, ModuleType::Channel, &description, schemas::preset(&preset.name, options)));
+    }
+    let is_file = store.kind() == "sqlite";
+    // Without it the monitor does all that it is for.
+    let version =
+        store.version().await.inspect_err(|error| tracing::warn!(%error, "the database does not tell its version"));
+    let version = version.ok();
+    let sqlite = if is_file { version.clone() } else { store::sqlite_version().await.ok() };
+    let storage = |name, version, description| Module {
+        version,
+        ..own(name, ModuleType::Storage, description, schemas::database())
+    };
+    modules.push(storage(
+        "sqlite",
+        sqlite,
+        "A file beside the monitor, written by it alone; the library is in the program",
+    ));
+    modules.push(storage("postgresql", version.filter(|_| !is_file), "A database on a PostgreSQL server, 12 or newer"));
+    Ok(Operations { jobs: household.all().map(job).into(), modules, ..Operations::default() })
+}
+
 /// The certificate to serve with, if one is configured, and sentences about what is not well with it.
 ///
 /// # Errors
@@ -306,16 +386,25 @@ pub fn open_tls(config: &Config, now: Timestamp) -> anyhow::Result<(Option<Tls>,
 }
 
 /// What builds channels for this configuration.
-fn channel_builder(config: &Config, clock: Arc<dyn Clock>) -> Builder {
-    Builder::new(BuildContext { timezone: config.timezone, clock })
+fn channel_builder(config: &Config, clock: Arc<dyn Clock>, outbound: Arc<Outbound>) -> Builder {
+    Builder::new(BuildContext { timezone: config.timezone, clock, outbound })
+}
+
+/// How names are looked up and which of their addresses are connected to, as configured.
+///
+/// # Errors
+/// One sentence, when the configured name server cannot be asked at all.
+pub fn outbound(config: &Config) -> anyhow::Result<Arc<Outbound>> {
+    let outbound = Outbound::new(config.resolver, config.outbound.clone()).map_err(anyhow::Error::msg)?;
+    Ok(Arc::new(outbound))
 }
 
 /// The channels that are on, as configured.
 ///
 /// # Errors
 /// One sentence that names the channel and the key that is wrong. Needs a runtime.
-pub fn build_channels(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Channels> {
-    Ok(Channels::build(&config.channels, &channel_builder(config, clock))?)
+pub fn build_channels(config: &Config, clock: Arc<dyn Clock>, outbound: Arc<Outbound>) -> anyhow::Result<Channels> {
+    Ok(Channels::build(&config.channels, &channel_builder(config, clock, outbound))?)
 }
 
 /// The channels at the start.
@@ -336,6 +425,7 @@ async fn start_telling(
     delivering: &DeliverContext,
     nudged: &Wakeup,
     board: &Arc<Board>,
+    outbound: Arc<Outbound>,
     tasks: &Tasks,
 ) -> anyhow::Result<ChannelWays> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
@@ -357,7 +447,7 @@ async fn start_telling(
     tasks.spawn(deliver::answer_tests(lines, clock, requested, stopping.clone()));
     if let Some(heartbeat) = config.telling.heartbeat.clone() {
         let (board, clock, metrics) = (board.clone(), delivering.clock.clone(), delivering.metrics.clone());
-        let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics).map_err(anyhow::Error::msg)?;
+        let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics, outbound).map_err(anyhow::Error::msg)?;
         tasks.spawn(heartbeat.run(stopping));
     }
     Ok((tests, changed))
@@ -375,6 +465,15 @@ pub fn store_options(config: &Config) -> StoreOptions {
         }
     };
     StoreOptions { target, readers, echo: database.echo }
+}
+
+/// How the open database is read beside the monitor: one in memory is a file as well.
+fn beside_options(store: &Store, config: &Config) -> StoreOptions {
+    let options = store_options(config);
+    match store.path() {
+        Some(path) => StoreOptions { target: StoreTarget::Sqlite(path.to_owned()), ..options },
+        None => options,
+    }
 }
 
 /// Takes the port, so that a taken one is noticed before anything is begun.

@@ -3,7 +3,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::domain::check::CheckResult;
+use crate::domain::check::{CheckResult, CheckSpec, Seen};
 use crate::domain::endpoint::EndpointId;
 
 /// What somebody who waited for a check is told.
@@ -18,6 +18,7 @@ pub struct Recorded {
 #[derive(Debug)]
 pub struct Submission {
     pub result: CheckResult,
+    pub seen: Seen,
     /// Who waits for this check; told when it is committed, or once it is clear that this takes longer.
     pub waiters: Vec<oneshot::Sender<Recorded>>,
 }
@@ -43,6 +44,15 @@ pub struct CheckRequest {
 pub struct ChannelsChanged {
     /// Told when deliveries go by it.
     pub in_force: oneshot::Sender<()>,
+}
+
+/// A person wants to see what a check of something says that is not watched. Nothing of it is recorded.
+#[derive(Debug)]
+pub struct TrialRequest {
+    pub spec: Box<CheckSpec>,
+    /// Answered with the result of one attempt, which is of no endpoint (its `endpoint_id` is 0); with `None` when too
+    /// many trials are under way; dropped when the monitor stops. Nobody waiting any more ends the attempt.
+    pub reply: oneshot::Sender<Option<CheckResult>>,
 }
 
 /// A person wants to see what a channel answers: a marked test message goes through its real transport.

@@ -38,6 +38,7 @@ struct Uses {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
     Valid {
+        id: KeyId,
         name: String,
         role: Role,
     },
@@ -85,7 +86,7 @@ impl Keyring {
             return Shown::Expired { name: key.name.clone(), at };
         }
         held.with_uses(|uses| *uses = Uses { last: Some(KeyUse { at: now, address }), is_news: true });
-        Shown::Valid { name: key.name.clone(), role: key.role }
+        Shown::Valid { id: key.id.clone(), name: key.name.clone(), role: key.role }
     }
 
     /// Every key, each with its last use.
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn each_key_is_known_until_it_expires_or_goes() {
         let ring = ring();
-        let valid = |name: &str, role| Shown::Valid { name: name.to_owned(), role };
+        let valid = |name: &str, role| Shown::Valid { id: name.parse().unwrap(), name: name.to_owned(), role };
         assert_eq!(ring.show(b"one", at(0), None), valid("config_a", Role::Admin));
         assert_eq!(ring.show(b"two", at(99), None), valid("key_1", Role::Viewer));
         assert_eq!(ring.show(b"two", at(100), None), Shown::Expired { name: "key_1".to_owned(), at: at(100) });

@@ -1,6 +1,7 @@
-//! Who asks, and whether they may: the key of a request, the rule for a monitor without one, and the guard that
+//! Who asks, and whether they may: the key or the session of a request, the rule for a monitor without one, and the guard that
 //! compares the role with the [`policy`] table.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +15,20 @@ use axum::response::{IntoResponse, Response};
 
 use super::client_address::{client, peer};
 use super::error::{Problem, ProblemKind};
+use super::events::Streams;
+use super::limits::EVENTS_ROUTE;
+use super::origin::{self, Here, Page};
 use super::policy::{self, Needs, Ruling};
 use super::rate_limit::{Caller, RateLimits};
+use super::session_cookie;
+use crate::config::Secret;
+use crate::domain::api_key::KeyId;
 use crate::domain::check::CHECK_HEADER;
 use crate::domain::role::Role;
-use crate::service::{Actor, ServiceContext, Shown};
+use crate::service::context::UNAUTHORIZED;
+use crate::service::operations::OpenConnection;
+use crate::service::sessions::{self, SignedIn};
+use crate::service::{Actor, Identity, ServiceContext, Shown};
 
 /// The name of whoever shows no key.
 const ANONYMOUS: &str = "anonymous";
@@ -37,6 +47,38 @@ pub struct Gate {
     limits: Option<RateLimits>,
     /// The minute of the clock in the upper bits, refusals audited in it in the lower 16.
     refusals: AtomicU64,
+    streams: Arc<Streams>,
+}
+
+/// Who sent a request whose answer goes on for long, to be looked up again. Put into the requests that need it by the
+/// guard.
+#[derive(Clone)]
+pub struct Standing {
+    gate: Arc<Gate>,
+    request: Arc<Parts>,
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The request holds the key.
+        f.debug_struct("Standing").finish_non_exhaustive()
+    }
+}
+
+impl Standing {
+    /// The role of whoever asked, as it is now; `None` when the key is no longer good.
+    pub fn role(&self) -> Option<Role> {
+        self.gate.identify(&self.request).ok().map(|(actor, _)| actor.role)
+    }
+
+    /// Refuses what was asked after all.
+    pub async fn refuse(&self, actor: &Actor, problem: Problem) -> Response {
+        self.gate.refuse(&self.request, actor, problem, "forbidden").await
+    }
+
+    pub(super) fn streams(&self) -> &Arc<Streams> {
+        &self.gate.streams
+    }
 }
 
 /// Whose name the access log has: put into every response by the guard.
@@ -62,29 +104,101 @@ impl Gate {
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
         let limits = ctx.config.api.rate_limit;
         let limits = limits.map(|rates| RateLimits::new(rates, ctx.clock.clone(), ctx.metrics.clone()));
-        Self { header_name, challenge, limits, refusals: AtomicU64::new(0), ctx }
+        Self { header_name, challenge, limits, refusals: AtomicU64::new(0), streams: Arc::default(), ctx }
     }
 
-    /// Who this request is from. A key that is shown counts also where none is needed.
-    fn identify(&self, parts: &Parts) -> Result<Actor, Stranger> {
+    /// Who this request is from. A key that is shown counts also where none is needed, and before the cookie of a session,
+    /// which browsers send without being told to. A cookie that is worth nothing any more is none.
+    fn identify(&self, parts: &Parts) -> Result<(Actor, Identity), Stranger> {
         let address = client(parts);
-        let actor = |name: &str, role| Ok(Actor { name: name.to_owned(), address, role });
+        let known = |name: String, role, identity| Ok((Actor { name, address, role }, identity));
+        let actor = |name: &str, role| known(name.to_owned(), role, Identity::default());
         let stranger = |detail: &str| Err(Stranger { name: ANONYMOUS.to_owned(), detail: detail.to_owned() });
         let how = format!("send one key in the header `{}`, or as a Bearer token", self.header_name);
         match presented_key(&parts.headers, &self.header_name) {
             Err(Ambiguous) => stranger(&format!("The request has more than one key: {how}")),
             Ok(Some(key)) => match self.ctx.keyring.show(key, self.ctx.clock.now(), address) {
-                Shown::Valid { name, role } => actor(&name, role),
+                Shown::Valid { id, name, role } => known(name, role, Identity { key: Some(id), session: None }),
                 Shown::Expired { name, at } => {
                     let detail = format!("The key `{name}` expired at {}: {how}", at.format("%Y-%m-%dT%H:%M:%SZ"));
                     Err(Stranger { name, detail })
                 }
                 Shown::Unknown => stranger(&format!("This is not a valid key: {how}")),
             },
-            Ok(None) if self.ctx.config.api.auth.is_on() => stranger(&format!("An API key is needed: {how}")),
-            Ok(None) if self.is_direct() && is_loopback_client(parts) => actor("local", Role::Admin),
-            Ok(None) => actor(ANONYMOUS, Role::Viewer),
+            Ok(None) => match self.signed_in(parts) {
+                Ok(Some(SignedIn { session, key, name, role })) => {
+                    known(name, role, Identity { key: Some(key), session: Some(session) })
+                }
+                Err(Ended) if self.ctx.config.api.auth.is_on() => {
+                    stranger("The session is over: sign in again, or show a key")
+                }
+                Ok(None) if self.ctx.config.api.auth.is_on() => stranger(&format!("An API key is needed: {how}")),
+                Ok(None) | Err(Ended) if self.is_direct() && is_loopback_client(parts) => actor("local", Role::Admin),
+                Ok(None) | Err(Ended) => actor(ANONYMOUS, Role::Viewer),
+            },
         }
+    }
+
+    /// The session whose cookie came along, if one did.
+    fn signed_in(&self, parts: &Parts) -> Result<Option<SignedIn>, Ended> {
+        let here = Here::of(parts, &self.ctx.config);
+        let Some(token) = session_cookie::token(&parts.headers, &here) else { return Ok(None) };
+        sessions::recognise(&self.ctx, token.expose().as_bytes()).map(Some).ok_or(Ended)
+    }
+
+    /// The key that somebody signs in with: that of the headers, which was counted already, or that of the body.
+    ///
+    /// # Errors
+    /// The problem to answer with: there is none, more than one, one that is worth nothing; it comes from a page from
+    /// elsewhere, which would have somebody act in another's name; no key is needed here.
+    pub async fn signs_in(&self, parts: &Parts, in_body: Option<&Secret>) -> Result<(Actor, KeyId), Problem> {
+        let how = format!("send one as `key` in the body, or in the header `{}`", self.header_name);
+        let Ok(in_header) = presented_key(&parts.headers, &self.header_name) else {
+            return Err(self.no_sign_in(parts, ANONYMOUS, format!("The request has more than one key: {how}")).await);
+        };
+        let in_body = in_body.map(|key| key.expose().as_bytes());
+        let key = match (in_header, in_body) {
+            (Some(one), Some(other)) if one != other => {
+                return Err(self
+                    .no_sign_in(parts, ANONYMOUS, format!("The request has more than one key: {how}"))
+                    .await);
+            }
+            (None, None) if self.ctx.config.api.auth.is_on() => {
+                return Err(self.no_sign_in(parts, ANONYMOUS, format!("A key is needed to sign in: {how}")).await);
+            }
+            (None, None) => {
+                let detail = "No key is configured, so nobody needs to sign in; who has a key may do so with it";
+                return Err(Problem::new(ProblemKind::NothingToSignInTo, detail));
+            }
+            (Some(key), _) | (None, Some(key)) => key,
+        };
+        let address = client(parts);
+        let shown = self.ctx.keyring.show(key, self.ctx.clock.now(), address);
+        if let (None, Some(limits)) = (in_header, &self.limits) {
+            let good = if let Shown::Valid { name, .. } = &shown { Some(name.as_str()) } else { None };
+            limits.admit_in_body(parts, good)?;
+        }
+        match shown {
+            Shown::Valid { id, name, role } => {
+                let actor = Actor { name, address, role };
+                if origin::page(parts, &self.ctx.config) == Page::Foreign {
+                    self.note_refusal(parts, &actor, "forbidden").await;
+                    return Err(foreign_origin());
+                }
+                Ok((actor, id))
+            }
+            Shown::Expired { name, at } => {
+                let detail = format!("The key `{name}` expired at {}: {how}", at.format("%Y-%m-%dT%H:%M:%SZ"));
+                Err(self.no_sign_in(parts, &name, detail).await)
+            }
+            Shown::Unknown => Err(self.no_sign_in(parts, ANONYMOUS, format!("This is not a valid key: {how}")).await),
+        }
+    }
+
+    async fn no_sign_in(&self, parts: &Parts, name: &str, detail: String) -> Problem {
+        let actor = Actor { name: name.to_owned(), address: client(parts), role: Role::Viewer };
+        self.note_refusal(parts, &actor, UNAUTHORIZED).await;
+        Problem::new(ProblemKind::Unauthorized, detail).with_header(header::WWW_AUTHENTICATE, self.challenge.clone())
     }
 
     /// Whether nobody said that a proxy stands before this monitor: then one on this machine cannot be told from a
@@ -94,11 +208,12 @@ impl Gate {
     }
 
     /// Counts the request against whoever makes it.
-    fn admit(&self, parts: &Parts, actor: Option<&Actor>) -> Result<(), Problem> {
+    fn admit(&self, parts: &Parts, known: Option<&(Actor, Identity)>) -> Result<(), Problem> {
         let Some(limits) = &self.limits else { return Ok(()) };
-        let caller = match actor {
-            Some(actor) if actor.has_key() => Caller::Key(&actor.name),
-            Some(actor) if actor.role == Role::Admin => Caller::Local,
+        let caller = match known {
+            Some((actor, Identity { session: Some(_), .. })) => Caller::Session(&actor.name),
+            Some((actor, Identity { key: Some(_), .. })) => Caller::Key(&actor.name),
+            Some((actor, _)) if actor.role == Role::Admin => Caller::Local,
             Some(_) => Caller::Anonymous,
             None if presented_key(&parts.headers, &self.header_name) == Ok(None) => Caller::Anonymous,
             None => Caller::WrongKey,
@@ -124,35 +239,58 @@ impl Gate {
     }
 
     async fn refuse(&self, parts: &Parts, actor: &Actor, problem: Problem, result: &str) -> Response {
+        self.note_refusal(parts, actor, result).await;
+        problem.into_response()
+    }
+
+    async fn note_refusal(&self, parts: &Parts, actor: &Actor, result: &str) {
         if self.audits_refusal() {
             let subject: String = format!("{} {}", parts.method, parts.uri.path()).chars().take(300).collect();
             self.ctx.record_refusal(actor, &subject, result).await;
         }
-        problem.into_response()
     }
 
     /// Lets the request through, or answers it.
-    async fn decide(&self, mut request: Parts, body: axum::body::Body, ruling: Ruling, next: Next) -> Response {
+    async fn decide(
+        self: Arc<Self>,
+        mut request: Parts,
+        body: axum::body::Body,
+        ruling: Ruling,
+        next: Next,
+    ) -> Response {
         let open = request.method == Method::OPTIONS || ruling.needs() == Needs::Open;
         let identified = self.identify(&request);
         if let Err(problem) = self.admit(&request, identified.as_ref().ok()) {
             return problem.into_response();
         }
-        let actor = match identified {
-            Ok(actor) => actor,
-            Err(_) if open => Actor { name: ANONYMOUS.to_owned(), address: client(&request), role: Role::Viewer },
+        let (actor, identity) = match identified {
+            Ok(known) => known,
+            Err(_) if open => {
+                let actor = Actor { name: ANONYMOUS.to_owned(), address: client(&request), role: Role::Viewer };
+                (actor, Identity::default())
+            }
             Err(Stranger { name, detail }) => {
                 let actor = Actor { name, address: client(&request), role: Role::Viewer };
+                known_by(&request, &actor);
                 let problem = Problem::new(ProblemKind::Unauthorized, detail)
                     .with_header(header::WWW_AUTHENTICATE, self.challenge.clone());
-                return named(self.refuse(&request, &actor, problem, "unauthorized").await, actor);
+                return named(self.refuse(&request, &actor, problem, UNAUTHORIZED).await, actor);
             }
         };
+        if !open
+            && identity.session.is_some()
+            && !request.method.is_safe()
+            && origin::page(&request, &self.ctx.config) != Page::Own
+        {
+            return named(self.refuse(&request, &actor, foreign_origin(), "forbidden").await, actor);
+        }
+        known_by(&request, &actor);
         if let (false, Needs::Role(role)) = (open, ruling.needs())
             && let Err(error) = actor.require(role)
         {
             return named(self.refuse(&request, &actor, error.into(), "forbidden").await, actor);
         }
+        let is_for_admins = ruling == Ruling::Needs(Needs::Role(Role::Admin));
         let answer = match ruling {
             _ if request.method == Method::OPTIONS => None,
             Ruling::Needs(_) | Ruling::NoRoute => None,
@@ -170,8 +308,36 @@ impl Gate {
         if let Some(answer) = answer {
             return named(answer, actor);
         }
+        if is_for_admins && matches!(request.method, Method::GET | Method::HEAD) {
+            let subject: String = format!("{} {}", request.method, request.uri.path()).chars().take(300).collect();
+            self.ctx.record_read(&actor, &subject).await;
+        }
+        if request.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str() == EVENTS_ROUTE) {
+            let standing = Standing { gate: Arc::clone(&self), request: Arc::new(request.clone()) };
+            request.extensions.insert(standing);
+        }
         request.extensions.insert(actor.clone());
+        request.extensions.insert(identity);
+        request.extensions.insert(Arc::clone(&self));
         named(next.run(Request::from_parts(request, body)).await, actor)
+    }
+}
+
+/// What is wrong when a cookie came along that nobody of this server's pages sent.
+fn foreign_origin() -> Problem {
+    let detail = "Who has signed in changes things from pages of this server only: `Origin` must be its own address \
+                  (that of `Host`, or `public_url`). Programs show a key instead of the cookie";
+    Problem::new(ProblemKind::ForeignOrigin, detail)
+}
+
+/// A cookie came along, and its session is over.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended;
+
+/// Lets the connection of a request be known by whoever made it.
+fn known_by(request: &Parts, actor: &Actor) {
+    if let Some(connection) = request.extensions.get::<Arc<OpenConnection>>() {
+        connection.set_principal(&actor.name);
     }
 }
 
@@ -193,6 +359,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         // Put there by `guard`, which is around every route.
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Identity {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR))
     }
 }

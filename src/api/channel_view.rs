@@ -78,7 +78,7 @@ impl From<&ChannelReport> for ChannelItem {
         let status = report.status.clone().unwrap_or_default();
         Self {
             name: name.clone(),
-            kind: kind(transport).to_owned(),
+            kind: transport.kind().to_owned(),
             enabled: *enabled,
             default: *default,
             severity: *severity,
@@ -101,17 +101,6 @@ impl From<&ChannelReport> for ChannelItem {
             settings: made.map(|made| redacted(&made.settings)),
             options: options(transport),
         }
-    }
-}
-
-fn kind(transport: &Transport) -> &str {
-    match transport {
-        Transport::Console => "console",
-        Transport::Email(_) => "email",
-        Transport::Telegram(_) => "telegram",
-        Transport::Webhook(_) => "webhook",
-        Transport::Preset { preset, .. } => preset,
-        Transport::Unreadable { kind, .. } => kind,
     }
 }
 

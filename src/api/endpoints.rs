@@ -10,13 +10,14 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::check_view::Check;
+use super::check_view::{Check, CheckSeen};
 use super::endpoint_view::{EndpointItem, EndpointList, EndpointResource};
 use super::error::Problem;
 use super::extract::{EndpointPath, IfMatch, JsonBody, KeyPath, OptionalJsonBody, etag};
+use super::forms::{KeyedEndpoint, WholeEndpoint};
 use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
 use crate::board::Entry;
-use crate::domain::endpoint::EndpointSettings;
+use crate::domain::endpoint::{EndpointId, EndpointSettings};
 use crate::domain::outcome::Status;
 use crate::service::endpoints::{self as verbs, Purge, Put};
 use crate::service::{Actor, ServiceContext, ServiceError, checks};
@@ -158,7 +159,7 @@ fn created(entry: &Entry) -> Response {
 /// Create an endpoint
 ///
 /// `name` and `url` are required. It is checked at once.
-#[utoipa::path(post, path = "/api/v1/endpoints", tag = "endpoints", request_body = EndpointSettings, responses(
+#[utoipa::path(post, path = "/api/v1/endpoints", tag = "endpoints", request_body = WholeEndpoint, responses(
     (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String))),
     (status = 409, response = super::openapi::ProblemResponse),
 ))]
@@ -184,7 +185,7 @@ pub async fn get(State(ctx): Ctx, EndpointPath(id): EndpointPath, Query(()): Que
 /// Replace an endpoint
 ///
 /// `name` and `url` are required; whatever is absent returns to its default.
-#[utoipa::path(put, path = "/api/v1/endpoints/{id}", tag = "endpoints", request_body = EndpointSettings,
+#[utoipa::path(put, path = "/api/v1/endpoints/{id}", tag = "endpoints", request_body = WholeEndpoint,
     params(("id" = i64, Path, minimum = 1), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses(
         (status = 200, body = EndpointResource, headers(("ETag" = String))),
@@ -336,6 +337,52 @@ pub async fn check(
     Ok(Json(CheckedNow { check: Check::from(&recorded.result), stored: recorded.stored }))
 }
 
+/// Whose stored secrets are meant.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TrialQuery {
+    /// The id of an endpoint: `***` stands for what is stored of it, as in a change of it.
+    #[param(value_type = Option<i64>, minimum = 1)]
+    endpoint: Option<EndpointId>,
+}
+
+impl FromParams for TrialQuery {
+    fn from_params(params: &mut Params) -> Self {
+        let id = params.number("endpoint", 1..=i64::MAX.unsigned_abs());
+        Self { endpoint: id.and_then(|id| i64::try_from(id).ok()).map(EndpointId) }
+    }
+}
+
+/// An attempt at a definition that is not kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TriedNow {
+    /// Always null: it is in no history.
+    id: Option<i64>,
+    /// Always null: it is of no endpoint.
+    endpoint_id: Option<i64>,
+    #[serde(flatten)]
+    seen: CheckSeen,
+    /// Always false.
+    stored: bool,
+}
+
+/// Test a definition
+///
+/// Makes one attempt at what would be checked, and keeps neither the definition nor the result. Who may not make
+/// endpoints cannot have secrets sent along that the definition inherits, or that `***` stands for.
+#[utoipa::path(post, path = "/api/v1/endpoints/test", tag = "endpoints", request_body = EndpointSettings,
+    params(TrialQuery),
+    responses((status = 200, body = TriedNow), (status = 404, response = super::openapi::ProblemResponse)))]
+pub async fn test(
+    State(ctx): Ctx,
+    actor: Actor,
+    Query(query): Query<TrialQuery>,
+    JsonBody(settings): JsonBody<EndpointSettings>,
+) -> Result<Json<TriedNow>, Problem> {
+    let result = checks::try_out(&ctx, &actor, settings, query.endpoint).await?;
+    Ok(Json(TriedNow { id: None, endpoint_id: None, seen: CheckSeen::from(&result), stored: false }))
+}
+
 /// Get an endpoint by group and name
 #[utoipa::path(get, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
     params(("group" = String, Path), ("name" = String, Path)),
@@ -346,7 +393,7 @@ pub async fn get_by_key(State(ctx): Ctx, key: KeyPath, Query(()): Query<()>) -> 
 
 /// Replace or create an endpoint by group and name
 #[utoipa::path(put, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
-    request_body = EndpointSettings,
+    request_body = KeyedEndpoint,
     params(("group" = String, Path), ("name" = String, Path),
         ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses(
@@ -398,7 +445,7 @@ pub async fn get_by_name(ctx: Ctx, key: KeyPath, query: Query<()>) -> Result<Sho
 }
 
 /// Replace or create an endpoint without a group by name
-#[utoipa::path(put, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", request_body = EndpointSettings,
+#[utoipa::path(put, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", request_body = KeyedEndpoint,
     params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses(
         (status = 200, body = EndpointResource, headers(("ETag" = String)), description = "replaced"),

@@ -22,6 +22,7 @@ pub enum ProblemKind {
     InvalidParameter,
     Unauthorized,
     Forbidden,
+    ForeignOrigin,
     NotFound,
     MethodNotAllowed,
     NotAcceptable,
@@ -32,10 +33,16 @@ pub enum ProblemKind {
     LastAdmin,
     ChannelInUse,
     TooManyChannels,
+    BackupRunning,
+    NothingToSignInTo,
+    ImplicitGroup,
+    TooManyCollections,
+    TaskRunning,
     Stale,
     TooLarge,
     UriTooLong,
     UnsupportedMediaType,
+    RangeNotSatisfiable,
     TooSlow,
     RateLimited,
     Internal,
@@ -44,10 +51,11 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::ForeignOrigin,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
@@ -58,10 +66,16 @@ impl ProblemKind {
         Self::LastAdmin,
         Self::ChannelInUse,
         Self::TooManyChannels,
+        Self::BackupRunning,
+        Self::NothingToSignInTo,
+        Self::ImplicitGroup,
+        Self::TooManyCollections,
+        Self::TaskRunning,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
         Self::UnsupportedMediaType,
+        Self::RangeNotSatisfiable,
         Self::TooSlow,
         Self::RateLimited,
         Self::Internal,
@@ -74,6 +88,7 @@ impl ProblemKind {
             Self::InvalidParameter => ("invalid-parameter", "The request is not valid", StatusCode::BAD_REQUEST),
             Self::Unauthorized => ("unauthorized", "A valid API key is needed", StatusCode::UNAUTHORIZED),
             Self::Forbidden => ("forbidden", "This is not allowed", StatusCode::FORBIDDEN),
+            Self::ForeignOrigin => ("foreign-origin", "A page from elsewhere asks", StatusCode::FORBIDDEN),
             Self::NotFound => ("not-found", "There is nothing here", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => {
                 ("method-not-allowed", "This resource has no such method", StatusCode::METHOD_NOT_ALLOWED)
@@ -86,6 +101,16 @@ impl ProblemKind {
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
             Self::ChannelInUse => ("channel-in-use", "Something names the channel", StatusCode::CONFLICT),
             Self::TooManyChannels => ("too-many-channels", "There are too many channels", StatusCode::CONFLICT),
+            Self::BackupRunning => ("backup-running", "A backup is being made", StatusCode::CONFLICT),
+            Self::RangeNotSatisfiable => {
+                ("range-not-satisfiable", "There is no such part", StatusCode::RANGE_NOT_SATISFIABLE)
+            }
+            Self::NothingToSignInTo => ("nothing-to-sign-in-to", "No key is needed here", StatusCode::CONFLICT),
+            Self::ImplicitGroup => ("implicit-group", "Nobody has declared the group", StatusCode::CONFLICT),
+            Self::TooManyCollections => {
+                ("too-many-collections", "There can be no more collections", StatusCode::BAD_REQUEST)
+            }
+            Self::TaskRunning => ("task-running", "The task is running", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
@@ -110,6 +135,7 @@ impl ProblemKind {
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::URI_TOO_LONG => Self::UriTooLong,
+            StatusCode::RANGE_NOT_SATISFIABLE => Self::RangeNotSatisfiable,
             StatusCode::REQUEST_TIMEOUT => Self::TooSlow,
             StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
             StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
@@ -225,17 +251,26 @@ impl Problem {
         Self::new(kind, detail)
     }
 
-    /// The response, for a request to `path`.
-    pub fn render(&self, path: &str) -> Response {
+    pub fn status(&self) -> StatusCode {
+        self.kind.facts().2
+    }
+
+    /// The document, for a request to `path`.
+    pub fn document(&self, path: &str) -> ProblemDocument {
         let (name, title, status) = self.kind.facts();
-        let document = ProblemDocument {
+        ProblemDocument {
             kind: format!("{TYPE_PREFIX}{name}"),
             title,
             status: status.as_u16(),
             detail: self.detail.clone(),
             instance: path.to_owned(),
             errors: self.errors.iter().map(ProblemEntry::from).collect(),
-        };
+        }
+    }
+
+    /// The response, for a request to `path`.
+    pub fn render(&self, path: &str) -> Response {
+        let (document, status) = (self.document(path), self.status());
         // A document of strings and numbers always serializes.
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
@@ -267,7 +302,10 @@ impl From<ServiceError> for Problem {
             ServiceError::Invalid(errors) => Self::invalid(errors),
             ServiceError::NotFound(_) => Self::new(ProblemKind::NotFound, capitalised(&detail)),
             ServiceError::Conflict(
-                Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. } | Conflict::ChannelNameTaken { .. },
+                Conflict::NameTaken { .. }
+                | Conflict::KeyNameTaken { .. }
+                | Conflict::ChannelNameTaken { .. }
+                | Conflict::GroupNameTaken { .. },
             ) => Self::new(ProblemKind::NameTaken, capitalised(&detail)),
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
                 Self::new(ProblemKind::ManagedByConfig, capitalised(&detail))
@@ -278,6 +316,9 @@ impl From<ServiceError> for Problem {
             ServiceError::Conflict(Conflict::ChannelOff { .. }) => {
                 Self::new(ProblemKind::ChannelOff, capitalised(&detail))
             }
+            ServiceError::Conflict(Conflict::BackupRunning { .. }) => {
+                Self::new(ProblemKind::BackupRunning, capitalised(&detail))
+            }
             ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
                 Self::new(ProblemKind::LastAdmin, capitalised(&detail))
             }
@@ -286,6 +327,15 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::TooManyChannels { .. }) => {
                 Self::new(ProblemKind::TooManyChannels, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::ImplicitGroup { .. }) => {
+                Self::new(ProblemKind::ImplicitGroup, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TooManyCollections { .. }) => {
+                Self::new(ProblemKind::TooManyCollections, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TaskRunning { .. }) => {
+                Self::new(ProblemKind::TaskRunning, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

@@ -49,6 +49,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T>
             return Ok(Self(None));
         }
         check_content_type(&headers)?;
+        if bytes.trim_ascii() == b"null" {
+            return Ok(Self(None));
+        }
         parse_json(&bytes).map(|body| Self(Some(body)))
     }
 }
@@ -237,6 +240,15 @@ pub fn etag(revision: i64) -> (header::HeaderName, String) {
 
 /// Whether `Accept` lets us answer with JSON. A request without the header accepts everything.
 pub fn accepts_json(headers: &HeaderMap) -> bool {
+    accepts(headers, "application/json", "application/*")
+}
+
+/// Whether the client takes server-sent events.
+pub fn accepts_events(headers: &HeaderMap) -> bool {
+    accepts(headers, "text/event-stream", "text/*")
+}
+
+fn accepts(headers: &HeaderMap, exactly: &str, family: &str) -> bool {
     let mut given = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
     if given.peek().is_none() {
         return true;
@@ -246,8 +258,8 @@ pub fn accepts_json(headers: &HeaderMap) -> bool {
     for range in given.flat_map(|v| v.split(',')) {
         let mut parts = range.split(';').map(str::trim);
         let specificity = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-            "application/json" => 2,
-            "application/*" => 1,
+            range if range == exactly => 2,
+            range if range == family => 1,
             "*/*" | "*" => 0,
             _ => continue,
         };

@@ -52,8 +52,12 @@ pub struct HealthReport {
     #[schema(example = "48 hours")]
     uptime: String,
     uptime_seconds: u64,
-    /// How long ago the last backup was made, in words; null without one.
+    /// How long ago the last backup was made that is known here, in words; null without one.
+    #[schema(example = "12 hours ago")]
     last_backup: Option<String>,
+    /// When that was.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_backup_at: Option<Timestamp>,
     /// Endpoints known, active or not.
     endpoints: u64,
     checks_in_flight: i64,
@@ -129,7 +133,8 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
         recorder: running(health.recorder),
         uptime: in_words(health.uptime),
         uptime_seconds: health.uptime.as_secs(),
-        last_backup: None,
+        last_backup: health.last_backup.map(|(_, ago)| format!("{} ago", in_words(ago))),
+        last_backup_at: health.last_backup.map(|(at, _)| at),
         endpoints: ctx.board.len() as u64,
         checks_in_flight: metrics.checks_in_flight.get(),
         schedule_lag_ms: milliseconds(metrics.schedule_lag_us.get()),

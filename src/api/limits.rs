@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::DEFAULT_METRICS_PATH;
 use crate::service::checks;
 
 /// The route template of a check by hand, which takes as long as the check.
@@ -9,6 +10,18 @@ pub const CHECK_ROUTE: &str = "/api/v1/endpoints/{id}/check";
 
 /// The route template of a test of a channel, which takes as long as the channel.
 pub const TEST_ROUTE: &str = "/api/v1/channels/{name}/test";
+
+/// The route template of a report, which comes in several forms.
+pub const REPORT_ROUTE: &str = "/api/v1/stats/sla";
+
+/// The route template of the stream of events.
+pub const EVENTS_ROUTE: &str = "/api/v1/events";
+
+/// The route of a trial of a definition, which takes as long as the attempt.
+pub const TRIAL_ROUTE: &str = "/api/v1/endpoints/test";
+
+/// The route template of the file of a backup.
+pub const BACKUP_ROUTE: &str = "/api/v1/backups/{id}/content";
 
 /// The most time of an ordinary request; then it is answered with 503.
 const ORDINARY: Duration = Duration::from_secs(30);
@@ -20,15 +33,17 @@ const BODY: Duration = Duration::from_secs(30);
 pub fn handler_timeout(template: Option<&str>, has_body: bool) -> Duration {
     let body = if has_body { BODY } else { Duration::ZERO };
     // The verb gives up by itself, with a better sentence than the bound has.
-    body + if template == Some(CHECK_ROUTE) { checks::MAX_WAIT + ORDINARY } else { ORDINARY }
+    let waits_for_check = matches!(template, Some(CHECK_ROUTE | TRIAL_ROUTE));
+    body + if waits_for_check { checks::MAX_WAIT + ORDINARY } else { ORDINARY }
 }
 
 /// Routes that wait for a target or a channel, and not for the database.
 pub fn waits_for_others(template: &str) -> bool {
-    template == CHECK_ROUTE || template == TEST_ROUTE
+    matches!(template, CHECK_ROUTE | TEST_ROUTE | TRIAL_ROUTE)
 }
 
-/// Routes that answer with pages and their assets instead of JSON.
+/// Routes that answer with something else than JSON too: pages and their assets, tables, files, and the metrics, which look
+/// themselves at what is accepted.
 pub fn is_page(template: &str) -> bool {
-    template.starts_with("/docs")
+    template.starts_with("/docs") || [REPORT_ROUTE, BACKUP_ROUTE, DEFAULT_METRICS_PATH].contains(&template)
 }

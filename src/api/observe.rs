@@ -14,9 +14,11 @@ use tracing::Instrument;
 
 use super::auth::Principal;
 use super::error::{Problem, ProblemKind};
-use super::extract::{MAX_BODY_BYTES, MAX_URI_BYTES, accepts_json, too_large};
+use super::extract::{MAX_BODY_BYTES, MAX_URI_BYTES, accepts_events, accepts_json, too_large};
 use super::{client_address, limits};
 use crate::clock::Clock;
+use crate::service::operations::Collections;
+use crate::telemetry::metrics::Metrics;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -28,9 +30,12 @@ struct Template(MatchedPath);
 #[derive(Debug)]
 pub struct Observer {
     pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections are encrypted, and clients should insist on it from now on.
     pub is_encrypted: bool,
+    /// Which are told of every answer of a route.
+    pub collections: Arc<Collections>,
 }
 
 /// A year, without the names below this one: they may be served by something else.
@@ -58,8 +63,14 @@ pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request
         }
         // What is answered here is of this moment, and some of it only for whoever asked.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        let milliseconds = observer.clock.monotonic().saturating_sub(begun).as_secs_f64() * 1000.0;
-        let route = response.extensions().get::<Template>().map_or("-", |template| template.0.as_str());
+        let took = observer.clock.monotonic().saturating_sub(begun);
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        let template = response.extensions().get::<Template>().map(|template| template.0.as_str());
+        observer.metrics.requests.observe(method.as_str(), template, response.status().as_u16(), took);
+        if let Some(template) = template {
+            observer.collections.answered(method.as_str(), template, took);
+        }
+        let route = template.unwrap_or("-");
         let actor = response.extensions().get::<Principal>().map_or("-", |principal| principal.0.as_str());
         let status = response.status().as_u16();
         let client = client.map_or_else(|| "-".to_owned(), |client| client.0.to_string());
@@ -149,11 +160,16 @@ fn complete_allow(allow: &str) -> String {
 pub async fn bounds(request: Request, next: Next) -> Response {
     let template = request.extensions().get::<MatchedPath>().cloned();
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    let speaks_json = template.as_ref().is_none_or(|path| !limits::is_page(path.as_str()));
+    let route = template.as_ref().map_or("", MatchedPath::as_str);
+    let refused = match route {
+        limits::EVENTS_ROUTE => !accepts_events(request.headers()),
+        _ => !limits::is_page(route) && !accepts_json(request.headers()),
+    };
     let mut response = if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         too_large().into_response()
-    } else if speaks_json && !accepts_json(request.headers()) {
-        Problem::new(ProblemKind::NotAcceptable, "Everything here is `application/json`: accept it").into_response()
+    } else if refused {
+        let kind = if route == limits::EVENTS_ROUTE { "text/event-stream" } else { "application/json" };
+        Problem::new(ProblemKind::NotAcceptable, format!("Everything here is `{kind}`: accept it")).into_response()
     } else {
         let has_body = !request.body().is_end_stream();
         let limit = limits::handler_timeout(template.as_ref().map(MatchedPath::as_str), has_body);

@@ -37,8 +37,11 @@ pub const ROWS: &[Row] = &[
     ("GET", "/docs/{file}", OPEN),
     ("GET", "/openapi.json", OPEN),
     ("GET", "/api/v1/openapi.json", OPEN),
+    ("GET", "/api/v1/swagger.json", OPEN),
     ("GET", "/api/v1/endpoints", VIEWER),
     ("POST", "/api/v1/endpoints", EDITOR),
+    ("POST", "/api/v1/endpoints/bulk", EDITOR),
+    ("POST", "/api/v1/endpoints/test", OPERATOR),
     ("GET", "/api/v1/endpoints/{id}", VIEWER),
     ("PUT", "/api/v1/endpoints/{id}", EDITOR),
     ("PATCH", "/api/v1/endpoints/{id}", EDITOR),
@@ -52,10 +55,18 @@ pub const ROWS: &[Row] = &[
     ("GET", "/api/v1/endpoints/by-key/{name}", VIEWER),
     ("PUT", "/api/v1/endpoints/by-key/{name}", EDITOR),
     ("DELETE", "/api/v1/endpoints/by-key/{name}", EDITOR),
+    ("GET", "/api/v1/groups", VIEWER),
+    ("POST", "/api/v1/groups", EDITOR),
+    ("GET", "/api/v1/groups/{name}", VIEWER),
+    ("PUT", "/api/v1/groups/{name}", EDITOR),
+    ("PATCH", "/api/v1/groups/{name}", EDITOR),
+    ("DELETE", "/api/v1/groups/{name}", EDITOR),
     ("GET", "/api/v1/stats/uptime/{id}", VIEWER),
     ("GET", "/api/v1/stats/history/{id}", VIEWER),
     ("GET", "/api/v1/stats/incidents/{id}", VIEWER),
     ("GET", "/api/v1/stats/summary", VIEWER),
+    ("GET", "/api/v1/stats/series/{id}", VIEWER),
+    ("GET", "/api/v1/stats/sla", VIEWER),
     ("GET", "/api/v1/incidents", VIEWER),
     ("GET", "/api/v1/incidents/{id}", VIEWER),
     ("GET", "/api/v1/notifications", VIEWER),
@@ -80,11 +91,38 @@ pub const ROWS: &[Row] = &[
     ("PUT", "/api/v1/api-keys/{id}", ADMIN),
     ("PATCH", "/api/v1/api-keys/{id}", ADMIN),
     ("DELETE", "/api/v1/api-keys/{id}", ADMIN),
+    ("GET", "/api/v1/events", VIEWER),
+    ("GET", "/api/v1/audit", ADMIN),
+    ("GET", "/api/v1/sessions", VIEWER),
+    ("POST", "/api/v1/sessions", OPEN),
+    ("GET", "/api/v1/sessions/{id}", VIEWER),
+    ("DELETE", "/api/v1/sessions/{id}", VIEWER),
+    ("GET", "/api/v1/backups", ADMIN),
+    ("POST", "/api/v1/backups", ADMIN),
+    ("GET", "/api/v1/backups/{id}", ADMIN),
+    ("DELETE", "/api/v1/backups/{id}", ADMIN),
+    ("GET", "/api/v1/backups/{id}/content", ADMIN),
     ("GET", "/api/v1/config", ADMIN),
     ("PUT", "/api/v1/config", ADMIN),
     ("GET", "/api/v1/metrics", VIEWER),
     ("GET", "/api/v1/metrics/{name}", VIEWER),
+    ("GET", "/metrics", VIEWER),
     ("GET", "/metrics/{name}", VIEWER),
+    ("GET", "/api/v1/query_stats", VIEWER),
+    ("GET", "/api/v1/connections", ADMIN),
+    ("GET", "/api/v1/connections/{id}", ADMIN),
+    ("DELETE", "/api/v1/connections/{id}", ADMIN),
+    ("GET", "/api/v1/collections", VIEWER),
+    ("POST", "/api/v1/collections", OPERATOR),
+    ("GET", "/api/v1/collections/{id}", VIEWER),
+    ("PUT", "/api/v1/collections/{id}", OPERATOR),
+    ("DELETE", "/api/v1/collections/{id}", OPERATOR),
+    ("GET", "/api/v1/tasks", VIEWER),
+    ("GET", "/api/v1/tasks/{name}", VIEWER),
+    ("POST", "/api/v1/tasks/{name}/run", ADMIN),
+    ("GET", "/api/v1/threads", VIEWER),
+    ("GET", "/api/v1/modules", VIEWER),
+    ("GET", "/api/v1/modules/{name}", VIEWER),
 ];
 
 /// What the table says of a request.
@@ -154,7 +192,11 @@ mod tests {
 
     #[test]
     fn the_open_routes_are_these_and_no_other() {
-        let open: Vec<_> = ROWS.iter().filter(|(.., needs)| *needs == Needs::Open).map(|(m, p, _)| (*m, *p)).collect();
+        let (read, others): (Vec<_>, Vec<_>) = ROWS
+            .iter()
+            .filter(|(.., needs)| *needs == Needs::Open)
+            .map(|(m, p, _)| (*m, *p))
+            .partition(|(method, _)| *method == "GET");
         let expected = [
             "/health",
             "/health/live",
@@ -164,13 +206,18 @@ mod tests {
             "/docs/{file}",
             "/openapi.json",
             "/api/v1/openapi.json",
+            "/api/v1/swagger.json",
         ];
-        assert_eq!(open, expected.map(|path| ("GET", path)));
+        assert_eq!(read, expected.map(|path| ("GET", path)));
+        // Asks for a key by itself.
+        assert_eq!(others, [("POST", "/api/v1/sessions")]);
     }
 
     #[test]
     fn what_changes_something_is_never_for_viewers() {
-        for (method, path, needs) in ROWS.iter().filter(|(method, ..)| *method != "GET") {
+        // Everybody may sign in with a key, and out again.
+        let changes = ROWS.iter().filter(|(method, path, _)| *method != "GET" && !path.contains("/sessions"));
+        for (method, path, needs) in changes {
             assert!(matches!(needs, Needs::Role(role) if *role > Role::Viewer), "{method} {path}");
         }
     }

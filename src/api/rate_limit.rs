@@ -3,7 +3,8 @@
 //! A request with a good key counts against that key, any other against the client's address. Keys that are wrong
 //! are counted apart and strictly: [`GUESSES`] at once and then one a second from an address. While an address has
 //! guessed too much, a good key is refused there as well, or guessing would only have to look for the answer that
-//! is not 429; a client that has used its key from there within the last hour is not concerned.
+//! is not 429; a client that has used its key from there within the last hour is not concerned, nor is one that has
+//! signed in.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -58,6 +59,8 @@ pub enum Caller<'a> {
     Local,
     /// The name of a key that is good.
     Key(&'a str),
+    /// The name of the key of a session. Its token cannot be guessed, so it proves nothing by being good.
+    Session(&'a str),
     /// A key that is not.
     WrongKey,
     /// No key.
@@ -151,11 +154,9 @@ impl RateLimits {
                 self.prove(address, name).map_err(|wait| self.refused(slot, wait, GUESSED))?;
                 Counted::Key(name.to_owned())
             }
+            Caller::Session(name) => Counted::Key(name.to_owned()),
             Caller::WrongKey => {
-                self.guesses
-                    .check_key(&self.by_address(address))
-                    .map_err(|not_until| not_until.wait_time_from(self.clock.monotonic()))
-                    .map_err(|wait| self.refused(slot, wait, GUESSED))?;
+                self.guess(address).map_err(|wait| self.refused(slot, wait, GUESSED))?;
                 self.by_address(address)
             }
             Caller::Local | Caller::Anonymous => self.by_address(address),
@@ -173,6 +174,23 @@ impl RateLimits {
         }
     }
 
+    /// Counts a key that came in the body of a request, which was counted as one without a key: `name` is that of a good
+    /// one.
+    ///
+    /// # Errors
+    /// The problem to answer with while keys are being guessed from there.
+    pub fn admit_in_body(&self, parts: &Parts, name: Option<&str>) -> Result<(), Problem> {
+        let address = as_one_client(client(parts).unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+        let counted = name.map_or_else(|| self.guess(address), |name| self.prove(address, name));
+        counted.map_err(|wait| self.refused(parts.extensions.get::<Slot>(), wait, GUESSED))
+    }
+
+    /// A wrong key came from an address.
+    fn guess(&self, address: IpAddr) -> Result<(), Duration> {
+        let counted = self.guesses.check_key(&self.by_address(address));
+        counted.map(drop).map_err(|not_until| not_until.wait_time_from(self.clock.monotonic()))
+    }
+
     /// A good key is used from an address. Where keys are being guessed it counts as a guess, unless it was used
     /// there before.
     fn prove(&self, address: IpAddr, name: &str) -> Result<(), Duration> {
@@ -183,7 +201,7 @@ impl RateLimits {
             known.get(&key).is_some_and(|at| now.saturating_sub(*at) < KNOWN_FOR)
         };
         if !is_known {
-            self.guesses.check_key(&self.by_address(address)).map_err(|not_until| not_until.wait_time_from(now))?;
+            self.guess(address)?;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN && !known.contains_key(&key) {

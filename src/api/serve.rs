@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +36,10 @@ use self::body::{RequestBody, ResponseBody};
 use self::connection::{Connection, Overdue, Socket};
 use self::tls::Tls;
 use super::client_address::as_one_client;
+use crate::clock::Clock;
 use crate::config::{MaxConnections, RunningSettings};
 use crate::lifecycle::Tasks;
+use crate::telemetry::connections::Connections;
 use crate::telemetry::metrics::Metrics;
 
 /// Connections at once; fewer where few files may be open. When they are all in use the one that has been idle
@@ -142,6 +143,10 @@ impl ServeLimits {
     }
 }
 
+/// How many connections there may be, for handlers of which some hold theirs for long.
+#[derive(Debug, Clone, Copy)]
+pub struct MostConnections(pub usize);
+
 /// What serving needs beside a listener and a router.
 #[derive(Debug, Clone)]
 pub struct Serving {
@@ -151,7 +156,10 @@ pub struct Serving {
     /// `None`: plain HTTP.
     pub tls: Option<Arc<Tls>>,
     pub trusted_proxies: Vec<IpNet>,
+    pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// In which open connections are seen.
+    pub connections: Arc<Connections>,
     /// Connections are tasks of these; serving ends when these begin to stop.
     pub tasks: Tasks,
 }
@@ -185,7 +193,6 @@ struct Server {
     http: auto::Builder<Spawn>,
     tracker: TaskTracker,
     open: Mutex<HashMap<u64, Arc<Connection>>>,
-    next_id: AtomicU64,
 }
 
 impl Server {
@@ -203,7 +210,7 @@ impl Server {
             .max_pending_accept_reset_streams(PENDING_RESETS)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT);
-        Self { serving, router, http, tracker: TaskTracker::new(), open: Mutex::default(), next_id: AtomicU64::new(0) }
+        Self { serving, router, http, tracker: TaskTracker::new(), open: Mutex::default() }
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
@@ -212,7 +219,7 @@ impl Server {
 
     fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let metrics = &self.serving.metrics;
-        let Some((id, connection)) = self.admit(peer) else {
+        let Some(connection) = self.admit(peer) else {
             metrics.connections_refused.add(1);
             tracing::debug!(%peer, "a connection is refused: there are too many");
             return;
@@ -225,19 +232,18 @@ impl Server {
         }
         let (server, socket) = (self.clone(), Socket::new(stream, connection.clone()));
         let task = async move {
-            let leaving = Leaving { server, id };
+            let leaving = Leaving { server, id: connection.shown.id };
             leaving.server.carry(socket, &connection).await;
             drop(leaving);
-            let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
-            let (requests, read, written) =
-                (load(&connection.requests), load(&connection.bytes_in), load(&connection.bytes_out));
+            let shown = &connection.shown;
+            let (requests, read, written) = (shown.requests.get(), shown.bytes_read.get(), shown.bytes_written.get());
             tracing::debug!(%peer, requests, read, written, "a connection is over");
         };
         drop(self.serving.tasks.spawn(self.tracker.track_future(task)));
     }
 
     /// Room for a connection, if there is any or can be made.
-    fn admit(&self, peer: SocketAddr) -> Option<(u64, Arc<Connection>)> {
+    fn admit(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
         let wanted = self.serving.running.get().max_connections;
         let (connections, kept_for_local, per_client) = self.serving.limits.shares(wanted);
         let ip = peer.ip().to_canonical();
@@ -246,7 +252,7 @@ impl Server {
         let is_bounded = !ip.is_loopback() && !self.serving.trusted_proxies.iter().any(|network| network.contains(&ip));
         if is_bounded {
             let client = as_one_client(ip);
-            let of_client = |connection: &&Arc<Connection>| as_one_client(connection.peer.ip()) == client;
+            let of_client = |connection: &&Arc<Connection>| as_one_client(connection.shown.peer.ip()) == client;
             if open.values().filter(of_client).count() >= per_client {
                 return None;
             }
@@ -261,15 +267,16 @@ impl Server {
             idle.sort_unstable_by(|a, b| b.cmp(a));
             for (_, id) in idle.into_iter().take(surplus) {
                 if let Some(idle) = open.remove(&id) {
-                    idle.cut.cancel();
+                    idle.shown.cut.cancel();
                     self.serving.metrics.connections_evicted.add(1);
                 }
             }
         }
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::new(Connection::new(peer));
-        open.insert(id, connection.clone());
-        Some((id, connection))
+        let Serving { connections, clock, tls, .. } = &self.serving;
+        let shown = connections.enter(peer, clock.now(), tls.is_some());
+        let connection = Arc::new(Connection::new(shown));
+        open.insert(connection.shown.id, connection.clone());
+        Some(connection)
     }
 
     /// The system refuses a connection: without descriptors it would do so again at once.
@@ -290,12 +297,13 @@ impl Server {
         for connection in self.open().values() {
             let Some(overdue) = connection.overdue(&self.serving.limits) else { continue };
             // Idle ones first get the chance to end in an orderly way.
-            if overdue == Overdue::Idle && !connection.close.is_cancelled() {
-                connection.close.cancel();
-            } else if !connection.cut.is_cancelled() {
-                connection.cut.cancel();
+            let shown = &connection.shown;
+            if overdue == Overdue::Idle && !shown.close.is_cancelled() {
+                shown.close.cancel();
+            } else if !shown.cut.is_cancelled() {
+                shown.cut.cancel();
                 self.serving.metrics.connections_cut.add(1);
-                tracing::debug!(peer = %connection.peer, ?overdue, "a connection is cut");
+                tracing::debug!(peer = %shown.peer, ?overdue, "a connection is cut");
             }
         }
     }
@@ -308,7 +316,7 @@ impl Server {
         let handshake = TlsAcceptor::from(tls.config()).accept(socket);
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(self.serving.limits.handshake, handshake) => shaken,
-            () = connection.cut.cancelled() => return,
+            () = connection.shown.cut.cancelled() => return,
             () = self.serving.tasks.stopping().cancelled() => return,
         };
         match shaken {
@@ -318,23 +326,26 @@ impl Server {
             }
             Ok(Err(error)) => {
                 self.serving.metrics.handshakes_failed.add(1);
-                tracing::debug!(peer = %connection.peer, %error, "a TLS handshake failed");
+                tracing::debug!(peer = %connection.shown.peer, %error, "a TLS handshake failed");
             }
             Err(_) => {
                 self.serving.metrics.connections_cut.add(1);
-                tracing::debug!(peer = %connection.peer, "a TLS handshake took too long");
+                tracing::debug!(peer = %connection.shown.peer, "a TLS handshake took too long");
             }
         }
     }
 
     async fn exchange(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, connection: &Arc<Connection>) {
         let (router, limit) = (self.router.clone(), self.serving.limits.body);
+        let most = MostConnections(self.serving.limits.connections);
         let of_connection = connection.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = of_connection.begin(request.version() == Version::HTTP_2);
             let connection = in_flight.connection().clone();
             let mut request = request.map(|body| Body::new(RequestBody::new(body, limit, connection)));
-            request.extensions_mut().insert(ConnectInfo(of_connection.peer));
+            request.extensions_mut().insert(ConnectInfo(of_connection.shown.peer));
+            request.extensions_mut().insert(of_connection.shown.clone());
+            request.extensions_mut().insert(most);
             let answer = router.clone().oneshot(request);
             async move {
                 let response: Response<Body> = match answer.await {
@@ -351,12 +362,12 @@ impl Server {
             tokio::select! {
                 ended = exchange.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(peer = %connection.peer, %error, "a connection broke off");
+                        tracing::debug!(peer = %connection.shown.peer, %error, "a connection broke off");
                     }
                     return;
                 }
-                () = connection.cut.cancelled() => return,
-                () = connection.close.cancelled(), if !closing => {
+                () = connection.shown.cut.cancelled() => return,
+                () = connection.shown.close.cancelled(), if !closing => {
                     closing = true;
                     exchange.as_mut().graceful_shutdown();
                 }
@@ -366,14 +377,14 @@ impl Server {
 
     async fn stop(&self) {
         for connection in self.open().values() {
-            connection.close.cancel();
+            connection.shown.close.cancel();
         }
         self.tracker.close();
         if tokio::time::timeout(self.serving.limits.grace, self.tracker.wait()).await.is_err() {
             let open: Vec<_> = self.open().values().cloned().collect();
             tracing::info!(connections = open.len(), "clients that did not finish their requests are cut off");
             for connection in open {
-                connection.cut.cancel();
+                connection.shown.cut.cancel();
             }
             self.tracker.wait().await;
         }
@@ -389,6 +400,7 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.server.open().remove(&self.id);
+        self.server.serving.connections.leave(self.id);
         self.server.serving.metrics.connections_open.add(-1);
     }
 }
@@ -410,6 +422,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
     use crate::config::{Adjustable, LogLevel, MaxConcurrent};
 
     fn running(max_connections: MaxConnections) -> Arc<RunningSettings> {
@@ -430,7 +443,9 @@ mod tests {
             limits: ServeLimits::fitting(100, Duration::ZERO),
             tls: None,
             trusted_proxies: Vec::new(),
+            clock: Arc::new(SystemClock::new()),
             metrics: Arc::default(),
+            connections: Arc::default(),
             tasks: Tasks::new(),
         };
         let server = Server::new(Router::new(), serving);
@@ -439,10 +454,10 @@ mod tests {
             let running = &server.serving.running;
             running.set(Adjustable { max_connections: MaxConnections::Fixed(connections), ..running.get() });
         };
-        let mut busy: Vec<_> = (0..20).map(|_| server.admit(peer).unwrap().1.begin(false)).collect();
+        let mut busy: Vec<_> = (0..20).map(|_| server.admit(peer).unwrap().begin(false)).collect();
         assert!(server.admit(peer).is_none(), "all are in use");
         set(21);
-        busy.push(server.admit(peer).unwrap().1.begin(false));
+        busy.push(server.admit(peer).unwrap().begin(false));
         set(16);
         busy.truncate(17);
         assert!(server.admit(peer).is_none(), "four are idle, and six would have to go");
@@ -450,7 +465,7 @@ mod tests {
         assert!(server.admit(peer).is_some());
         assert_eq!((server.open().len(), server.serving.metrics.connections_evicted.get()), (16, 6));
         set(1_000);
-        while let Some((_, connection)) = server.admit(peer) {
+        while let Some(connection) = server.admit(peer) {
             busy.push(connection.begin(false));
             assert!(busy.len() <= 50);
         }
@@ -480,7 +495,9 @@ mod tests {
             },
             tls: None,
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            clock: Arc::new(crate::clock::SystemClock::new()),
             metrics: Arc::default(),
+            connections: Arc::default(),
             tasks: Tasks::new(),
         };
         let server = Server::new(Router::new(), serving);
@@ -488,7 +505,7 @@ mod tests {
         let mut under_way = Vec::new();
         let mut admitted = |ip: &str, tries: usize| {
             let peer = SocketAddr::new(ip.parse().unwrap(), 1);
-            let admitted = (0..tries).filter_map(|_| Some(server.admit(peer)?.1.begin(false)));
+            let admitted = (0..tries).filter_map(|_| Some(server.admit(peer)?.begin(false)));
             let before = under_way.len();
             under_way.extend(admitted);
             under_way.len() - before

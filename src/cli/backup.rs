@@ -7,22 +7,41 @@ use super::progress::Bar;
 use super::{Failed, say, tokio_free_now};
 use crate::app::store_options;
 use crate::config::Config;
-use crate::store::backup::{self, BackupOptions, Form};
+use crate::store::backup::{self, BackupFolder, BackupOptions, Form};
 use crate::store::{Beside, StoreError};
 
+/// Into `file`; without one into the folder of those that are made through the API.
 pub(super) async fn backup(
     config: &Config,
-    file: &Path,
+    file: Option<&Path>,
     form: Option<Form>,
     overwrite: bool,
 ) -> Result<ExitCode, Failed> {
+    let now = tokio_free_now();
     let source = Beside::open(&store_options(config)).await.map_err(Failed::cannot_start)?;
+    let folder = BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize);
+    // Held until the end: it keeps the monitor from writing there at the same time.
+    let (claim, file) = match file {
+        Some(file) => (None, file.to_owned()),
+        None => {
+            let claim = folder.claim().map_err(refused_or_failed)?;
+            let native = source.path().is_some();
+            let form = form.unwrap_or(if native { Form::Native } else { Form::Portable });
+            let (_, file) = folder.name(form, now).map_err(refused_or_failed)?;
+            (Some(claim), file)
+        }
+    };
     let bar = Bar::new("backup");
-    let options = BackupOptions { form, overwrite, now: tokio_free_now() };
-    let written = backup::create(&source, file, options, &mut |progress| bar.backup(progress)).await;
+    let options = BackupOptions { form, overwrite, now };
+    let written = backup::create(&source, &file, options, &mut |progress| bar.backup(progress)).await;
     source.close().await.map_err(Failed::running)?;
     let written = written.map_err(refused_or_failed)?;
     say(&format!("{}: {}", file.display(), bar.done(written.rows, written.bytes)));
+    if claim.is_some() {
+        for id in folder.remove_old().map_err(Failed::running)? {
+            say(&format!("removed {id}, as backup.keep says"));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -71,8 +71,9 @@ enum Command {
     #[command(after_help = "Example:\n  api-monitor backup /backups/monitor-$(date +%F).db\n\n\
                             Restore it with `api-monitor restore`.")]
     Backup {
-        /// The file to write; it appears whole or not at all
-        file: PathBuf,
+        /// The file to write; it appears whole or not at all [default: a new one in the folder `backup.folder`, where
+        /// the oldest beyond `backup.keep` are removed]
+        file: Option<PathBuf>,
         /// native: a database file of SQLite; portable: also to move from SQLite to PostgreSQL and back
         /// [default: native for SQLite, portable for PostgreSQL]
         #[arg(long, value_enum)]
@@ -144,7 +145,11 @@ enum Command {
         url: Option<String>,
     },
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// In version 2.0 (Swagger) instead of 3.1
+        #[arg(long)]
+        swagger: bool,
+    },
     /// Try how people are told
     Notify {
         #[command(subcommand)]
@@ -244,7 +249,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
         }
         Command::Backup { file, format, force } => {
             let config = load(&options)?;
-            runtime(Workers::Fixed(1))?.block_on(backup::backup(&config, &file, format.map(Into::into), force))
+            let (file, form) = (file.as_deref(), format.map(Into::into));
+            runtime(Workers::Fixed(1))?.block_on(backup::backup(&config, file, form, force))
         }
         Command::Restore { file, force } => {
             let config = load(&options)?;
@@ -268,9 +274,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
             runtime(Workers::Auto)?.block_on(demo::demo(port, &logging.level))
         }
         Command::Healthcheck { url } => runtime(Workers::Fixed(1))?.block_on(check::healthcheck(&options, url)),
-        Command::Openapi => {
+        Command::Openapi { swagger } => {
             let header = load(&options).map_or_else(|_| "X-API-Key".to_owned(), |c| c.api.auth.header_name);
-            say(&crate::api::document(&header).to_pretty_json().map_err(Failed::running)?);
+            let document = serde_json::to_value(crate::api::document(&header)).map_err(Failed::running)?;
+            let document = if swagger { crate::api::swagger::of(&document) } else { document };
+            say(&serde_json::to_string_pretty(&document).map_err(Failed::running)?);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -305,7 +313,7 @@ fn validate(options: &LoadOptions) -> Result<ExitCode, Failed> {
     // What a channel is built from (options of presets, certificates in files) is tried as well.
     let clock = std::sync::Arc::new(SystemClock::new());
     runtime(Workers::Fixed(1))?
-        .block_on(async { crate::app::build_channels(&config, clock) })
+        .block_on(async { crate::app::build_channels(&config, clock, crate::app::outbound(&config)?) })
         .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
     let (_, warnings) = crate::app::open_tls(&config, tokio_free_now())
         .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;

@@ -6,10 +6,12 @@ use super::errors::SourceRef;
 use super::report::Report;
 use super::secret::Secret;
 use super::section::Section;
+use super::session::{self, RawSession};
 use super::tree::{Node, Value, without_secrets};
 use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyDigest, STRONG_KEY_BYTES, mistaken_name, parse_expiry};
 use crate::domain::role::Role;
+use crate::domain::session::SessionLimits;
 
 /// What a key begins with that is written as its digest.
 const HASHED: &str = "sha256:";
@@ -27,6 +29,7 @@ pub struct AuthConfig {
     pub realm: String,
     /// Further keys, each name once.
     pub keys: Vec<ConfiguredKey>,
+    pub session: SessionLimits,
 }
 
 /// A key of `api.auth.keys`.
@@ -55,6 +58,7 @@ pub(super) struct RawAuth {
     header_name: Option<String>,
     realm: Option<String>,
     keys: Option<Vec<RawKey>>,
+    session: Option<RawSession>,
 }
 
 #[derive(Default, Deserialize)]
@@ -76,6 +80,7 @@ pub(super) fn read(section: &Section<'_>, raw: RawAuth, now: Timestamp, report: 
     if realm.len() > 200 || !realm.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
         section.wrong("auth.realm", "is printable ASCII without quotes and backslashes, at most 200 bytes", report);
     }
+    let session = session::read(section, raw.session.unwrap_or_default(), report);
     let api_key = raw.api_key.filter(|key| !key.expose().is_empty());
     let mut told = KeyReader { section, now, keys: Vec::new(), report };
     let api_key = api_key.map(|key| told.api_key(key, raw.enabled));
@@ -85,7 +90,7 @@ pub(super) fn read(section: &Section<'_>, raw: RawAuth, now: Timestamp, report: 
     let keys = told.keys;
     let (api_key, keys) = switched(section, raw.enabled, api_key, keys, now, report);
     let api_key_source = api_key.as_ref().and_then(|_| section.place_of("auth.api_key")).map(|(at, _)| at.to_ref());
-    AuthConfig { api_key, api_key_source, header_name, realm, keys }
+    AuthConfig { api_key, api_key_source, header_name, realm, keys, session }
 }
 
 /// What remains of the keys by `enabled`.

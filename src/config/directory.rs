@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::channels::MadeChannel;
-use super::{ChannelConfig, Config, GroupConfig};
+use super::{ChannelConfig, Config, GroupConfig, SourceRef};
 use crate::domain::endpoint::{EndpointSettings, Layers};
+use crate::domain::group::{Group, GroupMade};
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::domain::setting::DurationSetting;
 
@@ -18,8 +19,8 @@ pub struct Listing {
     pub defaults: EndpointSettings,
     /// Of schedules without one of their own.
     pub timezone: chrono_tz::Tz,
-    /// By name.
-    pub groups: BTreeMap<String, GroupConfig>,
+    /// Those that are declared, by name.
+    pub groups: BTreeMap<String, Group>,
     /// Those that are off included; the configured ones in their order, then those made through the API in theirs.
     pub channels: Vec<ChannelConfig>,
     /// What else is known of those made through the API, by name.
@@ -43,7 +44,7 @@ impl Listing {
         let mut listing = Self {
             defaults: config.defaults.clone(),
             timezone: config.timezone,
-            groups: config.groups.clone(),
+            groups: config.groups.iter().map(|(name, group)| (name.clone(), configured(group))).collect(),
             channels: config.channels.clone(),
             made: BTreeMap::new(),
             channel_names: Vec::new(),
@@ -122,6 +123,15 @@ impl Listing {
         };
         let channels = self.channels.iter().map(route).collect();
         self.routing = Arc::new(Routing { channels, ..(*self.routing).clone() });
+    }
+}
+
+fn configured(group: &GroupConfig) -> Group {
+    let SourceRef { file, line, .. } = &group.source;
+    Group {
+        description: group.description.clone(),
+        settings: group.settings.clone(),
+        made: GroupMade::Configured { source: format!("{file}:{line}") },
     }
 }
 

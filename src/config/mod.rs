@@ -11,6 +11,7 @@
 
 mod api;
 pub mod auth;
+mod backup;
 pub mod channels;
 mod database;
 mod de;
@@ -24,12 +25,17 @@ mod layer;
 mod load;
 mod logging;
 mod original;
+mod outbound;
 mod overrides;
+mod prometheus;
 mod raw;
 mod report;
+mod resolver;
 mod running;
+pub mod schemas;
 mod secret;
 mod section;
+mod session;
 mod set_by;
 mod substitute;
 mod telling;
@@ -38,17 +44,20 @@ mod tree;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::api::{ApiConfig, CorsConfig, MaxConnections, Origins, RateLimitConfig, TlsConfig, Workers};
 pub use self::auth::{AuthConfig, ConfiguredKey};
+pub use self::backup::BackupConfig;
 pub use self::channels::ChannelConfig;
 pub use self::database::{PostgresConfig, TlsMode};
 pub use self::directory::{Directory, Listing};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 pub use self::logging::{LogFormat, LogLevel, LogRotation, LoggingConfig};
+pub use self::prometheus::{DEFAULT_METRICS_PATH, PrometheusConfig};
 use self::report::Report;
 pub use self::running::{Adjustable, RunningSettings};
 pub use self::secret::Secret;
@@ -58,6 +67,7 @@ pub use self::telling::{HeartbeatConfig, TellingConfig};
 use self::tree::Trail;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers};
+use crate::domain::outbound::OutboundPolicy;
 
 /// Where a configuration is looked for when neither the command line nor `CONFIG_PATH` names one.
 pub const DEFAULT_PATH: &str = "config/config.yaml";
@@ -83,6 +93,7 @@ pub struct Config {
     /// Who set each key, by its path; keys that are not in it have their default.
     pub set: BTreeMap<String, SetBy>,
     pub database: DatabaseConfig,
+    pub backup: BackupConfig,
     /// Of schedules without one of their own.
     pub timezone: chrono_tz::Tz,
     /// `defaults:`, which apply where group and endpoint say nothing.
@@ -94,11 +105,16 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     pub logging: LoggingConfig,
     pub api: ApiConfig,
+    pub prometheus: PrometheusConfig,
     /// Those of `channels:` in their order, then those of `notifications:`; also those that are off.
     pub channels: Vec<ChannelConfig>,
     /// The names of `channels`.
     pub channel_names: Vec<String>,
     pub telling: TellingConfig,
+    /// The server that checks and channels ask for names. `None`: as every program of the machine does.
+    pub resolver: Option<SocketAddr>,
+    /// For endpoints and channels made through the API.
+    pub outbound: OutboundPolicy,
     /// In the order of the files and their lines.
     pub warnings: Vec<ConfigWarning>,
 }
@@ -142,12 +158,13 @@ pub enum DatabaseTarget {
 }
 
 /// A group of `groups:`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupConfig {
     /// Of the group itself, not inherited.
     pub description: String,
     /// Inherited by its endpoints; without name, url, group and description.
     pub settings: EndpointSettings,
+    pub source: SourceRef,
 }
 
 /// An endpoint of the configuration.

@@ -8,18 +8,22 @@ use super::database;
 use super::de::typed;
 use super::endpoints::{self, Resolved, Sections};
 use super::layer::Rules;
-use super::raw::{RawMonitoring, RawPrometheus};
+use super::raw::RawMonitoring;
 use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
-use super::{Config, MaxConcurrent, MonitoringConfig, api, channels, logging, original, overrides, telling};
+use super::{
+    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, outbound, overrides, prometheus, resolver,
+    telling,
+};
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 18] = [
     "database",
+    "backup",
     "public_url",
     "timezone",
     "defaults",
@@ -31,6 +35,8 @@ const SECTIONS: [&str; 15] = [
     "groups",
     "endpoints",
     "monitoring",
+    "resolver",
+    "outbound",
     "logging",
     "prometheus",
     "api",
@@ -49,16 +55,19 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let Resolved { defaults, groups, endpoints } = endpoints::read(sections, rules, report);
     let root = &root;
     let database = database::read(&Section::of(root, "database"), report);
+    let backup = backup::read(&Section::of(root, "backup"), &database.target, report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
+    let resolver = resolver::read(root, report);
+    let outbound = outbound::read(&Section::of(root, "outbound"), report);
     let logging = logging::read(&Section::of(root, "logging"), report);
     let api = api::read(&Section::of(root, "api"), now, report);
-    Section::of(root, "prometheus").read::<RawPrometheus>(report);
-    original::warn_of_not_in_effect(root, report);
+    let prometheus = prometheus::read(&Section::of(root, "prometheus"), report);
     Config {
         path: PathBuf::new(),
         files: Vec::new(),
         set: BTreeMap::new(),
         database,
+        backup,
         timezone,
         defaults,
         groups,
@@ -66,9 +75,12 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         monitoring,
         logging,
         api,
+        prometheus,
         channel_names: channels.channels.iter().map(|channel| channel.name.clone()).collect(),
         channels: channels.channels,
         telling,
+        resolver,
+        outbound,
         warnings: Vec::new(),
     }
 }

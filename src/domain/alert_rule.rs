@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -18,7 +17,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::Timestamp;
 use crate::domain::notification::Severity;
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 use crate::domain::setting::DurationSetting;
 
 words! {

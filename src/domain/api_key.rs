@@ -3,6 +3,7 @@
 
 use core::net::IpAddr;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
@@ -29,7 +30,7 @@ pub const CONFIGURED_KEY: &str = "api-key";
 /// Names that tell in the audit log of whom there is no key.
 pub const NOT_KEYS: [&str; 4] = ["local", "anonymous", "config", "cli"];
 
-/// The SHA-256 of a key: what is kept of it. Compared in constant time, never shown.
+/// The SHA-256 of a key, or of the token of a session: what is kept of it. Compared in constant time, never shown.
 #[derive(Clone, Copy)]
 pub struct KeyDigest([u8; 32]);
 
@@ -73,6 +74,12 @@ impl PartialEq for KeyDigest {
 }
 
 impl Eq for KeyDigest {}
+
+impl Hash for KeyDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Debug for KeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,15 +1,12 @@
 //! One thing to tell about an endpoint: the facts, the same for every channel. How they read in a channel is not
 //! decided here.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::alert_rule::{AlertId, Comparison};
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 use crate::domain::{Timestamp, micros};
 
 words! {

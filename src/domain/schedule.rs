@@ -64,7 +64,8 @@ impl CronSchedule {
         self.timezone
     }
 
-    fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+    /// The first time after `at`.
+    pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
         let local = at.with_timezone(&self.timezone);
         self.cron.find_next_occurrence(&local, false).ok().map(|t| t.to_utc())
     }

@@ -1,22 +1,24 @@
 //! Removes what is older than it is kept, in small batches that never hold up the recorder.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
+use super::Turns;
 use crate::clock::Clock;
 use crate::config::RunningSettings;
 use crate::domain::uptime::{DAY_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::store::{self, Store, StoreError, within};
-use crate::wakeup::Wakeup;
 
 /// Rows removed in one transaction.
 const BATCH: u64 = 500;
 
 /// Days for which the audit log keeps refusals: whoever is refused again and again must not fill the disk.
 const REFUSALS_DAYS: u32 = 30;
+
+/// And what administrators read.
+const READS_DAYS: u32 = 90;
 
 /// How long a batch may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -41,25 +43,35 @@ pub struct Removed {
     pub notifications: u64,
     pub incidents: u64,
     pub refusals: u64,
+    pub reads: u64,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { checks, hours, notifications, incidents, refusals, reads } = self;
+        write!(
+            f,
+            "removed: checks {checks}, hours {hours}, notifications {notifications}, incidents {incidents}, \
+             refusals {refusals}, reads {reads}"
+        )
+    }
 }
 
 impl Retention {
     /// Removes whatever is due at each nudge, until the stop.
-    pub async fn run(self, nudged: Wakeup, stopping: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = nudged.wait() => {}
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                removed = self.step() => match removed {
-                    Ok(removed) if removed == Removed::default() => {}
-                    Ok(Removed { checks, hours, notifications, incidents, refusals }) => {
-                        tracing::info!(checks, hours, notifications, incidents, refusals, "old history was removed");
-                    }
-                    Err(error) => tracing::warn!(%error, "old history could not be removed; tried again at the next run"),
-                },
+    pub async fn run(self, turns: Turns) {
+        while turns.next().await {
+            match turns.run(self.step(), ToString::to_string).await {
+                Some(Ok(removed)) if removed == Removed::default() => {}
+                Some(Ok(Removed { checks, hours, notifications, incidents, refusals, reads })) => {
+                    tracing::info!(checks, hours, notifications, incidents, refusals, reads, "old history was removed");
+                }
+                Some(Err(error)) => {
+                    let message = "old history could not be removed; tried again at the next run";
+                    tracing::warn!(%error, "{message}");
+                    turns.failed(message);
+                }
+                None => return,
             }
         }
     }
@@ -78,6 +90,7 @@ impl Retention {
             notifications: self.remove(Old::Notifications, hours_before).await?,
             incidents: self.remove(Old::Incidents, hours_before).await?,
             refusals: self.remove(Old::Refusals, days_before(now, REFUSALS_DAYS)).await?,
+            reads: self.remove(Old::Reads, days_before(now, READS_DAYS)).await?,
         })
     }
 
@@ -103,7 +116,8 @@ impl Retention {
             Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
             Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
             Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,
-            Old::Refusals => store::audit::delete_refusals_before(&transaction, before, BATCH).await?,
+            Old::Refusals => store::audit::delete_before(&transaction, store::audit::REFUSED, before, BATCH).await?,
+            Old::Reads => store::audit::delete_before(&transaction, store::audit::READ, before, BATCH).await?,
         };
         transaction.commit().await?;
         Ok(count)
@@ -120,6 +134,8 @@ enum Old {
     Incidents,
     /// What was refused to strangers; changes are kept for good.
     Refusals,
+    /// What administrators read.
+    Reads,
 }
 
 fn days_before(now: Timestamp, days: u32) -> Timestamp {

@@ -24,9 +24,11 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
 use crate::events::ChannelTestRequest;
+use crate::feed::{self, Feed, NotificationNews, TroubleCode};
 use crate::handover::{Handed, Handover};
 use crate::store::outbox::{DeliveryState, NO_SUCH_CHANNEL, Standing};
 use crate::store::{Store, StoreError};
+use crate::telemetry::histograms::Deliveries;
 use crate::telemetry::metrics::{ChannelStatus, Metrics};
 use crate::wakeup::Wakeup;
 
@@ -76,6 +78,8 @@ pub struct DeliverContext {
     pub lines: Arc<Lines>,
     /// What is to be told, in memory.
     pub handover: Arc<Handover>,
+    /// Told what became of each attempt.
+    pub feed: Arc<Feed>,
     pub stopping: CancellationToken,
     /// Cancelled when the recorder has written whatever it will.
     pub recorded: CancellationToken,
@@ -91,6 +95,7 @@ pub struct Worker {
     context: DeliverContext,
     /// Since when there is no channel, as far as the rows go by it.
     gone_since: Option<Instant>,
+    counted: Arc<Deliveries>,
     failing: failing::Watch,
     queue: Queue,
     /// The rows may be others than those that were read.
@@ -189,10 +194,12 @@ pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: T
 impl Worker {
     /// For a channel that is on its line, or will be.
     pub fn new(name: String, context: DeliverContext) -> Self {
+        let counted = context.metrics.deliveries.of(&name);
         Self {
             name,
             context,
             gone_since: None,
+            counted,
             failing: failing::Watch::default(),
             queue: Queue::default(),
             stale: true,
@@ -291,9 +298,11 @@ impl Worker {
                 sleep = sleep.min(next_in.unwrap_or(LONGEST_SLEEP));
                 for attempt in attempts {
                     busy.insert(attempt.item.lane());
-                    let channel = channel.clone();
+                    let (channel, counted) = (channel.clone(), self.counted.clone());
                     under_way.push(async move {
+                        let began = Instant::now();
                         let sent = send(channel.as_ref(), &attempt).await;
+                        counted.durations.observe(began.elapsed().as_secs_f64());
                         (attempt, sent)
                     });
                 }
@@ -512,9 +521,11 @@ impl Worker {
         let about = Some(&attempt.notification.endpoint).filter(|endpoint| endpoint.id > 0);
         let (endpoint, endpoint_id) = (about.map(|of| of.name.as_str()), about.map(|of| of.id));
         let error = standing.last_error.as_deref().unwrap_or_default();
+        let was_failing = self.failing.since().is_some();
         match standing.state {
             DeliveryState::Delivered => {
                 metrics.deliveries_delivered.add(1);
+                self.counted.delivered.add(1);
                 if attempt.item.from_memory {
                     metrics.delivered_from_memory.add(1);
                 }
@@ -524,14 +535,34 @@ impl Worker {
             DeliveryState::Dead => {
                 metrics.deliveries_failed.add(1);
                 metrics.deliveries_dead.add(1);
+                self.counted.dead.add(1);
                 tracing::error!(notification = id, endpoint, endpoint_id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
                 self.failing.failed(attempt.item.created_at, error);
             }
             DeliveryState::Pending | DeliveryState::Merged => {
                 metrics.deliveries_failed.add(1);
+                self.counted.failed.add(1);
                 tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
                 self.failing.failed(attempt.item.created_at, error);
             }
+        }
+        let state = match standing.state {
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Dead => "dead",
+            DeliveryState::Pending | DeliveryState::Merged => "failed",
+        };
+        let (facts, attempts) = (&attempt.notification, standing.attempts);
+        let error = standing.last_error.as_deref();
+        let news = NotificationNews { at: now, facts, channel, state, attempts, error };
+        self.context.feed.publish(feed::Event::notification(news));
+        let changed = match (was_failing, self.failing.since().is_some()) {
+            (false, true) => Some((TroubleCode::ChannelFailing, "a channel does not deliver")),
+            (true, false) => Some((TroubleCode::ChannelWorking, "a channel delivers again")),
+            _ => None,
+        };
+        if let Some((code, message)) = changed {
+            let subject = format!("channel/{channel}");
+            self.context.feed.publish(feed::Event::trouble(now, code, &subject, message));
         }
         metrics.set_channel(
             channel,

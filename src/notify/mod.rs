@@ -16,6 +16,7 @@ mod lines;
 mod post;
 mod preset;
 mod queue;
+mod reach;
 mod render;
 mod signature;
 mod telegram;
@@ -33,9 +34,14 @@ use chrono_tz::Tz;
 
 use crate::clock::Clock;
 use crate::config::channels::{ChannelConfig, Transport};
-use tls::Authorities;
+use crate::domain::endpoint::Origin;
+use crate::outbound::Outbound;
+use reach::Reach;
+use tls::{Authorities, Line, TelegramLine};
 
 pub use lines::Lines;
+
+pub use preset::{PresetAbout, presets};
 
 pub use channel::{Channel, MAX_RETRY_AFTER, Message, Receipt, SendError};
 
@@ -49,6 +55,8 @@ pub struct BuildContext {
     /// In which times are told.
     pub timezone: Tz,
     pub clock: Arc<dyn Clock>,
+    /// How names are looked up, and which of their addresses channels made through the API may connect to.
+    pub outbound: Arc<Outbound>,
 }
 
 /// Why a channel cannot be built.
@@ -94,7 +102,8 @@ impl Builder {
         let workshop = match self.workshop.get() {
             Some(workshop) => workshop,
             None => {
-                let opened = Workshop::open().map_err(|message| fault("type".to_owned(), message))?;
+                let opened =
+                    Workshop::open(&self.context.outbound).map_err(|message| fault("type".to_owned(), message))?;
                 self.workshop.get_or_init(|| opened)
             }
         };
@@ -112,36 +121,52 @@ impl FromIterator<(String, Arc<dyn Channel>)> for Channels {
 #[derive(Debug)]
 struct Workshop {
     authorities: Authorities,
-    http: reqwest::Client,
-    telegram: reqwest012::Client,
+    configured: Ways,
+    of_api: Ways,
+}
+
+/// What channels of one origin share.
+#[derive(Debug)]
+struct Ways {
+    reach: Reach,
+    http: Line,
+    telegram: TelegramLine,
 }
 
 impl Workshop {
-    fn open() -> Result<Self, String> {
+    fn open(outbound: &Arc<Outbound>) -> Result<Self, String> {
         let authorities = Authorities::load();
         let tls = authorities.client_config()?;
-        let (http, telegram) = (tls::http_client(&tls)?, tls::telegram_client(&tls)?);
-        Ok(Self { authorities, http, telegram })
+        let lines = |origin| {
+            let reach = Reach::new(Arc::clone(outbound), origin);
+            let (http, telegram) = (tls::http_line(&tls, reach.clone())?, tls::telegram_line(&tls, reach.clone())?);
+            Ok::<_, String>(Ways { reach, http, telegram })
+        };
+        let (configured, of_api) = (lines(Origin::Config)?, lines(Origin::Api)?);
+        Ok(Self { authorities, configured, of_api })
     }
 
     fn build(&self, config: &ChannelConfig, context: &BuildContext) -> Result<Arc<dyn Channel>, (String, String)> {
-        let BuildContext { timezone, clock } = context.clone();
+        let (timezone, clock) = (context.timezone, Arc::clone(&context.clock));
         let own = |(key, message): (&str, String)| (key.to_owned(), message);
-        let http = self.http.clone();
+        let Ways { reach, http, telegram: to_telegram } = match config.origin {
+            Origin::Config => &self.configured,
+            Origin::Api => &self.of_api,
+        };
         Ok(match &config.transport {
             Transport::Console => Arc::new(console::Console::new(timezone)),
             Transport::Email(email) => {
-                Arc::new(email::Email::new(email, &self.authorities, timezone, clock).map_err(own)?)
+                Arc::new(email::Email::new(email, &self.authorities, reach.clone(), timezone, clock).map_err(own)?)
             }
             Transport::Telegram(telegram) => {
-                Arc::new(telegram::Telegram::new(telegram, self.telegram.clone(), timezone).map_err(own)?)
+                Arc::new(telegram::Telegram::new(telegram, to_telegram.clone(), timezone).map_err(own)?)
             }
             Transport::Webhook(webhook) => {
-                Arc::new(webhook::Webhook::new(webhook, http, timezone, clock).map_err(own)?)
+                Arc::new(webhook::Webhook::new(webhook, http.clone(), timezone, clock).map_err(own)?)
             }
             Transport::Unreadable { why, .. } => return Err(("type".to_owned(), why.clone())),
             Transport::Preset { preset, options } => {
-                Arc::new(preset::Preset::new(preset, options, http, timezone, clock)?)
+                Arc::new(preset::Preset::new(preset, options, http.clone(), timezone, clock)?)
             }
         })
     }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::channel::{Channel, Message, Receipt, SendError};
 use super::post::{Answer, Post, wait_of};
 use super::render::{Facts, Target};
+use super::tls::Line;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::domain::template::{JsonTemplate, Part, Placeholder, Template, TemplateError};
@@ -27,11 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[serde(deny_unknown_fields)]
 struct Data {
     name: String,
-    /// For people who read the file.
-    #[serde(rename = "about")]
-    _about: String,
-    #[serde(rename = "documentation")]
-    _documentation: String,
+    about: String,
+    documentation: String,
     /// When the file was compared with the documentation.
     #[serde(rename = "compared_at")]
     _compared_at: chrono::NaiveDate,
@@ -50,8 +48,7 @@ struct Data {
 #[serde(deny_unknown_fields)]
 struct OptionData {
     required: bool,
-    #[serde(rename = "about")]
-    _about: String,
+    about: String,
 }
 
 /// Templates that may name `{message}`, `{title}`, `{id}`, `{options.…}` and every placeholder of people's.
@@ -143,7 +140,7 @@ impl Preset {
     pub(super) fn new(
         name: &str,
         options: &BTreeMap<String, Secret>,
-        client: reqwest::Client,
+        line: Line,
         timezone: Tz,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (String, String)> {
@@ -152,20 +149,20 @@ impl Preset {
         let Some(data) = known.into_iter().find(|data| data.name == name) else {
             return Err(("type".to_owned(), format!("there is no preset `{name}`; there are {}", names.join(", "))));
         };
-        Self::of_data(data, options, client, timezone, clock)
+        Self::of_data(data, options, line, timezone, clock)
     }
 
     fn of_data(
         data: Data,
         options: &BTreeMap<String, Secret>,
-        client: reqwest::Client,
+        line: Line,
         timezone: Tz,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (String, String)> {
         check_options(&data, options)?;
         let own = |key: &str, e: String| (key.to_owned(), e);
         let url = fill_options(&data.request.url, options, true).map_err(|e| own("url", e))?;
-        let mut post = Post::new(client, &data.request.method, &url, TIMEOUT).map_err(|(key, e)| own(key, e))?;
+        let mut post = Post::new(line, &data.request.method, &url, TIMEOUT).map_err(|(key, e)| own(key, e))?;
         let mut headers = HeaderMap::new();
         for (header, value) in &data.request.headers {
             let value = fill_options(value, options, false).map_err(|e| own(header, e))?;
@@ -240,6 +237,32 @@ impl Channel for Preset {
             }
         })
     }
+}
+
+/// What a preset is and takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresetAbout {
+    /// The word in `type`.
+    pub name: String,
+    pub about: String,
+    /// Where the service documents it.
+    pub documentation: String,
+    /// Name, whether it is required, what it is.
+    pub options: Vec<(String, bool, String)>,
+}
+
+/// The presets there are.
+///
+/// # Errors
+/// When a file of them cannot be read.
+pub fn presets() -> Result<Vec<PresetAbout>, String> {
+    let about = |data: Data| PresetAbout {
+        name: data.name,
+        about: data.about,
+        documentation: data.documentation,
+        options: data.options.into_iter().map(|(name, option)| (name, option.required, option.about)).collect(),
+    };
+    Ok(known()?.into_iter().map(about).collect())
 }
 
 fn known() -> Result<Vec<Data>, String> {

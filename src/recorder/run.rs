@@ -19,8 +19,10 @@ use crate::domain::incident::{EndpointState, Transition};
 use crate::domain::outcome::Status;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Recorded, Submission};
+use crate::feed::{Event, Feed, StatusNews, TroubleCode};
 use crate::handover::{FROM_MEMORY, Handed, Handover};
 use crate::store::{Store, StoreError};
+use crate::telemetry::jobs::{JobStatus, Run};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
@@ -44,6 +46,10 @@ const LAST_WAIT: Duration = Duration::from_secs(3);
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The most events that wait until the board shows what they tell. Beyond it the oldest are lost, which whoever looks on
+/// is told.
+const NEWS: usize = 4_096;
+
 /// How long an hour without a successor waits for late results before it is written.
 const HOUR_GRACE_US: i64 = 5 * 60 * 1_000_000;
 
@@ -60,12 +66,16 @@ pub struct RecorderParts {
     pub confirmations: mpsc::Sender<ConfirmRequest>,
     /// Nudged when hours may be over.
     pub close_hours: Wakeup,
+    /// In which the closing of hours is seen.
+    pub hours: Arc<JobStatus>,
     /// Says who is told.
     pub directory: Arc<Directory>,
     /// Nudged when there is something to deliver.
     pub deliver: Wakeup,
     /// What is to be told, in memory.
     pub handover: Arc<Handover>,
+    /// Told what happens, once the board shows it.
+    pub feed: Arc<Feed>,
     /// Of every endpoint on the board and left behind.
     pub outages: Outages,
     /// Endpoints that left monitoring while this process was not running, with an incident open.
@@ -92,6 +102,9 @@ pub struct Recorder {
     unhanded: VecDeque<Handed>,
     /// Endpoints whose entry on the board is behind.
     changed: HashSet<EndpointId>,
+    /// What whoever looks on is told once the board shows it, and how much of it there was no room for.
+    news: VecDeque<Event>,
+    news_lost: u64,
     /// Something should be committed without waiting for the batch.
     urgent: bool,
     flush_at: Option<Instant>,
@@ -141,6 +154,8 @@ impl Recorder {
             writing_since: None,
             unhanded: VecDeque::new(),
             changed: HashSet::new(),
+            news: VecDeque::new(),
+            news_lost: 0,
             urgent: false,
             flush_at: None,
             trouble: Trouble::new(),
@@ -176,7 +191,7 @@ impl Recorder {
                     }
                 }
                 () = sleep_until(wake_at) => {}
-                () = self.parts.close_hours.wait() => self.close_hours(),
+                () = self.parts.close_hours.wait() => self.close_hours_and_tell(),
                 _ = heartbeat.tick() => {}
             }
             self.go_on();
@@ -186,7 +201,7 @@ impl Recorder {
 
     /// Takes one submission in; nothing is written yet.
     pub fn take(&mut self, submission: Submission) {
-        let Submission { result, waiters } = submission;
+        let Submission { result, seen, waiters } = submission;
         let id = result.endpoint_id;
         // An endpoint that was removed while its check was under way leaves no row behind.
         let Some(entry) = self.parts.board.get(id) else { return };
@@ -202,6 +217,7 @@ impl Recorder {
             // Who waits is not left waiting: the channel closes.
             return;
         }
+        tracked.note(&result, seen);
         if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id }).is_err() {
             tracing::debug!(
                 endpoint = entry.known.endpoint.name,
@@ -209,13 +225,16 @@ impl Recorder {
                 "no room for a confirming check; the next slot confirms"
             );
         }
+        note(&mut self.news, &mut self.news_lost, Event::check(&entry.known, &result));
         if !waiters.is_empty() {
             self.urgent = true;
             self.buffer.await_commit(result.clone(), waiters);
         }
         let dropped = self.buffer.push(result, effect.amends);
         if dropped > 0 && self.parts.metrics.results_dropped.get() == 0 {
-            tracing::error!("too many results wait for the database: from now on the oldest are lost and counted");
+            let message = "too many results wait for the database: from now on the oldest are lost and counted";
+            tracing::error!("{message}");
+            self.parts.feed.publish(Event::trouble(now, TroubleCode::ResultsDropped, DATABASE, message));
         }
         self.parts.metrics.results_dropped.add(dropped as u64);
         self.show_waiting();
@@ -239,6 +258,7 @@ impl Recorder {
             self.with_incident.remove(&id);
         }
         let Some(known) = tracked.known() else { return };
+        let mut incident = None;
         if let Some(change) = effect.incident {
             self.urgent = true;
             let happened = Happened {
@@ -252,6 +272,7 @@ impl Recorder {
             };
             let listing = self.parts.directory.get();
             if let Some(telling) = Telling::new(happened, &mut self.parts.outages, listing.routing()) {
+                incident = Some(telling.event());
                 self.unhanded.extend(telling.to_deliver());
                 self.buffer.tell(telling);
             }
@@ -259,12 +280,22 @@ impl Recorder {
         if let Some(Transition { from, to, .. }) = effect.transition {
             self.urgent = true;
             let name = known.endpoint.name.as_str();
+            let why = tracked.state.cause.as_ref().map(|cause| cause.message.as_str());
+            // While it is paused, that is what is shown.
+            if self.parts.board.get(id).is_some_and(|entry| entry.known.is_checked()) {
+                let since = tracked.state.since;
+                let error_message = why.filter(|_| to == Status::Down);
+                let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message };
+                note(&mut self.news, &mut self.news_lost, Event::status(known, news));
+            }
             if to == Status::Down {
-                let why = tracked.state.cause.as_ref().map(|cause| cause.message.as_str());
                 tracing::warn!(endpoint = name, endpoint_id = id.0, %from, why, "{name} is down");
             } else {
                 tracing::info!(endpoint = name, endpoint_id = id.0, %from, "{name} is {to}");
             }
+        }
+        if let Some(event) = incident {
+            note(&mut self.news, &mut self.news_lost, event);
         }
     }
 
@@ -292,7 +323,9 @@ impl Recorder {
             self.begin_commit();
         }
         if let Some(Committing { began, .. }) = &self.committing {
+            let was_away = self.trouble.is_away();
             self.trouble.watch(*began, &self.parts.metrics, self.parts.clock.now());
+            self.tell_of_trouble(was_away);
         }
         if self.is_on_its_own() {
             self.tell_from_memory();
@@ -388,7 +421,9 @@ impl Recorder {
         let metrics = &self.parts.metrics;
         let results = if self.buffer.is_again() { 0 } else { batch.results.len() };
         metrics.results_recorded.add(results as u64);
-        metrics.commit_us.set(i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
+        let took = began.elapsed();
+        metrics.commit_us.set(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+        metrics.commits.0.observe(took.as_secs_f64());
         let mut to_deliver = false;
         for id in batch.tellings.iter().filter_map(Telling::notification) {
             self.parts.handover.stored(id);
@@ -409,6 +444,7 @@ impl Recorder {
         let was_away = self.trouble.is_away();
         let more = !self.buffer.is_empty();
         self.trouble.committed(results, written, more, &self.parts.metrics, now);
+        self.tell_of_trouble(was_away);
         if written {
             self.tell_board();
             // After the board, so that whoever is answered finds the result in the lists too.
@@ -436,13 +472,17 @@ impl Recorder {
         };
         self.parts.metrics.commits_failed.add(1);
         let unreachable = is_away.then_some(why.as_str());
+        let was_away = self.trouble.is_away();
         let mut pause = self.trouble.failed(began, unreachable, &self.parts.metrics, now);
+        self.tell_of_trouble(was_away);
         if let Failed::Refused(error) = failed {
             tracing::warn!(%error, "the database refused a batch");
             pause = pause.min(FLUSH_INTERVAL);
             if let Some(given_up) = self.buffer.refused() {
                 let what = given_up.what;
                 tracing::error!(%error, what, "the database refuses this for good: it is left out, everything else goes on");
+                let message = "the database refuses rows for good: they are left out, everything else goes on";
+                self.parts.feed.publish(Event::trouble(now, TroubleCode::RowsRefused, DATABASE, message));
                 self.parts.metrics.results_refused.add(given_up.results as u64);
                 self.parts.metrics.changes_refused.add(given_up.changes as u64);
                 if self.buffer.is_between_writings() {
@@ -472,7 +512,10 @@ impl Recorder {
             }
         }
         if !left.is_empty() && !self.overfull {
-            tracing::error!("too many notifications wait in memory: further ones go out once the database is back");
+            let message = "too many notifications wait in memory: further ones go out once the database is back";
+            tracing::error!("{message}");
+            let event = Event::trouble(self.parts.clock.now(), TroubleCode::NotificationsHeld, DATABASE, message);
+            self.parts.feed.publish(event);
         }
         self.overfull = !left.is_empty();
         self.unhanded = left;
@@ -492,20 +535,44 @@ impl Recorder {
 
     fn tell_board(&mut self) {
         let tracked = &mut self.tracked;
-        if self.changed.is_empty() {
-            return;
+        if !self.changed.is_empty() {
+            self.parts.board.update(self.changed.drain(), |id, live| {
+                if let Some(tracked) = tracked.get_mut(&id) {
+                    tracked.tell(live);
+                }
+            });
         }
-        self.parts.board.update(self.changed.drain(), |id, live| {
-            if let Some(tracked) = tracked.get_mut(&id) {
-                tracked.tell(live);
-            }
-        });
+        // After the board, so that whoever is told and looks finds it there.
+        self.parts.feed.lose(std::mem::take(&mut self.news_lost));
+        self.parts.feed.publish_all(self.news.drain(..));
     }
 
-    /// Writes the hours that are over and got no successor, and forgets endpoints that are gone.
-    pub fn close_hours(&mut self) {
+    /// Says that the database went away, or is back, if it is otherwise than it was.
+    fn tell_of_trouble(&self, was_away: bool) {
+        let (code, message) = match (was_away, self.trouble.is_away()) {
+            (false, true) => {
+                (TroubleCode::DatabaseAway, "the database is away: results wait in memory, people are told")
+            }
+            (true, false) => (TroubleCode::DatabaseBack, "the database is back, and everything that waited is written"),
+            _ => return,
+        };
+        self.parts.feed.publish(Event::trouble(self.parts.clock.now(), code, DATABASE, message));
+    }
+
+    fn close_hours_and_tell(&mut self) {
+        let clock = self.parts.clock.clone();
+        self.parts.hours.begin();
+        let (at, began) = (clock.now(), clock.monotonic());
+        let hours = self.close_hours();
+        let took = clock.monotonic().saturating_sub(began);
+        self.parts.hours.end(Run { at, took, result: Ok(format!("closed: hours {hours}")) });
+    }
+
+    /// Writes the hours that are over and got no successor, and forgets endpoints that are gone; returns how many hours
+    /// were closed.
+    pub fn close_hours(&mut self) -> u64 {
         let limit = from_micros(micros(self.parts.clock.now()) - HOUR_GRACE_US);
-        self.close_hours_ended_by(limit);
+        let closed = self.close_hours_ended_by(limit);
         let board = &self.parts.board;
         let changed = &self.changed;
         let with_incident = &self.with_incident;
@@ -515,9 +582,11 @@ impl Recorder {
         });
         let tracked = &self.tracked;
         self.parts.outages.retain(|id| tracked.contains_key(&id));
+        closed
     }
 
-    fn close_hours_ended_by(&mut self, limit: Timestamp) {
+    fn close_hours_ended_by(&mut self, limit: Timestamp) -> u64 {
+        let mut closed = 0;
         for (id, tracked) in &mut self.tracked {
             if tracked.open_hour.as_ref().is_some_and(|open| open.end() <= limit)
                 && let Some(hour) = tracked.close_hour()
@@ -525,8 +594,10 @@ impl Recorder {
                 self.buffer.add_hour(*id, hour);
                 self.changed.insert(*id);
                 self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
+                closed += 1;
             }
         }
+        closed
     }
 
     /// The clean stop: everything is written, the hours that are over included. The hour that is still open is
@@ -561,6 +632,17 @@ impl Recorder {
             );
         }
     }
+}
+
+/// What its troubles are about.
+const DATABASE: &str = "database";
+
+fn note(news: &mut VecDeque<Event>, lost: &mut u64, event: Event) {
+    if news.len() >= NEWS {
+        news.pop_front();
+        *lost += 1;
+    }
+    news.push_back(event);
 }
 
 /// Answers whoever waited.

@@ -13,6 +13,7 @@ use crate::domain::notification::{
     without_credentials,
 };
 use crate::domain::outcome::{Failure, Status};
+use crate::feed::{self, IncidentNews};
 use crate::handover::{Handed, Told};
 use crate::store::incidents::{self, IncidentEvent, IncidentEventKind, Resolution};
 use crate::store::outbox::{self, NewNotification};
@@ -86,6 +87,33 @@ impl Telling {
             Outgoing { told: Arc::new(told), channels, held_by, gone }
         });
         Some(Self { happened, incident, id, told })
+    }
+
+    /// What whoever looks on is told of it.
+    pub fn event(&self) -> feed::Event {
+        let (incident, happened) = (&self.incident, &self.happened);
+        let (change, resolved_at) = match &happened.change {
+            IncidentChange::Opened => (IncidentEventKind::Opened, None),
+            IncidentChange::Reopened => (IncidentEventKind::Reopened, None),
+            IncidentChange::DownAgain => (IncidentEventKind::DownAgain, None),
+            IncidentChange::CauseChanged => (IncidentEventKind::CauseChanged, None),
+            IncidentChange::RecoveryHeld { .. } => (IncidentEventKind::RecoveryHeld, None),
+            IncidentChange::Resolved { resolved_at, .. } => (IncidentEventKind::Resolved, Some(*resolved_at)),
+            IncidentChange::Abandoned { at, .. } => (IncidentEventKind::NoLongerMonitored, Some(*at)),
+            IncidentChange::Reminded => (IncidentEventKind::Reminded, None),
+        };
+        let news = IncidentNews {
+            at: happened.now,
+            change: change.as_str(),
+            incident_id: self.id,
+            severity: happened.known.endpoint.severity,
+            started_at: incident.started_at,
+            opened_at: incident.opened_at,
+            resolved_at,
+            failure_kind: incident.cause.kind,
+            error_message: &incident.cause.message,
+        };
+        feed::Event::incident(&happened.known, news)
     }
 
     /// The id of what is told, whoever is there to be told.

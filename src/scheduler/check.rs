@@ -5,16 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::checks::{Checker, attempts};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::check::{CheckResult, Trigger};
-use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::check::{CheckResult, Seen, Trigger};
+use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
 use crate::domain::outcome::{MissedReason, Outcome};
-use crate::events::{Recorded, Submission};
+use crate::domain::retry::RetryPolicy;
+use crate::events::{Recorded, Submission, TrialRequest};
 use crate::telemetry::metrics::Metrics;
 
 use super::limits::Limits;
@@ -151,12 +152,12 @@ impl Drop for InFlight<'_> {
 /// Makes a check and hands over its result. A check that is cut by the stop of the process is a missed slot.
 pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
     let _in_flight = InFlight::begin(&context, &job.running);
-    let result = tokio::select! {
+    let (result, seen) = tokio::select! {
         biased;
-        result = examine(&context, &job) => result,
+        examined = examine(&context, &job) => examined,
         () = context.cut.cancelled() => {
             context.metrics.missed.add(MissedReason::Shutdown, 1);
-            CheckResult::missed(job.known.id, job.scheduled_at, 1, MissedReason::Shutdown)
+            (CheckResult::missed(job.known.id, job.scheduled_at, 1, MissedReason::Shutdown), Seen::default())
         }
     };
     tracing::debug!(
@@ -167,10 +168,10 @@ pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
         scheduled_at = %result.scheduled_at,
         "checked"
     );
-    submit(&context, &job, result).await;
+    submit(&context, &job, result, seen).await;
 }
 
-async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
+async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
     let endpoint = &job.known.endpoint;
     let spec = &endpoint.check;
     let host = spec.url.host_str().unwrap_or_default();
@@ -178,6 +179,7 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
     let plan = attempts::AttemptsPlan {
         max_attempts: if job.use_retry { endpoint.retry.max_attempts } else { 1 },
         next_slot_in: job.next_slot_in,
+        origin: job.known.origin,
     };
     let acquire = || async {
         let _waiting = Waiting::begin(&job.running.waiting);
@@ -196,9 +198,13 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
     if let Outcome::Missed(reason) = attempted.outcome {
         context.metrics.missed.add(reason, 1);
     }
-    let lag = attempted.started_at - job.due_at;
-    context.metrics.schedule_lag_us.set(lag.num_microseconds().unwrap_or(i64::MAX).max(0));
-    CheckResult {
+    let lag = (attempted.started_at - job.due_at).to_std().unwrap_or_default();
+    context.metrics.schedule_lag_us.set(i64::try_from(lag.as_micros()).unwrap_or(i64::MAX));
+    context.metrics.schedule_lags.0.observe(lag.as_secs_f64());
+    let (word, total_us) = (attempted.outcome.word(), attempted.observation.timings.total_us);
+    context.metrics.check_durations.observe(endpoint.kind, word, total_us);
+    let seen = Seen::of(&attempted.observation);
+    let result = CheckResult {
         endpoint_id: job.known.id,
         scheduled_at: job.scheduled_at,
         started_at: attempted.started_at,
@@ -209,10 +215,45 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
         attempts: attempted.attempts,
         trigger: job.running.trigger,
         in_maintenance: false,
-    }
+    };
+    (result, seen)
 }
 
-async fn submit(context: &CheckContext, job: &Job, result: CheckResult) {
+/// Makes one attempt at something that is not watched, by the rules for what is made through the API, and tells
+/// whoever asked, nobody else. Ends when nobody waits for
+/// it any more, or at the end of a stop. `_turn` is given back then.
+pub(super) async fn try_out(context: Arc<CheckContext>, request: TrialRequest, _turn: OwnedSemaphorePermit) {
+    let TrialRequest { spec, mut reply } = request;
+    let scheduled_at = context.clock.now();
+    let host = spec.url.host_str().unwrap_or_default();
+    let port = spec.url.port_or_known_default().unwrap_or_default();
+    let plan = attempts::AttemptsPlan { max_attempts: 1, next_slot_in: None, origin: Origin::Api };
+    let retry = RetryPolicy::default();
+    let acquire = || context.limits.acquire(host, port);
+    let (checker, clock) = (context.checker.as_ref(), context.clock.as_ref());
+    let attempted = tokio::select! {
+        biased;
+        attempted = attempts::run(checker, clock, &spec, &retry, plan, acquire, fastrand::f64) => attempted,
+        () = context.cut.cancelled() => return,
+        () = reply.closed() => return,
+    };
+    let result = CheckResult {
+        endpoint_id: EndpointId(0),
+        scheduled_at,
+        started_at: attempted.started_at,
+        outcome: attempted.outcome,
+        slots: 1,
+        status_code: attempted.observation.status_code,
+        timings: attempted.observation.timings,
+        attempts: attempted.attempts,
+        trigger: Trigger::Manual,
+        in_maintenance: false,
+    };
+    // Whoever asked may be gone.
+    drop(reply.send(Some(result)));
+}
+
+async fn submit(context: &CheckContext, job: &Job, result: CheckResult, seen: Seen) {
     // Room is taken before the check counts as finished: its own result and a gap a reason. So nothing of a
     // later check of this endpoint can come before them, even while the channel is full.
     let Ok(mut room) = context.submissions.reserve_many(3).await else {
@@ -229,10 +270,10 @@ async fn submit(context: &CheckContext, job: &Job, result: CheckResult) {
             permit.send(submission);
         }
     };
-    send(Submission { result, waiters });
+    send(Submission { result, seen, waiters });
     gaps.sort_by_key(|gap| gap.last);
     for gap in gaps {
         let result = CheckResult::missed(job.known.id, gap.last, gap.slots, gap.reason);
-        send(Submission { result, waiters: Vec::new() });
+        send(Submission { result, seen: Seen::default(), waiters: Vec::new() });
     }
 }

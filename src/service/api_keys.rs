@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::SecureRandom;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
-use super::merge_patch;
+use super::{merge_patch, random};
 use crate::config::{AuthConfig, Secret};
 use crate::domain::Timestamp;
 use crate::domain::api_key::{
@@ -121,7 +120,7 @@ async fn create_locked(
     let now = ctx.clock.now();
     let Checked { name, role, expires_at } = checked(settings, None, now)?;
     require_free_name(ctx, &name, None)?;
-    let secret = key_text(random()?);
+    let secret = key_text(random::bits()?);
     let new = NewApiKey {
         name,
         role,
@@ -138,17 +137,8 @@ async fn create_locked(
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     ctx.keyring.put(key.clone());
+    ctx.announce(actor, "api_key.create", &subject(&key.id));
     Ok((key, Secret::new(secret)))
-}
-
-/// 256 bits from the system.
-fn random() -> Result<[u8; 32], ServiceError> {
-    let mut bytes = [0; 32];
-    let random: &dyn SecureRandom = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-    match random.fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(ServiceError::Unavailable("The system gives no random numbers for a key".to_owned())),
-    }
 }
 
 /// What a change makes of a key.
@@ -210,6 +200,7 @@ async fn change_locked(
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     let known = changed.id.clone();
     ctx.keyring.put(changed.clone());
+    ctx.announce(actor, action, &subject(&key.id));
     Ok(ctx.keyring.get(&known).unwrap_or(changed))
 }
 
@@ -245,6 +236,7 @@ pub async fn delete(
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
         transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
         work.keyring.remove(&key.id);
+        work.announce(&actor, "api_key.delete", &subject(&key.id));
         Ok(())
     })
     .await

@@ -50,7 +50,8 @@ pub(super) fn restore(new: &mut Settings, given: &Settings, stored: Option<&Sett
     }
     if let Some(stored) = stored
         && errors.is_empty()
-        && destination(new) != destination(stored)
+        && let Some(leads_to) = destination(new)
+        && destination(stored) != Some(leads_to)
     {
         errors.extend(kept_secrets(new, given).into_iter().map(|pointer| {
             let detail = "the stored value would be sent to another host than before: write it out, or leave it out";
@@ -107,7 +108,7 @@ fn header_pointer(name: &str) -> String {
     format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Where a channel leads: scheme, host and port, or the mail server. Two without one lead nowhere.
+/// Where a channel leads: scheme, host and port, or the mail server. `None`: nowhere, so that nothing is sent.
 fn destination(settings: &Settings) -> Option<String> {
     let text = |key: &str| settings.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
     let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin().ascii_serialization());

@@ -367,6 +367,9 @@ fn patched(old: &Settings, patch: &Settings) -> (Settings, Settings) {
 
 /// Refuses a channel that is on and could not be built.
 fn require_working(ctx: &ServiceContext, config: &ChannelConfig) -> Result<(), ServiceError> {
+    if let Some(mistake) = super::outbound::unreachable_channel(config) {
+        return Err(ServiceError::invalid(mistake));
+    }
     if !config.enabled {
         return Ok(());
     }
@@ -533,6 +536,7 @@ pub async fn test(
 /// Trying a channel works without the database, so a row that cannot be written is only logged.
 async fn note_test(ctx: &ServiceContext, actor: &Actor, name: &str, delivered: bool) {
     let mut row = actor.audit_row(ctx.clock.now(), "channel.test", subject(name));
+    ctx.announce(actor, &row.action, &row.subject);
     if !delivered {
         "failed".clone_into(&mut row.result);
     }

@@ -1,25 +1,31 @@
 //! What every verb works with ([`ServiceContext`]) and on whose behalf ([`Actor`]).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::alerts::AlertRules;
+use super::backups::Backups;
 use super::error::ServiceError;
+use super::operations::Operations;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{ChannelConfig, Config, Directory, RunningSettings};
 use crate::domain::Timestamp;
-use crate::domain::api_key::NOT_KEYS;
+use crate::domain::api_key::{KeyId, NOT_KEYS};
+use crate::domain::endpoint::EndpointId;
 use crate::domain::role::Role;
-use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest};
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, TrialRequest};
+use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
+use crate::sessions::Sessions;
 use crate::store::audit::AuditEntry;
 use crate::store::{Store, StoreError, audit, within};
 use crate::telemetry::logging::LevelControl;
@@ -33,6 +39,8 @@ pub struct ServiceContext {
     pub board: Arc<Board>,
     pub keyring: Arc<Keyring>,
     pub alerts: Arc<AlertRules>,
+    pub backups: Arc<Backups>,
+    pub sessions: Arc<Sessions>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.
@@ -44,6 +52,8 @@ pub struct ServiceContext {
     pub scheduler: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
     pub checks: mpsc::Sender<CheckRequest>,
+    /// To the scheduler; full means that too many definitions are being tried.
+    pub trials: mpsc::Sender<TrialRequest>,
     /// Nudged when deliveries became pending.
     pub deliver: Wakeup,
     /// To the deliverer; full means that other tests of channels are still under way.
@@ -52,6 +62,12 @@ pub struct ServiceContext {
     pub channel_changes: mpsc::Sender<ChannelsChanged>,
     pub channel_trial: ChannelTrial,
     pub metrics: Arc<Metrics>,
+    /// What happens, for whoever looks on.
+    pub feed: Arc<Feed>,
+    /// What administrators read lately.
+    pub reads: RecentReads,
+    /// What is seen of the monitor's own workings.
+    pub operations: Operations,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.
     pub tasks: Tasks,
@@ -93,6 +109,14 @@ pub struct Actor {
     pub role: Role,
 }
 
+/// By what an actor was recognised.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The key that was shown, or that of the session; `None` of whoever needs none.
+    pub key: Option<KeyId>,
+    pub session: Option<i64>,
+}
+
 impl Actor {
     /// Whether it showed a key, which bears its name.
     pub fn has_key(&self) -> bool {
@@ -131,15 +155,77 @@ impl Actor {
 }
 
 impl ServiceContext {
+    /// Tells whoever looks on what was done to what, as its audit row says. After the commit.
+    pub(super) fn announce(&self, actor: &Actor, action: &str, subject: &str) {
+        let now = self.clock.now();
+        let endpoint = subject.strip_prefix("endpoint/").and_then(|id| self.board.get(EndpointId(id.parse().ok()?)));
+        self.feed.publish(match endpoint {
+            Some(entry) => Event::config_of(&entry.known, now, &actor.name, actor.address, action),
+            None => Event::config(now, &actor.name, actor.address, action, subject),
+        });
+    }
+
     /// Writes a refusal into the audit log. One that cannot be written is only logged: refusing goes on.
     pub async fn record_refusal(&self, actor: &Actor, subject: &str, result: &str) {
         let row =
             AuditEntry { result: result.to_owned(), ..actor.audit_row(self.clock.now(), audit::REFUSED, subject) };
+        if result == UNAUTHORIZED {
+            self.feed.publish(Event::login(row.at, &actor.name, actor.address, audit::REFUSED, subject, result));
+        }
         if let Err(error) = within(REFUSAL_LIMIT, audit::append(self.store.writer(), row)).await {
             tracing::warn!(%error, subject, "a refusal could not be written into the audit log");
         }
     }
 }
+
+impl ServiceContext {
+    /// Writes into the audit log that somebody reads what only administrators may read, once a minute of the same. A row
+    /// that cannot be written is only logged: reading goes on, also while the database is away.
+    pub async fn record_read(&self, actor: &Actor, subject: &str) {
+        if !self.reads.is_news(self.clock.monotonic(), actor, subject) {
+            return;
+        }
+        let row = actor.audit_row(self.clock.now(), audit::READ, subject);
+        let written = match self.metrics.database.away() {
+            Some(away) => Err(StoreError::Unavailable(away.why)),
+            None => within(REFUSAL_LIMIT, audit::append(self.store.writer(), row)).await,
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, actor = actor.name, subject, "a read could not be written into the audit log");
+        }
+    }
+}
+
+/// Who read what within the last minute.
+#[derive(Debug, Default)]
+pub struct RecentReads(Mutex<HashMap<(String, Option<IpAddr>, String), Duration>>);
+
+/// Reads that are told apart; more within a minute are only in the access log, so that nobody fills the disk by
+/// reading from many addresses.
+const READS_KNOWN: usize = 256;
+
+impl RecentReads {
+    /// Whether it is the first of its kind within a minute.
+    fn is_news(&self, now: Duration, actor: &Actor, subject: &str) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |at: &Duration| now.saturating_sub(*at) < Duration::from_secs(60);
+        let key = (actor.name.clone(), actor.address, subject.to_owned());
+        if known.get(&key).is_some_and(is_recent) {
+            return false;
+        }
+        if known.len() >= READS_KNOWN {
+            known.retain(|_, at| is_recent(at));
+        }
+        if known.len() >= READS_KNOWN {
+            return false;
+        }
+        known.insert(key, now);
+        true
+    }
+}
+
+/// The result of a request from whoever cannot be told: with a wrong key, or none.
+pub const UNAUTHORIZED: &str = "unauthorized";
 
 /// How long a refusal waits for its row.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(2);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::context::ServiceContext;
+use crate::domain::Timestamp;
 use crate::store::Integrity;
 use crate::telemetry::metrics::Away;
 
 /// How long a loop may be silent before it counts as dead.
-const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
+pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the database has to answer.
 const PING_TIMEOUT: Duration = Duration::from_millis(700);
@@ -24,6 +25,8 @@ pub struct Health {
     pub recorder: bool,
     /// Time since the process started.
     pub uptime: Duration,
+    /// When the newest backup that is known was begun, and how long ago that was.
+    pub last_backup: Option<(Timestamp, Duration)>,
 }
 
 impl Health {
@@ -52,7 +55,10 @@ pub async fn health(ctx: &ServiceContext) -> Health {
         Integrity::Damaged(finding) => Some(finding),
         Integrity::Sound | Integrity::Doubtful => None,
     };
+    let wall = ctx.clock.now();
+    let last_backup = ctx.backups.last().map(|at| (at, (wall - at).to_std().unwrap_or_default()));
     Health {
+        last_backup,
         database,
         damage,
         away,

@@ -53,6 +53,7 @@ async fn retry_now(ctx: &ServiceContext, actor: &Actor, id: &str) -> Result<Stor
     let retried = outbox::find(&transaction, id).await.map_err(ServiceError::Store)?.ok_or_else(|| unknown(id))?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     ctx.deliver.nudge();
+    ctx.announce(actor, "notification.retry", &format!("notification/{id}"));
     Ok(retried)
 }
 

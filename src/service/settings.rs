@@ -218,6 +218,7 @@ async fn change_locked(
     transaction.commit().await.map_err(|error| ServiceError::Store(error.into()))?;
 
     ctx.running.set(after);
+    ctx.announce(actor, "config.update", "config");
     if after.logging_level != before.logging_level {
         ctx.log_level.set(after.logging_level.as_str());
     }

@@ -1,6 +1,9 @@
-//! `audit_log`: who changed what, newest first. Changes are kept for good.
+//! `audit_log`: who changed what, and who read or was refused what. Changes are kept for good.
 
-use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+};
 
 use super::StoreError;
 use super::entities::audit_log as table;
@@ -51,16 +54,20 @@ pub async fn append(db: &impl ConnectionTrait, entry: AuditEntry) -> Result<(), 
 /// What a refused request is called.
 pub const REFUSED: &str = "request.refused";
 
-/// Removes refusals older than `before`, at most `batch`; returns how many.
-pub async fn delete_refusals_before(
+/// What a request is called that reads what only administrators may read.
+pub const READ: &str = "request.read";
+
+/// Removes entries of an action that are older than `before`, at most `batch`; returns how many.
+pub async fn delete_before(
     db: &impl ConnectionTrait,
+    action: &str,
     before: Timestamp,
     batch: u64,
 ) -> Result<u64, StoreError> {
     let ids: Vec<i64> = table::Entity::find()
         .select_only()
         .column(table::Column::Id)
-        .filter(table::Column::Action.eq(REFUSED))
+        .filter(table::Column::Action.eq(action))
         .filter(table::Column::At.lt(micros(before)))
         .limit(batch)
         .into_tuple()
@@ -69,17 +76,62 @@ pub async fn delete_refusals_before(
     Ok(table::Entity::delete_many().filter(table::Column::Id.is_in(ids)).exec(db).await?.rows_affected)
 }
 
-/// The newest `limit` entries, or the newest before the entry `before`.
-pub async fn list(
-    db: &impl ConnectionTrait,
-    limit: u64,
-    before: Option<i64>,
-) -> Result<Vec<StoredAuditEntry>, StoreError> {
-    let mut query = table::Entity::find().order_by(table::Column::Id, Order::Desc).limit(limit);
-    if let Some(id) = before {
-        query = query.filter(table::Column::Id.lt(id));
+/// Which entries; `None` lets all through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub subject: Option<String>,
+    pub result: Option<String>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    /// Only entries before this one: the last of the page before. Does not change the [`count`].
+    pub before: Option<i64>,
+    pub limit: u64,
+    pub offset: u64,
+}
+
+impl AuditQuery {
+    fn select(&self) -> Select<table::Entity> {
+        let text = |column: table::Column, wanted: &Option<String>| wanted.as_ref().map(|wanted| column.eq(wanted));
+        let conditions = [
+            text(table::Column::Actor, &self.actor),
+            text(table::Column::Action, &self.action),
+            text(table::Column::Subject, &self.subject),
+            text(table::Column::Result, &self.result),
+            self.from.map(|from| table::Column::At.gte(micros(from))),
+            self.to.map(|to| table::Column::At.lt(micros(to))),
+        ];
+        conditions.into_iter().flatten().fold(table::Entity::find(), QueryFilter::filter)
     }
-    Ok(query.all(db).await?.into_iter().map(read).collect())
+}
+
+/// Entries, newest first.
+pub async fn page(db: &impl ConnectionTrait, query: &AuditQuery) -> Result<Vec<StoredAuditEntry>, StoreError> {
+    let mut select = query.select();
+    if let Some(id) = query.before {
+        select = select.filter(table::Column::Id.lt(id));
+    }
+    let rows = select.order_by(table::Column::Id, Order::Desc).limit(query.limit).offset(query.offset).all(db).await?;
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// How many entries there are on all pages.
+pub async fn count(db: &impl ConnectionTrait, query: &AuditQuery) -> Result<u64, StoreError> {
+    Ok(query.select().count(db).await?)
+}
+
+/// The newest entry of an action with a result.
+pub async fn newest(
+    db: &impl ConnectionTrait,
+    action: &str,
+    result: &str,
+) -> Result<Option<StoredAuditEntry>, StoreError> {
+    let query = table::Entity::find()
+        .filter(table::Column::Action.eq(action))
+        .filter(table::Column::Result.eq(result))
+        .order_by(table::Column::Id, Order::Desc);
+    Ok(query.one(db).await?.map(read))
 }
 
 fn read(row: table::Model) -> StoredAuditEntry {

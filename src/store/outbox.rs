@@ -8,16 +8,12 @@ use sea_orm::{
     ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Select,
 };
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-use utoipa::ToSchema;
 
 use super::entities::{deliveries, incidents, notifications};
 use super::{StoreError, decode};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::{Event, Notification};
-use crate::domain::outcome::{UnknownWord, without_nul, words};
+use crate::domain::outcome::{without_nul, words};
 use crate::domain::{Timestamp, from_micros, micros};
 
 words! {

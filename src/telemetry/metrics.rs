@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::histograms::{CheckDurations, Commits, DeliveriesByChannel, Lag, RequestsByRoute};
 use super::process::ProcessWatch;
+use super::queries::QueryStats;
 use crate::domain::Timestamp;
 use crate::domain::outcome::MissedReason;
 
@@ -71,6 +73,10 @@ pub struct Metrics {
     pub checks_in_flight: Gauge,
     /// Scheduler: how late the last due slot was begun, permit included, microseconds.
     pub schedule_lag_us: Gauge,
+    /// Scheduler: the same of every due slot.
+    pub schedule_lags: Lag,
+    /// Scheduler: how long checks took.
+    pub check_durations: CheckDurations,
     /// Scheduler: slots without a verdict, by reason.
     pub missed: MissedCounters,
     /// Recorder: its loop.
@@ -93,6 +99,12 @@ pub struct Metrics {
     pub commits_failed: Counter,
     /// Recorder: microseconds of the last commit.
     pub commit_us: Gauge,
+    /// Recorder: how long commits took.
+    pub commits: Commits,
+    /// Housekeeping: bytes that the database takes; 0 while that is not known.
+    pub database_bytes: Gauge,
+    /// Deliverer: what was attempted, by channel.
+    pub deliveries: DeliveriesByChannel,
     /// Deliverer: messages that arrived.
     pub deliveries_delivered: Counter,
     /// Deliverer: messages that arrived before their rows were written, or while they could not be read.
@@ -115,8 +127,14 @@ pub struct Metrics {
     pub accepts_failed: Counter,
     /// API: TLS handshakes that failed.
     pub handshakes_failed: Counter,
+    /// API: whether it was said that there are more endpoints than have metrics of their own.
+    pub endpoints_left_out_told: Counter,
+    /// API: requests answered, by route.
+    pub requests: RequestsByRoute,
     /// API: requests answered with 429.
     pub requests_limited: Counter,
+    /// Store: what the database was asked.
+    pub queries: Arc<QueryStats>,
     /// API: how its certificate does; `None` without TLS.
     tls: Mutex<Option<TlsStatus>>,
     /// Deliverer: how each channel does.
@@ -188,6 +206,11 @@ pub struct TlsStatus {
 }
 
 impl Metrics {
+    /// With the statements of a store that is open already.
+    pub fn of_store(queries: Arc<QueryStats>) -> Self {
+        Self { queries, ..Self::default() }
+    }
+
     pub fn set_tls(&self, status: TlsStatus) {
         *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }

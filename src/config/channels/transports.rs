@@ -56,15 +56,20 @@ pub(super) fn read(
     }
 }
 
+/// The keys that every channel of the type has.
+pub(super) fn always(kind: Type) -> &'static [&'static str] {
+    match kind {
+        Type::Console => &[],
+        Type::Email => &["to_addrs"],
+        Type::Webhook | Type::Slack => &["url"],
+        Type::Telegram => &["bot_token", "chat_id"],
+    }
+}
+
 /// The keys without which a channel cannot work and that are not there; an allowed unset variable is there.
 pub(super) fn needs(kind: Type, node: &Node) -> Vec<&'static str> {
     let absent = |key: &&'static str| node.get(key).is_none_or(|value| is_empty(value) && !value.has_missing());
-    let mut needed: Vec<&'static str> = match kind {
-        Type::Console => vec![],
-        Type::Email => vec!["to_addrs"],
-        Type::Webhook | Type::Slack => vec!["url"],
-        Type::Telegram => vec!["bot_token", "chat_id"],
-    };
+    let mut needed = always(kind).to_vec();
     if kind == Type::Email {
         if absent(&"smtp_host") {
             // The default one lets nobody send without a login.

@@ -17,6 +17,7 @@ use crate::domain::setting::{DurationSetting, ExpectedStatus, ReminderSetting, R
 pub struct EndpointSettings {
     /// Unique within its group.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
     /// What is examined; the scheme chooses the kind of check.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,11 +26,14 @@ pub struct EndpointSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
     pub group: Option<String>,
     /// Added to the tags of the group and of the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
     pub tags: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10_000)]
     pub description: Option<String>,
     /// HTTP method, any token. Default GET.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,11 +77,13 @@ pub struct EndpointSettings {
     pub max_body_bytes: Option<SizeSetting>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
-    /// Further header names whose values are secret (Authorization, Cookie and X-API-Key always are).
+    /// Further header names whose values are secret (Authorization, Cookie and X-API-Key always are). Added to those of
+    /// the group and of the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redact: Option<Vec<String>>,
     /// Names of the channels that are told. Default: the default route; an empty list: nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
     pub notify: Option<Vec<String>>,
     /// How bad it is when this endpoint is down. Default critical.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,12 +102,14 @@ pub struct RetrySettings {
     pub enabled: Option<bool>,
     /// Attempts in all, 1 to 10. Default 3.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10)]
     pub max_attempts: Option<u32>,
     /// Default 1 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_delay: Option<DurationSetting>,
     /// At least 1. Default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100)]
     pub multiplier: Option<f64>,
     /// Default 60 s.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,12 +125,14 @@ pub struct RetrySettings {
 pub struct AlertPolicySettings {
     /// Failed checks in a row that confirm an outage. Default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
     pub failure_threshold: Option<u32>,
     /// Time between checks while a change is unconfirmed. Default 10 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_interval: Option<DurationSetting>,
     /// Good checks in a row that confirm a recovery. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
     pub success_threshold: Option<u32>,
     /// Whether recoveries are told. Default true.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +155,7 @@ pub struct RedirectSettings {
     pub follow: Option<bool>,
     /// 1 to 50. Default 10.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 50)]
     pub max: Option<u32>,
 }
 
@@ -160,12 +171,14 @@ pub struct TlsSettings {
     pub ca_file: Option<String>,
 }
 
-/// `over` laid upon `base`: maps merge, tags add, everything else replaces.
+/// `over` laid upon `base`: maps merge, tags and `redact` add, everything else replaces.
 #[must_use]
 pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSettings {
     macro_rules! pick {
         ($($field:ident),+) => { EndpointSettings {
-            tags: merge_tags(base.tags.as_deref(), over.tags.as_deref()),
+            tags: add(base.tags.as_deref(), over.tags.as_deref()),
+            // What is secret below stays so: its values are inherited too.
+            redact: add(base.redact.as_deref(), over.redact.as_deref()),
             headers: merge_headers(base.headers.as_ref(), over.headers.as_ref()),
             retry: merge(base.retry.as_ref(), over.retry.as_ref(), |b, o| RetrySettings {
                 enabled: o.enabled.or(b.enabled),
@@ -211,7 +224,6 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
         is_active,
         max_body_bytes,
         user_agent,
-        redact,
         notify,
         severity,
         runbook
@@ -232,17 +244,18 @@ fn merge<T: Clone>(base: Option<&T>, over: Option<&T>, both: impl Fn(&T, &T) -> 
     }
 }
 
-fn merge_tags(base: Option<&[String]>, over: Option<&[String]>) -> Option<Vec<String>> {
+/// The words of both, each once.
+fn add(base: Option<&[String]>, over: Option<&[String]>) -> Option<Vec<String>> {
     if base.is_none() && over.is_none() {
         return None;
     }
-    let mut tags: Vec<String> = Vec::new();
-    for tag in base.into_iter().chain(over).flatten() {
-        if !tags.contains(tag) {
-            tags.push(tag.clone());
+    let mut words: Vec<String> = Vec::new();
+    for word in base.into_iter().chain(over).flatten() {
+        if !words.contains(word) {
+            words.push(word.clone());
         }
     }
-    Some(tags)
+    Some(words)
 }
 
 /// Header names are compared without case; the nearer spelling and value win.

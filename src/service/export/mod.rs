@@ -1,7 +1,7 @@
 //! What is kept, as a table for other programs: read page by page, beside a running monitor, and written as it is
 //! read. Secrets of endpoints are hidden as the API hides them.
 
-mod form;
+pub(in crate::service) mod form;
 mod records;
 
 use std::io::Write;
@@ -11,9 +11,9 @@ pub use form::Format;
 use form::Sheet;
 
 use super::redaction::{applying, redacted};
-use crate::config::Config;
+use crate::config::{Config, Listing};
 use crate::domain::endpoint::EndpointSettings;
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 use crate::domain::suggest::closest;
 use crate::domain::uptime::DAY_US;
 use crate::domain::{Timestamp, from_micros, micros};
@@ -22,10 +22,6 @@ use crate::store::history;
 use crate::store::incidents::{self, IncidentQuery};
 use crate::store::rollups::{self, Grain};
 use crate::store::{Beside, StoreError, endpoints};
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-use utoipa::ToSchema;
 
 words! {
     /// What is exported.
@@ -99,8 +95,9 @@ pub async fn export(
         What::Incidents => all_incidents(source, query, &chosen, &mut sheet, told).await?,
         What::Endpoints => {
             let total = chosen.len() as u64;
+            let listing = super::groups::listing(source.readers(), config).await?;
             for endpoint in &chosen {
-                sheet.row(records::endpoint(endpoint, shown(endpoint, config))).map_err(ExportError::Write)?;
+                sheet.row(records::endpoint(endpoint, shown(endpoint, &listing))).map_err(ExportError::Write)?;
                 told(sheet.rows(), total);
             }
         }
@@ -210,9 +207,9 @@ fn span(query: &ExportQuery) -> Range<Timestamp> {
     query.from.unwrap_or(Timestamp::MIN_UTC)..query.to.unwrap_or(Timestamp::MAX_UTC)
 }
 
-fn shown(endpoint: &StoredEndpoint, config: &Config) -> EndpointSettings {
+fn shown(endpoint: &StoredEndpoint, listing: &Listing) -> EndpointSettings {
     let group = endpoint.settings.group.as_deref().unwrap_or_default();
-    redacted(&endpoint.settings, &applying(&endpoint.settings, config.layers(group)))
+    redacted(&endpoint.settings, &applying(&endpoint.settings, listing.layers(group)))
 }
 
 /// The endpoints that any of the words names, each once, by id.

@@ -53,7 +53,7 @@ pub(super) fn all(config: &Config, running: &Adjustable) -> BTreeMap<&'static st
 
 /// The settings that hold until the next start.
 fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
-    let Config { database, telling, monitoring, logging, api, .. } = config;
+    let Config { database, telling, monitoring, logging, api, prometheus, .. } = config;
     let database_url = match &database.target {
         DatabaseTarget::Sqlite { path } => format!("sqlite://{}", path.display()),
         DatabaseTarget::SqliteMemory => "sqlite::memory:".to_owned(),
@@ -67,6 +67,8 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("database.max_overflow", database.max_overflow.into()),
         ("database.pool_pre_ping", database.pool_pre_ping.into()),
         ("database.echo", database.echo.into()),
+        ("backup.folder", json!(config.backup.folder.display().to_string())),
+        ("backup.keep", config.backup.keep.into()),
         ("public_url", json!(telling.public_url.as_ref().map(url::Url::as_str))),
         ("timezone", config.timezone.name().into()),
         ("defaults", json!(defaults)),
@@ -77,6 +79,9 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("heartbeat.every", json!(heartbeat.map(|heartbeat| seconds(heartbeat.every)))),
         ("monitoring.cleanup_interval", seconds(monitoring.cleanup_interval)),
         ("monitoring.max_checks_per_host", monitoring.max_checks_per_host.into()),
+        ("resolver", json!(config.resolver.map(|server| server.to_string()))),
+        ("outbound.allow_private", config.outbound.allow_private.into()),
+        ("outbound.deny", config.outbound.deny.iter().map(ToString::to_string).collect()),
         ("logging.format", logging.format.word().into()),
         ("logging.file", json!(logging.file.as_ref().map(|file| file.display().to_string()))),
         ("logging.console", logging.console.into()),
@@ -96,6 +101,8 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("api.auth.keys", api.auth.keys.iter().map(shown_key).collect()),
         ("api.auth.header_name", api.auth.header_name.as_str().into()),
         ("api.auth.realm", api.auth.realm.as_str().into()),
+        ("api.auth.session.lifetime", seconds(api.auth.session.lifetime)),
+        ("api.auth.session.idle", seconds(api.auth.session.idle)),
         ("api.cors.enabled", api.cors.is_some().into()),
         ("api.cors.allow_origins", api.cors.as_ref().map_or_else(|| json!([]), |cors| allowed(&cors.origins))),
         ("api.cors.allow_credentials", api.cors.as_ref().is_some_and(|cors| cors.credentials).into()),
@@ -106,6 +113,11 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("api.rate_limit.requests_per_minute", json!(api.rate_limit.map(|limit| limit.requests_per_minute))),
         ("api.rate_limit.burst", json!(api.rate_limit.map(|limit| limit.burst))),
         ("api.trusted_proxies", api.trusted_proxies.iter().map(ToString::to_string).collect()),
+        ("prometheus.enabled", prometheus.enabled.into()),
+        ("prometheus.path", prometheus.path.as_str().into()),
+        ("prometheus.endpoint_metrics", prometheus.endpoint_metrics.into()),
+        ("prometheus.max_endpoints", prometheus.max_endpoints.into()),
+        ("prometheus.gatus_names", prometheus.gatus_names.into()),
     ]
 }
 

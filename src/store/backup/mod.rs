@@ -3,6 +3,7 @@
 //! There are two forms. The native one is a database file of `SQLite`. The portable one is ours ([`portable`]): rows
 //! as JSON lines, compressed, which goes into every database. Both hold the secrets of the endpoints.
 
+mod folder;
 mod numbering;
 mod portable;
 mod reader;
@@ -15,7 +16,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Statement};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+pub use folder::{BackupFolder, Claim, Kept, begun_at};
 pub use restore::{Restored, restore};
 
 use super::beside::Beside;
@@ -23,12 +27,22 @@ use super::{StoreError, open};
 use crate::domain::Timestamp;
 
 /// How a backup is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// A database file of `SQLite`.
     Native,
     /// Rows as compressed JSON lines, for every database.
     Portable,
+}
+
+impl Form {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Portable => "portable",
+        }
+    }
 }
 
 /// How far the work has come.

@@ -15,7 +15,7 @@ use crate::domain::Timestamp;
 use crate::store::beside::Beside;
 use crate::store::dialect::{Dialect, sqlite};
 use crate::store::lock::ProcessLock;
-use crate::store::{Store, StoreError, StoreOptions, StoreTarget, integrity, open};
+use crate::store::{Store, StoreError, StoreOptions, StoreTarget, integrity, open, sessions};
 
 /// Bytes copied at a time.
 const BLOCK: usize = 1 << 20;
@@ -107,6 +107,8 @@ async fn into_file(
     let writer = Database::connect(sqlite::writer_options(fresh, echo)).await;
     let writer = writer.map_err(|error| open::named(&name, error.into()))?;
     open::migrate(&Dialect::sqlite(), &writer, &name).await?;
+    // Who has signed out since must not be signed in again.
+    sessions::delete_all(&writer).await?;
     let settled = sqlite::settle(&writer).await;
     writer.close_by_ref().await?;
     settled?;
@@ -129,6 +131,7 @@ async fn into_server(options: &StoreOptions, backup: &Path, replace: bool, told:
         Migrator::down(&transaction, None).await?;
         let rows = load(&transaction, backup, told).await?;
         Migrator::up(&transaction, None).await?;
+        sessions::delete_all(&transaction).await?;
         transaction.commit().await?;
         Ok(rows)
     };

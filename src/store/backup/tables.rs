@@ -44,6 +44,7 @@ pub(super) fn all() -> Result<Vec<TableForm>, StoreError> {
     Ok(vec![
         form::<entities::endpoints::Entity>()?,
         form::<entities::endpoint_states::Entity>()?,
+        form::<entities::groups::Entity>()?,
         form::<entities::check_results::Entity>()?,
         form::<entities::rollups::Entity>()?,
         form::<entities::incidents::Entity>()?,
@@ -53,6 +54,7 @@ pub(super) fn all() -> Result<Vec<TableForm>, StoreError> {
         form::<entities::alert_rules::Entity>()?,
         form::<entities::api_keys::Entity>()?,
         form::<entities::channels::Entity>()?,
+        form::<entities::sessions::Entity>()?,
         form::<entities::audit_log::Entity>()?,
         form::<entities::settings::Entity>()?,
     ])

@@ -11,15 +11,19 @@ use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{self, Adjustable, Config, Directory, Environment, Listing, LoadOptions, RunningSettings};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
-use api_monitor::events::{ChannelTestRequest, CheckRequest};
+use api_monitor::events::{ChannelTestRequest, CheckRequest, TrialRequest};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::notify::{BuildContext, Builder};
 use api_monitor::service::alerts::AlertRules;
-use api_monitor::service::context::ChannelTrial;
-use api_monitor::service::{ServiceContext, api_keys, channels};
+use api_monitor::service::backups::Backups;
+use api_monitor::service::context::{ChannelTrial, RecentReads};
+use api_monitor::service::operations::{Job, Module, ModuleType, Operations};
+use api_monitor::service::{ServiceContext, api_keys, channels, sessions};
 use api_monitor::store::Store;
-use api_monitor::store::audit::{self, AuditEntry};
+use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
+use api_monitor::store::backup::BackupFolder;
 use api_monitor::store::endpoints;
+use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -41,12 +45,16 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     /// What the scheduler would be asked.
     pub(crate) checks: mpsc::Receiver<CheckRequest>,
+    /// What the scheduler would be asked to try.
+    pub(crate) trials: mpsc::Receiver<TrialRequest>,
     /// What the deliverer would be asked.
     pub(crate) channel_tests: mpsc::Receiver<ChannelTestRequest>,
     pub(crate) router: Router,
     pub(crate) document: Value,
     /// `None`: that of another.
     _database: Option<Database>,
+    /// Where the backups are.
+    pub(crate) kept: Option<tempfile::TempDir>,
 }
 
 /// A whole response.
@@ -117,12 +125,33 @@ impl Call<'_> {
         self
     }
 
+    /// The answer with its body still to be read.
+    pub(crate) async fn open(self) -> axum::response::Response {
+        self.app.router.clone().oneshot(self.request).await.unwrap()
+    }
+
     pub(crate) async fn send(self) -> Answer {
-        let response = self.app.router.clone().oneshot(self.request).await.unwrap();
+        let response = self.open().await;
         let (parts, body) = response.into_parts();
+        // A stream of events has no end.
+        let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream { Body::empty() } else { body };
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         Answer { status: parts.status, headers: parts.headers, body }
     }
+}
+
+/// With one of each, called `n`; nobody does the job.
+fn operations() -> Operations {
+    let module = Module {
+        name: "n".to_owned(),
+        kind: ModuleType::Check,
+        version: None,
+        description: "nothing".to_owned(),
+        parameters: serde_json::json!({}),
+    };
+    let job = Job { status: Arc::new(JobStatus::new("n", "Does nothing", When::AtStart)), nudge: Wakeup::new() };
+    Operations { jobs: vec![job], modules: vec![module], ..Operations::default() }
 }
 
 fn loaded(folder: &Path, yaml: &str) -> Config {
@@ -140,7 +169,7 @@ async fn directory(store: &Store, config: &Config, clock: &dyn Clock) -> Arc<Dir
 }
 
 fn trial(clock: Arc<dyn Clock>) -> ChannelTrial {
-    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock });
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() });
     ChannelTrial::new(move |config| builder.build(config).map(drop).map_err(|error| (error.key, error.message)))
 }
 
@@ -167,9 +196,12 @@ impl TestApp {
         let config = loaded(folder.path(), yaml);
         let database = Database::of(kind);
         let store = database.open().await;
+        let kept = tempfile::tempdir().unwrap();
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
         let alerts = Arc::new(AlertRules::load(&store, Arc::default(), start).await.unwrap());
+        let signed_in = sessions::registry(&store, config.api.auth.session).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
+        let (trial_sender, trials) = mpsc::channel(1);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
         metrics.scheduler_heartbeat.beat(clock.monotonic());
@@ -180,6 +212,8 @@ impl TestApp {
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
             alerts,
+            sessions: Arc::new(signed_in),
+            backups: Arc::new(Backups::new(Arc::new(BackupFolder::new(kept.path().to_owned(), 3)), database.options())),
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
@@ -188,18 +222,32 @@ impl TestApp {
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
             checks: sender,
+            trials: trial_sender,
             channel_tests: channel_sender,
             // Nobody delivers here.
             channel_changes: mpsc::channel(1).0,
             channel_trial: trial(clock.clone()),
             metrics,
+            feed: Arc::default(),
+            reads: RecentReads::default(),
+            operations: operations(),
             tasks: Tasks::new(),
             started: Duration::ZERO,
             changes: tokio::sync::Mutex::default(),
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, channel_tests, router, document, _database: Some(database) }
+        Self {
+            ctx,
+            clock,
+            checks,
+            trials,
+            channel_tests,
+            router,
+            document,
+            _database: Some(database),
+            kept: Some(kept),
+        }
     }
 
     /// The same monitor, had it been started with another configuration.
@@ -208,12 +256,16 @@ impl TestApp {
         let (old, (sender, checks)) = (&self.ctx, mpsc::channel(1));
         let config = loaded(folder.path(), yaml);
         let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
+        let signed_in = sessions::registry(&old.store, config.api.auth.session).await.unwrap();
+        let (trial_sender, trials) = mpsc::channel(1);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
             board: old.board.clone(),
             keyring: Arc::new(keyring),
             alerts: old.alerts.clone(),
+            sessions: Arc::new(signed_in),
+            backups: old.backups.clone(),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
@@ -221,18 +273,22 @@ impl TestApp {
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
+            trials: trial_sender,
             deliver: Wakeup::new(),
             channel_tests: channel_sender,
             channel_changes: mpsc::channel(1).0,
             channel_trial: trial(self.clock.clone()),
             metrics: old.metrics.clone(),
+            feed: Arc::default(),
+            reads: RecentReads::default(),
+            operations: Operations::default(),
             tasks: Tasks::new(),
             started: old.started,
             changes: tokio::sync::Mutex::default(),
         });
         let (router, _) = api::router_and_document(ctx.clone());
         let (clock, document) = (self.clock.clone(), self.document.clone());
-        Self { ctx, clock, checks, channel_tests, router, document, _database: None }
+        Self { ctx, clock, checks, trials, channel_tests, router, document, _database: None, kept: None }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
@@ -288,7 +344,8 @@ impl TestApp {
 
     /// The audit log, oldest first.
     pub(crate) async fn audit(&self) -> Vec<AuditEntry> {
-        let mut rows = audit::list(self.ctx.store.readers(), 1000, None).await.unwrap();
+        let all = AuditQuery { limit: 1_000, ..AuditQuery::default() };
+        let mut rows = audit::page(self.ctx.store.readers(), &all).await.unwrap();
         rows.reverse();
         rows.into_iter().map(|row| row.entry).collect()
     }

@@ -1,6 +1,7 @@
 //! Channels against real servers on loopback.
 
 pub(crate) mod email;
+mod outbound;
 pub(crate) mod receivers;
 mod slack;
 pub(crate) mod telegram;
@@ -50,7 +51,7 @@ pub(crate) fn build(transport: Transport) -> Result<Arc<dyn Channel>, ChannelErr
         transport,
     };
     let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
-    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock });
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() });
     Channels::build(&[config], &builder).map(|channels| Arc::clone(channels.get("ops").unwrap()))
 }
 
@@ -79,6 +80,6 @@ async fn a_disabled_channel_is_not_built_and_a_console_prints() {
         transport: Transport::Console,
     };
     let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
-    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock });
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() });
     assert!(Channels::build(&[config], &builder).unwrap().get("off").is_none());
 }

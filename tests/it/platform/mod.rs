@@ -11,8 +11,23 @@ use tempfile::TempDir;
 use crate::cli::process::Running;
 
 mod alerts;
+mod backups;
+mod channels;
+mod collections;
+mod connections;
+mod descriptions;
+mod endpoints;
+mod events;
+mod groups;
 mod metrics;
+mod modules;
+mod outbound;
+mod query_stats;
 mod root;
+mod sessions;
+mod statistics;
+mod tasks;
+mod threads;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
 pub(crate) struct Platform {
@@ -112,8 +127,17 @@ impl Platform {
     }
 }
 
+/// Asks again and again until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
+    while !is_so().await {
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// No request of these tests is encrypted: nothing is trusted.
-fn nothing_trusted() -> rustls::ClientConfig {
+pub(crate) fn nothing_trusted() -> rustls::ClientConfig {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

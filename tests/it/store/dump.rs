@@ -9,6 +9,7 @@ use std::time::Duration;
 use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::domain::api_key::KeyUse;
+use api_monitor::domain::check::Seen;
 use api_monitor::domain::micros;
 use api_monitor::events::Submission;
 use api_monitor::jobs::retention::Retention;
@@ -18,7 +19,8 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox;
-use api_monitor::store::{self, DatabaseConnection, Store, api_keys};
+use api_monitor::store::{self, DatabaseConnection, Store, api_keys, channels};
+use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
@@ -26,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::api_keys::key;
+use super::channels::settings;
 use super::{at, history_of, plus};
 use crate::attempts::{AttemptResult, merge, record_attempt};
 use crate::database::{Database, Kind};
@@ -63,6 +66,10 @@ pub(crate) async fn live(store: Arc<Store>) {
 async fn live_in(folder: &Path, store: Arc<Store>) {
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
+    for (name, url) in [("gone", "https://gone.example"), ("kept", "https://kept.example")] {
+        channels::insert(store.writer(), name, settings(url), clock.now()).await.unwrap();
+    }
+    channels::delete(store.writer(), "gone").await.unwrap();
     api_keys::insert(store.writer(), key("kept")).await.unwrap();
     api_keys::insert(store.writer(), key("gone")).await.unwrap();
     let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };
@@ -71,8 +78,9 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
         let config = load(&folder.join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
-        let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await.unwrap());
-        let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await.unwrap();
+        let listing = service::groups::listing(store.readers(), &config).await.unwrap();
+        let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await.unwrap());
+        let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await.unwrap();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
         let left = left_behind.iter().map(|(known, state)| (known.id, state));
@@ -87,10 +95,12 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             submissions: submitted,
             confirmations,
             close_hours: Wakeup::new(),
+            hours: Arc::new(JobStatus::new("hours", "", When::AtStart)),
             directory: Arc::new(Directory::new(Listing::of(&config))),
             deliver: Wakeup::new(),
             left_behind,
             handover: Arc::default(),
+            feed: Arc::default(),
             outages,
             limits: Limits::default(),
             recorded: CancellationToken::new().drop_guard(),
@@ -104,7 +114,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             let late = micros(result.started_at) - micros(clock.now());
             clock.advance(Duration::from_micros(u64::try_from(late).unwrap_or(0)));
             recorder.let_time_pass();
-            recorder.take(Submission { result, waiters: Vec::new() });
+            recorder.take(Submission { result, seen: Seen::default(), waiters: Vec::new() });
             if number % 150 == 0 {
                 recorder.flush().await;
             }

@@ -2,6 +2,7 @@
 
 mod alert_rules;
 mod api_keys;
+mod channels;
 pub(crate) mod dump;
 mod endpoints;
 mod history;

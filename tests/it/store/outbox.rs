@@ -14,7 +14,7 @@ use crate::database::{Kind, on_both_databases};
 
 const ONE: EndpointId = EndpointId(1);
 
-fn start() -> Timestamp {
+pub(super) fn start() -> Timestamp {
     at("2026-11-21T10:00:00.123456Z")
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn add(store: &Store, event: Event, second: i64, incident: Opti
     facts.id
 }
 
-async fn pending(store: &Store, channel: &str) -> Vec<Delivery> {
+pub(super) async fn pending(store: &Store, channel: &str) -> Vec<Delivery> {
     outbox::pending(store.readers(), channel, 100).await.unwrap()
 }
 

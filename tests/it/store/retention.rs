@@ -7,7 +7,7 @@ use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, MaxConnections, R
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::notification::Event;
 use api_monitor::jobs::retention::{Removed, Retention};
-use api_monitor::store::audit::{self, AuditEntry};
+use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::incidents::{self, IncidentEventKind, Resolution};
 use api_monitor::store::outbox;
 
@@ -95,7 +95,7 @@ async fn refusals_age_and_changes_do_not(kind: Kind) {
     let running = Arc::new(RunningSettings::new(settings));
     let retention = Retention { store: store.clone(), clock, running };
     assert_eq!(retention.step().await.unwrap(), Removed { refusals: 1, ..Removed::default() });
-    let left: Vec<_> = audit::list(store.readers(), 10, None).await.unwrap();
+    let left: Vec<_> = audit::page(store.readers(), &AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
     assert_eq!(
         left.iter().map(|row| row.entry.action.as_str()).collect::<Vec<_>>(),
         [audit::REFUSED, "endpoint.delete"]

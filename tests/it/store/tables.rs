@@ -3,7 +3,7 @@
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::incident::{EndpointState, HeldRecovery, OpenIncident, Recovered};
 use api_monitor::domain::outcome::{Failure, FailureKind, Status};
-use api_monitor::store::audit::{self, AuditEntry};
+use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::{settings, states};
 use serde_json::json;
 
@@ -65,8 +65,11 @@ async fn the_audit_log_is_listed_newest_first_and_paged(kind: Kind) {
         for n in 0..5 {
             audit::append(store.writer(), entry(n)).await.unwrap();
         }
-        let first = audit::list(store.readers(), 3, None).await.unwrap();
-        let next = audit::list(store.readers(), 3, Some(first[2].id)).await.unwrap();
+        let query = AuditQuery { limit: 3, ..AuditQuery::default() };
+        let first = audit::page(store.readers(), &query).await.unwrap();
+        let after = AuditQuery { before: Some(first[2].id), ..query.clone() };
+        let next = audit::page(store.readers(), &after).await.unwrap();
+        assert_eq!(audit::count(store.readers(), &after).await.unwrap(), 5, "on all pages");
         let listed: Vec<_> = first.into_iter().chain(next).map(|stored| stored.entry).collect();
         assert_eq!(listed, (0..5).rev().map(entry).collect::<Vec<_>>());
     })

@@ -3,17 +3,19 @@
 //! Everything is read from memory, so it works while the database is away. What cannot be had at a moment is null,
 //! with the reason.
 
+mod endpoints;
+mod families;
+mod gatus;
+mod text;
+
 use std::cell::OnceCell;
-use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
+pub use self::families::families;
+pub use self::text::{Form, text};
 use super::channels;
 use super::context::ServiceContext;
 use super::summary::{Summary, summary};
-use crate::domain::outcome::{MissedReason, UnknownWord, words};
+use crate::domain::outcome::{MissedReason, words};
 use crate::domain::suggest::closest;
 use crate::telemetry::process::Sample;
 
@@ -180,6 +182,16 @@ pub const METRICS: &[Metric] = &[
         |r| r.sample().checks_per_second,
         NOT_SAMPLED,
     ),
+    count("total_queries_executed", "Statements that the database was asked since the start", |r| {
+        whole(r.ctx.metrics.queries.totals().executed)
+    }),
+    metric(
+        "query_response_time_avg",
+        Unit::Seconds,
+        "Mean time that the database took for a statement, since the start",
+        |r| r.ctx.metrics.queries.totals().average().map(|average| average.as_secs_f64()),
+        "The database was asked nothing yet",
+    ),
     count("checks_in_flight", "Checks under way, those that wait for their turn included", |r| {
         gauge(r.ctx.metrics.checks_in_flight.get())
     }),
@@ -224,6 +236,13 @@ pub const METRICS: &[Metric] = &[
         "Time in which the database took nothing, since the start",
         |r| Some(r.ctx.metrics.database.away_seconds(r.ctx.clock.now())),
         NEVER,
+    ),
+    metric(
+        "database_size",
+        Unit::Bytes,
+        "What the database takes on the disk, looked at each minute",
+        |r| bytes(u64::try_from(r.ctx.metrics.database_bytes.get()).ok().filter(|bytes| *bytes > 0)),
+        "It was not looked at yet, or the database is away",
     ),
     count("deliveries_delivered", "Messages that arrived, since the start", |r| {
         whole(r.ctx.metrics.deliveries_delivered.get())
