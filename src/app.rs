@@ -14,10 +14,10 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, Directory, Listing, RunningSettings, Workers};
+use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers};
 use crate::domain::Timestamp;
 use crate::domain::notification::{ChannelRoute, Routing};
-use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission};
+use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission, TrialRequest};
 use crate::feed::Feed;
 use crate::handover::Handover;
 use crate::jobs::cron::{Cron, When};
@@ -30,6 +30,7 @@ use crate::lifecycle::Tasks;
 use crate::notify::deliver::{self, DeliverContext, Worker};
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{BuildContext, Channels};
+use crate::outbound::Outbound;
 use crate::recorder::buffer::Limits;
 use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
@@ -54,6 +55,9 @@ const CONFIRMATIONS: usize = 4_096;
 /// Checks by hand that wait for the scheduler. When it is full the API answers 503.
 const REQUESTS: usize = 256;
 
+/// Definitions that wait to be tried. When it is full the API answers 503.
+const TRIALS: usize = 16;
+
 /// How long clients may take for the requests that they have begun when the stop begins: a second more than the
 /// checks under way, whose results some of them wait for.
 const CLIENTS_GRACE: Duration = Duration::from_secs(6);
@@ -72,6 +76,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub struct Outside {
     pub clock: Arc<dyn Clock>,
     pub checker: Arc<dyn Checker>,
+    /// For channels; the checker has its own.
+    pub outbound: Arc<Outbound>,
     /// `None`: as configured.
     pub channels: Option<Channels>,
     /// Of the log that was started.
@@ -79,12 +85,14 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// The real clock and real HTTP.
-    pub fn real() -> anyhow::Result<Self> {
-        let checker = HttpChecker::new().context("the TLS trust store cannot be set up")?;
+    /// The real clock and real HTTP, names looked up as configured.
+    pub fn real(config: &Config) -> anyhow::Result<Self> {
+        let outbound = outbound(config)?;
+        let checker = HttpChecker::new(outbound.clone()).context("the TLS trust store cannot be set up")?;
         Ok(Self {
             clock: Arc::new(SystemClock::new()),
             checker: Arc::new(checker),
+            outbound,
             channels: None,
             log_level: LevelControl::default(),
         })
@@ -109,10 +117,10 @@ impl Monitor {
     /// # Errors
     /// One sentence that says what to do, when a part cannot be had.
     pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
-        let Outside { clock, checker, channels, log_level } = outside;
+        let Outside { clock, checker, outbound, channels, log_level } = outside;
         let channels = match channels {
             Some(channels) => channels,
-            None => build_channels(&config, clock.clone())?,
+            None => build_channels(&config, clock.clone(), outbound.clone())?,
         };
         let started = clock.monotonic();
         let store = Arc::new(Store::open(&store_options(&config)).await?);
@@ -120,20 +128,22 @@ impl Monitor {
         let running = service::settings::restore(&store, &config).await?;
         log_level.set(running.logging_level.as_str());
         let running = Arc::new(RunningSettings::new(running));
-        let directory = Arc::new(Directory::new(Listing::of(&config)));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
-        let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await?);
+        let listing = service::groups::listing(store.readers(), &config).await?;
+        let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
         service::backups::look_back(&store, &backup_folder).await?;
-        let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await?;
+        let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await?;
+        let directory = Arc::new(Directory::new(listing));
         let metrics = Arc::new(Metrics::default());
         let feed = Arc::new(Feed::default());
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
+        let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
         let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
         let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
         let (look_after_sessions, look_at_backups) = (Wakeup::new(), Wakeup::new());
@@ -172,7 +182,7 @@ impl Monitor {
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };
-        let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, tasks).await?;
+        let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, outbound, tasks).await?;
 
         let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
@@ -183,6 +193,7 @@ impl Monitor {
             submissions,
             confirmations: to_confirm,
             requests: requested,
+            trials: to_try,
             changes: changes.clone(),
             running: running.clone(),
             max_checks_per_host: config.monitoring.max_checks_per_host as usize,
@@ -235,6 +246,7 @@ impl Monitor {
             log_level,
             scheduler: changes,
             checks: requests,
+            trials,
             deliver,
             channel_tests,
             metrics,
@@ -311,12 +323,21 @@ pub fn open_tls(config: &Config, now: Timestamp) -> anyhow::Result<(Option<Tls>,
     Ok((Some(tls), warnings))
 }
 
+/// How names are looked up and which of their addresses are connected to, as configured.
+///
+/// # Errors
+/// One sentence, when the configured name server cannot be asked at all.
+pub fn outbound(config: &Config) -> anyhow::Result<Arc<Outbound>> {
+    let outbound = Outbound::new(config.resolver, config.outbound.clone()).map_err(anyhow::Error::msg)?;
+    Ok(Arc::new(outbound))
+}
+
 /// The channels that are on, as configured.
 ///
 /// # Errors
 /// One sentence that names the channel and the key that is wrong. Needs a runtime.
-pub fn build_channels(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Channels> {
-    Ok(Channels::build(&config.channels, &BuildContext { timezone: config.timezone, clock })?)
+pub fn build_channels(config: &Config, clock: Arc<dyn Clock>, outbound: Arc<Outbound>) -> anyhow::Result<Channels> {
+    Ok(Channels::build(&config.channels, &BuildContext { timezone: config.timezone, clock, outbound })?)
 }
 
 /// Starts the deliverers, a worker a channel, and the heartbeat. Gives the way to test a channel.
@@ -326,6 +347,7 @@ async fn start_telling(
     delivering: &DeliverContext,
     nudged: &Wakeup,
     board: &Arc<Board>,
+    outbound: Arc<Outbound>,
     tasks: &Tasks,
 ) -> anyhow::Result<mpsc::Sender<ChannelTestRequest>> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
@@ -346,7 +368,7 @@ async fn start_telling(
     tasks.spawn(deliver::answer_tests(by_name, delivering.clock.clone(), requested, stopping.clone()));
     if let Some(heartbeat) = config.telling.heartbeat.clone() {
         let (board, clock, metrics) = (board.clone(), delivering.clock.clone(), delivering.metrics.clone());
-        let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics).map_err(anyhow::Error::msg)?;
+        let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics, outbound).map_err(anyhow::Error::msg)?;
         tasks.spawn(heartbeat.run(stopping));
     }
     Ok(tests)

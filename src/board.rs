@@ -177,7 +177,8 @@ impl Board {
     }
 
     /// Adds an endpoint or replaces what is known of it; what was seen of it stays.
-    pub fn put(&self, known: KnownEndpoint) {
+    pub fn put(&self, known: impl Into<Arc<KnownEndpoint>>) {
+        let known = known.into();
         let mut inner = self.write();
         let id = known.id;
         let key = (known.endpoint.group.clone(), known.endpoint.name.clone());
@@ -193,7 +194,7 @@ impl Board {
             None => Arc::new(Live::pending(known.created_at)),
         };
         inner.keys.insert(key, id);
-        inner.entries.insert(id, Entry { known: Arc::new(known), live });
+        inner.entries.insert(id, Entry { known, live });
     }
 
     /// Takes an endpoint off: it is no longer monitored.

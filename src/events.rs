@@ -3,7 +3,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::domain::check::CheckResult;
+use crate::domain::check::{CheckResult, CheckSpec};
 use crate::domain::endpoint::EndpointId;
 
 /// What somebody who waited for a check is told.
@@ -36,6 +36,15 @@ pub struct CheckRequest {
     pub use_retry: bool,
     /// Answered with the result once it is recorded; dropped when the endpoint is unknown or the monitor stops.
     pub reply: oneshot::Sender<Recorded>,
+}
+
+/// A person wants to see what a check of something says that is not watched. Nothing of it is recorded.
+#[derive(Debug)]
+pub struct TrialRequest {
+    pub spec: Box<CheckSpec>,
+    /// Answered with the result of one attempt, which is of no endpoint (its `endpoint_id` is 0); with `None` when too
+    /// many trials are under way; dropped when the monitor stops. Nobody waiting any more ends the attempt.
+    pub reply: oneshot::Sender<Option<CheckResult>>,
 }
 
 /// A person wants to see what a channel answers: a marked test message goes through its real transport.

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod keyring;
 pub mod lifecycle;
 pub mod notify;
+pub mod outbound;
 pub mod recorder;
 pub mod scheduler;
 pub mod service;

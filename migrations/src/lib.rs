@@ -13,6 +13,7 @@ mod m20261121_000007_create_incidents;
 mod m20261121_000008_create_outbox;
 mod m20261121_000009_create_api_keys;
 mod m20261121_000010_create_sessions;
+mod m20261121_000012_create_groups;
 mod m20261121_000025_index_audit_log;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000008_create_outbox::Migration),
             Box::new(m20261121_000009_create_api_keys::Migration),
             Box::new(m20261121_000010_create_sessions::Migration),
+            Box::new(m20261121_000012_create_groups::Migration),
             Box::new(m20261121_000025_index_audit_log::Migration),
         ]
     }

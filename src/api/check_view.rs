@@ -13,6 +13,13 @@ pub struct Check {
     /// The slot in microseconds since 1970; unique within the endpoint.
     id: i64,
     endpoint_id: i64,
+    #[serde(flatten)]
+    seen: CheckSeen,
+}
+
+/// What was seen by a check.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CheckSeen {
     /// HTTP status of the last attempt, when an answer came.
     status_code: Option<u16>,
     /// Seconds of the last attempt; null for missed slots.
@@ -56,14 +63,18 @@ pub struct CheckTimings {
 
 impl From<&CheckResult> for Check {
     fn from(result: &CheckResult) -> Self {
+        Self { id: micros(result.scheduled_at), endpoint_id: result.endpoint_id.0, seen: result.into() }
+    }
+}
+
+impl From<&CheckResult> for CheckSeen {
+    fn from(result: &CheckResult) -> Self {
         let missed_reason = match result.outcome {
             Outcome::Missed(reason) => Some(reason),
             _ => None,
         };
         let failure = result.outcome.failure();
         Self {
-            id: micros(result.scheduled_at),
-            endpoint_id: result.endpoint_id.0,
             status_code: result.status_code,
             response_time: result.response_time_us().map(|us| f64::from(us) / 1e6),
             success: missed_reason.is_none().then(|| result.outcome.is_good()),

@@ -198,7 +198,7 @@ fn schedule_of(schedule: &Schedule) -> (Option<DurationSetting>, Option<String>)
 }
 
 /// Every setting as it applies, in the form in which it would be set.
-fn effective(endpoint: &Endpoint) -> EndpointSettings {
+pub(super) fn effective(endpoint: &Endpoint) -> EndpointSettings {
     let (check, retry, policy) = (&endpoint.check, &endpoint.retry, &endpoint.alert_policy);
     let (interval, schedule) = schedule_of(&endpoint.schedule);
     let timezone = match &endpoint.schedule {

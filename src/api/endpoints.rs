@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::check_view::Check;
+use super::check_view::{Check, CheckSeen};
 use super::endpoint_view::{EndpointItem, EndpointList, EndpointResource};
 use super::error::Problem;
 use super::extract::{EndpointPath, IfMatch, JsonBody, KeyPath, OptionalJsonBody, etag};
 use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
 use crate::board::Entry;
-use crate::domain::endpoint::EndpointSettings;
+use crate::domain::endpoint::{EndpointId, EndpointSettings};
 use crate::domain::outcome::Status;
 use crate::service::endpoints::{self as verbs, Purge, Put};
 use crate::service::{Actor, ServiceContext, ServiceError, checks};
@@ -334,6 +334,52 @@ pub async fn check(
     let use_retry = options.is_none_or(|options| options.use_retry);
     let recorded = checks::check_now(&ctx, &actor, id, use_retry).await?;
     Ok(Json(CheckedNow { check: Check::from(&recorded.result), stored: recorded.stored }))
+}
+
+/// Whose stored secrets are meant.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TrialQuery {
+    /// The id of an endpoint: `***` stands for what is stored of it, as in a change of it.
+    #[param(value_type = Option<i64>, minimum = 1)]
+    endpoint: Option<EndpointId>,
+}
+
+impl FromParams for TrialQuery {
+    fn from_params(params: &mut Params) -> Self {
+        let id = params.number("endpoint", 1..=i64::MAX.unsigned_abs());
+        Self { endpoint: id.and_then(|id| i64::try_from(id).ok()).map(EndpointId) }
+    }
+}
+
+/// An attempt at a definition that is not kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TriedNow {
+    /// Always null: it is in no history.
+    id: Option<i64>,
+    /// Always null: it is of no endpoint.
+    endpoint_id: Option<i64>,
+    #[serde(flatten)]
+    seen: CheckSeen,
+    /// Always false.
+    stored: bool,
+}
+
+/// Test a definition
+///
+/// Makes one attempt at what would be checked, and keeps neither the definition nor the result. Who may not make
+/// endpoints cannot have secrets sent along that the definition inherits, or that `***` stands for.
+#[utoipa::path(post, path = "/api/v1/endpoints/test", tag = "endpoints", request_body = EndpointSettings,
+    params(TrialQuery),
+    responses((status = 200, body = TriedNow), (status = 404, response = super::openapi::ProblemResponse)))]
+pub async fn test(
+    State(ctx): Ctx,
+    actor: Actor,
+    Query(query): Query<TrialQuery>,
+    JsonBody(settings): JsonBody<EndpointSettings>,
+) -> Result<Json<TriedNow>, Problem> {
+    let result = checks::try_out(&ctx, &actor, settings, query.endpoint).await?;
+    Ok(Json(TriedNow { id: None, endpoint_id: None, seen: CheckSeen::from(&result), stored: false }))
 }
 
 /// Get an endpoint by group and name

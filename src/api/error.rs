@@ -33,6 +33,7 @@ pub enum ProblemKind {
     LastAdmin,
     BackupRunning,
     NothingToSignInTo,
+    ImplicitGroup,
     Stale,
     TooLarge,
     UriTooLong,
@@ -46,7 +47,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -61,6 +62,7 @@ impl ProblemKind {
         Self::LastAdmin,
         Self::BackupRunning,
         Self::NothingToSignInTo,
+        Self::ImplicitGroup,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
@@ -94,6 +96,7 @@ impl ProblemKind {
                 ("range-not-satisfiable", "There is no such part", StatusCode::RANGE_NOT_SATISFIABLE)
             }
             Self::NothingToSignInTo => ("nothing-to-sign-in-to", "No key is needed here", StatusCode::CONFLICT),
+            Self::ImplicitGroup => ("implicit-group", "Nobody has declared the group", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
@@ -234,17 +237,26 @@ impl Problem {
         Self::new(kind, detail)
     }
 
-    /// The response, for a request to `path`.
-    pub fn render(&self, path: &str) -> Response {
+    pub fn status(&self) -> StatusCode {
+        self.kind.facts().2
+    }
+
+    /// The document, for a request to `path`.
+    pub fn document(&self, path: &str) -> ProblemDocument {
         let (name, title, status) = self.kind.facts();
-        let document = ProblemDocument {
+        ProblemDocument {
             kind: format!("{TYPE_PREFIX}{name}"),
             title,
             status: status.as_u16(),
             detail: self.detail.clone(),
             instance: path.to_owned(),
             errors: self.errors.iter().map(ProblemEntry::from).collect(),
-        };
+        }
+    }
+
+    /// The response, for a request to `path`.
+    pub fn render(&self, path: &str) -> Response {
+        let (document, status) = (self.document(path), self.status());
         // A document of strings and numbers always serializes.
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
@@ -275,9 +287,9 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::Invalid(errors) => Self::invalid(errors),
             ServiceError::NotFound(_) => Self::new(ProblemKind::NotFound, capitalised(&detail)),
-            ServiceError::Conflict(Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. }) => {
-                Self::new(ProblemKind::NameTaken, capitalised(&detail))
-            }
+            ServiceError::Conflict(
+                Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. } | Conflict::GroupNameTaken { .. },
+            ) => Self::new(ProblemKind::NameTaken, capitalised(&detail)),
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
                 Self::new(ProblemKind::ManagedByConfig, capitalised(&detail))
             }
@@ -292,6 +304,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
                 Self::new(ProblemKind::LastAdmin, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::ImplicitGroup { .. }) => {
+                Self::new(ProblemKind::ImplicitGroup, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

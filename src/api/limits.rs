@@ -14,6 +14,8 @@ pub const TEST_ROUTE: &str = "/api/v1/channels/{name}/test";
 pub const EVENTS_ROUTE: &str = "/api/v1/events";
 /// The route template of the file of a backup.
 pub const BACKUP_ROUTE: &str = "/api/v1/backups/{id}/content";
+/// The route of a trial of a definition, which takes as long as the attempt.
+pub const TRIAL_ROUTE: &str = "/api/v1/endpoints/test";
 
 /// The most time of an ordinary request; then it is answered with 503.
 const ORDINARY: Duration = Duration::from_secs(30);
@@ -25,12 +27,13 @@ const BODY: Duration = Duration::from_secs(30);
 pub fn handler_timeout(template: Option<&str>, has_body: bool) -> Duration {
     let body = if has_body { BODY } else { Duration::ZERO };
     // The verb gives up by itself, with a better sentence than the bound has.
-    body + if template == Some(CHECK_ROUTE) { checks::MAX_WAIT + ORDINARY } else { ORDINARY }
+    let waits_for_check = matches!(template, Some(CHECK_ROUTE | TRIAL_ROUTE));
+    body + if waits_for_check { checks::MAX_WAIT + ORDINARY } else { ORDINARY }
 }
 
 /// Routes that wait for a target or a channel, and not for the database.
 pub fn waits_for_others(template: &str) -> bool {
-    template == CHECK_ROUTE || template == TEST_ROUTE
+    matches!(template, CHECK_ROUTE | TEST_ROUTE | TRIAL_ROUTE)
 }
 
 /// Routes that answer with pages, their assets or files instead of JSON.

@@ -18,8 +18,8 @@ use super::docs::{self, Document};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, audit, away, backups, channels, config, cors, endpoints, events, health, incidents, notifications,
-    observe, openapi, rate_limit, root, sessions, stats,
+    api_keys, audit, away, backups, bulk, channels, config, cors, endpoints, events, groups, health, incidents,
+    notifications, observe, openapi, rate_limit, root, sessions, stats,
 };
 use crate::service::ServiceContext;
 
@@ -100,12 +100,16 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(endpoints::list, endpoints::create))
+        .routes(routes!(bulk::apply))
+        .routes(routes!(endpoints::test))
         .routes(routes!(endpoints::get, endpoints::replace, endpoints::patch, endpoints::delete))
         .routes(routes!(endpoints::pause))
         .routes(routes!(endpoints::resume))
         .routes(routes!(endpoints::check))
         .routes(routes!(endpoints::get_by_key, endpoints::put_by_key, endpoints::delete_by_key))
         .routes(routes!(endpoints::get_by_name, endpoints::put_by_name, endpoints::delete_by_name))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::get, groups::replace, groups::patch, groups::delete))
         .routes(routes!(stats::uptime))
         .routes(routes!(stats::history))
         .routes(routes!(stats::incidents))

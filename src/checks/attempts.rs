@@ -11,6 +11,7 @@ use super::Checker;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckSpec, Observation, judge};
+use crate::domain::endpoint::Origin;
 use crate::domain::outcome::Outcome;
 use crate::domain::retry::{RetryPolicy, delay};
 
@@ -22,6 +23,8 @@ pub struct AttemptsPlan {
     /// Time until the endpoint's next slot. No attempt but the first starts that would end after it; `None` is
     /// no bound.
     pub next_slot_in: Option<Duration>,
+    /// Who made what is checked: what was made through the API obeys the outbound policy in every attempt.
+    pub origin: Origin,
 }
 
 /// A check that has been made.
@@ -61,7 +64,7 @@ pub async fn run<P, F: Future<Output = P>>(
     let started_at = clock.now();
     let mut attempts = 1;
     loop {
-        let observation = checker.check(spec, Instant::now() + spec.timeout).await;
+        let observation = checker.check(spec, plan.origin, Instant::now() + spec.timeout).await;
         drop(permit);
         let outcome = judge(spec, &observation);
         let ended = Attempted { observation, outcome, attempts, started_at, waited };
@@ -125,8 +128,9 @@ mod tests {
     }
 
     impl Checker for Scripted {
-        fn check<'a>(&'a self, _: &'a CheckSpec, deadline: Instant) -> BoxFuture<'a, Observation> {
+        fn check<'a>(&'a self, _: &'a CheckSpec, origin: Origin, deadline: Instant) -> BoxFuture<'a, Observation> {
             Box::pin(async move {
+                assert_eq!(origin, Origin::Api, "every attempt obeys");
                 assert_eq!(self.permits.available_permits(), 0, "an attempt holds a permit");
                 self.began_ms.lock().unwrap().push(self.born_at.elapsed().as_millis());
                 self.deadlines_ms.lock().unwrap().push((deadline - self.born_at).as_millis());
@@ -143,7 +147,7 @@ mod tests {
     }
 
     fn plan(max_attempts: u32, next_slot_in: Option<u64>) -> AttemptsPlan {
-        AttemptsPlan { max_attempts, next_slot_in: next_slot_in.map(Duration::from_millis) }
+        AttemptsPlan { max_attempts, next_slot_in: next_slot_in.map(Duration::from_millis), origin: Origin::Api }
     }
 
     async fn run_scripted(checker: &Scripted, retry: &RetryPolicy, plan: AttemptsPlan) -> Attempted {

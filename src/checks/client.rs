@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
@@ -20,7 +20,9 @@ use super::failure;
 use super::trace::{Phase, Trace};
 use super::trust::Trust;
 use crate::domain::check::TlsPolicy;
+use crate::domain::endpoint::Origin;
 use crate::domain::outcome::{Failure, FailureKind};
+use crate::outbound::Outbound;
 
 /// Why a client cannot be built. The text is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -32,16 +34,6 @@ pub enum ClientError {
     Tls(String),
     #[error("The HTTP client cannot be built: {0}")]
     Http(#[from] reqwest::Error),
-}
-
-/// Looks a name up.
-pub(super) type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
-
-/// Looks a name up as every program of the machine does.
-pub(super) fn system_lookup() -> Lookup {
-    Arc::new(|name| {
-        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
-    })
 }
 
 /// Which versions of HTTP are offered on a TLS connection.
@@ -64,12 +56,15 @@ const HTTP2_MAX_HEADER_BYTES: u32 = 64 * 1024;
 /// When a `ca_file` was changed, and its length.
 type FileStamp = (Option<SystemTime>, u64);
 
-type Built = HashMap<(TlsPolicy, Versions), (Option<FileStamp>, reqwest::Client)>;
+/// What is made through the API has clients of its own, whose resolver examines what it finds.
+type Key = (TlsPolicy, Versions, Origin);
+
+type Built = HashMap<Key, (Option<FileStamp>, reqwest::Client)>;
 
 /// The clients, built when first asked for.
 pub(super) struct Clients {
     trust: Trust,
-    lookup: Lookup,
+    outbound: Arc<Outbound>,
     built: Mutex<Built>,
 }
 
@@ -81,16 +76,21 @@ impl std::fmt::Debug for Clients {
 
 impl Clients {
     /// Reads the machine's authorities and builds the usual client, so that an error shows at the start.
-    pub(super) fn new(trust: Trust, lookup: Lookup) -> Result<Self, ClientError> {
-        let clients = Self { trust, lookup, built: Mutex::default() };
-        let usual = TlsPolicy { verify: true, ca_file: None };
-        let client = clients.build(&usual, None, Versions::All)?;
-        clients.keep((usual, Versions::All), None, &client);
+    pub(super) fn new(trust: Trust, outbound: Arc<Outbound>) -> Result<Self, ClientError> {
+        let clients = Self { trust, outbound, built: Mutex::default() };
+        let usual = (TlsPolicy { verify: true, ca_file: None }, Versions::All, Origin::Config);
+        let client = clients.build(&usual, None)?;
+        clients.keep(usual, None, &client);
         Ok(clients)
     }
 
     /// The client for a policy. A `ca_file` that has changed since is read again.
-    pub(super) async fn get(&self, tls: &TlsPolicy, versions: Versions) -> Result<reqwest::Client, ClientError> {
+    pub(super) async fn get(
+        &self,
+        tls: &TlsPolicy,
+        versions: Versions,
+        origin: Origin,
+    ) -> Result<reqwest::Client, ClientError> {
         let path = tls.ca_file.as_deref().filter(|_| tls.verify);
         let unreadable = |path: &str, error: &io::Error| ClientError::Authorities {
             path: path.to_owned(),
@@ -100,7 +100,7 @@ impl Clients {
             None => None,
             Some(path) => Some(stamp(path).await.map_err(|e| unreadable(path, &e))?),
         };
-        let key = (tls.clone(), versions);
+        let key = (tls.clone(), versions, origin);
         if let Some((kept, client)) = self.built.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
             && *kept == stamp
         {
@@ -110,12 +110,12 @@ impl Clients {
             None => None,
             Some(path) => Some(read(path).await.map_err(|e| unreadable(path, &e))?),
         };
-        let client = self.build(tls, authorities.as_deref(), versions)?;
+        let client = self.build(&key, authorities.as_deref())?;
         self.keep(key, stamp, &client);
         Ok(client)
     }
 
-    fn keep(&self, key: (TlsPolicy, Versions), stamp: Option<FileStamp>, client: &reqwest::Client) {
+    fn keep(&self, key: Key, stamp: Option<FileStamp>, client: &reqwest::Client) {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if built.len() >= MAX_CLIENTS {
             built.clear();
@@ -123,12 +123,7 @@ impl Clients {
         built.insert(key, (stamp, client.clone()));
     }
 
-    fn build(
-        &self,
-        tls: &TlsPolicy,
-        authorities: Option<&[u8]>,
-        versions: Versions,
-    ) -> Result<reqwest::Client, ClientError> {
+    fn build(&self, (tls, versions, origin): &Key, authorities: Option<&[u8]>) -> Result<reqwest::Client, ClientError> {
         let mut config = self.trust.config(tls, authorities)?;
         config.alpn_protocols = match versions {
             Versions::All => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -138,7 +133,7 @@ impl Clients {
         let builder = reqwest::Client::builder();
         Ok(builder
             .tls_backend_preconfigured(config)
-            .dns_resolver(TracedResolver(Arc::clone(&self.lookup)))
+            .dns_resolver(TracedResolver { outbound: Arc::clone(&self.outbound), origin: *origin })
             .connector_layer(TracedConnectorLayer)
             .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
@@ -176,17 +171,18 @@ async fn read(path: &str) -> io::Result<Vec<u8>> {
 #[error("{}", .0.message)]
 pub(super) struct Worded(pub(super) Failure);
 
-struct TracedResolver(Lookup);
+/// Gives only addresses that may be connected to. The library looks no name up by itself.
+struct TracedResolver {
+    outbound: Arc<Outbound>,
+    origin: Origin,
+}
 
 impl Resolve for TracedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let trace = Trace::current();
-        let lookup = (self.0)(name.as_str().to_owned());
+        let (outbound, origin) = (Arc::clone(&self.outbound), self.origin);
         Box::pin(async move {
-            let addresses = lookup.await.map_err(|e| Worded(failure::of_lookup(name.as_str(), &e)))?;
-            if addresses.is_empty() {
-                return Err(Worded(failure::no_records(name.as_str())).into());
-            }
+            let addresses = outbound.resolve(name.as_str(), origin).await.map_err(Worded)?;
             if let Some(trace) = trace {
                 trace.resolved(addresses.clone());
             }

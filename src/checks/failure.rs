@@ -12,18 +12,9 @@ use rustls::{AlertDescription, InvalidMessage};
 use super::certificate;
 use super::client::Worded;
 use super::trace::{Phase, Trace};
+pub(super) use crate::domain::outcome::shown;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::setting::DurationSetting;
-
-/// Text of another party, fit for a sentence: no control characters, at most 200 characters.
-pub(super) fn shown(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut shown: String = text.chars().take(200).map(clean).collect();
-    if text.chars().nth(200).is_some() {
-        shown.push('…');
-    }
-    shown
-}
 
 /// The attempt's time was over in the phase under way.
 pub(super) fn timed_out(trace: &Trace, timeout: Duration, body_bytes: u64) -> Failure {
@@ -43,25 +34,6 @@ pub(super) fn connect_timeout(peer: &str, limit: Duration) -> Failure {
         FailureKind::ConnectTimeout,
         format!("Connection to {peer} timed out after {}", DurationSetting(limit)),
     )
-}
-
-/// The name exists, but has no address.
-pub(super) fn no_records(name: &str) -> Failure {
-    Failure::new(FailureKind::DnsNoRecords, format!("The name {name} has no address"))
-}
-
-/// What the system's lookup said. It gives no code, only the words of the C library: glibc's and musl's.
-pub(super) fn of_lookup(name: &str, error: &io::Error) -> Failure {
-    let text = error.to_string();
-    let says = |words: &[&str]| words.iter().any(|w| text.contains(w));
-    if says(&["Name or service not known", "Name does not resolve"]) {
-        Failure::new(FailureKind::DnsNxdomain, format!("The name {name} does not exist (NXDOMAIN)"))
-    } else if says(&["No address associated with hostname", "Name has no usable address"]) {
-        no_records(name)
-    } else {
-        let reason = text.rsplit(": ").next().unwrap_or_default().to_owned();
-        Failure::new(FailureKind::DnsServfail, format!("The name {name} could not be looked up: {}", shown(&reason)))
-    }
 }
 
 /// Whether the attempt failed for want of our own files, ports or memory, and so says nothing of the other side.

@@ -13,13 +13,15 @@ use http::{HeaderValue, Method};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::client::{ClientError, Clients, Lookup, Versions, system_lookup};
+use super::client::{ClientError, Clients, Versions};
 use super::request::Hop;
 use super::trace::{Phase, Trace};
 use super::trust::Trust;
 use super::{Checker, certificate, failure};
 use crate::domain::check::{CHECK_HEADER, CheckSpec, Observation};
+use crate::domain::endpoint::Origin;
 use crate::domain::outcome::{Failure, FailureKind};
+use crate::outbound::Outbound;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ const MAX_SHOWN_URL: usize = 2000;
 #[derive(Debug)]
 pub struct HttpChecker {
     clients: Clients,
+    outbound: Arc<Outbound>,
 }
 
 impl HttpChecker {
@@ -38,19 +41,21 @@ impl HttpChecker {
     ///
     /// # Errors
     /// When no TLS client can be made at all.
-    pub fn new() -> Result<Self, ClientError> {
-        Self::looking_up(system_lookup())
+    pub fn new(outbound: Arc<Outbound>) -> Result<Self, ClientError> {
+        Ok(Self { clients: Clients::new(Trust::load(), Arc::clone(&outbound))?, outbound })
     }
 
-    fn looking_up(lookup: Lookup) -> Result<Self, ClientError> {
-        Ok(Self { clients: Clients::new(Trust::load(), lookup)? })
-    }
-
-    async fn attempt(&self, spec: &CheckSpec, trace: &Arc<Trace>, seen: &mut Observation) -> Result<(), Failure> {
+    async fn attempt(
+        &self,
+        spec: &CheckSpec,
+        origin: Origin,
+        trace: &Arc<Trace>,
+        seen: &mut Observation,
+    ) -> Result<(), Failure> {
         let mut hop = Hop::first(spec)?;
         let mut visited: HashSet<(Method, Url)> = HashSet::new();
         loop {
-            let response = self.send(spec, trace, &hop, seen).await?;
+            let response = self.send(spec, origin, trace, &hop, seen).await?;
             let next = if spec.redirects.follow {
                 hop.redirected(response.status(), response.headers(), &spec.redact).transpose()?
             } else {
@@ -82,15 +87,18 @@ impl HttpChecker {
     async fn send(
         &self,
         spec: &CheckSpec,
+        origin: Origin,
         trace: &Arc<Trace>,
         hop: &Hop,
         seen: &mut Observation,
     ) -> Result<reqwest::Response, Failure> {
         // A failure on this hop is told without the answer of the hop before.
         (seen.status_code, seen.http_version, seen.remote_address) = (None, None, None);
+        // Of a name the resolver of the client sees to it.
+        self.outbound.examine_url(&hop.url, origin).inspect_err(|_| trace.refuse_hop())?;
         trace.begin_hop(&hop.url);
         let versions = if hop.headers.contains_key(HOST) { Versions::Http1 } else { Versions::All };
-        let client = self.clients.get(&spec.tls, versions).await?;
+        let client = self.clients.get(&spec.tls, versions, origin).await?;
         let mut request = reqwest::Request::new(hop.method.clone(), hop.url.clone());
         *request.headers_mut() = hop.headers.clone();
         // At every hop, and whatever the settings say.
@@ -113,11 +121,11 @@ impl HttpChecker {
 }
 
 impl Checker for HttpChecker {
-    fn check<'a>(&'a self, spec: &'a CheckSpec, deadline: Instant) -> BoxFuture<'a, Observation> {
+    fn check<'a>(&'a self, spec: &'a CheckSpec, origin: Origin, deadline: Instant) -> BoxFuture<'a, Observation> {
         Box::pin(async move {
             let trace = Trace::start(spec.connect_timeout);
             let mut seen = Observation::default();
-            let ended = timeout_at(deadline, self.attempt(spec, &trace, &mut seen)).await;
+            let ended = timeout_at(deadline, self.attempt(spec, origin, &trace, &mut seen)).await;
             seen.failure = match ended {
                 Ok(done) => done.err(),
                 Err(_) => Some(failure::timed_out(&trace, spec.timeout, seen.body_bytes)),

@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::domain::check::{CheckSpec, Observation};
+use crate::domain::endpoint::Origin;
 
 pub use client::ClientError;
 pub use http::HttpChecker;
@@ -30,5 +31,8 @@ pub trait Checker: Send + Sync + Debug {
     /// Examines what `spec` names and says what was seen, however badly it went: a failing check is data. Ends
     /// at `deadline` at the latest (the start of the attempt plus `spec.timeout`), with a failure that names
     /// the phase which was under way. Dropping the future closes whatever it had opened.
-    fn check<'a>(&'a self, spec: &'a CheckSpec, deadline: Instant) -> BoxFuture<'a, Observation>;
+    ///
+    /// What is of the `origin` [`Api`](Origin::Api) obeys the outbound policy with each connection, those of
+    /// redirects included.
+    fn check<'a>(&'a self, spec: &'a CheckSpec, origin: Origin, deadline: Instant) -> BoxFuture<'a, Observation>;
 }

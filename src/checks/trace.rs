@@ -129,6 +129,14 @@ impl Trace {
         }
     }
 
+    /// A request is not made; the connection of the hop before is over.
+    pub(super) fn refuse_hop(&self) {
+        let mut notes = self.lock();
+        notes.leave();
+        (notes.phase, notes.is_address) = (Phase::Dns, false);
+        notes.resolved.clear();
+    }
+
     /// The name was looked up; connecting begins.
     pub(super) fn resolved(&self, addresses: Vec<IpAddr>) {
         let mut notes = self.lock();

@@ -1,6 +1,7 @@
 //! `check` and `healthcheck`: one examination now, told to a person or as JSON. Nothing is stored.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,9 +11,10 @@ use crate::checks::HttpChecker;
 use crate::checks::attempts::{self, Attempted, AttemptsPlan};
 use crate::clock::SystemClock;
 use crate::config::{Config, LoadOptions};
-use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, TlsSettings, resolve};
+use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, Origin, TlsSettings, resolve};
 use crate::domain::outcome::Outcome;
 use crate::domain::setting::DurationSetting;
+use crate::outbound::Outbound;
 use crate::service::redaction::redacted_url;
 
 /// Examines a configured endpoint or a URL. The exit code is 0 when it is up and 1 when it is down.
@@ -22,8 +24,8 @@ pub(super) async fn check(
     as_json: bool,
     use_retry: bool,
 ) -> Result<ExitCode, Failed> {
-    let endpoint = find(options, target)?;
-    let attempted = examine(&endpoint, use_retry).await?;
+    let (endpoint, outbound) = find(options, target)?;
+    let attempted = examine(&endpoint, outbound, use_retry).await?;
     let up = attempted.outcome.is_good();
     if as_json {
         say(&serde_json::to_string_pretty(&as_value(&endpoint, &attempted)).map_err(Failed::running)?);
@@ -56,30 +58,35 @@ pub(super) async fn healthcheck(options: &LoadOptions, url: Option<String>) -> R
         ..settings_of_url(&url)
     };
     let endpoint = resolve_alone(&settings, &EndpointSettings::default())?;
-    let attempted = examine(&endpoint, false).await?;
+    let attempted = examine(&endpoint, Arc::default(), false).await?;
     match attempted.outcome.failure() {
         None => Ok(ExitCode::SUCCESS),
         Some(failure) => Err(Failed::running(&failure.message)),
     }
 }
 
-async fn examine(endpoint: &Endpoint, use_retry: bool) -> Result<Attempted, Failed> {
-    let checker = HttpChecker::new().map_err(Failed::cannot_start)?;
+async fn examine(endpoint: &Endpoint, outbound: Arc<Outbound>, use_retry: bool) -> Result<Attempted, Failed> {
+    let checker = HttpChecker::new(outbound).map_err(Failed::cannot_start)?;
     let max_attempts = if use_retry { endpoint.retry.max_attempts } else { 1 };
-    let plan = AttemptsPlan { max_attempts, next_slot_in: None };
+    // Whoever has the command line may go anywhere.
+    let plan = AttemptsPlan { max_attempts, next_slot_in: None, origin: Origin::Config };
     let clock = SystemClock::new();
     let no_limit = || std::future::ready(());
     Ok(attempts::run(&checker, &clock, &endpoint.check, &endpoint.retry, plan, no_limit, fastrand::f64).await)
 }
 
-fn find(options: &LoadOptions, target: &str) -> Result<Endpoint, Failed> {
+/// With the way in which its name is looked up.
+fn find(options: &LoadOptions, target: &str) -> Result<(Endpoint, Arc<Outbound>), Failed> {
+    let outbound = |config: &Config| crate::app::outbound(config).map_err(|e| Failed::cannot_start(format!("{e:#}")));
     if target.contains("://") {
         // The defaults of a configuration apply when there is one; a URL can be examined without any.
-        let defaults = crate::config::load(options, tokio_free_now()).map(|c| c.defaults).unwrap_or_default();
-        return resolve_alone(&settings_of_url(target), &defaults);
+        return Ok(match crate::config::load(options, tokio_free_now()) {
+            Ok(config) => (resolve_alone(&settings_of_url(target), &config.defaults)?, outbound(&config)?),
+            Err(_) => (resolve_alone(&settings_of_url(target), &EndpointSettings::default())?, Arc::default()),
+        });
     }
     let config = load(options)?;
-    select(&config, target).cloned()
+    Ok((select(&config, target)?.clone(), outbound(&config)?))
 }
 
 fn select<'a>(config: &'a Config, target: &str) -> Result<&'a Endpoint, Failed> {

@@ -307,7 +307,7 @@ fn validate(options: &LoadOptions) -> Result<ExitCode, Failed> {
     // What a channel is built from (options of presets, certificates in files) is tried as well.
     let clock = std::sync::Arc::new(SystemClock::new());
     runtime(Workers::Fixed(1))?
-        .block_on(async { crate::app::build_channels(&config, clock) })
+        .block_on(async { crate::app::build_channels(&config, clock, crate::app::outbound(&config)?) })
         .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;
     let (_, warnings) = crate::app::open_tls(&config, tokio_free_now())
         .map_err(|error| Failed::cannot_start(format!("the configuration has a mistake\n\n{error:#}")))?;

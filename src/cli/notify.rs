@@ -13,7 +13,8 @@ use crate::notify::deliver::test_message;
 /// Sends the test. The exit code is 0 when it was delivered and 1 when it was not.
 pub(super) async fn test(config: &Config, name: &str) -> Result<ExitCode, Failed> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let channels = build_channels(config, clock.clone()).map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
+    let channels = crate::app::outbound(config).and_then(|outbound| build_channels(config, clock.clone(), outbound));
+    let channels = channels.map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
     let Some(channel) = channels.get(name) else {
         return Err(Failed::cannot_start(no_channel(config, name)));
     };

@@ -23,7 +23,7 @@ pub(super) async fn run(config: Config, format: LogFormat, log_level: &LevelCont
     let (tls, warnings) = app::open_tls(&config, tokio_free_now()).map_err(Failed::cannot_start)?;
     let listener = app::listen(&config).await.map_err(Failed::cannot_start)?;
     let address = listener.local_addr().map_err(Failed::cannot_start)?;
-    let outside = Outside::real().map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
+    let outside = Outside::real(&config).map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
     let outside = Outside { log_level: log_level.clone(), ..outside };
     let monitor =
         Monitor::start(config.clone(), outside, &tasks).await.map_err(|e| Failed::cannot_start(format!("{e:#}")))?;

@@ -1,7 +1,6 @@
 //! `api:`: where and how the API is served, and to whom.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -9,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::auth::{self, AuthConfig};
+use super::outbound;
 use super::raw::{RawApi, RawCors};
 use super::report::Report;
 use super::section::Section;
@@ -277,21 +277,10 @@ fn origins(section: &Section<'_>, items: Vec<String>, report: &mut Report) -> Or
 }
 
 fn trusted_proxies(section: &Section<'_>, items: &[String], report: &mut Report) -> Vec<IpNet> {
-    let mut all = Vec::new();
+    let all = outbound::networks(section, "trusted_proxies", items, report);
     for (i, item) in items.iter().enumerate() {
-        let network = item.parse::<IpNet>().ok().or_else(|| item.parse::<IpAddr>().ok().map(IpNet::from));
-        let key = format!("trusted_proxies.{i}");
-        match network {
-            Some(network) => {
-                if network.prefix_len() == 0 {
-                    section.warn(&key, "believes anybody about their address", report);
-                }
-                all.push(network.trunc());
-            }
-            None => {
-                let message = format!("`{item}` is not an address or a network, such as 10.0.0.5 or 10.0.0.0/8");
-                section.wrong(&key, message, report);
-            }
+        if item.trim().parse::<IpNet>().is_ok_and(|network| network.prefix_len() == 0) {
+            section.warn(&format!("trusted_proxies.{i}"), "believes anybody about their address", report);
         }
     }
     all

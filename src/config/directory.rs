@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{ChannelConfig, Config, GroupConfig};
+use super::{ChannelConfig, Config, GroupConfig, SourceRef};
 use crate::domain::endpoint::{EndpointSettings, Layers};
+use crate::domain::group::{Group, GroupMade};
 
 /// What there is at one time.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,8 +15,8 @@ pub struct Listing {
     pub defaults: EndpointSettings,
     /// Of schedules without one of their own.
     pub timezone: chrono_tz::Tz,
-    /// By name.
-    pub groups: BTreeMap<String, GroupConfig>,
+    /// Those that are declared, by name.
+    pub groups: BTreeMap<String, Group>,
     /// Those that are off included.
     pub channels: Vec<ChannelConfig>,
     /// The names of `channels`.
@@ -28,7 +29,7 @@ impl Listing {
         Self {
             defaults: config.defaults.clone(),
             timezone: config.timezone,
-            groups: config.groups.clone(),
+            groups: config.groups.iter().map(|(name, group)| (name.clone(), configured(group))).collect(),
             channels: config.channels.clone(),
             channel_names: config.channel_names.clone(),
         }
@@ -47,6 +48,15 @@ impl Listing {
     /// A channel by its name.
     pub fn channel(&self, name: &str) -> Option<&ChannelConfig> {
         self.channels.iter().find(|channel| channel.name == name)
+    }
+}
+
+fn configured(group: &GroupConfig) -> Group {
+    let SourceRef { file, line, .. } = &group.source;
+    Group {
+        description: group.description.clone(),
+        settings: group.settings.clone(),
+        made: GroupMade::Configured { source: format!("{file}:{line}") },
     }
 }
 

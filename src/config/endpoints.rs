@@ -76,11 +76,12 @@ struct Reader<'r> {
 struct Group {
     description: String,
     layer: Layer,
+    source: SourceRef,
 }
 
 impl Group {
     fn into_config(self) -> GroupConfig {
-        GroupConfig { description: self.description, settings: self.layer.settings }
+        GroupConfig { description: self.description, settings: self.layer.settings, source: self.source }
     }
 }
 
@@ -138,7 +139,7 @@ impl Reader<'_> {
             let named = Some((name.as_str(), &entry.key.place));
             let mut layer = Layer::read(Trail::Key(&root, &name).to_string(), node, named, self.rules, self.report);
             let description = layer.settings.description.take().unwrap_or_default();
-            self.groups.insert(name, Group { description, layer });
+            self.groups.insert(name, Group { description, layer, source: entry.key.place.to_ref() });
         }
         lists
     }

@@ -25,9 +25,11 @@ mod layer;
 mod load;
 mod logging;
 mod original;
+mod outbound;
 mod overrides;
 mod raw;
 mod report;
+mod resolver;
 mod running;
 mod secret;
 mod section;
@@ -40,6 +42,7 @@ mod tree;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,6 +64,7 @@ pub use self::telling::{HeartbeatConfig, TellingConfig};
 use self::tree::Trail;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers};
+use crate::domain::outbound::OutboundPolicy;
 
 /// Where a configuration is looked for when neither the command line nor `CONFIG_PATH` names one.
 pub const DEFAULT_PATH: &str = "config/config.yaml";
@@ -103,6 +107,10 @@ pub struct Config {
     /// The names of `channels`.
     pub channel_names: Vec<String>,
     pub telling: TellingConfig,
+    /// The server that checks and channels ask for names. `None`: as every program of the machine does.
+    pub resolver: Option<SocketAddr>,
+    /// For endpoints and channels made through the API.
+    pub outbound: OutboundPolicy,
     /// In the order of the files and their lines.
     pub warnings: Vec<ConfigWarning>,
 }
@@ -146,12 +154,13 @@ pub enum DatabaseTarget {
 }
 
 /// A group of `groups:`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupConfig {
     /// Of the group itself, not inherited.
     pub description: String,
     /// Inherited by its endpoints; without name, url, group and description.
     pub settings: EndpointSettings,
+    pub source: SourceRef,
 }
 
 /// An endpoint of the configuration.

@@ -12,13 +12,16 @@ use super::raw::{RawMonitoring, RawPrometheus};
 use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
-use super::{Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, original, overrides, telling};
+use super::{
+    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, original, outbound, overrides, resolver,
+    telling,
+};
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 18] = [
     "database",
     "backup",
     "public_url",
@@ -32,6 +35,8 @@ const SECTIONS: [&str; 16] = [
     "groups",
     "endpoints",
     "monitoring",
+    "resolver",
+    "outbound",
     "logging",
     "prometheus",
     "api",
@@ -52,6 +57,8 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let database = database::read(&Section::of(root, "database"), report);
     let backup = backup::read(&Section::of(root, "backup"), &database.target, report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
+    let resolver = resolver::read(root, report);
+    let outbound = outbound::read(&Section::of(root, "outbound"), report);
     let logging = logging::read(&Section::of(root, "logging"), report);
     let api = api::read(&Section::of(root, "api"), now, report);
     Section::of(root, "prometheus").read::<RawPrometheus>(report);
@@ -72,6 +79,8 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         channel_names: channels.channels.iter().map(|channel| channel.name.clone()).collect(),
         channels: channels.channels,
         telling,
+        resolver,
+        outbound,
         warnings: Vec::new(),
     }
 }

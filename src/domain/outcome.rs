@@ -72,6 +72,8 @@ words! {
         RedirectLoop = "redirect_loop",
         RedirectLimit = "redirect_limit",
         HttpStatus = "http_status",
+        /// The policy of `outbound` refuses the address.
+        OutboundRefused = "outbound_refused",
     }
 }
 
@@ -136,6 +138,16 @@ impl Failure {
 /// A text as every database can hold it.
 pub fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+/// Text of another party, fit for a sentence: no control characters, at most 200 characters.
+pub fn shown(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown: String = text.chars().take(200).map(clean).collect();
+    if text.chars().nth(200).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// The verdict of one check.

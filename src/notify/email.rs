@@ -1,17 +1,19 @@
 //! Mail, by SMTP.
 
+mod server;
+
 use std::time::Duration;
 
 use chrono_tz::Tz;
 use futures_util::future::BoxFuture;
+use lettre::Address;
 use lettre::address::Envelope;
 use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::PoolConfig;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
 use super::channel::{Channel, Message, Receipt, SendError, root_cause, shown};
+use super::reach::{Reach, not_connected};
 use super::render::{Facts, Target, html, with_line_breaks};
 use super::tls::Authorities;
 use super::words::one_line;
@@ -19,20 +21,15 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::config::channels::{EmailConfig, SmtpSecurity};
 use crate::domain::template::Template;
+use server::{Failed, Server};
 
-/// Of connecting, and of each command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of a whole delivery.
 const TIMEOUT: Duration = Duration::from_secs(90);
-/// Connections are kept for the next mail so long, and so many of them.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-const MAX_CONNECTIONS: u32 = 2;
 /// A longer subject is cut.
 const MAX_SUBJECT_CHARS: usize = 250;
 
 pub(super) struct Email {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
-    server: String,
+    server: Server,
     from: Mailbox,
     to: Vec<Mailbox>,
     subject: Option<Template>,
@@ -44,18 +41,17 @@ pub(super) struct Email {
 
 impl std::fmt::Debug for Email {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Email").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Email").field("server", &self.place()).finish_non_exhaustive()
     }
 }
 
 impl Email {
-    /// Needs a runtime: the connection pool keeps house on it.
-    ///
     /// # Errors
     /// The key of the configuration that cannot be used, and why.
     pub(super) fn new(
         config: &EmailConfig,
         authorities: &Authorities,
+        reach: Reach,
         timezone: Tz,
         clock: std::sync::Arc<dyn Clock>,
     ) -> Result<Self, (&'static str, String)> {
@@ -75,21 +71,15 @@ impl Email {
             let parsed = text.as_deref().map(|text| Template::parse(&with_line_breaks(text)));
             parsed.transpose().map_err(|e| (key, e.to_string()))
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.smtp_host)
-            .port(config.smtp_port)
-            .timeout(Some(COMMAND_TIMEOUT))
-            .pool_config(PoolConfig::new().max_size(MAX_CONNECTIONS).idle_timeout(IDLE_TIMEOUT))
-            .tls(match config.security {
-                SmtpSecurity::StartTls => Tls::Required(tls_parameters(config, authorities)?),
-                SmtpSecurity::Tls => Tls::Wrapper(tls_parameters(config, authorities)?),
-                SmtpSecurity::None => Tls::None,
-            });
-        if let Some((user, password)) = &config.login {
-            builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
-        }
+        let tls = match config.security {
+            SmtpSecurity::StartTls => Tls::Required(tls_parameters(config, authorities)?),
+            SmtpSecurity::Tls => Tls::Wrapper(tls_parameters(config, authorities)?),
+            SmtpSecurity::None => Tls::None,
+        };
+        let login = config.login.as_ref();
+        let login = login.map(|(user, password)| Credentials::new(user.clone(), password.expose().to_owned()));
         Ok(Self {
-            transport: builder.build(),
-            server: format!("{}:{}", config.smtp_host, config.smtp_port),
+            server: Server::new(config.smtp_host.clone(), config.smtp_port, tls, login, reach),
             from,
             to,
             subject: template("subject_template", &config.subject_template)?,
@@ -156,10 +146,10 @@ impl Email {
             |reason: String| SendError::GiveUp { reason: format!("The mail cannot be written: {reason}") };
         let mail = self.mail(message).map_err(|e| unbuildable(e.to_string()))?;
         let bytes = mail.formatted();
-        let refused = match self.transport.send_raw(mail.envelope(), &bytes).await {
+        let refused = match self.server.send(mail.envelope(), &bytes).await {
             Ok(response) => return Ok(self.receipt(response.message().collect::<Vec<_>>().join(" "))),
-            Err(error) if error.is_permanent() && self.to.len() > 1 => error,
-            Err(error) => return Err(self.send_error(&error)),
+            Err(Failed::Smtp(error)) if error.is_permanent() && self.to.len() > 1 => error,
+            Err(failed) => return Err(self.send_error(&failed)),
         };
         // One address that is refused must not keep the mail from the others.
         let mut refusals = Vec::new();
@@ -168,13 +158,13 @@ impl Email {
             let recipient: Address = to.email.clone();
             let envelope = Envelope::new(Some(self.from.email.clone()), vec![recipient])
                 .map_err(|e| unbuildable(e.to_string()))?;
-            match self.transport.send_raw(&envelope, &bytes).await {
+            match self.server.send(&envelope, &bytes).await {
                 Ok(_) => told += 1,
-                Err(error) => refusals.push(format!("{}: {}", to.email, self.said(&error))),
+                Err(failed) => refusals.push(format!("{}: {}", to.email, self.why(&failed))),
             }
         }
         if told == 0 {
-            return Err(self.send_error(&refused));
+            return Err(self.send_error(&Failed::Smtp(refused)));
         }
         Ok(self.receipt(format!("taken for {told} of {}; refused for {}", self.to.len(), refusals.join(", "))))
     }
@@ -195,15 +185,27 @@ impl Email {
         }
     }
 
-    fn send_error(&self, error: &lettre::transport::smtp::Error) -> SendError {
-        let said = self.said(error);
-        if error.is_permanent() {
-            SendError::lasting(format!("{} refused: {said}", self.server))
-        } else if error.is_transient() {
-            SendError::not_taken(format!("{} refused for now: {said}", self.server))
-        } else {
-            SendError::passing(format!("Sending through {} failed: {said}", self.server))
+    fn why(&self, failed: &Failed) -> String {
+        match failed {
+            Failed::NoAddress(failure) => failure.message.clone(),
+            Failed::Smtp(error) => self.said(error),
         }
+    }
+
+    fn send_error(&self, failed: &Failed) -> SendError {
+        let (server, why) = (self.place(), self.why(failed));
+        match failed {
+            Failed::NoAddress(failure) => not_connected(failure, format!("Sending through {server} failed: {why}")),
+            Failed::Smtp(error) if error.is_permanent() => SendError::lasting(format!("{server} refused: {why}")),
+            Failed::Smtp(error) if error.is_transient() => {
+                SendError::not_taken(format!("{server} refused for now: {why}"))
+            }
+            Failed::Smtp(_) => SendError::passing(format!("Sending through {server} failed: {why}")),
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", self.server.host, self.server.port)
     }
 }
 
@@ -212,7 +214,8 @@ impl Channel for Email {
         Box::pin(async move {
             let delivery = tokio::time::timeout(TIMEOUT, self.deliver(message)).await;
             delivery.unwrap_or_else(|_| {
-                Err(SendError::passing(format!("{} did not take the mail within {} s", self.server, TIMEOUT.as_secs())))
+                let (server, limit) = (self.place(), TIMEOUT.as_secs());
+                Err(SendError::passing(format!("{server} did not take the mail within {limit} s")))
             })
         })
     }

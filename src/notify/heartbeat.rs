@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::reach::Reach;
 use super::tls::{self, Authorities};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::HeartbeatConfig;
+use crate::domain::endpoint::Origin;
+use crate::outbound::Outbound;
 use crate::telemetry::metrics::Metrics;
 
 /// A call may take this long.
@@ -42,9 +45,11 @@ impl Heartbeat {
         board: Arc<Board>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        outbound: Arc<Outbound>,
     ) -> Result<Self, String> {
-        let client = tls::http_client(&Authorities::load().client_config()?)?;
-        Ok(Self { client, config, board, clock, metrics })
+        let reach = Reach::new(outbound, Origin::Config);
+        let line = tls::http_line(&Authorities::load().client_config()?, reach)?;
+        Ok(Self { client: line.client, config, board, clock, metrics })
     }
 
     /// Calls at each interval while all is well, until the stop.
@@ -141,7 +146,8 @@ mod tests {
         let clock = Arc::new(ManualClock::at(start));
         let metrics = Arc::new(Metrics::default());
         let config = HeartbeatConfig { url: Secret::new("http://127.0.0.1:1/"), every: Duration::from_secs(60) };
-        let heartbeat = Heartbeat::new(config, Arc::new(Board::new()), clock.clone(), metrics.clone()).unwrap();
+        let heartbeat =
+            Heartbeat::new(config, Arc::new(Board::new()), clock.clone(), metrics.clone(), Arc::default()).unwrap();
         assert_eq!(heartbeat.all_is_well(), Err("the scheduler stands still"));
         metrics.scheduler_heartbeat.beat(clock.monotonic());
         assert_eq!(heartbeat.all_is_well(), Err("the recorder stands still"));

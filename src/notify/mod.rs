@@ -14,6 +14,7 @@ mod ledger;
 mod post;
 mod preset;
 mod queue;
+mod reach;
 mod render;
 mod signature;
 mod telegram;
@@ -30,7 +31,10 @@ use chrono_tz::Tz;
 
 use crate::clock::Clock;
 use crate::config::channels::{ChannelConfig, Transport};
-use tls::Authorities;
+use crate::domain::endpoint::Origin;
+use crate::outbound::Outbound;
+use reach::Reach;
+use tls::{Authorities, Line, TelegramLine};
 
 pub use channel::{Channel, MAX_RETRY_AFTER, Message, Receipt, SendError};
 
@@ -44,6 +48,8 @@ pub struct BuildContext {
     /// In which times are told.
     pub timezone: Tz,
     pub clock: Arc<dyn Clock>,
+    /// How names are looked up, and which of their addresses channels made through the API may connect to.
+    pub outbound: Arc<Outbound>,
 }
 
 /// Why a channel cannot be built.
@@ -68,7 +74,7 @@ impl Channels {
                 |key: &str, message| ChannelError { channel: config.name.clone(), key: key.to_owned(), message };
             let workshop = match &workshop {
                 Some(workshop) => workshop,
-                None => workshop.insert(Workshop::open().map_err(|e| fault("type", e))?),
+                None => workshop.insert(Workshop::open(&context.outbound).map_err(|e| fault("type", e))?),
             };
             let channel = workshop.build(config, context).map_err(|(key, message)| fault(&key, message))?;
             channels.insert(config.name.clone(), channel);
@@ -100,35 +106,50 @@ impl FromIterator<(String, Arc<dyn Channel>)> for Channels {
 /// What channels share.
 struct Workshop {
     authorities: Authorities,
-    http: reqwest::Client,
-    telegram: reqwest012::Client,
+    configured: Lines,
+    of_api: Lines,
+}
+
+/// What channels of one origin share.
+struct Lines {
+    reach: Reach,
+    http: Line,
+    telegram: TelegramLine,
 }
 
 impl Workshop {
-    fn open() -> Result<Self, String> {
+    fn open(outbound: &Arc<Outbound>) -> Result<Self, String> {
         let authorities = Authorities::load();
         let tls = authorities.client_config()?;
-        let (http, telegram) = (tls::http_client(&tls)?, tls::telegram_client(&tls)?);
-        Ok(Self { authorities, http, telegram })
+        let lines = |origin| {
+            let reach = Reach::new(Arc::clone(outbound), origin);
+            let (http, telegram) = (tls::http_line(&tls, reach.clone())?, tls::telegram_line(&tls, reach.clone())?);
+            Ok::<_, String>(Lines { reach, http, telegram })
+        };
+        let (configured, of_api) = (lines(Origin::Config)?, lines(Origin::Api)?);
+        Ok(Self { authorities, configured, of_api })
     }
 
     fn build(&self, config: &ChannelConfig, context: &BuildContext) -> Result<Arc<dyn Channel>, (String, String)> {
-        let BuildContext { timezone, clock } = context.clone();
+        let (timezone, clock) = (context.timezone, Arc::clone(&context.clock));
         let own = |(key, message): (&str, String)| (key.to_owned(), message);
-        let http = self.http.clone();
+        let Lines { reach, http, telegram: to_telegram } = match config.origin {
+            Origin::Config => &self.configured,
+            Origin::Api => &self.of_api,
+        };
         Ok(match &config.transport {
             Transport::Console => Arc::new(console::Console::new(timezone)),
             Transport::Email(email) => {
-                Arc::new(email::Email::new(email, &self.authorities, timezone, clock).map_err(own)?)
+                Arc::new(email::Email::new(email, &self.authorities, reach.clone(), timezone, clock).map_err(own)?)
             }
             Transport::Telegram(telegram) => {
-                Arc::new(telegram::Telegram::new(telegram, self.telegram.clone(), timezone).map_err(own)?)
+                Arc::new(telegram::Telegram::new(telegram, to_telegram.clone(), timezone).map_err(own)?)
             }
             Transport::Webhook(webhook) => {
-                Arc::new(webhook::Webhook::new(webhook, http, timezone, clock).map_err(own)?)
+                Arc::new(webhook::Webhook::new(webhook, http.clone(), timezone, clock).map_err(own)?)
             }
             Transport::Preset { preset, options } => {
-                Arc::new(preset::Preset::new(preset, options, http, timezone, clock)?)
+                Arc::new(preset::Preset::new(preset, options, http.clone(), timezone, clock)?)
             }
         })
     }

@@ -11,6 +11,8 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::channel::{Receipt, SendError, root_cause, shown};
+use super::reach::{not_connected, unreachable};
+use super::tls::Line;
 use crate::domain::Timestamp;
 
 /// No more of an answer is read.
@@ -18,7 +20,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Where requests go.
 pub(super) struct Post {
-    client: reqwest::Client,
+    line: Line,
     method: Method,
     url: Url,
     timeout: Duration,
@@ -37,12 +39,7 @@ pub(super) struct Answer {
 impl Post {
     /// # Errors
     /// Why the method or the URL cannot be used; the key of it comes first.
-    pub(super) fn new(
-        client: reqwest::Client,
-        method: &str,
-        url: &str,
-        timeout: Duration,
-    ) -> Result<Self, (&'static str, String)> {
+    pub(super) fn new(line: Line, method: &str, url: &str, timeout: Duration) -> Result<Self, (&'static str, String)> {
         let method = Method::from_bytes(method.trim().to_ascii_uppercase().as_bytes())
             .map_err(|_| ("method", format!("`{method}` is not an HTTP method")))?;
         let url: Url = url.trim().parse().map_err(|e| ("url", format!("it is not a URL ({e})")))?;
@@ -57,7 +54,7 @@ impl Post {
             secrets.extend(url.path_segments().into_iter().flatten().filter(|s| s.len() >= 16).map(str::to_owned));
         }
         secrets.extend(url.query().map(str::to_owned));
-        Ok(Self { client, method, url, timeout, secrets })
+        Ok(Self { line, method, url, timeout, secrets })
     }
 
     /// What else must not be shown.
@@ -67,8 +64,10 @@ impl Post {
 
     /// Sends once and reads the answer, whatever it is.
     pub(super) async fn send(&self, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, SendError> {
+        // Of a name the client's resolver sees to it.
+        self.line.reach.examine(&self.url)?;
         let exchange = async {
-            let request = self.client.request(self.method.clone(), self.url.clone()).headers(headers).body(body);
+            let request = self.line.client.request(self.method.clone(), self.url.clone()).headers(headers).body(body);
             let mut response = request.send().await?;
             let mut answer = Vec::new();
             // The answer counts from its headers on: a body that breaks off takes nothing back.
@@ -96,6 +95,10 @@ impl Post {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> SendError {
+        if let Some(failure) = unreachable(&error) {
+            let reason = format!("{} cannot be reached: {}", self.host(), self.clean(&failure.message));
+            return not_connected(failure, reason);
+        }
         let before_the_request = error.is_connect();
         let reason = self.clean(&root_cause(&error.without_url()));
         let reason = format!("{} cannot be reached: {reason}", self.host());

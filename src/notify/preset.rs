@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::channel::{Channel, Message, Receipt, SendError};
 use super::post::{Answer, Post, wait_of};
 use super::render::{Facts, Target};
+use super::tls::Line;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::domain::template::{JsonTemplate, Part, Placeholder, Template, TemplateError};
@@ -143,7 +144,7 @@ impl Preset {
     pub(super) fn new(
         name: &str,
         options: &BTreeMap<String, Secret>,
-        client: reqwest::Client,
+        line: Line,
         timezone: Tz,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (String, String)> {
@@ -152,20 +153,20 @@ impl Preset {
         let Some(data) = known.into_iter().find(|data| data.name == name) else {
             return Err(("type".to_owned(), format!("there is no preset `{name}`; there are {}", names.join(", "))));
         };
-        Self::of_data(data, options, client, timezone, clock)
+        Self::of_data(data, options, line, timezone, clock)
     }
 
     fn of_data(
         data: Data,
         options: &BTreeMap<String, Secret>,
-        client: reqwest::Client,
+        line: Line,
         timezone: Tz,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (String, String)> {
         check_options(&data, options)?;
         let own = |key: &str, e: String| (key.to_owned(), e);
         let url = fill_options(&data.request.url, options, true).map_err(|e| own("url", e))?;
-        let mut post = Post::new(client, &data.request.method, &url, TIMEOUT).map_err(|(key, e)| own(key, e))?;
+        let mut post = Post::new(line, &data.request.method, &url, TIMEOUT).map_err(|(key, e)| own(key, e))?;
         let mut headers = HeaderMap::new();
         for (header, value) in &data.request.headers {
             let value = fill_options(value, options, false).map_err(|e| own(header, e))?;

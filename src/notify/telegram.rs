@@ -12,7 +12,9 @@ use teloxide::types::{ChatId, LinkPreviewOptions, MessageId, ParseMode, Recipien
 use teloxide::{ApiError, Bot, RequestError};
 
 use super::channel::{Channel, Message, Receipt, SendError, cut, root_cause, shown};
+use super::reach::{Reach, not_connected, unreachable};
 use super::render::{Facts, with_line_breaks};
+use super::tls::TelegramLine;
 use crate::config::channels::{TelegramConfig, TelegramParseMode as Mode};
 use crate::domain::template::Template;
 
@@ -25,6 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Telegram {
     bot: Bot,
+    /// Where the bot interface is.
+    api_url: url::Url,
+    reach: Reach,
     chat: Recipient,
     topic: Option<ThreadId>,
     mode: Mode,
@@ -44,7 +49,7 @@ impl Telegram {
     /// The key of the configuration that cannot be used, and why.
     pub(super) fn new(
         config: &TelegramConfig,
-        client: reqwest012::Client,
+        line: TelegramLine,
         timezone: Tz,
     ) -> Result<Self, (&'static str, String)> {
         let mut api_url: url::Url = config.api_url.parse().map_err(|e| ("api_url", format!("{e}")))?;
@@ -60,7 +65,9 @@ impl Telegram {
         let template = config.message_template.as_deref().map(|text| Template::parse(&with_line_breaks(text)));
         let chat = config.chat_id.trim();
         Ok(Self {
-            bot: Bot::with_client(config.bot_token.expose().trim(), client).set_api_url(api_url),
+            bot: Bot::with_client(config.bot_token.expose().trim(), line.client).set_api_url(api_url.clone()),
+            api_url,
+            reach: line.reach,
             chat: match chat.parse() {
                 Ok(id) => Recipient::Id(ChatId(id)),
                 Err(_) if chat.starts_with('@') => Recipient::ChannelUsername(chat.to_owned()),
@@ -119,6 +126,8 @@ impl Telegram {
     }
 
     async fn deliver(&self, message: &Message) -> Result<Receipt, SendError> {
+        // Of a name the client's resolver sees to it.
+        self.reach.examine(&self.api_url)?;
         let facts = Facts::new(&message.notification, self.timezone);
         let (mut text, mut mode) = self.text(&facts, self.mode);
         let mut chat = self.chat.clone();
@@ -163,6 +172,10 @@ impl Telegram {
                 Err(SendError::passing(format!("Telegram's answer is not what it should be: {}", clean(&raw))))
             }
             Err(RequestError::Network(error)) => {
+                if let Some(failure) = unreachable(&*error) {
+                    let reason = format!("Telegram cannot be reached: {}", failure.message);
+                    return Err(not_connected(failure, reason));
+                }
                 let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&*error) };
                 Err(SendError::passing(format!("Telegram cannot be reached: {}", clean(&reason))))
             }

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+use super::reach::Reach;
+use crate::domain::check::CHECK_HEADER;
+use crate::domain::endpoint::Origin;
 
 /// Bound of a `ca_file`: the whole public set of authorities is a fifth of it.
 const MAX_CA_FILE_BYTES: u64 = 1024 * 1024;
@@ -63,18 +68,34 @@ impl Authorities {
     }
 }
 
+/// What webhooks and presets of one origin speak through. Connections that are kept are never used for another origin.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) client: reqwest::Client,
+    pub(super) reach: Reach,
+}
+
+/// As [`Line`], for Telegram.
+#[derive(Debug, Clone)]
+pub(super) struct TelegramLine {
+    pub(super) client: reqwest012::Client,
+    pub(super) reach: Reach,
+}
+
 /// The client of webhooks and presets. No redirects: a message goes where it was said to go. Timeouts are each
 /// channel's own.
 ///
 /// # Errors
 /// Why it cannot be built, in one sentence.
-pub(super) fn http_client(tls: &ClientConfig) -> Result<reqwest::Client, String> {
+pub(super) fn http_line(tls: &ClientConfig, reach: Reach) -> Result<Line, String> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     #[expect(clippy::disallowed_methods, reason = "the one place of notify that builds clients")]
     let builder = reqwest::Client::builder();
-    builder
+    let client = builder
         .tls_backend_preconfigured(tls)
+        .dns_resolver(reach.clone())
+        .default_headers(marks(&reach))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -83,18 +104,29 @@ pub(super) fn http_client(tls: &ClientConfig) -> Result<reqwest::Client, String>
         .pool_max_idle_per_host(2)
         .user_agent(concat!("api-monitor/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|e| e.to_string())
+        .map_err(|e| e.to_string())?;
+    Ok(Line { client, reach })
+}
+
+/// This monitor's own API must not take a message for a person on this machine.
+fn marks(reach: &Reach) -> HeaderMap {
+    match reach.origin() {
+        Origin::Config => HeaderMap::new(),
+        Origin::Api => HeaderMap::from_iter([(HeaderName::from_static(CHECK_HEADER), HeaderValue::from_static("1"))]),
+    }
 }
 
 /// The client that teloxide speaks through, which is of an older line of the same library.
 ///
 /// # Errors
 /// Why it cannot be built, in one sentence.
-pub(super) fn telegram_client(tls: &ClientConfig) -> Result<reqwest012::Client, String> {
+pub(super) fn telegram_line(tls: &ClientConfig, reach: Reach) -> Result<TelegramLine, String> {
     #[expect(clippy::disallowed_methods, reason = "the one place of notify that builds clients")]
     let builder = reqwest012::Client::builder();
-    builder
+    let client = builder
         .use_preconfigured_tls(tls.clone())
+        .dns_resolver(Arc::new(reach.clone()))
+        .default_headers(marks(&reach))
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .redirect(reqwest012::redirect::Policy::none())
@@ -102,5 +134,6 @@ pub(super) fn telegram_client(tls: &ClientConfig) -> Result<reqwest012::Client, 
         .no_proxy()
         .pool_max_idle_per_host(1)
         .build()
-        .map_err(|e| e.to_string())
+        .map_err(|e| e.to_string())?;
+    Ok(TelegramLine { client, reach })
 }

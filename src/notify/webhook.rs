@@ -13,6 +13,7 @@ use super::channel::{Channel, Message, Receipt, SendError};
 use super::post::Post;
 use super::render::Facts;
 use super::signature::SigningKey;
+use super::tls::Line;
 use crate::clock::Clock;
 use crate::config::channels::WebhookConfig;
 use payload::Payloads;
@@ -39,11 +40,11 @@ impl Webhook {
     /// The key of the configuration that cannot be used, and why.
     pub(super) fn new(
         config: &WebhookConfig,
-        client: reqwest::Client,
+        line: Line,
         timezone: Tz,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (&'static str, String)> {
-        let mut post = Post::new(client, &config.method, config.url.expose(), config.timeout)?;
+        let mut post = Post::new(line, &config.method, config.url.expose(), config.timeout)?;
         let mut headers = HeaderMap::new();
         for (name, value) in &config.headers {
             let header = HeaderName::from_bytes(name.as_bytes())

@@ -5,16 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::checks::{Checker, attempts};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};
-use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
 use crate::domain::outcome::{MissedReason, Outcome};
-use crate::events::{Recorded, Submission};
+use crate::domain::retry::RetryPolicy;
+use crate::events::{Recorded, Submission, TrialRequest};
 use crate::telemetry::metrics::Metrics;
 
 use super::limits::Limits;
@@ -178,6 +179,7 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
     let plan = attempts::AttemptsPlan {
         max_attempts: if job.use_retry { endpoint.retry.max_attempts } else { 1 },
         next_slot_in: job.next_slot_in,
+        origin: job.known.origin,
     };
     let acquire = || async {
         let _waiting = Waiting::begin(&job.running.waiting);
@@ -210,6 +212,40 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
         trigger: job.running.trigger,
         in_maintenance: false,
     }
+}
+
+/// Makes one attempt at something that is not watched, by the rules for what is made through the API, and tells
+/// whoever asked, nobody else. Ends when nobody waits for
+/// it any more, or at the end of a stop. `_turn` is given back then.
+pub(super) async fn try_out(context: Arc<CheckContext>, request: TrialRequest, _turn: OwnedSemaphorePermit) {
+    let TrialRequest { spec, mut reply } = request;
+    let scheduled_at = context.clock.now();
+    let host = spec.url.host_str().unwrap_or_default();
+    let port = spec.url.port_or_known_default().unwrap_or_default();
+    let plan = attempts::AttemptsPlan { max_attempts: 1, next_slot_in: None, origin: Origin::Api };
+    let retry = RetryPolicy::default();
+    let acquire = || context.limits.acquire(host, port);
+    let (checker, clock) = (context.checker.as_ref(), context.clock.as_ref());
+    let attempted = tokio::select! {
+        biased;
+        attempted = attempts::run(checker, clock, &spec, &retry, plan, acquire, fastrand::f64) => attempted,
+        () = context.cut.cancelled() => return,
+        () = reply.closed() => return,
+    };
+    let result = CheckResult {
+        endpoint_id: EndpointId(0),
+        scheduled_at,
+        started_at: attempted.started_at,
+        outcome: attempted.outcome,
+        slots: 1,
+        status_code: attempted.observation.status_code,
+        timings: attempted.observation.timings,
+        attempts: attempted.attempts,
+        trigger: Trigger::Manual,
+        in_maintenance: false,
+    };
+    // Whoever asked may be gone.
+    drop(reply.send(Some(result)));
 }
 
 async fn submit(context: &CheckContext, job: &Job, result: CheckResult) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -17,11 +17,11 @@ use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::{from_micros, micros};
-use crate::events::{CheckRequest, ConfirmRequest, Submission};
+use crate::events::{CheckRequest, ConfirmRequest, Submission, TrialRequest};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
-use super::check::{CheckContext, Job, Running, carry_out};
+use super::check::{CheckContext, Job, Running, carry_out, try_out};
 use super::limits::{Limits, fitting};
 use super::plan::{Due, Plan};
 
@@ -30,6 +30,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// How long checks under way may go on after the stop has begun.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Trials under way or waiting for a permit. They take their turns among the checks.
+const TRIALS_AT_ONCE: usize = 20;
 
 /// What the scheduler is given.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct SchedulerParts {
     pub confirmations: mpsc::Receiver<ConfirmRequest>,
     /// From the service verbs.
     pub requests: mpsc::Receiver<CheckRequest>,
+    /// From the service verbs.
+    pub trials: mpsc::Receiver<TrialRequest>,
     /// Nudged when the board's endpoints changed.
     pub changes: Wakeup,
     /// Of which `max_concurrent_checks` is followed.
@@ -65,6 +70,9 @@ pub struct Scheduler {
     planned: HashMap<EndpointId, Arc<KnownEndpoint>>,
     confirmations: mpsc::Receiver<ConfirmRequest>,
     requests: mpsc::Receiver<CheckRequest>,
+    trials: mpsc::Receiver<TrialRequest>,
+    /// The turns of trials. When all are taken a further one is refused.
+    trial_turns: Arc<Semaphore>,
     changes: Wakeup,
     stopping: CancellationToken,
     checks: TaskTracker,
@@ -79,6 +87,7 @@ enum Happened {
     Changed,
     Confirm(ConfirmRequest),
     Requested(CheckRequest),
+    Trial(TrialRequest),
     Stop,
 }
 
@@ -101,6 +110,8 @@ impl Scheduler {
             planned: HashMap::new(),
             confirmations: parts.confirmations,
             requests: parts.requests,
+            trials: parts.trials,
+            trial_turns: Arc::new(Semaphore::new(TRIALS_AT_ONCE)),
             changes: parts.changes,
             stopping: parts.stopping,
             checks: TaskTracker::new(),
@@ -137,6 +148,7 @@ impl Scheduler {
                 Happened::Changed => self.follow_board(),
                 Happened::Confirm(request) => self.plan.confirm(request.endpoint_id, self.context.clock.now()),
                 Happened::Requested(request) => self.check_now(request),
+                Happened::Trial(request) => self.try_out(request),
             }
             self.step().await;
         }
@@ -155,6 +167,7 @@ impl Scheduler {
             () = self.stopping.cancelled() => Happened::Stop,
             () = self.changes.wait() => Happened::Changed,
             Some(request) = self.requests.recv() => Happened::Requested(request),
+            Some(request) = self.trials.recv() => Happened::Trial(request),
             Some(request) = self.confirmations.recv() => Happened::Confirm(request),
             () = tokio::time::sleep(sleep) => Happened::Due,
         }
@@ -244,6 +257,14 @@ impl Scheduler {
         let scheduled_at = self.plan.stamp(id, after);
         let running = Arc::new(Running::new(Trigger::Manual, vec![reply]));
         self.begin(entry.known, scheduled_at, now, request.use_retry, running);
+    }
+
+    fn try_out(&self, request: TrialRequest) {
+        match self.trial_turns.clone().try_acquire_owned() {
+            Ok(turn) => drop(self.checks.spawn(try_out(self.context.clone(), request, turn))),
+            // Whoever asked may be gone.
+            Err(_) => drop(request.reply.send(None)),
+        }
     }
 
     /// Brings the plan in step with the board.

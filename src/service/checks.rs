@@ -1,4 +1,4 @@
-//! Checking by hand, through the same pipeline as every other check.
+//! Checking by hand, through the same pipeline as every other check; and trying a definition that is not kept.
 
 use std::time::Duration;
 
@@ -6,10 +6,13 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::context::{Actor, ServiceContext};
-use super::error::ServiceError;
-use crate::domain::endpoint::EndpointId;
+use super::error::{FieldError, ServiceError};
+use super::{endpoints, redaction};
+use crate::domain::check::CheckResult;
+use crate::domain::endpoint::{EndpointId, EndpointSettings, overlay};
 use crate::domain::role::Role;
-use crate::events::{CheckRequest, Recorded};
+use crate::events::{CheckRequest, Recorded, TrialRequest};
+use crate::store::{audit, within};
 
 /// The longest that a check by hand is waited for. The check itself goes on and is recorded.
 pub const MAX_WAIT: Duration = Duration::from_mins(10);
@@ -48,5 +51,78 @@ pub async fn check_now(
             Err(ServiceError::Unavailable("The check was given up because the monitor is stopping".to_owned()))
         }
         Err(_) => Err(ServiceError::Unavailable("The check is still not recorded; see the history later".to_owned())),
+    }
+}
+
+/// How long a trial waits for its row in the audit log.
+const NOTE_LIMIT: Duration = Duration::from_millis(700);
+
+/// Makes one attempt at what these settings define. Nothing is kept of them or of the result, and nobody is told.
+/// `of`: the endpoint whose stored secrets `***` stands for.
+///
+/// # Errors
+/// `Invalid`, as for a new endpoint; also where a stored secret would go to another place than the endpoint's.
+/// `Forbidden` for those who may not make endpoints, when a secret would be sent that they did not write out.
+/// `NotFound`; `Unavailable` when too many trials are under way, when the monitor stops, or after [`MAX_WAIT`].
+pub async fn try_out(
+    ctx: &ServiceContext,
+    actor: &Actor,
+    mut settings: EndpointSettings,
+    of: Option<EndpointId>,
+) -> Result<CheckResult, ServiceError> {
+    actor.require(Role::Operator)?;
+    let of = match of {
+        Some(id) => Some(ctx.board.get(id).ok_or_else(|| ServiceError::NotFound(format!("endpoint {id}")))?.known),
+        None => None,
+    };
+    let directory = ctx.directory.get();
+    let layers = directory.layers(settings.group.as_deref().unwrap_or_default());
+    let redact = redaction::applying(&settings, layers);
+    let inherited = layers.group.map_or_else(|| layers.defaults.clone(), |group| overlay(layers.defaults, group));
+    let keeps = redaction::keeps_any(&settings);
+    if keeps || !redaction::sent_along(&settings, &inherited, &redact).is_empty() {
+        // Whoever makes endpoints can send them anywhere; whoever only checks cannot.
+        actor.require(Role::Editor)?;
+    }
+    if keeps && of.as_ref().is_some_and(|known| !redaction::same_place(&settings, &known.settings)) {
+        let detail = "what is stored for *** is not sent to another scheme, host or port: write it out";
+        return Err(ServiceError::invalid(FieldError::at("/url", "conflict", detail)));
+    }
+    let stored =
+        of.as_ref().map(|known| redaction::Stored { settings: &known.settings, redact: &known.endpoint.check.redact });
+    redaction::restore(&mut settings, &redact, stored).map_err(ServiceError::Invalid)?;
+    let endpoint = endpoints::resolved_of_api(ctx, &settings, ctx.clock.now())?;
+
+    let (reply, answer) = oneshot::channel();
+    ctx.trials.try_send(TrialRequest { spec: Box::new(endpoint.check), reply }).map_err(|e| match e {
+        TrySendError::Full(_) => too_many(),
+        TrySendError::Closed(_) => stopping(),
+    })?;
+    note_trial(ctx, actor, &settings).await;
+    match tokio::time::timeout(MAX_WAIT, answer).await {
+        Ok(Ok(Some(result))) => Ok(result),
+        Ok(Ok(None)) => Err(too_many()),
+        Ok(Err(_)) => Err(stopping()),
+        Err(_) => Err(ServiceError::Unavailable("The attempt took too long and was given up".to_owned())),
+    }
+}
+
+fn too_many() -> ServiceError {
+    ServiceError::Unavailable("Too many definitions are being tried already: try again in a moment".to_owned())
+}
+
+fn stopping() -> ServiceError {
+    ServiceError::Unavailable("The monitor is stopping and makes no more checks".to_owned())
+}
+
+/// Trying works without the database, so a row that cannot be written is only logged.
+/// What was asked of whom is enough, and bounded: anybody may try as much as the rate limit lets through.
+async fn note_trial(ctx: &ServiceContext, actor: &Actor, settings: &EndpointSettings) {
+    let mut row = actor.audit_row(ctx.clock.now(), "endpoint.test", "endpoints");
+    let url = settings.url.as_deref().map(redaction::redacted_url);
+    ctx.announce(actor, &row.action, &row.subject);
+    row.after = Some(serde_json::json!({ "name": settings.name, "method": settings.method, "url": url }));
+    if let Err(error) = within(NOTE_LIMIT, audit::append(ctx.store.writer(), row)).await {
+        tracing::warn!(%error, "a trial of a definition could not be written into the audit log");
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyId, NOT_KEYS};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::role::Role;
-use crate::events::{ChannelTestRequest, CheckRequest};
+use crate::events::{ChannelTestRequest, CheckRequest, TrialRequest};
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
@@ -48,6 +48,8 @@ pub struct ServiceContext {
     pub scheduler: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
     pub checks: mpsc::Sender<CheckRequest>,
+    /// To the scheduler; full means that too many definitions are being tried.
+    pub trials: mpsc::Sender<TrialRequest>,
     /// Nudged when deliveries became pending.
     pub deliver: Wakeup,
     /// To the deliverer; full means that other tests of channels are still under way.

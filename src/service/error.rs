@@ -36,6 +36,14 @@ pub enum Conflict {
     /// The entry belongs to the configuration file.
     #[error("this {what} is managed by the configuration: change it in {source_line}")]
     ManagedByConfig { what: &'static str, source_line: String },
+    #[error("the group `{name}` exists already: change it with PUT or PATCH")]
+    GroupNameTaken { name: String },
+    /// There is nothing of it but its endpoints.
+    #[error(
+        "nobody has declared the group `{name}`: it is there because {endpoints} endpoint(s) bear its name, and goes \
+         when they do"
+    )]
+    ImplicitGroup { name: String, endpoints: usize },
     #[error("`{name}` is already the name of a key: choose another name")]
     KeyNameTaken { name: String },
     /// Nobody would be left who may manage keys.

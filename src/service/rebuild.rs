@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::board::{Board, Live, Windows};
-use crate::config::Config;
+use crate::config::Listing;
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, resolve};
@@ -22,9 +22,9 @@ const VERDICT_SEARCH: u64 = 50;
 ///
 /// # Errors
 /// The rules that it breaks, which an endpoint made through the API does when the defaults under it changed.
-pub fn known(stored: StoredEndpoint, config: &Config, now: Timestamp) -> Result<KnownEndpoint, Vec<RuleError>> {
+pub fn known(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Result<KnownEndpoint, Vec<RuleError>> {
     let group = stored.settings.group.clone().unwrap_or_default();
-    let endpoint = resolve(&stored.settings, config.layers(&group).of_any_channel(), now)?;
+    let endpoint = resolve(&stored.settings, listing.layers(&group).of_any_channel(), now)?;
     Ok(with_meaning(stored, endpoint))
 }
 
@@ -43,18 +43,27 @@ fn with_meaning(stored: StoredEndpoint, endpoint: crate::domain::endpoint::Endpo
     }
 }
 
-/// As [`known`]; an endpoint that no longer fits the configured defaults is watched with the built-in ones, and
-/// the log says so: going unwatched would be worse.
-fn known_at_any_rate(stored: StoredEndpoint, config: &Config, now: Timestamp) -> Option<KnownEndpoint> {
-    let errors = match known(stored.clone(), config, now) {
+/// As [`known`]; an endpoint that no longer fits what it inherits is watched without its group, or else with the
+/// built-in defaults, and the log says so: going unwatched would be worse.
+fn known_at_any_rate(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Option<KnownEndpoint> {
+    let errors = match known(stored.clone(), listing, now) {
         Ok(known) => return Some(known),
         Err(errors) => errors,
     };
     let why: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
     let name = stored.settings.name.clone().unwrap_or_default();
     let none = EndpointSettings::default();
-    let built_in = Layers { defaults: &none, group: None, timezone: config.timezone, channels: None };
-    if let Ok(endpoint) = resolve(&stored.settings, built_in, now) {
+    let built_in = Layers { defaults: &none, group: None, timezone: listing.timezone, channels: None };
+    let without_group = Layers { defaults: &listing.defaults, ..built_in };
+    if let Ok(endpoint) = resolve(&stored.settings, without_group, now) {
+        tracing::warn!(
+            endpoint = name,
+            endpoint_id = stored.id.0,
+            why = why.join("; "),
+            "{name} does not fit the settings of its group: they do not apply to it"
+        );
+        Some(with_meaning(stored, endpoint))
+    } else if let Ok(endpoint) = resolve(&stored.settings, built_in, now) {
         tracing::warn!(
             endpoint = name,
             endpoint_id = stored.id.0,
@@ -77,10 +86,10 @@ fn known_at_any_rate(stored: StoredEndpoint, config: &Config, now: Timestamp) ->
 ///
 /// # Errors
 /// When the database fails.
-pub async fn board(store: &Store, config: &Config, now: Timestamp) -> Result<Board, StoreError> {
+pub async fn board(store: &Store, listing: &Listing, now: Timestamp) -> Result<Board, StoreError> {
     let board = Board::new();
     for stored in store::endpoints::list_current(store.readers()).await? {
-        if let Some(known) = known_at_any_rate(stored, config, now) {
+        if let Some(known) = known_at_any_rate(stored, listing, now) {
             board.put(known);
         }
     }
@@ -124,7 +133,7 @@ async fn newest_verdict(store: &Store, last: &CheckResult) -> Result<Option<Chec
 /// When the database fails.
 pub async fn left_behind(
     store: &Store,
-    config: &Config,
+    listing: &Listing,
     board: &Board,
     now: Timestamp,
 ) -> Result<Vec<(Arc<KnownEndpoint>, EndpointState)>, StoreError> {
@@ -134,7 +143,7 @@ pub async fn left_behind(
             continue;
         }
         if let Some(stored) = store::endpoints::find(store.readers(), id).await?
-            && let Some(known) = known_at_any_rate(stored, config, now)
+            && let Some(known) = known_at_any_rate(stored, listing, now)
         {
             left.push((Arc::new(known), state));
         }

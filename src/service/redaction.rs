@@ -14,13 +14,10 @@ fn is_secret(redact: &[String], header: &str) -> bool {
         || redact.iter().any(|n| n.eq_ignore_ascii_case(header))
 }
 
-/// The `redact` that applies to settings: their own, else the group's, else that of the defaults.
+/// The `redact` that applies to settings: their own, the group's and that of the defaults together.
 pub fn applying(settings: &EndpointSettings, layers: Layers<'_>) -> Vec<String> {
-    [Some(settings), layers.group, Some(layers.defaults)]
-        .into_iter()
-        .flatten()
-        .find_map(|settings| settings.redact.clone())
-        .unwrap_or_default()
+    let all = [Some(settings), layers.group, Some(layers.defaults)];
+    all.into_iter().flatten().flat_map(|settings| settings.redact.iter().flatten()).cloned().collect()
 }
 
 /// Stored settings and the `redact` that applied to them.
@@ -69,6 +66,25 @@ fn userinfo(text: &str) -> Option<Range<usize>> {
     let rest = text.get(start..)?;
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     authority.rfind('@').map(|end| start..start + end)
+}
+
+/// The names of the headers of `inherited` with secret values that settings send along without having set them.
+pub fn sent_along(settings: &EndpointSettings, inherited: &EndpointSettings, redact: &[String]) -> Vec<String> {
+    let own = |name: &str| settings.headers.iter().flatten().any(|(set, _)| set.eq_ignore_ascii_case(name));
+    let names = inherited.headers.iter().flatten().map(|(name, _)| name);
+    names.filter(|name| is_secret(redact, name) && !own(name)).cloned().collect()
+}
+
+/// Whether `***` stands anywhere for what is stored.
+pub fn keeps_any(settings: &EndpointSettings) -> bool {
+    let in_url = |url: &String| userinfo(url).and_then(|range| url.get(range)) == Some(HIDDEN);
+    settings.headers.iter().flatten().any(|(_, value)| value == HIDDEN) || settings.url.as_ref().is_some_and(in_url)
+}
+
+/// Whether two sets of settings ask the same place: scheme, host and port.
+pub fn same_place(one: &EndpointSettings, other: &EndpointSettings) -> bool {
+    let origin = |settings: &EndpointSettings| Some(url::Url::parse(settings.url.as_deref()?).ok()?.origin());
+    origin(one).is_some_and(|one| one.is_tuple() && Some(one) == origin(other))
 }
 
 /// Puts the stored secrets where `***` was written back. `redact` applies to the new settings.

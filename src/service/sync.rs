@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::{Config, ConfiguredEndpoint};
+use crate::config::{Config, ConfiguredEndpoint, Listing};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointId, Origin, resolve};
 use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
@@ -40,6 +40,8 @@ fn key(stored: &StoredEndpoint) -> Key {
 /// When the database fails; then nothing was changed.
 pub async fn apply(store: &Store, config: &Config, now: Timestamp) -> Result<SyncReport, StoreError> {
     let transaction = store.begin_durable().await?;
+    adopt_groups(&transaction, config, now).await?;
+    let listing = super::groups::listing(&transaction, config).await?;
     let mut current: HashMap<Key, StoredEndpoint> =
         store::endpoints::list_current(&transaction).await?.into_iter().map(|stored| (key(&stored), stored)).collect();
     let mut report = SyncReport::default();
@@ -50,7 +52,7 @@ pub async fn apply(store: &Store, config: &Config, now: Timestamp) -> Result<Syn
         match current.remove(&wanted_key) {
             Some(stored) if is_as_wanted(&stored, wanted, source.as_deref()) => {}
             Some(stored) => {
-                let update = update_to(&stored, wanted, source, config, now, &mut recount);
+                let update = update_to(&stored, wanted, source, &listing, now, &mut recount);
                 let action = if stored.origin == Origin::Api {
                     report.adopted += 1;
                     "endpoint.adopt"
@@ -70,7 +72,7 @@ pub async fn apply(store: &Store, config: &Config, now: Timestamp) -> Result<Syn
                 Some(stored) => {
                     let update = EndpointUpdate {
                         scheduled_from: now,
-                        ..update_to(&stored, wanted, source, config, now, &mut recount)
+                        ..update_to(&stored, wanted, source, &listing, now, &mut recount)
                     };
                     store::endpoints::unarchive(&transaction, stored.id, update, now).await?;
                     report.returned += 1;
@@ -96,6 +98,20 @@ pub async fn apply(store: &Store, config: &Config, now: Timestamp) -> Result<Syn
     Ok(report)
 }
 
+/// Forgets the groups made through the API whose names the file takes: they are the file's now.
+async fn adopt_groups(db: &impl store::ConnectionTrait, config: &Config, now: Timestamp) -> Result<(), StoreError> {
+    let listing = Listing::of(config);
+    for (name, group) in store::groups::list(db).await? {
+        if config.groups.contains_key(&name) {
+            store::groups::delete(db, &name).await?;
+            let before = Some(super::groups::audited(&listing, &name, &group));
+            let row = audit::AuditEntry { before, ..row("group.adopt", format!("group/{name}"), now) };
+            audit::append(db, row).await?;
+        }
+    }
+    Ok(())
+}
+
 fn is_as_wanted(stored: &StoredEndpoint, wanted: &ConfiguredEndpoint, source: Option<&str>) -> bool {
     stored.origin == Origin::Config && stored.settings == wanted.settings && stored.source.as_deref() == source
 }
@@ -104,16 +120,18 @@ fn update_to(
     stored: &StoredEndpoint,
     wanted: &ConfiguredEndpoint,
     source: Option<String>,
-    config: &Config,
+    listing: &Listing,
     now: Timestamp,
     recount: &mut HashSet<EndpointId>,
 ) -> EndpointUpdate {
-    let layers = config.layers(&wanted.endpoint.group).of_any_channel();
+    let layers = listing.layers(&wanted.endpoint.group).of_any_channel();
     let before = resolve(&stored.settings, layers, now).ok();
-    if before.as_ref().is_none_or(|before| before.check != wanted.endpoint.check) {
+    // The group may be one that was made through the API, which the configuration does not know.
+    let after = resolve(&wanted.settings, layers, now).unwrap_or_else(|_| wanted.endpoint.clone());
+    if before.as_ref().is_none_or(|before| before.check != after.check) {
         recount.insert(stored.id);
     }
-    let same_schedule = before.as_ref().is_some_and(|before| before.schedule == wanted.endpoint.schedule);
+    let same_schedule = before.as_ref().is_some_and(|before| before.schedule == after.schedule);
     let was_checked = before.is_some_and(|before| before.is_active);
     EndpointUpdate {
         settings: wanted.settings.clone(),
@@ -144,15 +162,20 @@ async fn note(
     (group, name): &Key,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let entry = audit::AuditEntry {
+    let after = Some(serde_json::json!({ "name": name, "group": group }));
+    let row = audit::AuditEntry { after, ..row(action, format!("endpoint/{id}"), now) };
+    audit::append(db, row).await
+}
+
+fn row(action: &str, subject: String, now: Timestamp) -> audit::AuditEntry {
+    audit::AuditEntry {
         at: now,
         actor: "config".to_owned(),
         address: None,
         action: action.to_owned(),
-        subject: format!("endpoint/{id}"),
+        subject,
         result: "ok".to_owned(),
         before: None,
-        after: Some(serde_json::json!({ "name": name, "group": group })),
-    };
-    audit::append(db, entry).await
+        after: None,
+    }
 }

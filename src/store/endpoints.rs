@@ -8,6 +8,9 @@ use super::{StoreError, decode};
 use crate::domain::endpoint::{EndpointId, EndpointSettings, Origin};
 use crate::domain::{Timestamp, from_micros, micros};
 
+/// Ids in one statement, far below the bind limits.
+const IDS: usize = 500;
+
 /// An endpoint as it is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEndpoint {
@@ -140,6 +143,18 @@ async fn write(
 /// After a change the row is current; without one it is looked up as it was wanted, to tell stale from missing.
 fn wanted_after(changed: u64, wanted: Expr) -> Expr {
     if changed > 0 { Expr::col(table::Column::ArchivedAt).is_null() } else { wanted }
+}
+
+/// Has the present schedules of these endpoints apply from `from` on. No change of their settings: the revision stays.
+pub async fn reschedule(db: &impl ConnectionTrait, ids: &[EndpointId], from: Timestamp) -> Result<(), StoreError> {
+    for ids in ids.chunks(IDS) {
+        table::Entity::update_many()
+            .col_expr(table::Column::ScheduledFrom, Expr::value(micros(from)))
+            .filter(table::Column::Id.is_in(ids.iter().map(|id| id.0)))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Stops watching an endpoint; its history stays and its name is free again.

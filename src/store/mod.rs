@@ -15,6 +15,7 @@ mod dialect;
 pub mod endpoints;
 mod entities;
 mod error;
+pub mod groups;
 pub mod history;
 pub mod incidents;
 mod integrity;

@@ -777,6 +777,7 @@ fn every_key_has_its_default() {
     assert_eq!(config.api, plain.api);
     assert_eq!(config.endpoints[0].endpoint, plain.endpoints[0].endpoint);
     assert_eq!(config.telling, plain.telling);
+    assert_eq!((&config.resolver, &config.outbound), (&plain.resolver, &plain.outbound));
     let channels = ["console", "email", "webhook", "telegram", "slack"]
         .map(|kind| format!("  example {kind}: {{type: {kind}, enabled: false}}\n"));
     let off = good(&format!(

@@ -1,6 +1,6 @@
 //! Each way an HTTP check ends, against a real server on this machine.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -10,10 +10,13 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::checks::testing::{OK, Server, header, read_request, reset, spec};
 use crate::domain::check::judge;
+use crate::domain::outbound::OutboundPolicy;
 use crate::domain::outcome::Outcome;
 use crate::domain::setting::RequestBody;
+use crate::outbound::Lookup;
 
 mod names;
+mod outbound;
 mod redirects;
 mod tls;
 
@@ -24,15 +27,23 @@ fn local_names() -> Lookup {
             if name.ends_with(".example") {
                 Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
             } else {
-                Err(io::Error::other("Name or service not known"))
+                Err(Failure::new(FailureKind::DnsNxdomain, "no such name"))
             }
         })
     })
 }
 
+fn checker(lookup: Lookup) -> HttpChecker {
+    HttpChecker::new(Arc::new(Outbound::with_lookup(lookup, OutboundPolicy::default()))).unwrap()
+}
+
+/// An attempt at what the configuration names.
+async fn examine(checker: &HttpChecker, spec: &CheckSpec) -> Observation {
+    checker.check(spec, Origin::Config, Instant::now() + spec.timeout).await
+}
+
 async fn observe(spec: &CheckSpec) -> Observation {
-    let checker = HttpChecker::looking_up(local_names()).unwrap();
-    checker.check(spec, Instant::now() + spec.timeout).await
+    examine(&checker(local_names()), spec).await
 }
 
 #[track_caller]
@@ -82,10 +93,10 @@ async fn each_attempt_connects_anew() {
         }
     })
     .await;
-    let checker = HttpChecker::new().unwrap();
+    let checker = HttpChecker::new(Arc::default()).unwrap();
     let spec = spec(&server.url("/"));
     for _ in 0..3 {
-        assert_eq!(checker.check(&spec, Instant::now() + spec.timeout).await.failure, None);
+        assert_eq!(examine(&checker, &spec).await.failure, None);
     }
     assert_eq!(connections.load(std::sync::atomic::Ordering::Relaxed), 3);
 }

@@ -73,7 +73,8 @@ pub struct EndpointSettings {
     pub max_body_bytes: Option<SizeSetting>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
-    /// Further header names whose values are secret (Authorization, Cookie and X-API-Key always are).
+    /// Further header names whose values are secret (Authorization, Cookie and X-API-Key always are). Added to those of
+    /// the group and of the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redact: Option<Vec<String>>,
     /// Names of the channels that are told. Default: the default route; an empty list: nobody.
@@ -160,12 +161,14 @@ pub struct TlsSettings {
     pub ca_file: Option<String>,
 }
 
-/// `over` laid upon `base`: maps merge, tags add, everything else replaces.
+/// `over` laid upon `base`: maps merge, tags and `redact` add, everything else replaces.
 #[must_use]
 pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSettings {
     macro_rules! pick {
         ($($field:ident),+) => { EndpointSettings {
-            tags: merge_tags(base.tags.as_deref(), over.tags.as_deref()),
+            tags: add(base.tags.as_deref(), over.tags.as_deref()),
+            // What is secret below stays so: its values are inherited too.
+            redact: add(base.redact.as_deref(), over.redact.as_deref()),
             headers: merge_headers(base.headers.as_ref(), over.headers.as_ref()),
             retry: merge(base.retry.as_ref(), over.retry.as_ref(), |b, o| RetrySettings {
                 enabled: o.enabled.or(b.enabled),
@@ -211,7 +214,6 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
         is_active,
         max_body_bytes,
         user_agent,
-        redact,
         notify,
         severity,
         runbook
@@ -232,17 +234,18 @@ fn merge<T: Clone>(base: Option<&T>, over: Option<&T>, both: impl Fn(&T, &T) -> 
     }
 }
 
-fn merge_tags(base: Option<&[String]>, over: Option<&[String]>) -> Option<Vec<String>> {
+/// The words of both, each once.
+fn add(base: Option<&[String]>, over: Option<&[String]>) -> Option<Vec<String>> {
     if base.is_none() && over.is_none() {
         return None;
     }
-    let mut tags: Vec<String> = Vec::new();
-    for tag in base.into_iter().chain(over).flatten() {
-        if !tags.contains(tag) {
-            tags.push(tag.clone());
+    let mut words: Vec<String> = Vec::new();
+    for word in base.into_iter().chain(over).flatten() {
+        if !words.contains(word) {
+            words.push(word.clone());
         }
     }
-    Some(tags)
+    Some(words)
 }
 
 /// Header names are compared without case; the nearer spelling and value win.

@@ -11,7 +11,7 @@ pub use form::Format;
 use form::Sheet;
 
 use super::redaction::{applying, redacted};
-use crate::config::Config;
+use crate::config::{Config, Listing};
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::outcome::{UnknownWord, words};
 use crate::domain::suggest::closest;
@@ -99,8 +99,9 @@ pub async fn export(
         What::Incidents => all_incidents(source, query, &chosen, &mut sheet, told).await?,
         What::Endpoints => {
             let total = chosen.len() as u64;
+            let listing = super::groups::listing(source.readers(), config).await?;
             for endpoint in &chosen {
-                sheet.row(records::endpoint(endpoint, shown(endpoint, config))).map_err(ExportError::Write)?;
+                sheet.row(records::endpoint(endpoint, shown(endpoint, &listing))).map_err(ExportError::Write)?;
                 told(sheet.rows(), total);
             }
         }
@@ -210,9 +211,9 @@ fn span(query: &ExportQuery) -> Range<Timestamp> {
     query.from.unwrap_or(Timestamp::MIN_UTC)..query.to.unwrap_or(Timestamp::MAX_UTC)
 }
 
-fn shown(endpoint: &StoredEndpoint, config: &Config) -> EndpointSettings {
+fn shown(endpoint: &StoredEndpoint, listing: &Listing) -> EndpointSettings {
     let group = endpoint.settings.group.as_deref().unwrap_or_default();
-    redacted(&endpoint.settings, &applying(&endpoint.settings, config.layers(group)))
+    redacted(&endpoint.settings, &applying(&endpoint.settings, listing.layers(group)))
 }
 
 /// The endpoints that any of the words names, each once, by id.

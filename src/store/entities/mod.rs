@@ -7,6 +7,7 @@ pub mod check_results;
 pub mod deliveries;
 pub mod endpoint_states;
 pub mod endpoints;
+pub mod groups;
 pub mod incident_events;
 pub mod incidents;
 pub mod notifications;

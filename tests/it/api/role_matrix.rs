@@ -172,6 +172,7 @@ async fn matrix(yaml: &str, on: bool) {
     let mut app = TestApp::with_config(yaml).await;
     // Without a scheduler and channels, what they would do is refused at once.
     app.checks.close();
+    app.trials.close();
     app.channel_tests.close();
     let admin = "the-key-of-the-test";
     let by_admin = |method: &str, path: &str| {

@@ -11,7 +11,7 @@ use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{self, Adjustable, Config, Directory, Environment, Listing, LoadOptions, RunningSettings};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
-use api_monitor::events::{ChannelTestRequest, CheckRequest};
+use api_monitor::events::{ChannelTestRequest, CheckRequest, TrialRequest};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::service::backups::Backups;
 use api_monitor::service::context::RecentReads;
@@ -40,6 +40,8 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     /// What the scheduler would be asked.
     pub(crate) checks: mpsc::Receiver<CheckRequest>,
+    /// What the scheduler would be asked to try.
+    pub(crate) trials: mpsc::Receiver<TrialRequest>,
     /// What the deliverer would be asked.
     pub(crate) channel_tests: mpsc::Receiver<ChannelTestRequest>,
     pub(crate) router: Router,
@@ -168,6 +170,7 @@ impl TestApp {
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
         let signed_in = sessions::registry(&store, config.api.auth.session).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
+        let (trial_sender, trials) = mpsc::channel(1);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
         metrics.scheduler_heartbeat.beat(clock.monotonic());
@@ -186,6 +189,7 @@ impl TestApp {
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
             checks: sender,
+            trials: trial_sender,
             channel_tests: channel_sender,
             metrics,
             feed: Arc::default(),
@@ -196,7 +200,17 @@ impl TestApp {
         });
         let (router, document) = api::router_and_document(ctx.clone());
         let document = serde_json::to_value(document).unwrap();
-        Self { ctx, clock, checks, channel_tests, router, document, _database: Some(database), kept: Some(kept) }
+        Self {
+            ctx,
+            clock,
+            checks,
+            trials,
+            channel_tests,
+            router,
+            document,
+            _database: Some(database),
+            kept: Some(kept),
+        }
     }
 
     /// The same monitor, had it been started with another configuration.
@@ -206,6 +220,7 @@ impl TestApp {
         let config = loaded(folder.path(), yaml);
         let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
         let signed_in = sessions::registry(&old.store, config.api.auth.session).await.unwrap();
+        let (trial_sender, trials) = mpsc::channel(1);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
@@ -220,6 +235,7 @@ impl TestApp {
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
+            trials: trial_sender,
             deliver: Wakeup::new(),
             channel_tests: channel_sender,
             metrics: old.metrics.clone(),
@@ -231,7 +247,7 @@ impl TestApp {
         });
         let (router, _) = api::router_and_document(ctx.clone());
         let (clock, document) = (self.clock.clone(), self.document.clone());
-        Self { ctx, clock, checks, channel_tests, router, document, _database: None, kept: None }
+        Self { ctx, clock, checks, trials, channel_tests, router, document, _database: None, kept: None }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {

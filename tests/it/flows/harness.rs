@@ -96,9 +96,10 @@ impl Place {
     /// With channels of the test in place of those that are configured under the same names.
     pub(crate) async fn start_through(&self, yaml: &str, channels: Option<Channels>) -> Live<'_> {
         let config = Arc::new(self.config(yaml));
-        let checker = Arc::new(HttpChecker::new().unwrap());
+        let outbound = api_monitor::app::outbound(&config).unwrap();
+        let checker = Arc::new(HttpChecker::new(outbound.clone()).unwrap());
         let log_level = LevelControl::default();
-        let outside = Outside { clock: self.clock.clone(), checker, channels, log_level };
+        let outside = Outside { clock: self.clock.clone(), checker, outbound, channels, log_level };
         let tasks = Tasks::new();
         let monitor = Monitor::start(config, outside, &tasks).await.unwrap();
         Live { place: self, monitor, tasks }

@@ -1,6 +1,7 @@
 //! Channels against real servers on loopback.
 
 pub(crate) mod email;
+mod outbound;
 pub(crate) mod receivers;
 mod slack;
 pub(crate) mod telegram;
@@ -49,7 +50,7 @@ pub(crate) fn build(transport: Transport) -> Result<Arc<dyn Channel>, ChannelErr
         transport,
     };
     let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
-    let context = BuildContext { timezone: chrono_tz::UTC, clock };
+    let context = BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() };
     Channels::build(&[config], &context).map(|channels| Arc::clone(channels.get("ops").unwrap()))
 }
 
@@ -77,6 +78,8 @@ async fn a_disabled_channel_is_not_built_and_a_console_prints() {
         transport: Transport::Console,
     };
     let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
-    let channels = Channels::build(&[config], &BuildContext { timezone: chrono_tz::UTC, clock }).unwrap();
+    let channels =
+        Channels::build(&[config], &BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() })
+            .unwrap();
     assert_eq!(channels.names().count(), 0);
 }

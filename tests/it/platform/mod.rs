@@ -11,7 +11,10 @@ use tempfile::TempDir;
 use crate::cli::process::Running;
 
 mod backups;
+mod endpoints;
 mod events;
+mod groups;
+mod outbound;
 mod root;
 mod sessions;
 
@@ -110,6 +113,15 @@ impl Platform {
     pub(crate) async fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
         let request = self.request(method, path).header("Content-Type", "application/json").body(body.to_string());
         self.ask(request).await
+    }
+}
+
+/// Asks again and again until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
+    while !is_so().await {
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

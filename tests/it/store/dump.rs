@@ -75,8 +75,9 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
         let config = load(&folder.join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
-        let board = Arc::new(service::rebuild::board(&store, &config, clock.now()).await.unwrap());
-        let left_behind = service::rebuild::left_behind(&store, &config, &board, clock.now()).await.unwrap();
+        let listing = service::groups::listing(store.readers(), &config).await.unwrap();
+        let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await.unwrap());
+        let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await.unwrap();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
         let left = left_behind.iter().map(|(known, state)| (known.id, state));

@@ -3,43 +3,20 @@
 use super::*;
 
 async fn with_lookup(lookup: Lookup, spec: &CheckSpec) -> Observation {
-    let checker = HttpChecker::looking_up(lookup).unwrap();
-    checker.check(spec, Instant::now() + spec.timeout).await
-}
-
-/// Fails as the C library does, in the words of Rust's `ToSocketAddrs`.
-fn failing(words: &'static str) -> Lookup {
-    Arc::new(move |_| {
-        let text = format!("failed to lookup address information: {words}");
-        Box::pin(std::future::ready(Err(io::Error::other(text))))
-    })
+    examine(&checker(lookup), spec).await
 }
 
 #[tokio::test]
-async fn the_words_of_the_resolver_choose_the_kind() {
-    let missing = "The name shop.example does not exist (NXDOMAIN)";
-    let empty = "The name shop.example has no address";
-    for (words, kind, message) in [
-        ("Name or service not known", FailureKind::DnsNxdomain, missing),
-        ("Name does not resolve", FailureKind::DnsNxdomain, missing),
-        ("No address associated with hostname", FailureKind::DnsNoRecords, empty),
-        ("Name has no usable address", FailureKind::DnsNoRecords, empty),
-        (
-            "Temporary failure in name resolution",
-            FailureKind::DnsServfail,
-            "The name shop.example could not be looked up: Temporary failure in name resolution",
-        ),
-        (
-            "Non-recoverable failure in name resolution",
-            FailureKind::DnsServfail,
-            "The name shop.example could not be looked up: Non-recoverable failure in name resolution",
-        ),
-    ] {
-        let seen = with_lookup(failing(words), &spec("https://shop.example/")).await;
-        assert_fails(&seen, kind, message);
+async fn a_name_that_cannot_be_looked_up_is_told_as_the_lookup_says() {
+    for kind in [FailureKind::DnsNxdomain, FailureKind::DnsServfail, FailureKind::DnsTimeout] {
+        let failure = Failure::new(kind, "The name shop.example …");
+        let lookup: Lookup = Arc::new(move |_| Box::pin(std::future::ready(Err(failure.clone()))));
+        let seen = with_lookup(lookup, &spec("https://shop.example/")).await;
+        assert_fails(&seen, kind, "The name shop.example …");
         assert!(seen.timings.dns_us.is_some() && seen.timings.connect_us.is_none(), "{:?}", seen.timings);
     }
     let nothing: Lookup = Arc::new(|_| Box::pin(std::future::ready(Ok(Vec::new()))));
+    let empty = "The name shop.example has no address";
     assert_fails(&with_lookup(nothing, &spec("http://shop.example/")).await, FailureKind::DnsNoRecords, empty);
 }
 
@@ -56,7 +33,7 @@ async fn a_lookup_without_an_answer_times_out_and_is_not_the_connect_timeouts() 
 async fn the_system_knows_localhost() {
     let server = Server::answering(OK).await;
     let url = format!("http://localhost:{}/", server.address.port());
-    let seen = with_lookup(system_lookup(), &spec(&url)).await;
+    let seen = examine(&HttpChecker::new(Arc::default()).unwrap(), &spec(&url)).await;
     assert_eq!(seen.failure, None);
     assert!(seen.timings.dns_us.unwrap() > 0 && seen.timings.connect_us.is_some());
     assert_eq!(seen.remote_address, Some(server.address.to_string()));

@@ -30,9 +30,9 @@ async fn a_trusted_certificate_is_recorded_and_the_handshake_timed() {
     let authority = Authority::new("Test CA");
     let server = authority.issue(&["shop.example", "www.shop.example", "127.0.0.1"], -1, 30).serve().await;
     let spec = https(&server, "shop.example", &authority.pem, &folder);
-    let checker = HttpChecker::looking_up(local_names()).unwrap();
+    let checker = checker(local_names());
     for attempt in 1..=2 {
-        let seen = checker.check(&spec, Instant::now() + spec.timeout).await;
+        let seen = examine(&checker, &spec).await;
         assert_eq!((seen.failure, seen.status_code), (None, Some(200)));
         let certificate = seen.certificate.unwrap();
         assert_eq!((certificate.subject.as_str(), certificate.issuer.as_str()), ("CN=shop.example", "CN=Test CA"));
@@ -136,8 +136,8 @@ async fn a_ca_file_is_read_again_when_it_changes_and_named_when_it_cannot_be() {
     let stranger = Authority::new("Another authority with a longer name");
     let spec = https(&server, "shop.example", &stranger.pem, &folder);
     let path = spec.tls.ca_file.clone().unwrap();
-    let checker = HttpChecker::looking_up(local_names()).unwrap();
-    let check = || async { checker.check(&spec, Instant::now() + spec.timeout).await.failure };
+    let checker = checker(local_names());
+    let check = || async { examine(&checker, &spec).await.failure };
 
     assert_eq!(check().await.unwrap().kind, FailureKind::TlsUntrusted);
     fs::write(&path, &authority.pem).unwrap();
