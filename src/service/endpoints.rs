@@ -477,7 +477,7 @@ impl<'c> Changes<'c> {
 
     async fn note(
         &mut self,
-        action: &str,
+        action: &'static str,
         id: EndpointId,
         before: Option<&Edited>,
         after: Option<&Edited>,
@@ -520,6 +520,7 @@ impl<'c> Changes<'c> {
         for id in self.after.iter().filter(|(_, known)| known.is_none()).map(|(id, _)| *id) {
             board.remove(id);
         }
+        let ids: Vec<EndpointId> = self.after.keys().copied().collect();
         for known in self.after.into_values().flatten() {
             board.put(known);
         }
