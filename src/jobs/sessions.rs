@@ -76,7 +76,9 @@ impl SignedIn {
         });
         let written = if news.is_empty() { Ok(()) } else { written.await };
         if written.is_err() {
-            news.iter().for_each(|(id, _)| self.sessions.is_news_again(*id));
+            for (id, _) in &news {
+                self.sessions.is_news_again(*id);
+            }
         }
         written
     }
