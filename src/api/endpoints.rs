@@ -372,7 +372,7 @@ pub struct TriedNow {
 /// endpoints cannot have secrets sent along that the definition inherits, or that `***` stands for.
 #[utoipa::path(post, path = "/api/v1/endpoints/test", tag = "endpoints", request_body = EndpointSettings,
     params(TrialQuery),
-    responses((status = 200, body = TriedNow), (status = 404, response = super::openapi::ProblemResponse)))]
+    responses((status = 200, body = TriedNow)))]
 pub async fn test(
     State(ctx): Ctx,
     actor: Actor,
