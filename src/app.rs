@@ -147,7 +147,7 @@ impl Monitor {
         let handover = Arc::new(Handover::default());
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
-        service::backups::look_back(&store, &backup_folder).await?;
+        service::backups::look_back(&store, &backup_folder).await;
         let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await?;
         let directory = Arc::new(Directory::new(listing));
         let metrics = Arc::new(Metrics::of_store(store.queries()));
@@ -429,7 +429,7 @@ async fn start_telling(
     tasks: &Tasks,
 ) -> anyhow::Result<ChannelWays> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
-    let (changed, changes) = mpsc::channel(1);
+    let (tell_changes, changes) = mpsc::channel(1);
     let StartedChannels { directory, built, builder } = channels;
     store::outbox::doubt_unfinished(delivering.store.writer(), delivering.clock.now()).await?;
     let listing = directory.get();
@@ -450,7 +450,7 @@ async fn start_telling(
         let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics, outbound).map_err(anyhow::Error::msg)?;
         tasks.spawn(heartbeat.run(stopping));
     }
-    Ok((tests, changed))
+    Ok((tests, tell_changes))
 }
 
 /// How the configured database is opened.

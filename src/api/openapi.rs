@@ -120,7 +120,8 @@ fn describe_responses(operation: &mut Operation) {
             && response.description.is_empty()
         {
             let reason = status.parse::<u16>().ok().and_then(|status| StatusCode::from_u16(status).ok());
-            response.description = reason.and_then(|reason| reason.canonical_reason()).unwrap_or("Answer").to_owned();
+            let reason = reason.and_then(|reason| reason.canonical_reason()).unwrap_or("Answer");
+            reason.clone_into(&mut response.description);
         }
     }
 }

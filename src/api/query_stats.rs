@@ -19,6 +19,7 @@ use crate::service::query_stats::{self as verbs, Order, SLOW, StatementStats};
 #[into_params(parameter_in = Query)]
 pub struct StatementParams {
     /// The most first. Default `total_time`.
+    #[param(inline)]
     sort: Option<Order>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]

@@ -92,6 +92,7 @@ pub struct ChecksPoint {
 
 /// One step. What was not asked for is absent.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::option_option, reason = "not asked for, or null")]
 pub struct SeriesPoint {
     #[schema(value_type = String, format = DateTime)]
     start: Timestamp,

@@ -1,6 +1,5 @@
 //! `/api/v1/stats/sla`: availability against a target, as JSON, CSV, or a page to print.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
@@ -227,16 +226,15 @@ fn row(page: &mut String, group: &str, name: &str, budget: &SlaBudget, incidents
         None => "no data",
     };
     let incidents = incidents.map(|n| n.to_string()).unwrap_or_default();
-    // Writing into a String does not fail.
-    let _: std::fmt::Result = writeln!(
-        page,
-        "<tr><td>{}</td><td>{}</td><td>{percent}</td><td>{}</td><td>{}</td><td>{}</td><td>{incidents}</td><td>{verdict}</td></tr>",
+    let line = format!(
+        "<tr><td>{}</td><td>{}</td><td>{percent}</td><td>{}</td><td>{}</td><td>{}</td><td>{incidents}</td><td>{verdict}</td></tr>\n",
         escaped(group),
         escaped(name),
         length(budget.downtime_seconds),
         length(budget.budget_seconds),
         length(budget.budget_remaining_seconds),
     );
+    page.push_str(&line);
 }
 
 /// `1d 2h 3min 4s`

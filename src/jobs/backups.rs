@@ -10,7 +10,7 @@ pub async fn look(folder: Arc<BackupFolder>, turns: Turns) {
     while turns.next().await {
         let folder = Arc::clone(&folder);
         let looked = tokio::task::spawn_blocking(move || folder.look());
-        if turns.run(looked, |_| "looked at: the folder of backups".to_owned()).await.is_none() {
+        if turns.run(looked, |()| "looked at: the folder of backups".to_owned()).await.is_none() {
             return;
         }
     }

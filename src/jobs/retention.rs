@@ -61,7 +61,7 @@ impl Retention {
     /// Removes whatever is due at each nudge, until the stop.
     pub async fn run(self, turns: Turns) {
         while turns.next().await {
-            match turns.run(self.step(), ToString::to_string).await {
+            match turns.run(Box::pin(self.step()), ToString::to_string).await {
                 Some(Ok(removed)) if removed == Removed::default() => {}
                 Some(Ok(Removed { checks, hours, notifications, incidents, refusals, reads })) => {
                     tracing::info!(checks, hours, notifications, incidents, refusals, reads, "old history was removed");

@@ -38,7 +38,7 @@ impl Rollup {
     /// Does whatever is due at each nudge, until the stop.
     pub async fn run(self, turns: Turns) {
         while turns.next().await {
-            match turns.run(self.step(), |days| format!("closed: days {days}")).await {
+            match turns.run(Box::pin(self.step()), |days| format!("closed: days {days}")).await {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     let message = "days could not be closed; tried again at the next run";

@@ -26,7 +26,7 @@ impl SignedIn {
     /// Works at each nudge, and writes once more when the stop begins.
     pub async fn run(self, turns: Turns) {
         while turns.next().await {
-            if let Err(error) = turns.run_to_end(self.step(), |()| "written: what is new".to_owned()).await {
+            if let Err(error) = Box::pin(turns.run_to_end(self.step(), |()| "written: what is new".to_owned())).await {
                 tracing::debug!(%error, "what is new of sessions could not be written; tried again at the next run");
             }
         }
@@ -70,7 +70,9 @@ impl SignedIn {
         });
         let written = if news.is_empty() { Ok(()) } else { written.await };
         if written.is_err() {
-            news.iter().for_each(|(id, _)| self.sessions.is_news_again(*id));
+            for (id, _) in &news {
+                self.sessions.is_news_again(*id);
+            }
         }
         written
     }

@@ -287,7 +287,8 @@ impl Worker {
                 if gone_for >= LINGER && self.is_done() && self.context.lines.close(&self.name) {
                     return;
                 }
-                sleep = if gone_for < LAST_ATTEMPTS { LAST_ATTEMPTS - gone_for } else { LINGER };
+                let left = LAST_ATTEMPTS.saturating_sub(gone_for);
+                sleep = if left.is_zero() { LINGER } else { left };
             }
             if let Some(channel) = channel
                 && under_way.len() < AT_ONCE

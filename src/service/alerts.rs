@@ -355,7 +355,7 @@ fn check(ctx: &ServiceContext, settings: &AlertSettings, before: Option<&AlertSe
     let mut errors = Vec::new();
     match settings.metric.as_deref() {
         None => {
-            errors.push(FieldError::at("/metric", "required", "a rule has a metric, by its name in /api/v1/metrics"))
+            errors.push(FieldError::at("/metric", "required", "a rule has a metric, by its name in /api/v1/metrics"));
         }
         Some(name) => match metrics::get(ctx, name) {
             None => {

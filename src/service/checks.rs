@@ -123,6 +123,7 @@ fn stopping() -> ServiceError {
 async fn note_trial(ctx: &ServiceContext, actor: &Actor, settings: &EndpointSettings) {
     let mut row = actor.audit_row(ctx.clock.now(), "endpoint.test", "endpoints");
     let url = settings.url.as_deref().map(redaction::redacted_url);
+    ctx.announce(actor, &row.action, &row.subject);
     row.after = Some(serde_json::json!({ "name": settings.name, "method": settings.method, "url": url }));
     if let Err(error) = within(NOTE_LIMIT, audit::append(ctx.store.writer(), row)).await {
         tracing::warn!(%error, "a trial of a definition could not be written into the audit log");

@@ -198,7 +198,10 @@ impl ServiceContext {
 
 /// Who read what within the last minute.
 #[derive(Debug, Default)]
-pub struct RecentReads(Mutex<HashMap<(String, Option<IpAddr>, String), Duration>>);
+pub struct RecentReads(Mutex<HashMap<Read, Duration>>);
+
+/// Who, from where, which route.
+type Read = (String, Option<IpAddr>, String);
 
 /// Reads that are told apart; more within a minute are only in the access log, so that nobody fills the disk by
 /// reading from many addresses.

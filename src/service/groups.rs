@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::context::{Actor, ServiceContext, detached_change};
+use super::endpoints::tell_of_statuses;
 use super::error::{Conflict, FieldError, Place, ServiceError, key_text};
 use super::{merge_patch, redaction};
 use crate::board::Entry;
@@ -301,11 +302,15 @@ async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) 
         None => after.groups.remove(&name),
     };
     ctx.directory.set(after);
+    let ids: Vec<EndpointId> = changed.iter().map(|change| change.known.id).collect();
+    let before = ids.iter().filter_map(|id| Some((*id, ctx.board.get(*id)?))).collect();
     for change in changed {
         ctx.board.put(change.known);
     }
     ctx.board.update(recounted, |_, live| live.state = live.state.recounted());
     ctx.scheduler.nudge();
+    tell_of_statuses(ctx, &ids, &before);
+    ctx.announce(actor, action, &format!("group/{name}"));
     Ok(report(&ctx.directory.get(), name.clone(), members(ctx, &name), now))
 }
 
@@ -428,7 +433,9 @@ fn tried(
             Ok(endpoint) => endpoint,
             Err(_) if resolve(&known.settings, before.of_any_channel(), now).is_err() => continue,
             Err(rules) => {
-                rules.into_iter().for_each(|rule| refuse(&known, rule));
+                for rule in rules {
+                    refuse(&known, rule);
+                }
                 continue;
             }
         };
@@ -447,7 +454,7 @@ fn tried(
         let reschedule = starts || endpoint.schedule != known.endpoint.schedule;
         let recount = endpoint.check != known.endpoint.check;
         let scheduled_from = if reschedule { now } else { known.scheduled_from };
-        let known = KnownEndpoint { endpoint, scheduled_from, ..(*known).clone() };
+        let known = KnownEndpoint { scheduled_from, endpoint, ..(*known).clone() };
         changed.push(Changed { known, reschedule, recount });
     }
     if others > 0 {

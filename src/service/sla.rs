@@ -68,7 +68,7 @@ impl Budget {
 
     /// Whether the target is met; `None` where nothing was watched.
     pub fn is_met(&self) -> Option<bool> {
-        (self.monitored > 0.0).then(|| self.downtime <= self.allowed)
+        (self.monitored > 0.0).then_some(self.downtime <= self.allowed)
     }
 
     /// Percent of the monitored time, four decimals, as targets have; 100 only without any downtime.

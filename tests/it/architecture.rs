@@ -12,6 +12,7 @@ const LEVELS: [&[&str]; 6] = [
         "events",
         "feed",
         "handover",
+        "outbound",
         "wakeup",
         "board",
         "keyring",
@@ -125,6 +126,24 @@ fn the_outside_world_stays_in_its_rooms() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn whoever_looks_on_is_told_of_every_change() {
+    for (_, path, text) in sources().into_iter().filter(|(module, ..)| module == "service") {
+        // Refusals and reads are no changes, and at the start nobody looks on yet.
+        if path.ends_with("context.rs") || path.ends_with("sync.rs") {
+            continue;
+        }
+        let code = code(&text);
+        let (rows, told) = (code.matches("audit::append(").count(), code.matches("announce(").count());
+        assert!(
+            rows <= told,
+            "{}: {rows} kinds of audit rows and {told} announcements: after the commit call `ctx.announce(actor, action, \
+             subject)`",
+            path.display()
+        );
+    }
 }
 
 #[test]

@@ -174,7 +174,8 @@ mod tests {
         assert_eq!((channel.origin, channel.source, channel.default), (Origin::Api, None, true));
         assert!(matches!(channel.transport, Transport::Telegram(telegram) if telegram.chat_id == "-100"));
         let off = read(json!({"type": "slack", "enabled": false})).unwrap();
-        assert!(!off.enabled);
+        assert!(!off.enabled, "what it needs may come later");
+        assert_eq!(pointers(json!({"type": "slack", "enabled": false, "url": "x"})), [("/url".to_owned(), "invalid")]);
     }
 
     #[test]

@@ -172,7 +172,9 @@ impl Reader {
         enabled: bool,
         report: &mut Report,
     ) {
-        let read = transports::read(kind, rest, item.path, item.common, enabled, report);
+        // What is sent is judged in any case: whoever sends it is there to mend it.
+        let judged = enabled || item.key.place.is_sent();
+        let read = transports::read(kind, rest, item.path, item.common, judged, report);
         if enabled {
             // Of what was sent, the mistake is at the missing key itself.
             let written = item.node.get_entry("enabled").filter(|entry| !entry.key.place.is_sent());

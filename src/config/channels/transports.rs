@@ -27,14 +27,14 @@ pub(super) struct Read {
     pub(super) left_out: Vec<String>,
 }
 
-/// Reads the keys that the type of the channel has; `also` are known, but read by someone else. The values of a
-/// channel that is off (`enabled`) may be anything of the right form.
+/// Reads the keys that the type of the channel has; `also` are known, but read by someone else. Values that are
+/// not `judged` may be anything of the right form.
 pub(super) fn read(
     kind: Type,
     node: &Node,
     path: &str,
     also: &'static [&'static str],
-    enabled: bool,
+    judged: bool,
     report: &mut Report,
 ) -> Read {
     let section = &Section { path: path.to_owned(), node: Some(node) };
@@ -43,7 +43,7 @@ pub(super) fn read(
     macro_rules! with {
         ($raw:ty, $make:expr) => {{
             let read = typed_among::<$raw>(node, Keys { also, without: &[] }, &at, report);
-            let report = if enabled { report } else { &mut unheard };
+            let report = if judged { report } else { &mut unheard };
             Read { transport: $make(read.value, section, report), left_out: read.left_out }
         }};
     }
@@ -200,11 +200,11 @@ fn webhook(raw: RawWebhook, section: &Section<'_>, report: &mut Report) -> Trans
 
 fn headers(headers: BTreeMap<String, Secret>, section: &Section<'_>, report: &mut Report) -> BTreeMap<String, Secret> {
     for (name, value) in &headers {
-        let key = format!("headers.{name}");
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            section.wrong(&key, "is not a header name", report);
+            section.wrong_entry("headers", name, "is not a header name", report);
         } else if value.expose().len() > 16_384 || http::HeaderValue::from_str(value.expose()).is_err() {
-            section.wrong(&key, "a header value has no line breaks and at most 16,384 bytes", report);
+            let message = "a header value has no line breaks and at most 16,384 bytes";
+            section.wrong_entry("headers", name, message, report);
         }
     }
     if headers.len() > 100 {

@@ -8,7 +8,7 @@ use crate::app::TestApp;
 use crate::database::{Kind, on_both_databases};
 
 const ADMIN: &str = "the-first-admin-key-of-all";
-const WITH_KEY: &str = "api: {port: 0, auth: {api_key: the-first-admin-key-of-all}}\n";
+const WITH_KEY: &str = "api: {port: 0, rate_limit: false, auth: {api_key: the-first-admin-key-of-all}}\n";
 
 async fn read(app: &TestApp, query: &str) -> Value {
     let answer = app.call("GET", &format!("/api/v1/audit{query}")).header("x-api-key", ADMIN).send().await;

@@ -100,7 +100,7 @@ async fn a_change_applies_is_kept_and_is_audited() {
         (&"DEBUG".into(), &"override".into(), &"WARNING".into())
     );
     let rows = app.audit().await;
-    let row = rows.last().unwrap();
+    let row = rows.iter().rfind(|row| row.action == "config.update").unwrap();
     assert_eq!((row.action.as_str(), row.actor.as_str(), row.subject.as_str()), ("config.update", "api-key", "config"));
     assert_eq!(row.before, Some(json!({"logging_level": "WARNING", "max_concurrent_checks": "auto"})));
     assert_eq!(row.after, Some(json!({"logging_level": "DEBUG", "max_concurrent_checks": 7})));

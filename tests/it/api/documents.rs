@@ -35,10 +35,9 @@ async fn every_documented_operation_answers() {
     assert!(operations.len() > 25, "{operations:?}");
     for (method, path) in operations {
         let id = match path.split('/').nth(3) {
-            Some("incidents") => "1",
+            Some("incidents" | "sessions") => "1",
             Some("notifications") => told.as_str(),
             Some("api-keys") => "key_1",
-            Some("sessions") => "1",
             Some("backups") => backup.as_str(),
             Some("connections") => "conn_1",
             Some("collections") => "0",

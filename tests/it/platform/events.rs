@@ -49,7 +49,10 @@ impl Stream {
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", id);
         }
-        let response = request.header("Accept-Encoding", "gzip").send().await.unwrap();
+        Self::of(request.header("Accept-Encoding", "gzip").send().await.unwrap()).await
+    }
+
+    async fn of(response: reqwest::Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert!(!response.headers().contains_key("content-encoding"), "events are not held back");
@@ -239,6 +242,91 @@ async fn filters_let_through_what_is_asked_for() {
     platform.get("/api/v1/events?endpoint=").await.expect(400);
 }
 
+#[tokio::test]
+async fn refused_keys_and_troubles_are_told_to_administrators() {
+    let (target, hook) = (Switched::good(), Target::answering(|_, _| Answer::Status(500)));
+    let platform = Platform::start(&format!(
+        "api: {{auth: {{api_key: the-key-of-the-administrator, keys: [{{name: wall, role: viewer, key: \
+         the-key-of-the-wall-screen}}]}}}}\nchannels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{{name: shop, \
+         url: '{}', interval: 1, {QUICK}}}]\n",
+        hook.url("hook?token=s3cret"),
+        target.0.url("x"),
+    ));
+    let open = async |key: &str, query: &str| {
+        let request = platform.request("GET", &format!("/api/v1/events{query}")).timeout(SOON).header("X-API-Key", key);
+        Stream::of(request.send().await.unwrap()).await
+    };
+    let mut admin = open("the-key-of-the-administrator", "").await;
+    let mut wall = open("the-key-of-the-wall-screen", "").await;
+    let asks = platform.request("GET", "/api/v1/events?type=login").header("X-API-Key", "the-key-of-the-wall-screen");
+    platform.ask(asks).await.expect(403);
+    platform.ask(platform.request("GET", "/api/v1/endpoints").header("X-API-Key", "no-such-key")).await.expect(401);
+    let (login, _) = admin.until("the refusal", |kind, _| kind == "login").await;
+    assert_eq!((&login["result"], &login["address"]), (&json!("unauthorized"), &json!("127.0.0.1")));
+    assert_eq!(login["subject"], "GET /api/v1/endpoints");
+    target.set(500);
+    let failing = |kind: &str, data: &Value| kind == "error" && data["code"] == "channel_failing";
+    let (error, _) = admin.until("the failing channel", failing).await;
+    assert_eq!(error["subject"], "channel/hook");
+    let (_, before) = wall.until("the failing channel", failing).await;
+    let attempt = before.iter().find(|block| block.event == "notification").unwrap().json();
+    assert_eq!((&attempt["state"], &attempt["channel"]), (&json!("failed"), &json!("hook")));
+    for block in &before {
+        assert!(block.event != "login" && block.event != "config", "{block:?}");
+        assert!(!block.data.contains("s3cret"), "{block:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_outlives_a_restart_and_holds_no_secret() {
+    let variables = [("API_KEY", "the-key-of-the-administrator")];
+    let platform = Platform::start_with("endpoints: []\n", &variables);
+    let ask = async |platform: &Platform, method: &str, path: &str, body: Option<Value>| {
+        let mut request = platform.request(method, path).header("X-API-Key", "the-key-of-the-administrator");
+        if let Some(body) = body {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        platform.ask(request).await
+    };
+    let body = json!({"name": "n", "url": "https://user:hunter2@example.com/", "headers": {"Cookie": "s3cret"}});
+    ask(&platform, "POST", "/api/v1/endpoints", Some(body)).await.expect(201);
+    let made = ask(&platform, "POST", "/api/v1/api-keys", Some(json!({"name": "ci", "role": "viewer"}))).await;
+    let key = made.expect(201).json()["key"].as_str().unwrap().to_owned();
+    ask(&platform, "GET", "/api/v1/config", None).await.expect(200);
+    platform.ask(platform.request("GET", "/api/v1/audit").header("X-API-Key", &key)).await.expect(403);
+    platform.get("/api/v1/audit").await.expect(401);
+    let before = ask(&platform, "GET", "/api/v1/audit", None).await.expect(200).json();
+    let listed: Vec<_> = before["entries"].as_array().unwrap().iter().rev().collect();
+    let actions: Vec<_> = listed.iter().map(|entry| (entry["actor"].as_str(), entry["action"].as_str())).collect();
+    let expected = [
+        ("api-key", "endpoint.create"),
+        ("api-key", "api_key.create"),
+        ("api-key", "request.read"),
+        ("ci", "request.refused"),
+        ("anonymous", "request.refused"),
+        ("api-key", "request.read"),
+    ];
+    assert_eq!(actions, expected.map(|(actor, action)| (Some(actor), Some(action))), "{before}");
+    for entry in &listed {
+        assert_eq!(entry["address"], "127.0.0.1");
+    }
+    for hidden in ["hunter2", "s3cret", "the-key-of-the-administrator", key.as_str()] {
+        assert!(!before.to_string().contains(hidden), "{hidden}: {before}");
+    }
+    let Platform { folder, process, .. } = platform;
+    process.signal("TERM");
+    assert_eq!(process.wait(Duration::from_secs(30)).code, Some(0));
+    let platform = Platform::start_in(folder, &variables);
+    let after = ask(&platform, "GET", "/api/v1/audit?to=2999-01-01&actor=api-key", None).await.expect(200).json();
+    let old: Vec<_> = after["entries"].as_array().unwrap().iter().skip(1).collect();
+    let mine: Vec<_> =
+        before["entries"].as_array().unwrap().iter().filter(|entry| entry["actor"] == "api-key").collect();
+    assert_eq!(old, mine, "and one more: that it was read again");
+}
+
+/// Changes in one request.
+const AT_ONCE: u64 = 200;
+
 /// How large the crowd is, and how much happens before it.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
@@ -300,51 +388,56 @@ async fn read(mut stream: Stream, seen: Arc<Seen>, last: &'static str) {
     }
 }
 
-/// Makes events as fast as the program takes changes, over connections of its own.
-async fn make(address: String, endpoint: i64, until: Arc<AtomicU64>) {
+/// Makes events by changes, many in a request, as fast as the program takes them; `left` counts down the requests.
+async fn make(address: String, endpoint: i64, left: Arc<AtomicU64>) {
     let mut stream = TcpStream::connect(&address).await.unwrap();
-    let mut answer = vec![0; 64 * 1024];
-    while until.fetch_sub(1, Ordering::Relaxed) > 1 {
-        let verb = if until.load(Ordering::Relaxed).is_multiple_of(2) { "pause" } else { "resume" };
-        let request = format!(
-            "POST /api/v1/endpoints/{endpoint}/{verb} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n"
+    let mut piece = vec![0; 64 * 1024];
+    while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+        let operations: Vec<Value> = (0..AT_ONCE)
+            .map(|n| json!({"op": "update", "id": endpoint, "settings": {"severity": if n % 2 == 0 { "info" } else { "warning" }}}))
+            .collect();
+        let body = json!({"operations": operations}).to_string();
+        let head = format!(
+            "POST /api/v1/endpoints/bulk HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
         );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
         loop {
-            let count = timeout(SOON, stream.read(&mut answer)).await.expect("an answer").unwrap();
+            let count = timeout(SOON, stream.read(&mut piece)).await.expect("an answer").unwrap();
             assert!(count > 0, "the connection ended");
-            head.extend_from_slice(&answer[..count]);
-            let text = String::from_utf8_lossy(&head);
-            if let Some((fields, body)) = text.split_once("\r\n\r\n") {
-                assert!(fields.starts_with("HTTP/1.1 200"), "{fields}");
-                let length = fields.to_lowercase().lines().find_map(|line| {
-                    line.strip_prefix("content-length: ").and_then(|length| length.trim().parse::<usize>().ok())
-                });
-                if body.len() >= length.unwrap() {
-                    break;
-                }
+            answer.extend_from_slice(&piece[..count]);
+            let text = String::from_utf8_lossy(&answer);
+            let Some((fields, body)) = text.split_once("\r\n\r\n") else { continue };
+            assert!(fields.starts_with("HTTP/1.1 200"), "{text}");
+            let lowered = fields.to_lowercase();
+            let length = lowered.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+            if body.len() >= length.unwrap_or(usize::MAX) {
+                break;
             }
         }
     }
-    // Whatever the others take from it, it stays at its end.
-    until.store(1, Ordering::Relaxed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "the length of a campaign is a setting of the test, not of the product")]
 async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let full = std::env::var("API_MONITOR_CROWD").is_ok_and(|scale| scale == "full");
     let scale = if full { FULL } else { REDUCED };
     let (target, hook) = (Switched::good(), Hook::start());
-    let mut endpoints: Vec<String> =
+    let endpoints: Vec<String> =
         (0..20).map(|n| format!("{{name: e{n}, url: '{}', interval: 2, {QUICK}}}", target.0.url("x"))).collect();
-    // Turned on and off again and again, and never checked.
-    endpoints.extend((0..4).map(|n| format!("{{name: idle{n}, url: '{}', interval: 31536000}}", target.0.url("idle"))));
     let platform = Platform::start(&format!(
         "channels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{}]\n",
         hook.url(),
         endpoints.join(", ")
     ));
+    // Changed again and again, and hardly ever checked.
+    for n in 0..4 {
+        let idle = json!({"name": format!("idle{n}"), "url": target.0.url("idle"), "interval": 31_536_000});
+        platform.send("POST", "/api/v1/endpoints", &idle).await.expect(201);
+    }
     let process = platform.process.id();
     // Warm: everything was done once.
     let mut control = Stream::open(&platform, "?type=check,status,incident", None).await;
@@ -368,10 +461,11 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let (began, first) = (Instant::now(), control.event().await);
     drop(control);
 
-    let until = Arc::new(AtomicU64::new(scale.events / 2));
+    let requests = scale.events / AT_ONCE;
+    let left = Arc::new(AtomicU64::new(requests));
     let mut makers = JoinSet::new();
     for n in 0..4 {
-        makers.spawn(make(platform.address.clone(), 21 + n, until.clone()));
+        makers.spawn(make(platform.address.clone(), 21 + n, left.clone()));
     }
     let (mut most, mut told_after) = (before, None);
     let mut outage = None;
@@ -385,7 +479,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
         }
         most = most.max(resident_kib(process));
         // An outage in the middle of it.
-        if outage.is_none() && until.load(Ordering::Relaxed) < scale.events / 4 {
+        if outage.is_none() && left.load(Ordering::Relaxed) < requests / 2 {
             target.set(503);
             outage = Some(Instant::now());
         }
@@ -416,25 +510,33 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     };
     let published = last - first.number();
 
-    // Those that never read have cost the others nothing; they find what is in the buffers of the system, and, being
-    // far behind, a reset.
-    let (mut behind, mut cut) = (0, 0);
+    // Those that never read have cost the others nothing. They find what is in the buffers of the system and then,
+    // being far behind, a reset, unless they were cut meanwhile or the buffers held all.
+    let mut found = [0; 3];
     for mut stream in hanging {
         let mut bytes = Vec::new();
         let mut piece = vec![0; 1 << 16];
-        let found = timeout(SOON, async {
+        let which = timeout(SOON, async {
             loop {
                 match stream.read(&mut piece).await {
-                    Ok(0) | Err(_) => return false,
+                    Ok(0) | Err(_) => return 0,
                     Ok(count) => bytes.extend_from_slice(&piece[..count]),
                 }
-                if bytes.windows(12).any(|window| window == b"event: reset") {
-                    return true;
+                let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+                if has(b"event: reset") {
+                    return 1;
                 }
+                if has(b"the-last-of-all") {
+                    return 2;
+                }
+                // What was looked through, but for its end.
+                bytes.drain(..bytes.len().saturating_sub(32));
             }
         });
-        if found.await.expect("a reset or an end") { behind += 1 } else { cut += 1 }
+        let which: usize = which.await.expect("a reset or an end");
+        found[which] += 1;
     }
+    let [cut, behind, through] = found;
 
     let mut checks = (0, 0, 0);
     for id in 1..=20 {
@@ -448,7 +550,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let (events, resets) = (seen.events.load(Ordering::Relaxed), seen.resets.load(Ordering::Relaxed));
     println!(
         "{} readers, {} of them stuck; {published} events in {:.1} s; read {events} with {resets} resets; stuck ones: \
-         {behind} behind, {cut} cut\nresident memory {before} KiB before, {most} KiB at most\n{} checks made, {} slots \
+         {behind} behind, {cut} cut, {through} with all of it in buffers\nresident memory {before} KiB before, {most} KiB at most\n{} checks made, {} slots \
          missed; told of the outage after {:?}; {health}",
         scale.reading + scale.stuck,
         scale.stuck,
@@ -459,7 +561,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     );
     assert!(published >= scale.events, "{published}");
     assert_eq!(seen.through.load(Ordering::Relaxed), scale.reading as u64);
-    assert_eq!(behind + cut, scale.stuck);
+    assert_eq!(behind + cut + through, scale.stuck);
     assert!(most < before + GROWTH_KIB, "from {before} to {most} KiB");
     // Every 2 s: more than half of the slots even where the machine has much else to do.
     let due = 20 * took.as_secs() / 2;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
-use api_monitor::domain::api_key::KeyUse;
+use api_monitor::domain::api_key::{KeyDigest, KeyId, KeyUse};
 use api_monitor::domain::check::Seen;
-use api_monitor::domain::micros;
+use api_monitor::domain::session::Session;
+use api_monitor::domain::{Timestamp, micros};
 use api_monitor::events::Submission;
 use api_monitor::jobs::retention::Retention;
 use api_monitor::jobs::rollup::Rollup;
@@ -19,7 +20,7 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox;
-use api_monitor::store::{self, DatabaseConnection, Store, api_keys, channels};
+use api_monitor::store::{self, DatabaseConnection, Store, api_keys, channels, sessions};
 use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -59,7 +60,23 @@ endpoints:
 
 /// The first half on one file, the second on the other, as after a restart.
 pub(crate) async fn live(store: Arc<Store>) {
-    live_in(tempfile::tempdir().unwrap().path(), store).await;
+    Box::pin(live_in(tempfile::tempdir().unwrap().path(), store)).await;
+}
+
+/// Somebody who has signed in with a token.
+pub(crate) fn session(token: &str, now: Timestamp) -> Session {
+    Session {
+        id: 0,
+        key: KeyId::Stored(1),
+        digest: KeyDigest::of(token.as_bytes()),
+        binding: KeyDigest::of(b"bound"),
+        address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+        user_agent: Some("Mozilla/5.0 é".to_owned()),
+        service: Some("https://monitor.example.com".to_owned()),
+        created_at: now,
+        last_seen_at: now,
+        expires_at: plus(now, 604_800),
+    }
 }
 
 /// As [`live`], with the file in a folder, whose name is part of what is stored.
@@ -75,6 +92,10 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
     let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };
     api_keys::note_use(store.writer(), 1, used).await.unwrap();
     api_keys::delete(store.writer(), 2).await.unwrap();
+    sessions::insert(store.writer(), session("kept", clock.now())).await.unwrap();
+    sessions::insert(store.writer(), session("gone", clock.now())).await.unwrap();
+    sessions::note_seen(store.writer(), 1, plus(clock.now(), 60)).await.unwrap();
+    sessions::delete(store.writer(), &[2]).await.unwrap();
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
         let config = load(&folder.join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
@@ -244,8 +265,8 @@ async fn the_same_life_leaves_the_same_rows_on_both() {
     let (file, server) = (Database::of(Kind::Sqlite), Database::of(Kind::Postgres));
     let (on_file, on_server) = (Arc::new(file.open().await), Arc::new(server.open().await));
     let folder = tempfile::tempdir().unwrap();
-    live_in(folder.path(), on_file.clone()).await;
-    live_in(folder.path(), on_server.clone()).await;
+    Box::pin(live_in(folder.path(), on_file.clone())).await;
+    Box::pin(live_in(folder.path(), on_server.clone())).await;
 
     let tables = columns(on_server.readers()).await;
     let names = |of: &Vec<(String, String)>| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();

@@ -10,6 +10,7 @@ mod incidents;
 mod opening;
 mod outbox;
 mod postgres;
+mod queries;
 mod recount;
 mod reports;
 mod retention;
