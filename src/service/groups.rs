@@ -351,6 +351,10 @@ fn content(
             "conflict",
             format!("must be `{name}` as in the path: a group keeps its name"),
         )),
+        // A client would take them out of the path.
+        Some(given) if given == "." || given == ".." => {
+            errors.push(FieldError::at("/name", "invalid", "must not be . or .. alone: it stands in a path"));
+        }
         Some(given) if !given.is_empty() => {}
         _ => errors.push(FieldError::at("/name", "required", "must be there and not empty")),
     }

@@ -14,6 +14,7 @@ async fn every_documented_operation_answers() {
     app.create(&json!({"name": "n", "url": "https://example.com"})).await;
     app.create(&json!({"name": "third", "url": "https://example.com"})).await;
     record(&app, &[down(&app, 3, 9), down(&app, 3, 8)]).await;
+    app.post("/api/v1/groups", &json!({"name": "n", "interval": 60})).await;
     let key = app.post("/api/v1/api-keys", &json!({"name": "n", "role": "viewer"})).await.json()["key"].clone();
     assert_eq!(app.post("/api/v1/sessions", &json!({"key": key})).await.status, 201);
     let backup = back_up(&app, &json!({})).await["backup_id"].as_str().unwrap().to_owned();
@@ -25,6 +26,7 @@ async fn every_documented_operation_answers() {
     // Without a scheduler a check by hand answers at once.
     let mut app = app;
     app.checks.close();
+    app.trials.close();
     app.channel_tests.close();
     let mut operations: Vec<(String, String)> = Vec::new();
     for (path, item) in app.document["paths"].as_object().unwrap() {

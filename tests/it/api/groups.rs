@@ -196,6 +196,7 @@ async fn every_mistake_of_a_group_is_told_with_its_place() {
         (json!({"name": ""}), &["/name", "/interval"]),
         (json!({"name": "a/b", "interval": 10}), &["/name"]),
         (json!({"name": " a", "interval": 10}), &["/name"]),
+        (json!({"name": "..", "interval": 10}), &["/name"]),
         (json!({"name": "a"}), &["/interval"]),
         (json!({"name": "a", "interval": 0}), &["/interval"]),
         (json!({"name": "a", "interval": 2, "timeout": 3}), &["/timeout"]),
