@@ -102,6 +102,7 @@ pub async fn end_connection(
     if let Err(error) = within(ROW_LIMIT, audit::append(ctx.store.writer(), row)).await {
         tracing::warn!(%error, connection = id, "the end of a connection could not be written into the audit log");
     }
+    ctx.announce(actor, "connection.end", &format!("connection/{id}"));
     Ok(())
 }
 
@@ -209,6 +210,7 @@ pub async fn run_task<'c>(
         let row = actor.audit_row(work.clock.now(), "task.run", format!("task/{name}"));
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
         transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+        work.announce(&actor, "task.run", &format!("task/{name}"));
         // Should its schedule have begun a run meanwhile, there is another one after it.
         wanted.status.ask();
         wanted.nudge.nudge();

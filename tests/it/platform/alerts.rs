@@ -112,7 +112,8 @@ async fn the_documents_example_makes_an_alert() {
 async fn a_rule_on_memory_usage_fires_and_clears_for_real() {
     const LIST: &[u8] = b"GET /api/v1/endpoints HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let hook = Hook::start();
-    let endpoints: String = (0..1000).map(|n| format!("  - {{name: e{n}, url: 'http://127.0.0.1:9/{n}'}}\n")).collect();
+    let endpoints: Vec<_> = (0..1000).map(|n| format!("  - {{name: e{n}, url: 'http://127.0.0.1:9/{n}'}}\n")).collect();
+    let endpoints = endpoints.concat();
     let more = format!(
         "api: {{rate_limit: false}}\ndefaults: {{is_active: false, description: '{}'}}\nendpoints:\n{endpoints}",
         "d".repeat(10_000)
@@ -158,9 +159,10 @@ async fn a_rule_on_memory_usage_fires_and_clears_for_real() {
 #[tokio::test]
 async fn a_rule_on_schedule_lag_fires_and_clears_for_real() {
     let (hook, target) = (Hook::start(), Target::answering(|_, _| Answer::After(Duration::from_secs(4), 200)));
-    let endpoints: String = (0..6)
+    let endpoints: Vec<_> = (0..6)
         .map(|n| format!("  - {{name: e{n}, url: '{}', interval: 10, timeout: 10}}\n", target.url(&format!("e{n}"))))
         .collect();
+    let endpoints = endpoints.concat();
     let more = format!("monitoring: {{max_concurrent_checks: 1, max_checks_per_host: 100}}\nendpoints:\n{endpoints}");
     let platform = Platform::start(&yaml(&hook, &more));
     let rule =

@@ -7,7 +7,7 @@ use super::Platform;
 const KEY: &str = "the-key-of-an-administrator";
 
 fn with_a_key() -> Platform {
-    Platform::start_with("api: {auth: {realm: night watch}}\n", &[("API_KEY", KEY)])
+    Platform::start_with("api: {rate_limit: false, auth: {realm: night watch}}\n", &[("API_KEY", KEY)])
 }
 
 /// Every route of the description with a value for each parameter of its path, and its methods.

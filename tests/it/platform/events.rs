@@ -392,7 +392,7 @@ async fn read(mut stream: Stream, seen: Arc<Seen>, last: &'static str) {
 async fn make(address: String, endpoint: i64, left: Arc<AtomicU64>) {
     let mut stream = TcpStream::connect(&address).await.unwrap();
     let mut piece = vec![0; 64 * 1024];
-    while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
         let operations: Vec<Value> = (0..AT_ONCE)
             .map(|n| json!({"op": "update", "id": endpoint, "settings": {"severity": if n % 2 == 0 { "info" } else { "warning" }}}))
             .collect();

@@ -20,7 +20,7 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox;
-use api_monitor::store::{self, DatabaseConnection, Store, api_keys, channels, sessions};
+use api_monitor::store::{self, DatabaseConnection, Store, alert_rules, api_keys, channels, sessions};
 use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -87,6 +87,9 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
         channels::insert(store.writer(), name, settings(url), clock.now()).await.unwrap();
     }
     channels::delete(store.writer(), "gone").await.unwrap();
+    let rule = serde_json::json!({"metric": "memory_usage", "threshold": "80%", "action": "mail", "for": 90});
+    let rule = serde_json::from_value(rule).unwrap();
+    alert_rules::insert(store.writer(), &rule, "the boss", clock.now()).await.unwrap();
     api_keys::insert(store.writer(), key("kept")).await.unwrap();
     api_keys::insert(store.writer(), key("gone")).await.unwrap();
     let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };
