@@ -18,6 +18,8 @@ async fn every_documented_operation_answers() {
     assert_eq!(app.post("/api/v1/sessions", &json!({"key": key})).await.status, 201);
     let backup = back_up(&app, &json!({})).await["backup_id"].as_str().unwrap().to_owned();
     app.call("POST", "/api/v1/collections").send().await;
+    let rule = json!({"metric": "cpu_usage", "threshold": "90%", "action": "n"});
+    assert_eq!(app.post("/api/v1/alerts", &rule).await.status, 201);
     app.ctx.operations.connections.enter("127.0.0.1:1".parse().unwrap(), app.ctx.clock.now(), false);
     let told = app.get("/api/v1/incidents/1").await.json()["notifications"][0]["id"].as_str().unwrap().to_owned();
     // Without a scheduler a check by hand answers at once.
@@ -40,6 +42,7 @@ async fn every_documented_operation_answers() {
             Some("backups") => backup.as_str(),
             Some("connections") => "conn_1",
             Some("collections") => "0",
+            Some("alerts") => "alert_001",
             _ => "3",
         };
         let name = if path.contains("/metrics/") { "cpu_usage" } else { "n" };

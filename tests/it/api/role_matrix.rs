@@ -107,6 +107,7 @@ fn body(path: &str, asker: &Asker) -> String {
     let url = format!("https://example.com/{}", asker.what.replace(' ', "-"));
     let body = match path.split('/').nth(3) {
         Some("api-keys") => json!({"name": format!("by {} at {path}", asker.what).replace('/', " "), "role": "admin"}),
+        Some("alerts") => json!({"metric": "cpu_usage", "threshold": asker.what.len(), "action": "email_notify"}),
         Some("endpoints") if path.contains("by-key") => json!({"url": url}),
         Some("endpoints") if path.ends_with("/endpoints") || path.ends_with("/1") => {
             json!({"name": format!("by {} at {path}", asker.what), "url": url})
