@@ -370,9 +370,9 @@ pub struct TriedNow {
 ///
 /// Makes one attempt at what would be checked, and keeps neither the definition nor the result. Who may not make
 /// endpoints cannot have secrets sent along that the definition inherits, or that `***` stands for.
-#[utoipa::path(post, path = "/api/v1/endpoints/test", tag = "endpoints", request_body = EndpointSettings,
+#[utoipa::path(post, path = "/api/v1/endpoints/test", tag = "endpoints", request_body = WholeEndpoint,
     params(TrialQuery),
-    responses((status = 200, body = TriedNow), (status = 404, response = super::openapi::ProblemResponse)))]
+    responses((status = 200, body = TriedNow)))]
 pub async fn test(
     State(ctx): Ctx,
     actor: Actor,

@@ -8,6 +8,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
+use super::group_view::GroupSettings;
 use crate::domain::endpoint::EndpointSettings;
 use crate::service::api_keys::KeySettings;
 
@@ -18,6 +19,11 @@ pub struct WholeEndpoint;
 /// The settings of an endpoint whose group and name are in the path.
 #[derive(Debug)]
 pub struct KeyedEndpoint;
+
+/// The settings of a group that is made or replaced. That `interval` or `schedule` is there, too, is beyond what both
+/// forms of the description can say.
+#[derive(Debug)]
+pub struct WholeGroup;
 
 /// The settings of a key that is made or replaced.
 #[derive(Debug)]
@@ -43,6 +49,7 @@ macro_rules! form {
 
 form!(WholeEndpoint of EndpointSettings, "name", "url");
 form!(KeyedEndpoint of EndpointSettings, "url");
+form!(WholeGroup of GroupSettings, "name");
 form!(WholeKey of KeySettings, "name", "role");
 
 /// The schema with these properties required, and so never null.

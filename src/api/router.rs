@@ -83,8 +83,7 @@ fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bo
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default();
     (essence.starts_with("text/") && essence != "text/event-stream")
-        || essence.ends_with("json")
-        || essence.ends_with("javascript")
+        || ["json", "javascript", "-text"].iter().any(|end| essence.ends_with(end))
 }
 
 /// The description of the whole surface as it is with a configured key, without serving it. `key_header` is the header that carries the key.

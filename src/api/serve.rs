@@ -246,6 +246,7 @@ impl Server {
     fn admit(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
         let wanted = self.serving.running.get().max_connections;
         let (connections, kept_for_local, per_client) = self.serving.limits.shares(wanted);
+        self.serving.metrics.connections_limit.set(i64::try_from(connections).unwrap_or(i64::MAX));
         let ip = peer.ip().to_canonical();
         let mut open = self.open();
         let bound = if ip.is_loopback() { connections } else { connections - kept_for_local };

@@ -40,7 +40,7 @@ impl Counts {
             *known = known.saturating_add(n);
         } else if self.codes.len() < CODES {
             self.codes.push((code, n));
-        } else if code != 0 {
+        } else {
             // One more than the bound.
             match self.codes.iter_mut().find(|(known, _)| *known == 0) {
                 Some((_, others)) => *others = others.saturating_add(n),

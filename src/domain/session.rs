@@ -90,7 +90,8 @@ pub fn token_text(random: [u8; 32]) -> String {
 
 /// What is kept of a `User-Agent`; nothing of an empty one.
 pub fn shown_user_agent(text: &str) -> Option<String> {
-    let shown: String = text.trim().chars().filter(|c| !c.is_control()).take(USER_AGENT).collect();
+    let harmless: String = text.chars().filter(|c| !c.is_control()).collect();
+    let shown: String = harmless.trim().chars().take(USER_AGENT).collect();
     (!shown.is_empty()).then_some(shown)
 }
 

@@ -445,6 +445,25 @@ mod tests {
     }
 
     #[test]
+    fn alerts_of_a_rule_go_in_order_and_one_that_was_never_told_is_one_message_with_its_end() {
+        let of_rule = |id: &str, event| {
+            let Waiting { told, created_at, stored } = handed(id, event, false);
+            let told = Arc::new(Told { endpoint: None, incident: None, ..(*told).clone() });
+            Waiting { told, created_at, stored }
+        };
+        let mut queue = Queue::default();
+        queue.cannot_read();
+        queue.take_handed(vec![of_rule("fires", Event::AlertFiring), of_rule("over", Event::AlertResolved)]);
+        let (attempts, _) = queue.next(&HashSet::new(), 9, now());
+        assert_eq!((attempts.len(), attempts[0].item.id(), attempts[0].notification.told_late), (1, "over", true));
+        assert_eq!(attempts[0].merged[0].id(), "fires");
+        // Once it may have arrived both are told, one after the other.
+        let doubtful = Standing { state: DeliveryState::Pending, may_have_arrived: true, ..delivered() };
+        queue.note("fires", doubtful);
+        assert_eq!(next(&queue), ["fires"]);
+    }
+
+    #[test]
     fn a_down_that_was_never_told_is_one_message_with_its_recovery_also_from_memory() {
         let mut queue = Queue::default();
         let reading = queue.begin_reading();

@@ -302,6 +302,20 @@ mod tests {
         insta::assert_snapshot!("told_late", told(&late, chrono_tz::Europe::Berlin));
         late.incident.as_mut().unwrap().started_at -= chrono::TimeDelta::days(1);
         insta::assert_snapshot!("told_late_over_midnight", told(&late, chrono_tz::UTC));
+        let mut alert = with_event(Event::AlertResolved);
+        alert.told_late = true;
+        insta::assert_snapshot!("alert_told_late", told(&alert, chrono_tz::UTC));
+    }
+
+    #[test]
+    fn an_alert_that_ended_by_its_rule_is_no_recovery() {
+        let mut ended = with_event(Event::AlertResolved);
+        for (ending, name) in
+            [(AlertEnding::RuleChanged, "alert_rule_changed"), (AlertEnding::RuleDeleted, "alert_rule_deleted")]
+        {
+            ended.alert.as_mut().unwrap().ending = Some(ending);
+            insta::assert_snapshot!(name, told(&ended, chrono_tz::UTC));
+        }
     }
 
     #[test]

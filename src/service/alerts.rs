@@ -211,7 +211,9 @@ async fn create_locked(
     row.after = Some(audited(&stored.settings));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    let subject = subject(stored.id);
     let watched = ctx.alerts.put(stored, now);
+    ctx.announce(actor, "alert.create", &subject);
     Ok(as_it_stands(watched, &mut Round::new(ctx), &ctx.directory.get()))
 }
 
@@ -283,6 +285,7 @@ async fn change_locked(
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     let watched = ctx.alerts.put(stored, now);
+    ctx.announce(actor, action, &subject(before.id));
     tell(ctx, ending);
     drop(held);
     Ok(as_it_stands(watched, &mut Round::new(ctx), &ctx.directory.get()))
@@ -325,6 +328,7 @@ pub async fn delete(
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
         transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
         work.alerts.remove(AlertId(before.id));
+        work.announce(&actor, "alert.delete", &subject(before.id));
         tell(&work, ending);
         Ok(())
     })

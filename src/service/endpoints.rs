@@ -279,8 +279,8 @@ pub(super) struct Changes<'c> {
     after: BTreeMap<EndpointId, Option<Arc<KnownEndpoint>>>,
     /// Those whose counters start again.
     recounted: BTreeSet<EndpointId>,
-    /// What is to be told of after the commit: action and subject. Without any, there is nothing to commit.
-    noted: Vec<(String, String)>,
+    /// What was done to which, in their order: whoever looks on is told after the commit.
+    done: Vec<(&'static str, EndpointId)>,
     _changes: tokio::sync::MutexGuard<'c, ()>,
 }
 
@@ -290,7 +290,7 @@ impl<'c> Changes<'c> {
         let now = ctx.clock.now();
         let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
         let (after, recounted) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { ctx, actor, now, transaction, after, recounted, noted: Vec::new(), _changes: changes })
+        Ok(Self { ctx, actor, now, transaction, after, recounted, done: Vec::new(), _changes: changes })
     }
 
     /// An endpoint as it is after the changes so far.
@@ -477,7 +477,7 @@ impl<'c> Changes<'c> {
 
     async fn note(
         &mut self,
-        action: &str,
+        action: &'static str,
         id: EndpointId,
         before: Option<&Edited>,
         after: Option<&Edited>,
@@ -485,7 +485,7 @@ impl<'c> Changes<'c> {
         let mut row = self.actor.audit_row(self.now, action, subject(id));
         row.before = before.map(|edited| audited(self.ctx, edited));
         row.after = after.map(|edited| audited(self.ctx, edited));
-        self.noted.push((action.to_owned(), subject(id)));
+        self.done.push((action, id));
         audit::append(&self.transaction, row).await.map_err(ServiceError::Store)
     }
 
@@ -510,27 +510,24 @@ impl<'c> Changes<'c> {
     /// # Errors
     /// When the database fails; then nothing was changed, unless its answer alone was lost.
     pub(super) async fn commit(self) -> Result<(), ServiceError> {
-        if self.noted.is_empty() {
+        if self.done.is_empty() {
             return Ok(());
         }
         self.transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
         let board = &self.ctx.board;
-        let statuses: Vec<_> = self.after.keys().map(|id| (*id, board.get(*id))).collect();
+        let before: BTreeMap<_, _> = self.after.keys().filter_map(|id| Some((*id, board.get(*id)?))).collect();
         // Those that go first, or a name that changed hands would lose its new holder.
         for id in self.after.iter().filter(|(_, known)| known.is_none()).map(|(id, _)| *id) {
             board.remove(id);
         }
+        let ids: Vec<EndpointId> = self.after.keys().copied().collect();
         for known in self.after.into_values().flatten() {
             board.put(known);
         }
         board.update(self.recounted, |_, live| live.state = live.state.recounted());
         self.ctx.scheduler.nudge();
-        for (id, old) in statuses {
-            tell_status(self.ctx, self.now, old.as_ref(), board.get(id).as_ref());
-        }
-        for (action, subject) in &self.noted {
-            self.ctx.announce(self.actor, action, subject);
-        }
+        tell_of_statuses(self.ctx, &ids, &before);
+        announce(self.ctx, self.actor, &self.done, &before);
         Ok(())
     }
 
@@ -545,12 +542,34 @@ impl<'c> Changes<'c> {
     }
 }
 
-/// Tells those who follow what happens of a status that a change has made another.
-fn tell_status(ctx: &ServiceContext, now: Timestamp, old: Option<&Entry>, new: Option<&Entry>) {
-    let (from, to) = (old.map(Entry::status), new.map(Entry::status));
-    let Some(entry) = new.or(old).filter(|_| from != to) else { return };
-    let since = new.map_or(now, Entry::since);
-    ctx.feed.publish(Event::status(&entry.known, StatusNews { at: now, from, to, since, error_message: None }));
+/// Tells whoever looks on what was done.
+fn announce(
+    ctx: &ServiceContext,
+    actor: &Actor,
+    done: &[(&'static str, EndpointId)],
+    before: &BTreeMap<EndpointId, Entry>,
+) {
+    let now = ctx.clock.now();
+    ctx.feed.publish_all(done.iter().map(|(action, id)| {
+        let known = ctx.board.get(*id).or_else(|| before.get(id).cloned()).map(|entry| entry.known);
+        match known {
+            Some(known) => Event::config_of(&known, now, &actor.name, actor.address, action),
+            None => Event::config(now, &actor.name, actor.address, action, &subject(*id)),
+        }
+    }));
+}
+
+/// Tells whoever looks on which of these endpoints have another status than `before`.
+pub(super) fn tell_of_statuses(ctx: &ServiceContext, changed: &[EndpointId], before: &BTreeMap<EndpointId, Entry>) {
+    let now = ctx.clock.now();
+    ctx.feed.publish_all(changed.iter().filter_map(|id| {
+        let (old, new) = (before.get(id), ctx.board.get(*id));
+        let (from, to) = (old.map(Entry::status), new.as_ref().map(Entry::status));
+        let since = new.as_ref().map_or(now, Entry::since);
+        let news = StatusNews { at: now, from, to, since, error_message: None };
+        let entry = new.as_ref().or(old).filter(|_| from != to)?;
+        Some(Event::status(&entry.known, news))
+    }));
 }
 
 /// The endpoint that settings mean with what applies to them now.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::context::{Actor, ServiceContext, detached_change};
+use super::endpoints::tell_of_statuses;
 use super::error::{Conflict, FieldError, Place, ServiceError, key_text};
 use super::{merge_patch, redaction};
 use crate::board::Entry;
@@ -301,11 +302,15 @@ async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) 
         None => after.groups.remove(&name),
     };
     ctx.directory.set(after);
+    let ids: Vec<EndpointId> = changed.iter().map(|change| change.known.id).collect();
+    let before = ids.iter().filter_map(|id| Some((*id, ctx.board.get(*id)?))).collect();
     for change in changed {
         ctx.board.put(change.known);
     }
     ctx.board.update(recounted, |_, live| live.state = live.state.recounted());
     ctx.scheduler.nudge();
+    tell_of_statuses(ctx, &ids, &before);
+    ctx.announce(actor, action, &format!("group/{name}"));
     Ok(report(&ctx.directory.get(), name.clone(), members(ctx, &name), now))
 }
 
@@ -346,6 +351,10 @@ fn content(
             "conflict",
             format!("must be `{name}` as in the path: a group keeps its name"),
         )),
+        // A client would take them out of the path.
+        Some(given) if given == "." || given == ".." => {
+            errors.push(FieldError::at("/name", "invalid", "must not be . or .. alone: it stands in a path"));
+        }
         Some(given) if !given.is_empty() => {}
         _ => errors.push(FieldError::at("/name", "required", "must be there and not empty")),
     }

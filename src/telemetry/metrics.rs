@@ -115,6 +115,8 @@ pub struct Metrics {
     pub deliveries_dead: Counter,
     /// API: connections open.
     pub connections_open: Gauge,
+    /// API: how many there may be, as it was when the last one came; 0 before.
+    pub connections_limit: Gauge,
     /// API: connections accepted.
     pub connections_accepted: Counter,
     /// API: connections closed at once because there were too many.

@@ -12,6 +12,7 @@ const LEVELS: [&[&str]; 6] = [
         "events",
         "feed",
         "handover",
+        "outbound",
         "wakeup",
         "board",
         "keyring",

@@ -200,11 +200,11 @@ fn webhook(raw: RawWebhook, section: &Section<'_>, report: &mut Report) -> Trans
 
 fn headers(headers: BTreeMap<String, Secret>, section: &Section<'_>, report: &mut Report) -> BTreeMap<String, Secret> {
     for (name, value) in &headers {
-        let key = format!("headers.{name}");
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            section.wrong(&key, "is not a header name", report);
+            section.wrong_entry("headers", name, "is not a header name", report);
         } else if value.expose().len() > 16_384 || http::HeaderValue::from_str(value.expose()).is_err() {
-            section.wrong(&key, "a header value has no line breaks and at most 16,384 bytes", report);
+            let message = "a header value has no line breaks and at most 16,384 bytes";
+            section.wrong_entry("headers", name, message, report);
         }
     }
     if headers.len() > 100 {

@@ -313,6 +313,8 @@ fn api(metrics: &Metrics) -> Vec<Family> {
         counter("api_monitor_http_requests_limited_total", "Requests answered with 429", &metrics.requests_limited),
         Family::gauge("api_monitor_connections_open", "Connections to the API that are open")
             .one(up_and_down(metrics.connections_open.get())),
+        Family::gauge("api_monitor_connections_max", "Connections to the API that there may be at once")
+            .known(Some(metrics.connections_limit.get()).filter(|most| *most > 0).map(up_and_down)),
         counter("api_monitor_connections_accepted_total", "Connections accepted", &metrics.connections_accepted),
         counter(
             "api_monitor_connections_refused_total",

@@ -165,9 +165,14 @@ pub const METRICS: &[Metric] = &[
         )
     },
     metric("uptime_seconds", Unit::Seconds, "Time since the start", |r| Some(uptime(r.ctx)), NEVER),
-    count("active_connections", "Connections to this API that are open", |r| {
-        gauge(r.ctx.metrics.connections_open.get())
-    }),
+    Metric {
+        whole: |r| gauge(r.ctx.metrics.connections_limit.get()).filter(|most| *most > 0.0),
+        ..count(
+            "active_connections",
+            "Connections to this API that are open; in percent it is of those that there may be",
+            |r| gauge(r.ctx.metrics.connections_open.get()),
+        )
+    },
     count("total_connections", "Connections to this API since the start", |r| {
         whole(r.ctx.metrics.connections_accepted.get())
     }),

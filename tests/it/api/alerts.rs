@@ -157,7 +157,7 @@ async fn what_a_rule_cannot_be_is_refused_with_its_place() {
         (with(json!({"action": ""})), "/action", "no such channel"),
         (with(json!({"hysteresis": 1})), "/hysteresis", "unknown field"),
         (with(json!({"alert_id": "alert_009"})), "/alert_id", "unknown field"),
-        (json!([good]), "", ""),
+        (json!([good]), "/0", "expected a string"),
     ] {
         let problem = app.post(ALERTS, &body).await.problem(400, "invalid-parameter");
         let errors = problem["errors"].as_array().unwrap();

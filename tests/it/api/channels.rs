@@ -363,7 +363,8 @@ async fn configured_channels_are_the_configurations() {
     assert!(rows(&app).await.is_empty());
     let shown = app.get("/api/v1/channels/mail").await;
     assert!(shown.json()["source"].as_str().unwrap().ends_with("config.yaml:5"), "{shown:?}");
-    assert_eq!((shown.header("etag"), &shown.json()["settings"]), ("", &Value::Null));
+    assert!(shown.header("etag").starts_with("W/"), "it has no revision: {shown:?}");
+    assert_eq!(shown.json()["settings"], Value::Null);
 
     // A restart, after which the file has one of the two names.
     make(&app, &hook()).await;

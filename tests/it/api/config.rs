@@ -89,7 +89,7 @@ async fn a_change_applies_is_kept_and_is_audited() {
         answer.json(),
         json!({
             "status": "Configuration updated successfully", "logging_level": "DEBUG", "check_history_days": 30,
-            "hourly_rollup_days": 400, "max_concurrent_checks": 7
+            "hourly_rollup_days": 400, "max_concurrent_checks": 7, "max_connections": "auto", "cooldown_seconds": 300
         })
     );
     assert_eq!(app.ctx.running.get().max_concurrent_checks, MaxConcurrent::Fixed(7));

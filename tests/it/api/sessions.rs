@@ -217,19 +217,16 @@ async fn a_session_ends_by_its_time_or_without_use() {
         assert_eq!(status(&used).await, 200, "{minutes}");
     }
     assert_eq!(status(&idle).await, 401);
-    let all_states = |list: Value| {
+    let words = |list: Value| {
         let sessions = list["sessions"].as_array().unwrap().clone();
         sessions.into_iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(
-        all_states(app.call("GET", SESSIONS).header("cookie", &used).send().await.json()),
-        ["active", "expired"]
-    );
+    assert_eq!(words(app.call("GET", SESSIONS).header("cookie", &used).send().await.json()), ["active", "expired"]);
     look_after(&app).await;
     // What was used last outlives the process.
     let again = app.reconfigured(&YAML.replace("auth: {", "auth: {session: {lifetime: 3h, idle: 1h}, ")).await;
     let list = again.call("GET", SESSIONS).header("x-api-key", BOSS).send().await.json();
-    assert_eq!(all_states(list.clone()), ["active"]);
+    assert_eq!(words(list.clone()), ["active"]);
     assert_eq!(list["sessions"][0]["last_seen_at"], "2026-03-01T14:59:01Z");
     app.clock.advance(Duration::from_secs(60));
     assert_eq!(

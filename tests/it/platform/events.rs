@@ -324,6 +324,9 @@ async fn the_audit_log_outlives_a_restart_and_holds_no_secret() {
     assert_eq!(old, mine, "and one more: that it was read again");
 }
 
+/// Changes in one request.
+const AT_ONCE: u64 = 200;
+
 /// How large the crowd is, and how much happens before it.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
@@ -332,7 +335,7 @@ struct Scale {
     events: u64,
 }
 
-const REDUCED: Scale = Scale { reading: 150, stuck: 50, events: 6_000 };
+const REDUCED: Scale = Scale { reading: 150, stuck: 50, events: 10_000 };
 const FULL: Scale = Scale { reading: 150, stuck: 50, events: 60_000 };
 
 /// By how much the resident memory may grow: some pieces and buffers a connection (64 KiB), the ring, and what the
@@ -385,35 +388,36 @@ async fn read(mut stream: Stream, seen: Arc<Seen>, last: &'static str) {
     }
 }
 
-/// Makes events as fast as the program takes changes, over connections of its own.
-async fn make(address: String, endpoint: i64, until: Arc<AtomicU64>) {
+/// Makes events by changes, many in a request, as fast as the program takes them; `left` counts down the requests.
+async fn make(address: String, endpoint: i64, left: Arc<AtomicU64>) {
     let mut stream = TcpStream::connect(&address).await.unwrap();
-    let mut answer = vec![0; 64 * 1024];
-    while until.fetch_sub(1, Ordering::Relaxed) > 1 {
-        let verb = if until.load(Ordering::Relaxed).is_multiple_of(2) { "pause" } else { "resume" };
-        let request = format!(
-            "POST /api/v1/endpoints/{endpoint}/{verb} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n"
+    let mut piece = vec![0; 64 * 1024];
+    while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+        let operations: Vec<Value> = (0..AT_ONCE)
+            .map(|n| json!({"op": "update", "id": endpoint, "settings": {"severity": if n % 2 == 0 { "info" } else { "warning" }}}))
+            .collect();
+        let body = json!({"operations": operations}).to_string();
+        let head = format!(
+            "POST /api/v1/endpoints/bulk HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
         );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
         loop {
-            let count = timeout(SOON, stream.read(&mut answer)).await.expect("an answer").unwrap();
+            let count = timeout(SOON, stream.read(&mut piece)).await.expect("an answer").unwrap();
             assert!(count > 0, "the connection ended");
-            head.extend_from_slice(&answer[..count]);
-            let text = String::from_utf8_lossy(&head);
-            if let Some((fields, body)) = text.split_once("\r\n\r\n") {
-                assert!(fields.starts_with("HTTP/1.1 200"), "{fields}");
-                let length = fields.to_lowercase().lines().find_map(|line| {
-                    line.strip_prefix("content-length: ").and_then(|length| length.trim().parse::<usize>().ok())
-                });
-                if body.len() >= length.unwrap() {
-                    break;
-                }
+            answer.extend_from_slice(&piece[..count]);
+            let text = String::from_utf8_lossy(&answer);
+            let Some((fields, body)) = text.split_once("\r\n\r\n") else { continue };
+            assert!(fields.starts_with("HTTP/1.1 200"), "{text}");
+            let lowered = fields.to_lowercase();
+            let length = lowered.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+            if body.len() >= length.unwrap_or(usize::MAX) {
+                break;
             }
         }
     }
-    // Whatever the others take from it, it stays at its end.
-    until.store(1, Ordering::Relaxed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -422,15 +426,18 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let full = std::env::var("API_MONITOR_CROWD").is_ok_and(|scale| scale == "full");
     let scale = if full { FULL } else { REDUCED };
     let (target, hook) = (Switched::good(), Hook::start());
-    let mut endpoints: Vec<String> =
+    let endpoints: Vec<String> =
         (0..20).map(|n| format!("{{name: e{n}, url: '{}', interval: 2, {QUICK}}}", target.0.url("x"))).collect();
-    // Turned on and off again and again, and never checked.
-    endpoints.extend((0..4).map(|n| format!("{{name: idle{n}, url: '{}', interval: 31536000}}", target.0.url("idle"))));
     let platform = Platform::start(&format!(
         "channels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{}]\n",
         hook.url(),
         endpoints.join(", ")
     ));
+    // Changed again and again, and hardly ever checked.
+    for n in 0..4 {
+        let idle = json!({"name": format!("idle{n}"), "url": target.0.url("idle"), "interval": 31_536_000});
+        platform.send("POST", "/api/v1/endpoints", &idle).await.expect(201);
+    }
     let process = platform.process.id();
     // Warm: everything was done once.
     let mut control = Stream::open(&platform, "?type=check,status,incident", None).await;
@@ -454,10 +461,11 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let (began, first) = (Instant::now(), control.event().await);
     drop(control);
 
-    let until = Arc::new(AtomicU64::new(scale.events / 2));
+    let requests = scale.events / AT_ONCE;
+    let left = Arc::new(AtomicU64::new(requests));
     let mut makers = JoinSet::new();
     for n in 0..4 {
-        makers.spawn(make(platform.address.clone(), 21 + n, until.clone()));
+        makers.spawn(make(platform.address.clone(), 21 + n, left.clone()));
     }
     let (mut most, mut told_after) = (before, None);
     let mut outage = None;
@@ -471,7 +479,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
         }
         most = most.max(resident_kib(process));
         // An outage in the middle of it.
-        if outage.is_none() && until.load(Ordering::Relaxed) < scale.events / 4 {
+        if outage.is_none() && left.load(Ordering::Relaxed) < requests / 2 {
             target.set(503);
             outage = Some(Instant::now());
         }
