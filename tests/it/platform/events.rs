@@ -425,7 +425,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let full = std::env::var("API_MONITOR_CROWD").is_ok_and(|scale| scale == "full");
     let scale = if full { FULL } else { REDUCED };
     let (target, hook) = (Switched::good(), Hook::start());
-    let mut endpoints: Vec<String> =
+    let endpoints: Vec<String> =
         (0..20).map(|n| format!("{{name: e{n}, url: '{}', interval: 2, {QUICK}}}", target.0.url("x"))).collect();
     let platform = Platform::start(&format!(
         "channels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{}]\n",
