@@ -14,36 +14,43 @@ use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers};
+use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers, schemas};
 use crate::domain::Timestamp;
-use crate::domain::notification::{ChannelRoute, Routing};
-use crate::events::{ChannelTestRequest, CheckRequest, ConfirmRequest, Submission, TrialRequest};
+use crate::domain::endpoint::Kind;
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission, TrialRequest};
 use crate::feed::Feed;
 use crate::handover::Handover;
-use crate::jobs::cron::{Cron, When};
+use crate::jobs::Turns;
+use crate::jobs::cron::Cron;
+use crate::jobs::household::Household;
 use crate::jobs::key_uses::KeyUses;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::jobs::sessions::SignedIn;
-use crate::jobs::{backups, integrity};
+use crate::jobs::{backups, database_size, integrity};
 use crate::lifecycle::Tasks;
-use crate::notify::deliver::{self, DeliverContext, Worker};
+use crate::notify::deliver::{self, DeliverContext};
+use crate::notify::deliverers::{Deliverers, DeliverersParts};
 use crate::notify::heartbeat::Heartbeat;
-use crate::notify::{BuildContext, Channels};
+use crate::notify::{BuildContext, Builder, Channels, Lines};
 use crate::outbound::Outbound;
 use crate::recorder::buffer::Limits;
 use crate::recorder::outages::Outages;
 use crate::recorder::{Recorder, RecorderParts};
 use crate::scheduler::{Scheduler, SchedulerParts};
+use crate::service::alerts::AlertRules;
+use crate::service::alerts::watch::AlertWatch;
 use crate::service::backups::Backups;
-use crate::service::context::{RecentReads, ServiceContext};
+use crate::service::context::{ChannelTrial, RecentReads, ServiceContext};
+use crate::service::operations::{Job, Module, ModuleType, Operations};
 use crate::service::sync::SyncReport;
 use crate::store::backup::BackupFolder;
 use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{collections, process};
 use crate::wakeup::Wakeup;
-use crate::{api, service};
+use crate::{api, checks, notify, service};
 
 /// Finished checks between the scheduler and the recorder. When it is full, checks wait to be handed over and
 /// the slots of their endpoints are missed, with their reason.
@@ -118,36 +125,44 @@ impl Monitor {
     /// One sentence that says what to do, when a part cannot be had.
     pub async fn start(config: Arc<Config>, outside: Outside, tasks: &Tasks) -> anyhow::Result<Self> {
         let Outside { clock, checker, outbound, channels, log_level } = outside;
-        let channels = match channels {
+        let builder = Arc::new(channel_builder(&config, clock.clone(), outbound.clone()));
+        let built = match channels {
             Some(channels) => channels,
-            None => build_channels(&config, clock.clone(), outbound.clone())?,
+            None => Channels::build(&config.channels, &builder)?,
         };
         let started = clock.monotonic();
+        tasks.see_runtime("checks");
         let store = Arc::new(Store::open(&store_options(&config)).await?);
         // Before anything goes by them: what was to be kept longer must not be removed.
         let running = service::settings::restore(&store, &config).await?;
         log_level.set(running.logging_level.as_str());
         let running = Arc::new(RunningSettings::new(running));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
-        let listing = service::groups::listing(store.readers(), &config).await?;
+        let mut listing = service::groups::listing(store.readers(), &config).await?;
+        service::channels::restore(&store, &mut listing, clock.now()).await?;
+        listing.set_cooldown(running.get().cooldown);
         let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
+        let handover = Arc::new(Handover::default());
+        let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
-        service::backups::look_back(&store, &backup_folder).await?;
+        service::backups::look_back(&store, &backup_folder).await;
         let left_behind = service::rebuild::left_behind(&store, &listing, &board, clock.now()).await?;
         let directory = Arc::new(Directory::new(listing));
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::of_store(store.queries()));
         let feed = Arc::new(Feed::default());
+        tasks.spawn(process::sample(metrics.clone(), tasks.stopping().clone()));
 
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
-        let (changes, close_hours, close_days, clean_up) = (Wakeup::new(), Wakeup::new(), Wakeup::new(), Wakeup::new());
-        let (deliver, note_uses) = (Wakeup::new(), Wakeup::new());
-        let (look_after_sessions, look_at_backups) = (Wakeup::new(), Wakeup::new());
-        let (handover, all_recorded) = (Arc::new(Handover::default()), CancellationToken::new());
+        let (changes, deliver) = (Wakeup::new(), Wakeup::new());
+        let household = Household::new(config.monitoring.cleanup_interval, &clock, &feed, tasks.stopping())
+            .map_err(anyhow::Error::msg)
+            .context("housekeeping cannot be started")?;
+        let all_recorded = CancellationToken::new();
         let entries = board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
         let left = left_behind.iter().map(|(known, state)| (known.id, state));
@@ -160,8 +175,9 @@ impl Monitor {
             metrics: metrics.clone(),
             submissions: submitted,
             confirmations,
-            close_hours: close_hours.clone(),
-            routing: routing(&config),
+            close_hours: household.hours.nudged.clone(),
+            hours: household.hours.status.clone(),
+            directory: directory.clone(),
             deliver: deliver.clone(),
             left_behind,
             handover: handover.clone(),
@@ -176,13 +192,15 @@ impl Monitor {
             store: store.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            nudges: Arc::new(channels.names().map(|name| (name.to_owned(), Wakeup::new())).collect()),
+            lines: Arc::new(Lines::default()),
             handover,
             feed: feed.clone(),
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };
-        let channel_tests = start_telling(&config, &channels, &delivering, &deliver, &board, outbound, tasks).await?;
+        let channels = StartedChannels { directory: directory.clone(), built, builder: builder.clone() };
+        let (channel_tests, channel_changes) =
+            start_telling(&config, channels, &delivering, &deliver, &board, outbound, tasks).await?;
 
         let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
@@ -203,40 +221,35 @@ impl Monitor {
         tasks.spawn_critical("scheduler", scheduler.run());
 
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
-        tasks.spawn(retention.run(clean_up.clone(), feed.clone(), tasks.stopping().clone()));
-        tasks.spawn(integrity::examine(store.clone(), clock.clone(), feed.clone(), tasks.stopping().clone()));
+        tasks.spawn(retention.run(household.retention.clone()));
+        tasks.spawn(integrity::run(store.clone(), household.integrity.clone()));
+        tasks.spawn(database_size::watch(store.clone(), metrics.clone(), tasks.stopping().clone()));
         let rollup =
             Rollup { store: store.clone(), board: board.clone(), clock: clock.clone(), metrics: metrics.clone() };
-        tasks.spawn(rollup.run(close_days.clone(), feed.clone(), tasks.stopping().clone()));
+        tasks.spawn(rollup.run(household.days.clone()));
         let signed_in = SignedIn {
             store: store.clone(),
             sessions: sessions.clone(),
             keyring: keyring.clone(),
             clock: clock.clone(),
         };
-        tasks.spawn(signed_in.run(look_after_sessions.clone(), tasks.stopping().clone()));
-        tasks.spawn(backups::look(backup_folder.clone(), look_at_backups.clone(), tasks.stopping().clone()));
+        tasks.spawn(signed_in.run(household.sessions.clone()));
+        tasks.spawn(backups::look(backup_folder.clone(), household.backups.clone()));
         let key_uses = KeyUses { store: store.clone(), keyring: keyring.clone() };
-        tasks.spawn(key_uses.run(note_uses.clone(), tasks.stopping().clone()));
+        tasks.spawn(key_uses.run(household.key_uses.clone()));
         // What a stop left undone is done soon after the start.
-        close_days.nudge();
-        clean_up.nudge();
-        look_after_sessions.nudge();
-        let cron = Cron::start([
-            (When::Cron("0 * * * * *"), close_hours),
-            (When::Cron("30 * * * * *"), note_uses),
-            (When::Cron("45 * * * * *"), look_after_sessions),
-            (When::Cron("15 * * * * *"), look_at_backups),
-            (When::Cron("0 20 * * * *"), close_days),
-            (When::Every(config.monitoring.cleanup_interval), clean_up),
-        ])
-        .await
-        .context("housekeeping cannot be started")?;
+        household.days.nudged.nudge();
+        household.retention.nudged.nudge();
+        household.sessions.nudged.nudge();
+        let cron = Cron::start(household.all().map(Clone::clone)).await.context("housekeeping cannot be started")?;
+        let operations = operations(&store, &household).await?;
+        tasks.spawn(collections::follow(operations.collections.clone(), metrics.clone(), tasks.stopping().clone()));
 
         let service = Arc::new(ServiceContext {
             store: store.clone(),
             board,
             keyring,
+            alerts,
             sessions,
             backups: Arc::new(Backups::new(backup_folder, beside_options(&store, &config))),
             clock,
@@ -249,13 +262,19 @@ impl Monitor {
             trials,
             deliver,
             channel_tests,
+            channel_changes,
+            channel_trial: ChannelTrial::new(move |config| {
+                builder.build(config).map(drop).map_err(|error| (error.key, error.message))
+            }),
             metrics,
             feed,
             reads: RecentReads::default(),
+            operations,
             tasks: tasks.clone(),
             started,
             changes: tokio::sync::Mutex::new(()),
         });
+        tasks.spawn_critical("alert watch", AlertWatch::new(service.clone()).run(tasks.stopping().clone()));
         Ok(Self { service, store, synced, tasks: tasks.clone(), cron, descriptors })
     }
 
@@ -276,8 +295,11 @@ impl Monitor {
         let serving = Serving {
             limits: ServeLimits::fitting(self.descriptors, CLIENTS_GRACE),
             tls,
+            running: service.running.clone(),
             trusted_proxies: service.config.api.trusted_proxies.clone(),
+            clock: service.clock.clone(),
             metrics,
+            connections: service.operations.connections.clone(),
             tasks: tasks.clone(),
         };
         let threads = match service.config.api.workers {
@@ -313,6 +335,46 @@ impl Monitor {
     }
 }
 
+/// What is seen of the workings: the jobs, and the modules that this program has.
+async fn operations(store: &Store, household: &Household) -> anyhow::Result<Operations> {
+    let job = |turns: &Turns| Job { status: turns.status.clone(), nudge: turns.nudged.clone() };
+    let own = |name: &str, kind, description: &str, parameters| Module {
+        name: name.to_owned(),
+        kind,
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        description: description.to_owned(),
+        parameters,
+    };
+    let checks =
+        Kind::ALL.iter().map(|kind| own(kind.as_str(), ModuleType::Check, checks::about(*kind), schemas::endpoint()));
+    let mut modules: Vec<Module> = checks.collect();
+    for (name, about, parameters) in schemas::channels() {
+        modules.push(own(name, ModuleType::Channel, about, parameters));
+    }
+    for preset in notify::presets().map_err(anyhow::Error::msg)? {
+        let options = preset.options.iter().map(|(name, required, about)| (name.as_str(), *required, about.as_str()));
+        let description = format!("{} ({})", preset.about, preset.documentation);
+        modules.push(own(&preset.name, ModuleType::Channel, &description, schemas::preset(&preset.name, options)));
+    }
+    let is_file = store.kind() == "sqlite";
+    // Without it the monitor does all that it is for.
+    let version =
+        store.version().await.inspect_err(|error| tracing::warn!(%error, "the database does not tell its version"));
+    let version = version.ok();
+    let sqlite = if is_file { version.clone() } else { store::sqlite_version().await.ok() };
+    let storage = |name, version, description| Module {
+        version,
+        ..own(name, ModuleType::Storage, description, schemas::database())
+    };
+    modules.push(storage(
+        "sqlite",
+        sqlite,
+        "A file beside the monitor, written by it alone; the library is in the program",
+    ));
+    modules.push(storage("postgresql", version.filter(|_| !is_file), "A database on a PostgreSQL server, 12 or newer"));
+    Ok(Operations { jobs: household.all().map(job).into(), modules, ..Operations::default() })
+}
+
 /// The certificate to serve with, if one is configured, and sentences about what is not well with it.
 ///
 /// # Errors
@@ -321,6 +383,11 @@ pub fn open_tls(config: &Config, now: Timestamp) -> anyhow::Result<(Option<Tls>,
     let Some(files) = &config.api.tls else { return Ok((None, Vec::new())) };
     let (tls, warnings) = Tls::open(files, now)?;
     Ok((Some(tls), warnings))
+}
+
+/// What builds channels for this configuration.
+fn channel_builder(config: &Config, clock: Arc<dyn Clock>, outbound: Arc<Outbound>) -> Builder {
+    Builder::new(BuildContext { timezone: config.timezone, clock, outbound })
 }
 
 /// How names are looked up and which of their addresses are connected to, as configured.
@@ -337,58 +404,53 @@ pub fn outbound(config: &Config) -> anyhow::Result<Arc<Outbound>> {
 /// # Errors
 /// One sentence that names the channel and the key that is wrong. Needs a runtime.
 pub fn build_channels(config: &Config, clock: Arc<dyn Clock>, outbound: Arc<Outbound>) -> anyhow::Result<Channels> {
-    Ok(Channels::build(&config.channels, &BuildContext { timezone: config.timezone, clock, outbound })?)
+    Ok(Channels::build(&config.channels, &channel_builder(config, clock, outbound))?)
 }
 
-/// Starts the deliverers, a worker a channel, and the heartbeat. Gives the way to test a channel.
+/// The channels at the start.
+struct StartedChannels {
+    directory: Arc<Directory>,
+    /// The configured ones.
+    built: Channels,
+    builder: Arc<Builder>,
+}
+
+/// The ways to test a channel, and to say that channels have changed.
+type ChannelWays = (mpsc::Sender<ChannelTestRequest>, mpsc::Sender<ChannelsChanged>);
+
+/// Starts the deliverers, a worker a channel, and the heartbeat.
 async fn start_telling(
     config: &Config,
-    channels: &Channels,
+    channels: StartedChannels,
     delivering: &DeliverContext,
     nudged: &Wakeup,
     board: &Arc<Board>,
     outbound: Arc<Outbound>,
     tasks: &Tasks,
-) -> anyhow::Result<mpsc::Sender<ChannelTestRequest>> {
+) -> anyhow::Result<ChannelWays> {
     let (tests, requested) = mpsc::channel(CHANNEL_TESTS);
-    let by_name = channels.clone().into_map();
+    let (tell_changes, changes) = mpsc::channel(1);
+    let StartedChannels { directory, built, builder } = channels;
     store::outbox::doubt_unfinished(delivering.store.writer(), delivering.clock.now()).await?;
+    let listing = directory.get();
     for waiting in store::outbox::waiting_channels(delivering.store.readers()).await? {
-        if !by_name.contains_key(&waiting) {
-            let why = store::outbox::NO_SUCH_CHANNEL;
-            store::outbox::give_up(delivering.store.writer(), &waiting, why, delivering.clock.now()).await?;
+        if !listing.routing().has(&waiting) {
+            let (why, now) = (store::outbox::NO_SUCH_CHANNEL, delivering.clock.now());
+            store::outbox::give_up(delivering.store.writer(), None, &waiting, why, now).await?;
         }
     }
-    for (name, channel) in by_name.clone() {
-        let fallback = config.channels.iter().find(|c| c.name == name).map(|c| c.fallback.clone()).unwrap_or_default();
-        tasks.spawn_critical("deliverer", Worker::new(name, channel, fallback, delivering.clone()).run());
-    }
+    let (context, stopping) = (delivering.clone(), tasks.stopping().clone());
+    let parts = DeliverersParts { directory, built, builder, context, tasks: tasks.clone(), changes };
+    tasks.spawn_critical("deliverer", Deliverers::start(parts).run());
     tasks.spawn_critical("deliverer", deliver::spread_nudges(nudged.clone(), delivering.clone()));
-    let stopping = tasks.stopping().clone();
-    tasks.spawn(deliver::answer_tests(by_name, delivering.clock.clone(), requested, stopping.clone()));
+    let (lines, clock) = (delivering.lines.clone(), delivering.clock.clone());
+    tasks.spawn(deliver::answer_tests(lines, clock, requested, stopping.clone()));
     if let Some(heartbeat) = config.telling.heartbeat.clone() {
         let (board, clock, metrics) = (board.clone(), delivering.clock.clone(), delivering.metrics.clone());
         let heartbeat = Heartbeat::new(heartbeat, board, clock, metrics, outbound).map_err(anyhow::Error::msg)?;
         tasks.spawn(heartbeat.run(stopping));
     }
-    Ok(tests)
-}
-
-/// Who is told, as configured.
-fn routing(config: &Config) -> Routing {
-    let enabled = config.channels.iter().filter(|channel| channel.enabled);
-    Routing {
-        enabled: config.telling.enabled,
-        channels: enabled
-            .map(|channel| ChannelRoute {
-                name: channel.name.clone(),
-                default: channel.default,
-                severity: channel.severity,
-            })
-            .collect(),
-        default_route: config.telling.default_route.clone(),
-        public_url: config.telling.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
-    }
+    Ok((tests, tell_changes))
 }
 
 /// How the configured database is opened.

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
+use crate::domain::counts::Counts;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
@@ -45,6 +46,10 @@ pub struct Live {
     /// The hour that is not yet in the rollups.
     pub open_hour: Option<OpenHour>,
     pub windows: Windows,
+    /// Checks since the start of the process.
+    pub counts: Counts,
+    /// Of the certificate that a check was served last, since the start of the process.
+    pub certificate_expires_at: Option<Timestamp>,
 }
 
 /// Good and counted checks of the closed hours inside the last 24 hours, 7 days and 30 days. The far edge moves
@@ -135,6 +140,8 @@ impl Live {
             open_hour: None,
             // From the start of the hour, which is closed as a whole.
             windows: Windows::empty(hour_of(since)),
+            counts: Counts::default(),
+            certificate_expires_at: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::domain::check::{CheckResult, CheckSpec};
+use crate::domain::check::{CheckResult, CheckSpec, Seen};
 use crate::domain::endpoint::EndpointId;
 
 /// What somebody who waited for a check is told.
@@ -18,6 +18,7 @@ pub struct Recorded {
 #[derive(Debug)]
 pub struct Submission {
     pub result: CheckResult,
+    pub seen: Seen,
     /// Who waits for this check; told when it is committed, or once it is clear that this takes longer.
     pub waiters: Vec<oneshot::Sender<Recorded>>,
 }
@@ -38,6 +39,13 @@ pub struct CheckRequest {
     pub reply: oneshot::Sender<Recorded>,
 }
 
+/// The channels of the directory have changed. Carries nothing else: what they are stands there.
+#[derive(Debug)]
+pub struct ChannelsChanged {
+    /// Told when deliveries go by it.
+    pub in_force: oneshot::Sender<()>,
+}
+
 /// A person wants to see what a check of something says that is not watched. Nothing of it is recorded.
 #[derive(Debug)]
 pub struct TrialRequest {
@@ -50,7 +58,7 @@ pub struct TrialRequest {
 /// A person wants to see what a channel answers: a marked test message goes through its real transport.
 #[derive(Debug)]
 pub struct ChannelTestRequest {
-    /// Of a configured channel that is on.
+    /// Of a channel that is on.
     pub channel: String,
     /// What the other side said, or why the message was not delivered.
     pub reply: oneshot::Sender<Result<String, String>>,

@@ -16,6 +16,9 @@ use crate::domain::notification::Notification;
 /// the database is back.
 pub const CAPACITY: usize = 10_000;
 
+/// What a message says that goes out before its rows are written.
+pub const FROM_MEMORY: &str = "Told from memory: the monitor's database is away";
+
 /// What a notification tells, and how messages of its incident belong together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
@@ -190,6 +193,7 @@ mod tests {
             error: None,
             incident: None,
             check: None,
+            alert: None,
             remarks: Vec::new(),
         };
         let told = Arc::new(Told { facts, endpoint: None, incident: None, first_of_incident: None });

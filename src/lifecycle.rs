@@ -7,7 +7,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime, RuntimeMetrics};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +22,17 @@ pub struct Tasks {
     /// Threads beside those of the process's own runtime. They outlive what was begun on them: a change that a
     /// request has begun there is finished after the request.
     apart: Arc<Mutex<Vec<Apart>>>,
+    /// The runtimes whose threads are seen.
+    runtimes: Arc<Mutex<Vec<SeenRuntime>>>,
+}
+
+/// A runtime, whose workers are threads of the process.
+#[derive(Debug, Clone)]
+pub struct SeenRuntime {
+    pub name: &'static str,
+    /// When it began, or was first seen.
+    pub since: Instant,
+    pub metrics: RuntimeMetrics,
 }
 
 /// A runtime that can be dropped anywhere, without waiting for what it runs.
@@ -38,6 +50,21 @@ impl Drop for Apart {
 impl Tasks {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Lets the runtime of the caller be seen under a name.
+    pub fn see_runtime(&self, name: &'static str) {
+        self.see(name, &Handle::current());
+    }
+
+    fn see(&self, name: &'static str, handle: &Handle) {
+        let seen = SeenRuntime { name, since: Instant::now(), metrics: handle.metrics() };
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    }
+
+    /// The runtimes there are, in the order in which they began.
+    pub fn runtimes(&self) -> Vec<SeenRuntime> {
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The token that says "begin to stop".
@@ -97,6 +124,7 @@ impl Tasks {
     {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(threads.max(1)).thread_name(name).enable_all().build()?;
+        self.see(name, runtime.handle());
         let task = {
             let _entered = runtime.enter();
             runtime.spawn(self.tracker.track_future(begin()))

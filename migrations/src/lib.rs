@@ -13,7 +13,9 @@ mod m20261121_000007_create_incidents;
 mod m20261121_000008_create_outbox;
 mod m20261121_000009_create_api_keys;
 mod m20261121_000010_create_sessions;
+mod m20261121_000011_create_alert_rules;
 mod m20261121_000012_create_groups;
+mod m20261121_000013_create_channels;
 mod m20261121_000025_index_audit_log;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -37,7 +39,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000008_create_outbox::Migration),
             Box::new(m20261121_000009_create_api_keys::Migration),
             Box::new(m20261121_000010_create_sessions::Migration),
+            Box::new(m20261121_000011_create_alert_rules::Migration),
             Box::new(m20261121_000012_create_groups::Migration),
+            Box::new(m20261121_000013_create_channels::Migration),
             Box::new(m20261121_000025_index_audit_log::Migration),
         ]
     }

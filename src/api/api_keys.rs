@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::error::Problem;
 use super::extract::{IfMatch, JsonBody, TextPath, etag};
+use super::forms::WholeKey;
 use super::pagination::{FromParams, Page, Params, Query};
 use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
@@ -158,7 +159,7 @@ pub async fn list(State(ctx): Ctx, actor: Actor, Query(params): Query<KeyParams>
 /// Make a key
 ///
 /// `name` and `role` are required. The answer has the `key` itself, which is shown only this once.
-#[utoipa::path(post, path = "/api/v1/api-keys", tag = "api-keys", request_body = KeySettings, responses(
+#[utoipa::path(post, path = "/api/v1/api-keys", tag = "api-keys", request_body = WholeKey, responses(
     (status = 201, body = NewApiKey, headers(("Location" = String), ("ETag" = String))),
     (status = 409, response = super::openapi::ProblemResponse),
 ))]
@@ -191,7 +192,7 @@ pub async fn get(
 /// Replace the settings of a key
 ///
 /// `name` and `role` are required; without `expires_at` it never expires. The key itself stays what it is.
-#[utoipa::path(put, path = "/api/v1/api-keys/{id}", tag = "api-keys", request_body = KeySettings,
+#[utoipa::path(put, path = "/api/v1/api-keys/{id}", tag = "api-keys", request_body = WholeKey,
     params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses(
         (status = 200, body = ApiKeyItem, headers(("ETag" = String))),

@@ -26,6 +26,7 @@ use crate::domain::api_key::KeyId;
 use crate::domain::check::CHECK_HEADER;
 use crate::domain::role::Role;
 use crate::service::context::UNAUTHORIZED;
+use crate::service::operations::OpenConnection;
 use crate::service::sessions::{self, SignedIn};
 use crate::service::{Actor, Identity, ServiceContext, Shown};
 
@@ -270,6 +271,7 @@ impl Gate {
             }
             Err(Stranger { name, detail }) => {
                 let actor = Actor { name, address: client(&request), role: Role::Viewer };
+                known_by(&request, &actor);
                 let problem = Problem::new(ProblemKind::Unauthorized, detail)
                     .with_header(header::WWW_AUTHENTICATE, self.challenge.clone());
                 return named(self.refuse(&request, &actor, problem, UNAUTHORIZED).await, actor);
@@ -282,6 +284,7 @@ impl Gate {
         {
             return named(self.refuse(&request, &actor, foreign_origin(), "forbidden").await, actor);
         }
+        known_by(&request, &actor);
         if let (false, Needs::Role(role)) = (open, ruling.needs())
             && let Err(error) = actor.require(role)
         {
@@ -330,6 +333,13 @@ fn foreign_origin() -> Problem {
 /// A cookie came along, and its session is over.
 #[derive(Debug, PartialEq, Eq)]
 struct Ended;
+
+/// Lets the connection of a request be known by whoever made it.
+fn known_by(request: &Parts, actor: &Actor) {
+    if let Some(connection) = request.extensions.get::<Arc<OpenConnection>>() {
+        connection.set_principal(&actor.name);
+    }
+}
 
 fn named(mut response: Response, actor: Actor) -> Response {
     response.extensions_mut().insert(Principal(actor.name));

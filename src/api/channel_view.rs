@@ -4,15 +4,18 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::channel_settings::ChannelSettings;
 use crate::config::channels::{
     ChannelConfig, EmailConfig, SmtpSecurity, TelegramConfig, TelegramParseMode, Transport, WebhookConfig,
 };
 use crate::domain::Timestamp;
+use crate::domain::endpoint::Origin;
 use crate::domain::notification::Severity;
+use crate::service::channel_secrets::redacted;
 use crate::service::channels::ChannelReport;
 use crate::service::redaction::{HIDDEN, redacted_url};
 
-/// How a channel does, from the attempts made through it since the start.
+/// How a channel does, from the attempts made through it since the start, or since it was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelHealth {
@@ -27,7 +30,8 @@ pub enum ChannelHealth {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChannelItem {
     name: String,
-    /// `console`, `email`, `telegram`, `webhook`, or the name of a preset such as `slack`.
+    /// `console`, `email`, `telegram`, `webhook`, or the name of a preset such as `slack`. One of a later version may
+    /// have another.
     #[serde(rename = "type")]
     #[schema(example = "webhook")]
     kind: String,
@@ -49,18 +53,32 @@ pub struct ChannelItem {
     pending: Option<u64>,
     /// Messages that were given up; null while the database is away.
     dead: Option<u64>,
-    /// What was set for its transport; secrets, and templates that may hold some, read `***`.
+    origin: Origin,
+    /// Where a configured channel is written.
+    source: Option<String>,
+    /// Null for a configured channel, as what follows.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    updated_at: Option<Timestamp>,
+    /// Counts changes; the `ETag`.
+    revision: Option<i64>,
+    /// What was set; may be sent back by PUT. Secrets read `***`.
+    #[schema(value_type = Option<ChannelSettings>)]
+    settings: Option<Map<String, Value>>,
+    /// What applies for its transport; secrets, and templates that may hold some, read `***`.
     #[schema(value_type = Object)]
     options: Map<String, Value>,
 }
 
-impl From<&ChannelReport<'_>> for ChannelItem {
-    fn from(report: &ChannelReport<'_>) -> Self {
-        let ChannelConfig { name, origin: _, enabled, default, severity, fallback, transport } = report.config;
+impl From<&ChannelReport> for ChannelItem {
+    fn from(report: &ChannelReport) -> Self {
+        let ChannelConfig { name, origin, source, enabled, default, severity, fallback, transport } = &report.config;
+        let made = report.made.as_ref();
         let status = report.status.clone().unwrap_or_default();
         Self {
             name: name.clone(),
-            kind: kind(transport).to_owned(),
+            kind: transport.kind().to_owned(),
             enabled: *enabled,
             default: *default,
             severity: *severity,
@@ -75,25 +93,21 @@ impl From<&ChannelReport<'_>> for ChannelItem {
             last_attempt_at: status.last_attempt_at,
             pending: report.undelivered.map(|of| of.pending),
             dead: report.undelivered.map(|of| of.dead),
+            origin: *origin,
+            source: source.clone(),
+            created_at: made.map(|made| made.created_at),
+            updated_at: made.map(|made| made.updated_at),
+            revision: made.map(|made| made.revision),
+            settings: made.map(|made| redacted(&made.settings)),
             options: options(transport),
         }
-    }
-}
-
-fn kind(transport: &Transport) -> &str {
-    match transport {
-        Transport::Console => "console",
-        Transport::Email(_) => "email",
-        Transport::Telegram(_) => "telegram",
-        Transport::Webhook(_) => "webhook",
-        Transport::Preset { preset, .. } => preset,
     }
 }
 
 /// Everything that is a secret, or often holds one, is hidden; what is not set is null.
 fn options(transport: &Transport) -> Map<String, Value> {
     let shown = match transport {
-        Transport::Console => json!({}),
+        Transport::Console | Transport::Unreadable { .. } => json!({}),
         Transport::Email(email) => email_options(email),
         Transport::Telegram(telegram) => telegram_options(telegram),
         Transport::Webhook(webhook) => webhook_options(webhook),

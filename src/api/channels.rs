@@ -1,24 +1,34 @@
-//! `/api/v1/channels`: where is told, and how each channel does. Channels come from the configuration.
+//! `/api/v1/channels`: where is told, and how each channel does. Those of the configuration are seen and tried here,
+//! others made, changed and deleted.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::channel_settings::{ChannelReplacement, ChannelSettings, NewChannel};
 use super::channel_view::ChannelItem;
 use super::error::Problem;
-use super::extract::TextPath;
+use super::extract::{IfMatch, JsonBody, TextPath, etag};
 use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
-use crate::service::{Actor, ServiceContext, channels as verbs};
+use crate::config::channels::Settings;
+use crate::domain::endpoint::Origin;
+use crate::service::channels::{self as verbs, Change, ChannelReport};
+use crate::service::{Actor, ServiceContext};
 
 type Ctx = State<Arc<ServiceContext>>;
 
 /// Which channels.
-#[derive(Debug, utoipa::IntoParams)]
+#[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ChannelParams {
+    /// Only those of the configuration, or only those made through the API.
+    origin: Option<Origin>,
     /// Items of one page, 1 to 1000. Default 1000.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -33,11 +43,11 @@ pub struct ChannelParams {
 
 impl FromParams for ChannelParams {
     fn from_params(params: &mut Params) -> Self {
-        Self { limit: (), offset: (), page: params.page(MAX_LIMIT) }
+        Self { origin: params.word("origin", "config, api"), limit: (), offset: (), page: params.page(MAX_LIMIT) }
     }
 }
 
-/// A page of channels, in the order of the configuration.
+/// A page of channels: the configured ones in their order, then those made through the API in theirs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChannelList {
     channels: Vec<ChannelItem>,
@@ -62,20 +72,127 @@ pub struct ChannelTest {
 #[utoipa::path(get, path = "/api/v1/channels", tag = "channels", params(ChannelParams),
     responses((status = 200, body = ChannelList)))]
 pub async fn list(State(ctx): Ctx, Query(params): Query<ChannelParams>) -> Json<ChannelList> {
-    let all: Vec<ChannelItem> = verbs::list(&ctx).await.iter().map(ChannelItem::from).collect();
+    let found = verbs::list(&ctx).await;
+    let found = found.iter().filter(|report| params.origin.is_none_or(|origin| report.config.origin == origin));
+    let all: Vec<ChannelItem> = found.map(ChannelItem::from).collect();
     let Page { limit, offset } = params.page;
     Json(ChannelList { total: all.len() as u64, channels: params.page.cut(all), limit, offset })
 }
 
-/// Get a channel
-#[utoipa::path(get, path = "/api/v1/channels/{name}", tag = "channels", params(("name" = String, Path)),
-    responses((status = 200, body = ChannelItem)))]
-pub async fn get(
+type Shown = (Option<[(HeaderName, String); 1]>, Json<ChannelItem>);
+
+fn shown(report: &ChannelReport) -> Shown {
+    (report.made.as_ref().map(|made| [etag(made.revision)]), Json(ChannelItem::from(report)))
+}
+
+/// Make a channel
+///
+/// `name` and `type` are required, and what its type needs. It is used at once.
+#[utoipa::path(post, path = "/api/v1/channels", tag = "channels", request_body = NewChannel, responses(
+    (status = 201, body = ChannelItem, headers(("Location" = String), ("ETag" = String))),
+    (status = 409, response = super::openapi::ProblemResponse),
+))]
+pub async fn create(
     State(ctx): Ctx,
+    actor: Actor,
+    Query(()): Query<()>,
+    JsonBody(given): JsonBody<Settings>,
+) -> Result<Response, Problem> {
+    let report = verbs::create(&ctx, &actor, given).await?;
+    let name = utf8_percent_encode(&report.config.name, NON_ALPHANUMERIC);
+    let location = [(header::LOCATION, format!("/api/v1/channels/{name}"))];
+    Ok((StatusCode::CREATED, location, shown(&report)).into_response())
+}
+
+/// Get a channel
+///
+/// The `ETag` is there for those made through the API.
+#[utoipa::path(get, path = "/api/v1/channels/{name}", tag = "channels", params(("name" = String, Path)),
+    responses((status = 200, body = ChannelItem, headers(("ETag" = String)))))]
+pub async fn get(State(ctx): Ctx, TextPath(name): TextPath, Query(()): Query<()>) -> Result<Shown, Problem> {
+    Ok(shown(&verbs::get(&ctx, &name).await?))
+}
+
+/// Replace a channel
+///
+/// `type` is required, and what its type needs; whatever is absent returns to its default. What waits in the channel is
+/// attempted at once through what it is now.
+#[utoipa::path(put, path = "/api/v1/channels/{name}", tag = "channels", request_body = ChannelReplacement,
+    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 200, body = ChannelItem, headers(("ETag" = String))),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn replace(
+    State(ctx): Ctx,
+    actor: Actor,
     TextPath(name): TextPath,
     Query(()): Query<()>,
-) -> Result<Json<ChannelItem>, Problem> {
-    Ok(Json(ChannelItem::from(&verbs::get(&ctx, &name).await?)))
+    IfMatch(revision): IfMatch,
+    JsonBody(given): JsonBody<Settings>,
+) -> Result<Shown, Problem> {
+    Ok(shown(&verbs::change(&ctx, &actor, &name, revision, Change::Replace(given)).await?))
+}
+
+/// Change a channel
+///
+/// A JSON merge patch (RFC 7396): `null` returns a setting to its default. A secret that is not in it is kept only as
+/// long as the channel leads to the same host.
+#[utoipa::path(patch, path = "/api/v1/channels/{name}", tag = "channels",
+    request_body(content((ChannelSettings = "application/json"), (ChannelSettings = "application/merge-patch+json"))),
+    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 200, body = ChannelItem, headers(("ETag" = String))),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn patch(
+    State(ctx): Ctx,
+    actor: Actor,
+    TextPath(name): TextPath,
+    Query(()): Query<()>,
+    IfMatch(revision): IfMatch,
+    JsonBody(patch): JsonBody<Settings>,
+) -> Result<Shown, Problem> {
+    Ok(shown(&verbs::change(&ctx, &actor, &name, revision, Change::Patch(patch)).await?))
+}
+
+/// Whether a channel goes that something names.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteChannelQuery {
+    /// Delete it although endpoints, groups or other channels name it. Default false: that is refused.
+    force: Option<bool>,
+}
+
+impl FromParams for DeleteChannelQuery {
+    fn from_params(params: &mut Params) -> Self {
+        Self { force: params.boolean("force") }
+    }
+}
+
+/// Delete a channel
+///
+/// What waits in it is given up, with the reason. Those that name it are told by the other channels that they name, else
+/// by the default route.
+#[utoipa::path(delete, path = "/api/v1/channels/{name}", tag = "channels",
+    params(("name" = String, Path), DeleteChannelQuery,
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 409, response = super::openapi::ProblemResponse),
+        (status = 412, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn delete(
+    State(ctx): Ctx,
+    actor: Actor,
+    TextPath(name): TextPath,
+    Query(query): Query<DeleteChannelQuery>,
+    IfMatch(revision): IfMatch,
+) -> Result<StatusCode, Problem> {
+    verbs::delete(&ctx, &actor, &name, revision, query.force == Some(true)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Test a channel

@@ -22,7 +22,7 @@ type Ctx = State<Arc<ServiceContext>>;
 pub struct ConfigDocument {
     /// As it is now; may be sent back by PUT.
     #[serde(flatten)]
-    #[schema(value_type = HashMap<String, Object>)]
+    #[schema(value_type = HashMap<String, Value>)]
     changeable: Values,
     /// Every setting by its path in the configuration. Endpoints and channels have routes of their own.
     settings: BTreeMap<&'static str, Setting>,
@@ -32,7 +32,7 @@ pub struct ConfigDocument {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Setting {
     /// Secrets read `***`; durations are in seconds.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     value: Value,
     source: SourceName,
     /// The file with the line, or the variable.
@@ -41,7 +41,7 @@ pub struct Setting {
     at: Option<String>,
     /// What is configured where `source` is `override`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     configured: Option<Value>,
     /// The key that changes it while running.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct ConfigChanged {
     status: &'static str,
     /// As it is now.
     #[serde(flatten)]
-    #[schema(value_type = HashMap<String, Object>)]
+    #[schema(value_type = HashMap<String, Value>)]
     changeable: Values,
 }
 

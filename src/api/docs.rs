@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use super::error::Problem;
+use super::swagger;
+use crate::domain::Timestamp;
 
 /// Where the document is.
 pub const DOCUMENT_PATH: &str = "/api/v1/openapi.json";
@@ -28,22 +32,62 @@ const PAGE_HEADERS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
-/// The document, written once when the router is made.
+/// The description of this API in both forms, written once when the router is made.
 #[derive(Debug, Clone)]
-pub struct Document(pub Arc<str>);
+pub struct Documents {
+    openapi: Bytes,
+    swagger: Bytes,
+    /// Since when they are as they are: the start of this process, which reads their configuration.
+    last_modified: HeaderValue,
+}
+
+impl Documents {
+    pub fn new(document: &OpenApi, since: Timestamp) -> Self {
+        // Made of strings, numbers and maps with string keys, which JSON always has.
+        let openapi = serde_json::to_value(document).unwrap_or_default();
+        let text = |value: &serde_json::Value| Bytes::from(value.to_string());
+        let date = httpdate::fmt_http_date(since.into());
+        Self {
+            swagger: text(&swagger::of(&openapi)),
+            openapi: text(&openapi),
+            last_modified: HeaderValue::try_from(date).unwrap_or_else(|_| HeaderValue::from_static("")),
+        }
+    }
+
+    fn answer(self, document: Bytes) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (header::LAST_MODIFIED, self.last_modified),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        ];
+        (headers, document).into_response()
+    }
+}
 
 /// The description of this API in `OpenAPI` 3.1
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "server",
     responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
-pub async fn openapi(State(document): State<Document>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], document.0.to_string()).into_response()
+pub async fn openapi(State(documents): State<Documents>) -> Response {
+    let document = documents.openapi.clone();
+    documents.answer(document)
 }
 
 /// The description of this API in `OpenAPI` 3.1, under its short path
 #[utoipa::path(get, path = "/openapi.json", tag = "server",
     responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
-pub async fn openapi_alias(document: State<Document>) -> Response {
-    openapi(document).await
+pub async fn openapi_alias(documents: State<Documents>) -> Response {
+    openapi(documents).await
+}
+
+/// The description of this API in `OpenAPI` 2.0 (Swagger)
+///
+/// For tools that know no later version. It says what the one in 3.1 says; where 2.0 has no words for it, in
+/// `x-nullable` and `x-oneOf`.
+#[utoipa::path(get, path = "/api/v1/swagger.json", tag = "server",
+    responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
+pub async fn swagger(State(documents): State<Documents>) -> Response {
+    let document = documents.swagger.clone();
+    documents.answer(document)
 }
 
 /// The interactive documentation

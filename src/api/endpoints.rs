@@ -14,6 +14,7 @@ use super::check_view::{Check, CheckSeen};
 use super::endpoint_view::{EndpointItem, EndpointList, EndpointResource};
 use super::error::Problem;
 use super::extract::{EndpointPath, IfMatch, JsonBody, KeyPath, OptionalJsonBody, etag};
+use super::forms::{KeyedEndpoint, WholeEndpoint};
 use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
 use crate::board::Entry;
 use crate::domain::endpoint::{EndpointId, EndpointSettings};
@@ -158,7 +159,7 @@ fn created(entry: &Entry) -> Response {
 /// Create an endpoint
 ///
 /// `name` and `url` are required. It is checked at once.
-#[utoipa::path(post, path = "/api/v1/endpoints", tag = "endpoints", request_body = EndpointSettings, responses(
+#[utoipa::path(post, path = "/api/v1/endpoints", tag = "endpoints", request_body = WholeEndpoint, responses(
     (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String))),
     (status = 409, response = super::openapi::ProblemResponse),
 ))]
@@ -184,7 +185,7 @@ pub async fn get(State(ctx): Ctx, EndpointPath(id): EndpointPath, Query(()): Que
 /// Replace an endpoint
 ///
 /// `name` and `url` are required; whatever is absent returns to its default.
-#[utoipa::path(put, path = "/api/v1/endpoints/{id}", tag = "endpoints", request_body = EndpointSettings,
+#[utoipa::path(put, path = "/api/v1/endpoints/{id}", tag = "endpoints", request_body = WholeEndpoint,
     params(("id" = i64, Path, minimum = 1), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses(
         (status = 200, body = EndpointResource, headers(("ETag" = String))),
@@ -369,9 +370,9 @@ pub struct TriedNow {
 ///
 /// Makes one attempt at what would be checked, and keeps neither the definition nor the result. Who may not make
 /// endpoints cannot have secrets sent along that the definition inherits, or that `***` stands for.
-#[utoipa::path(post, path = "/api/v1/endpoints/test", tag = "endpoints", request_body = EndpointSettings,
+#[utoipa::path(post, path = "/api/v1/endpoints/test", tag = "endpoints", request_body = WholeEndpoint,
     params(TrialQuery),
-    responses((status = 200, body = TriedNow), (status = 404, response = super::openapi::ProblemResponse)))]
+    responses((status = 200, body = TriedNow)))]
 pub async fn test(
     State(ctx): Ctx,
     actor: Actor,
@@ -392,7 +393,7 @@ pub async fn get_by_key(State(ctx): Ctx, key: KeyPath, Query(()): Query<()>) -> 
 
 /// Replace or create an endpoint by group and name
 #[utoipa::path(put, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
-    request_body = EndpointSettings,
+    request_body = KeyedEndpoint,
     params(("group" = String, Path), ("name" = String, Path),
         ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses(
@@ -444,7 +445,7 @@ pub async fn get_by_name(ctx: Ctx, key: KeyPath, query: Query<()>) -> Result<Sho
 }
 
 /// Replace or create an endpoint without a group by name
-#[utoipa::path(put, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", request_body = EndpointSettings,
+#[utoipa::path(put, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", request_body = KeyedEndpoint,
     params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses(
         (status = 200, body = EndpointResource, headers(("ETag" = String)), description = "replaced"),

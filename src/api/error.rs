@@ -31,9 +31,13 @@ pub enum ProblemKind {
     NothingToRetry,
     ChannelOff,
     LastAdmin,
+    ChannelInUse,
+    TooManyChannels,
     BackupRunning,
     NothingToSignInTo,
     ImplicitGroup,
+    TooManyCollections,
+    TaskRunning,
     Stale,
     TooLarge,
     UriTooLong,
@@ -47,7 +51,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -60,9 +64,13 @@ impl ProblemKind {
         Self::NothingToRetry,
         Self::ChannelOff,
         Self::LastAdmin,
+        Self::ChannelInUse,
+        Self::TooManyChannels,
         Self::BackupRunning,
         Self::NothingToSignInTo,
         Self::ImplicitGroup,
+        Self::TooManyCollections,
+        Self::TaskRunning,
         Self::Stale,
         Self::TooLarge,
         Self::UriTooLong,
@@ -91,12 +99,18 @@ impl ProblemKind {
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
+            Self::ChannelInUse => ("channel-in-use", "Something names the channel", StatusCode::CONFLICT),
+            Self::TooManyChannels => ("too-many-channels", "There are too many channels", StatusCode::CONFLICT),
             Self::BackupRunning => ("backup-running", "A backup is being made", StatusCode::CONFLICT),
             Self::RangeNotSatisfiable => {
                 ("range-not-satisfiable", "There is no such part", StatusCode::RANGE_NOT_SATISFIABLE)
             }
             Self::NothingToSignInTo => ("nothing-to-sign-in-to", "No key is needed here", StatusCode::CONFLICT),
             Self::ImplicitGroup => ("implicit-group", "Nobody has declared the group", StatusCode::CONFLICT),
+            Self::TooManyCollections => {
+                ("too-many-collections", "There can be no more collections", StatusCode::BAD_REQUEST)
+            }
+            Self::TaskRunning => ("task-running", "The task is running", StatusCode::CONFLICT),
             Self::Stale => ("stale", "The resource has changed", StatusCode::PRECONDITION_FAILED),
             Self::TooLarge => ("too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri-too-long", "The path and query are too long", StatusCode::URI_TOO_LONG),
@@ -288,7 +302,10 @@ impl From<ServiceError> for Problem {
             ServiceError::Invalid(errors) => Self::invalid(errors),
             ServiceError::NotFound(_) => Self::new(ProblemKind::NotFound, capitalised(&detail)),
             ServiceError::Conflict(
-                Conflict::NameTaken { .. } | Conflict::KeyNameTaken { .. } | Conflict::GroupNameTaken { .. },
+                Conflict::NameTaken { .. }
+                | Conflict::KeyNameTaken { .. }
+                | Conflict::ChannelNameTaken { .. }
+                | Conflict::GroupNameTaken { .. },
             ) => Self::new(ProblemKind::NameTaken, capitalised(&detail)),
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
                 Self::new(ProblemKind::ManagedByConfig, capitalised(&detail))
@@ -305,8 +322,20 @@ impl From<ServiceError> for Problem {
             ServiceError::Conflict(Conflict::LastAdmin { .. }) => {
                 Self::new(ProblemKind::LastAdmin, capitalised(&detail))
             }
+            ServiceError::Conflict(Conflict::ChannelInUse { .. }) => {
+                Self::new(ProblemKind::ChannelInUse, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TooManyChannels { .. }) => {
+                Self::new(ProblemKind::TooManyChannels, capitalised(&detail))
+            }
             ServiceError::Conflict(Conflict::ImplicitGroup { .. }) => {
                 Self::new(ProblemKind::ImplicitGroup, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TooManyCollections { .. }) => {
+                Self::new(ProblemKind::TooManyCollections, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TaskRunning { .. }) => {
+                Self::new(ProblemKind::TaskRunning, capitalised(&detail))
             }
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {

@@ -82,7 +82,7 @@ impl FromParams for EventParams {
     fn from_params(params: &mut Params) -> Self {
         let known = EventKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
         let kinds = |text: &str| {
-            let words = text.split(',').map(|word| word.parse::<EventKind>());
+            let words = text.split(',').map(str::parse::<EventKind>);
             words.collect::<Result<Vec<_>, _>>().map_err(|_| format!("must be of {known}, separated by commas"))
         };
         let endpoint = |text: &str| {
@@ -124,8 +124,8 @@ pub async fn stream(
 ) -> Response {
     let EventParams { kinds, endpoint, group, last_event_id } = params;
     // A browser that connects again repeats the query of its first request. What is no text is no id of ours.
-    let sent = headers.get(&LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("-").to_owned());
-    let after = sent.or(last_event_id).filter(|id| !id.is_empty());
+    let in_header = headers.get(&LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("-").to_owned());
+    let after = in_header.or(last_event_id).filter(|id| !id.is_empty());
     let subscription = match verbs::subscribe(&ctx, &actor, Wanted { kinds, endpoint, group }, after.as_deref()) {
         Ok(subscription) => subscription,
         Err(error) => return standing.refuse(&actor, error.into()).await,

@@ -49,6 +49,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T>
             return Ok(Self(None));
         }
         check_content_type(&headers)?;
+        if bytes.trim_ascii() == b"null" {
+            return Ok(Self(None));
+        }
         parse_json(&bytes).map(|body| Self(Some(body)))
     }
 }

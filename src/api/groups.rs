@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 
 use super::error::Problem;
 use super::extract::{IfMatch, JsonBody, TextPath, etag};
+use super::forms::WholeGroup;
 use super::group_view::{GroupItem, GroupList, GroupSettings};
 use super::pagination::{FromParams, Page, Params, Query};
 use crate::domain::group::GroupOrigin;
@@ -122,7 +123,7 @@ pub async fn list(State(ctx): Ctx, Query(params): Query<GroupParams>) -> Json<Gr
 /// Make a group
 ///
 /// `name` and `interval` (or `schedule`) are required. Endpoints that bear its name already inherit from now on.
-#[utoipa::path(post, path = "/api/v1/groups", tag = "groups", request_body = GroupSettings, responses(
+#[utoipa::path(post, path = "/api/v1/groups", tag = "groups", request_body = WholeGroup, responses(
     (status = 201, body = GroupItem, headers(("Location" = String), ("ETag" = String))),
     (status = 409, response = super::openapi::ProblemResponse),
 ))]
@@ -148,7 +149,7 @@ pub async fn get(State(ctx): Ctx, TextPath(name): TextPath, Query(()): Query<()>
 ///
 /// `name` and `interval` (or `schedule`) are required; whatever is absent returns to its default. Its endpoints follow
 /// at the next slot of the new schedule.
-#[utoipa::path(put, path = "/api/v1/groups/{name}", tag = "groups", request_body = GroupSettings,
+#[utoipa::path(put, path = "/api/v1/groups/{name}", tag = "groups", request_body = WholeGroup,
     params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses(
         (status = 200, body = GroupItem, headers(("ETag" = String)), description = "replaced"),

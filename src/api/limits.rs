@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::DEFAULT_METRICS_PATH;
 use crate::service::checks;
 
 /// The route template of a check by hand, which takes as long as the check.
@@ -10,12 +11,17 @@ pub const CHECK_ROUTE: &str = "/api/v1/endpoints/{id}/check";
 /// The route template of a test of a channel, which takes as long as the channel.
 pub const TEST_ROUTE: &str = "/api/v1/channels/{name}/test";
 
+/// The route template of a report, which comes in several forms.
+pub const REPORT_ROUTE: &str = "/api/v1/stats/sla";
+
 /// The route template of the stream of events.
 pub const EVENTS_ROUTE: &str = "/api/v1/events";
-/// The route template of the file of a backup.
-pub const BACKUP_ROUTE: &str = "/api/v1/backups/{id}/content";
+
 /// The route of a trial of a definition, which takes as long as the attempt.
 pub const TRIAL_ROUTE: &str = "/api/v1/endpoints/test";
+
+/// The route template of the file of a backup.
+pub const BACKUP_ROUTE: &str = "/api/v1/backups/{id}/content";
 
 /// The most time of an ordinary request; then it is answered with 503.
 const ORDINARY: Duration = Duration::from_secs(30);
@@ -36,7 +42,8 @@ pub fn waits_for_others(template: &str) -> bool {
     matches!(template, CHECK_ROUTE | TEST_ROUTE | TRIAL_ROUTE)
 }
 
-/// Routes that answer with pages, their assets or files instead of JSON.
+/// Routes that answer with something else than JSON too: pages and their assets, tables, files, and the metrics, which look
+/// themselves at what is accepted.
 pub fn is_page(template: &str) -> bool {
-    template.starts_with("/docs") || template == BACKUP_ROUTE
+    template.starts_with("/docs") || [REPORT_ROUTE, BACKUP_ROUTE, DEFAULT_METRICS_PATH].contains(&template)
 }

@@ -17,6 +17,8 @@ use super::error::{Problem, ProblemKind};
 use super::extract::{MAX_BODY_BYTES, MAX_URI_BYTES, accepts_events, accepts_json, too_large};
 use super::{client_address, limits};
 use crate::clock::Clock;
+use crate::service::operations::Collections;
+use crate::telemetry::metrics::Metrics;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -28,9 +30,12 @@ struct Template(MatchedPath);
 #[derive(Debug)]
 pub struct Observer {
     pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections are encrypted, and clients should insist on it from now on.
     pub is_encrypted: bool,
+    /// Which are told of every answer of a route.
+    pub collections: Arc<Collections>,
 }
 
 /// A year, without the names below this one: they may be served by something else.
@@ -58,8 +63,14 @@ pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request
         }
         // What is answered here is of this moment, and some of it only for whoever asked.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        let milliseconds = observer.clock.monotonic().saturating_sub(begun).as_secs_f64() * 1000.0;
-        let route = response.extensions().get::<Template>().map_or("-", |template| template.0.as_str());
+        let took = observer.clock.monotonic().saturating_sub(begun);
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        let template = response.extensions().get::<Template>().map(|template| template.0.as_str());
+        observer.metrics.requests.observe(method.as_str(), template, response.status().as_u16(), took);
+        if let Some(template) = template {
+            observer.collections.answered(method.as_str(), template, took);
+        }
+        let route = template.unwrap_or("-");
         let actor = response.extensions().get::<Principal>().map_or("-", |principal| principal.0.as_str());
         let status = response.status().as_u16();
         let client = client.map_or_else(|| "-".to_owned(), |client| client.0.to_string());

@@ -1,10 +1,11 @@
 //! The `OpenAPI` document: what the handlers declare, completed with what is the same for all of them.
 
+use axum::http::StatusCode;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
-    ResponseBuilder,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    Response, ResponseBuilder, Type,
 };
 use utoipa::{PartialSchema, ToResponse, ToSchema};
 
@@ -46,8 +47,9 @@ pub fn blank() -> OpenApi {
     OpenApiBuilder::new().info(info).build()
 }
 
-/// Adds security, and to every operation the problems it can answer with.
-pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
+/// Adds security, and to every operation the problems it can answer with. `key_is_needed`: a key is configured; without
+/// one, everybody may read, and programs on this machine may do everything.
+pub fn complete(mut document: OpenApi, key_header: &str, key_is_needed: bool) -> OpenApi {
     let (name, response) = ProblemResponse::response();
     let mut schemas = Vec::new();
     ProblemDocument::schemas(&mut schemas);
@@ -78,18 +80,58 @@ pub fn complete(mut document: OpenApi, key_header: &str) -> OpenApi {
     let mut components = builder.build();
     components.responses.insert(name.to_owned(), response);
     document.components = Some(components);
-    document.security = Some(any_way());
+    document.security = Some(any_way(key_is_needed));
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
-            add_problems(path, &method, operation);
+            name_operation(path, &method, operation);
+            shape_headers(operation);
+            describe_responses(operation);
+            add_problems(path, &method, operation, key_is_needed);
         }
     }
     document
 }
 
-fn any_way() -> Vec<SecurityRequirement> {
+/// Ids are unique in the whole document: the method and the path, as generated clients name their functions.
+fn name_operation(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    let (of, below) = path.strip_prefix("/api/v1/").map_or(("root", path), |below| ("", below));
+    let words = below.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let method = method_name(method).to_lowercase();
+    let parts: Vec<&str> = [method.as_str(), of].into_iter().filter(|part| !part.is_empty()).chain(words).collect();
+    operation.operation_id = Some(parts.join("_"));
+}
+
+/// The form of the headers that several operations know.
+fn shape_headers(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && parameter.name == "If-Match"
+        {
+            let tag = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r#"^(\*|"[0-9]{1,18}")$"#));
+            parameter.schema = Some(tag.into());
+        }
+    }
+}
+
+/// Each response has a description, which the specification requires.
+fn describe_responses(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            let reason = status.parse::<u16>().ok().and_then(|status| StatusCode::from_u16(status).ok());
+            let reason = reason.and_then(|reason| reason.canonical_reason()).unwrap_or("Answer");
+            reason.clone_into(&mut response.description);
+        }
+    }
+}
+
+/// One of the headers, or the cookie of a session; where no key is configured, none of them will do too.
+fn any_way(key_is_needed: bool) -> Vec<SecurityRequirement> {
     let no_scopes: [&str; 0] = [];
-    ["api_key", "bearer", "session"].map(|scheme| SecurityRequirement::new(scheme, no_scopes)).into()
+    let nothing = (!key_is_needed).then(SecurityRequirement::default);
+    let ways = ["api_key", "bearer", "session"].map(|scheme| SecurityRequirement::new(scheme, no_scopes));
+    ways.into_iter().chain(nothing).collect()
 }
 
 fn method_name(method: &HttpMethod) -> &'static str {
@@ -115,7 +157,7 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
     .collect()
 }
 
-fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
+fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation, key_is_needed: bool) {
     let needs = policy::needs(method_name(method), path);
     let mut statuses = vec!["405", "414", "500", "503"];
     if !path.starts_with("/health") {
@@ -127,7 +169,7 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     match needs {
         Needs::Open => operation.security = Some(vec![SecurityRequirement::default()]),
         Needs::Role(role) => {
-            operation.security = Some(any_way());
+            operation.security = Some(any_way(key_is_needed));
             operation.extensions.get_or_insert_default().insert("x-required-role".to_owned(), role.as_str().into());
             let sentence = format!("Needs the role `{role}`.");
             operation.description = Some(match operation.description.take() {
@@ -149,6 +191,14 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     }
     if path.contains('{') {
         statuses.push("404");
+    }
+    let is_json = operation.responses.responses.get("200").is_some_and(|response| match response {
+        RefOr::T(response) => response.content.contains_key("application/json"),
+        RefOr::Ref(_) => false,
+    });
+    if matches!(method, HttpMethod::Get) && is_json && needs != Needs::Role(Role::Admin) {
+        let not_modified = ResponseBuilder::new().description("The client has this answer, by its `ETag` or date");
+        operation.responses.responses.entry("304".to_owned()).or_insert(not_modified.build().into());
     }
     for status in statuses {
         let problem = RefOr::Ref(Ref::from_response_name(PROBLEM));

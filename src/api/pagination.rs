@@ -33,6 +33,28 @@ impl FromParams for () {
     fn from_params(_: &mut Params) {}
 }
 
+/// `limit` and `offset`, and nothing else.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageParams {
+    /// Items of one page, 1 to 1000. Default 100.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    #[expect(dead_code, reason = "read into `page`; here for the documentation")]
+    limit: (),
+    /// Items before the page. Default 0.
+    #[param(value_type = Option<u64>)]
+    #[expect(dead_code, reason = "read into `page`; here for the documentation")]
+    offset: (),
+    #[param(ignore)]
+    pub page: Page,
+}
+
+impl FromParams for PageParams {
+    fn from_params(params: &mut Params) -> Self {
+        Self { limit: (), offset: (), page: params.page(100) }
+    }
+}
+
 /// The query of a request, read as `T`.
 #[derive(Debug)]
 pub struct Query<T>(pub T);

@@ -58,11 +58,19 @@ pub struct ApiVersion {
     base: &'static str,
     /// Its description in `OpenAPI`.
     openapi: &'static str,
+    /// The same in version 2.0.
+    swagger: &'static str,
 }
 
 /// The versions of the API
 #[utoipa::path(get, path = "/api/", tag = "server", responses((status = 200, body = Versions)))]
 pub async fn versions(Query(()): Query<()>) -> Json<Versions> {
-    let v1 = ApiVersion { version: "v1", status: "current", base: "/api/v1", openapi: "/api/v1/openapi.json" };
+    let v1 = ApiVersion {
+        version: "v1",
+        status: "current",
+        base: "/api/v1",
+        openapi: "/api/v1/openapi.json",
+        swagger: "/api/v1/swagger.json",
+    };
     Json(Versions { versions: [v1] })
 }

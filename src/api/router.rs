@@ -14,12 +14,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Gate, guard};
-use super::docs::{self, Document};
+use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    api_keys, audit, away, backups, bulk, channels, config, cors, endpoints, events, groups, health, incidents,
-    notifications, observe, openapi, rate_limit, root, sessions, stats,
+    alerts, api_keys, audit, away, backups, bulk, channels, collections, conditional, config, connections, cors,
+    endpoints, events, groups, health, incidents, metrics, modules, notifications, observe, openapi, query_stats,
+    rate_limit, root, series, sessions, sla, stats, tasks, threads,
 };
 use crate::service::ServiceContext;
 
@@ -32,30 +33,36 @@ pub fn router(ctx: Arc<ServiceContext>) -> Router {
 pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     let (routes, declared) = routes().split_for_parts();
     let (documents, described) = document_routes().split_for_parts();
-    let document = describe(declared, described, &ctx.config.api.auth.header_name);
-    // Made of strings, numbers and maps with string keys, which JSON always has.
-    let text = document.to_json().unwrap_or_default();
+    let auth = &ctx.config.api.auth;
+    let document = describe(declared, described, &auth.header_name, auth.is_on());
+    let document = metrics::described_at(&ctx.config.prometheus, document);
 
     let api = ctx.config.api.clone();
     let observer = observe::Observer {
         clock: Arc::clone(&ctx.clock),
+        metrics: Arc::clone(&ctx.metrics),
         trusted_proxies: api.trusted_proxies,
         is_encrypted: api.tls.is_some(),
+        collections: ctx.operations.collections.clone(),
     };
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
     let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);
+    let since = ctx.clock.now();
+    let metrics_path = Arc::from(ctx.config.prometheus.path.as_str());
     let inner = routes
         .with_state(ctx)
-        .merge(documents.with_state(Document(text.into())))
+        .merge(documents.with_state(Documents::new(&document, since)))
         .fallback(async || Problem::of_status(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(no_such_method)
         .layer(store_bound)
+        .layer(from_fn(conditional::revalidate))
         .layer(from_fn_with_state(gate, guard))
         .layer(from_fn(observe::bounds))
         .layer(CatchPanicLayer::custom(observe::panicked));
     let inner = Router::new()
         // Outside the router, which adds `Allow` to the answers of its routes.
         .fallback_service(inner)
+        .layer(from_fn_with_state(metrics_path, metrics::at_configured_path))
         .layer(from_fn(observe::render))
         .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_FROM).and(is_text)))
         .layer(from_fn(rate_limit::tell));
@@ -76,20 +83,19 @@ fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bo
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default();
     (essence.starts_with("text/") && essence != "text/event-stream")
-        || essence.ends_with("json")
-        || essence.ends_with("javascript")
+        || ["json", "javascript", "-text"].iter().any(|end| essence.ends_with(end))
 }
 
-/// The description of the whole surface, without serving it. `key_header` is the header that carries the key.
+/// The description of the whole surface as it is with a configured key, without serving it. `key_header` is the header that carries the key.
 pub fn document(key_header: &str) -> OpenApi {
-    describe(routes().into_openapi(), document_routes().into_openapi(), key_header)
+    describe(routes().into_openapi(), document_routes().into_openapi(), key_header, true)
 }
 
-fn describe(declared: OpenApi, described: OpenApi, key_header: &str) -> OpenApi {
+fn describe(declared: OpenApi, described: OpenApi, key_header: &str, key_is_needed: bool) -> OpenApi {
     let mut document = openapi::blank();
     document.merge(declared);
     document.merge(described);
-    openapi::complete(document, key_header)
+    openapi::complete(document, key_header, key_is_needed)
 }
 
 fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
@@ -114,14 +120,18 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(stats::history))
         .routes(routes!(stats::incidents))
         .routes(routes!(stats::summarise))
+        .routes(routes!(series::series))
+        .routes(routes!(sla::report))
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::get))
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::get))
         .routes(routes!(notifications::retry))
-        .routes(routes!(channels::list))
-        .routes(routes!(channels::get))
+        .routes(routes!(channels::list, channels::create))
+        .routes(routes!(channels::get, channels::replace, channels::patch, channels::delete))
         .routes(routes!(channels::test))
+        .routes(routes!(alerts::list, alerts::create))
+        .routes(routes!(alerts::get, alerts::replace, alerts::patch, alerts::delete))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::replace, api_keys::patch, api_keys::delete))
         .routes(routes!(sessions::list, sessions::create))
@@ -130,14 +140,30 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(backups::get, backups::delete))
         .routes(routes!(backups::content))
         .routes(routes!(config::get, config::put))
+        .routes(routes!(metrics::text))
+        .routes(routes!(metrics::all))
+        .routes(routes!(metrics::get))
+        .routes(routes!(metrics::get_at_root))
         .routes(routes!(events::stream))
         .routes(routes!(audit::list))
+        .routes(routes!(query_stats::get))
+        .routes(routes!(connections::list))
+        .routes(routes!(connections::get, connections::delete))
+        .routes(routes!(collections::list, collections::create))
+        .routes(routes!(collections::get, collections::clear, collections::delete))
+        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::get))
+        .routes(routes!(tasks::run))
+        .routes(routes!(threads::list))
+        .routes(routes!(modules::list))
+        .routes(routes!(modules::get))
 }
 
-fn document_routes() -> OpenApiRouter<Document> {
+fn document_routes() -> OpenApiRouter<Documents> {
     OpenApiRouter::new()
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::openapi_alias))
+        .routes(routes!(docs::swagger))
         .routes(routes!(docs::index))
         .routes(routes!(docs::file))
         .route("/docs/", get(docs::index))

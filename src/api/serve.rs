@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +36,10 @@ use self::body::{RequestBody, ResponseBody};
 use self::connection::{Connection, Overdue, Socket};
 use self::tls::Tls;
 use super::client_address::as_one_client;
+use crate::clock::Clock;
+use crate::config::{MaxConnections, RunningSettings};
 use crate::lifecycle::Tasks;
+use crate::telemetry::connections::Connections;
 use crate::telemetry::metrics::Metrics;
 
 /// Connections at once; fewer where few files may be open. When they are all in use the one that has been idle
@@ -71,10 +73,24 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause when the system lets no connection be accepted (no descriptor, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// However many connections the settings allow, one in so many of the file descriptors is the most: checks need theirs.
+const MOST_SHARE: usize = 2;
+
+fn kept_for_local(connections: usize) -> usize {
+    connections / LOCAL_SHARE
+}
+
+fn per_client(connections: usize) -> usize {
+    PER_CLIENT.min(connections / 2)
+}
+
 /// What clients may cost.
 #[derive(Debug, Clone)]
 pub struct ServeLimits {
+    /// Unless the settings say another number.
     pub connections: usize,
+    /// The most that the settings may say.
+    pub most_connections: usize,
     /// Of `connections`, those that only this machine may use.
     pub kept_for_local: usize,
     pub per_client: usize,
@@ -97,14 +113,26 @@ impl ServeLimits {
         let connections = (descriptors / DESCRIPTORS_SHARE).clamp(FEWEST_CONNECTIONS, CONNECTIONS);
         Self {
             connections,
-            kept_for_local: connections / LOCAL_SHARE,
-            per_client: PER_CLIENT.min(connections / 2),
+            most_connections: (descriptors / MOST_SHARE).max(FEWEST_CONNECTIONS),
+            kept_for_local: kept_for_local(connections),
+            per_client: per_client(connections),
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             body: Duration::from_secs(30),
             stalled: Duration::from_secs(30),
             grace,
+        }
+    }
+
+    /// How many connections at once, of them for this machine only, and of one client.
+    fn shares(&self, wanted: MaxConnections) -> (usize, usize, usize) {
+        match wanted {
+            MaxConnections::Auto => (self.connections, self.kept_for_local, self.per_client),
+            MaxConnections::Fixed(wanted) => {
+                let connections = (wanted as usize).min(self.most_connections);
+                (connections, kept_for_local(connections), per_client(connections))
+            }
         }
     }
 
@@ -123,10 +151,15 @@ pub struct MostConnections(pub usize);
 #[derive(Debug, Clone)]
 pub struct Serving {
     pub limits: ServeLimits,
+    /// Says how many connections there may be; new ones go by it.
+    pub running: Arc<RunningSettings>,
     /// `None`: plain HTTP.
     pub tls: Option<Arc<Tls>>,
     pub trusted_proxies: Vec<IpNet>,
+    pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// In which open connections are seen.
+    pub connections: Arc<Connections>,
     /// Connections are tasks of these; serving ends when these begin to stop.
     pub tasks: Tasks,
 }
@@ -160,7 +193,6 @@ struct Server {
     http: auto::Builder<Spawn>,
     tracker: TaskTracker,
     open: Mutex<HashMap<u64, Arc<Connection>>>,
-    next_id: AtomicU64,
 }
 
 impl Server {
@@ -178,7 +210,7 @@ impl Server {
             .max_pending_accept_reset_streams(PENDING_RESETS)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT);
-        Self { serving, router, http, tracker: TaskTracker::new(), open: Mutex::default(), next_id: AtomicU64::new(0) }
+        Self { serving, router, http, tracker: TaskTracker::new(), open: Mutex::default() }
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
@@ -187,7 +219,7 @@ impl Server {
 
     fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let metrics = &self.serving.metrics;
-        let Some((id, connection)) = self.admit(peer) else {
+        let Some(connection) = self.admit(peer) else {
             metrics.connections_refused.add(1);
             tracing::debug!(%peer, "a connection is refused: there are too many");
             return;
@@ -200,42 +232,52 @@ impl Server {
         }
         let (server, socket) = (self.clone(), Socket::new(stream, connection.clone()));
         let task = async move {
-            let leaving = Leaving { server, id };
+            let leaving = Leaving { server, id: connection.shown.id };
             leaving.server.carry(socket, &connection).await;
             drop(leaving);
-            let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
-            let (requests, read, written) =
-                (load(&connection.requests), load(&connection.bytes_in), load(&connection.bytes_out));
+            let shown = &connection.shown;
+            let (requests, read, written) = (shown.requests.get(), shown.bytes_read.get(), shown.bytes_written.get());
             tracing::debug!(%peer, requests, read, written, "a connection is over");
         };
         drop(self.serving.tasks.spawn(self.tracker.track_future(task)));
     }
 
     /// Room for a connection, if there is any or can be made.
-    fn admit(&self, peer: SocketAddr) -> Option<(u64, Arc<Connection>)> {
-        let limits = &self.serving.limits;
+    fn admit(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
+        let wanted = self.serving.running.get().max_connections;
+        let (connections, kept_for_local, per_client) = self.serving.limits.shares(wanted);
+        self.serving.metrics.connections_limit.set(i64::try_from(connections).unwrap_or(i64::MAX));
         let ip = peer.ip().to_canonical();
         let mut open = self.open();
-        let bound = if ip.is_loopback() { limits.connections } else { limits.connections - limits.kept_for_local };
+        let bound = if ip.is_loopback() { connections } else { connections - kept_for_local };
         let is_bounded = !ip.is_loopback() && !self.serving.trusted_proxies.iter().any(|network| network.contains(&ip));
         if is_bounded {
             let client = as_one_client(ip);
-            let of_client = |connection: &&Arc<Connection>| as_one_client(connection.peer.ip()) == client;
-            if open.values().filter(of_client).count() >= limits.per_client {
+            let of_client = |connection: &&Arc<Connection>| as_one_client(connection.shown.peer.ip()) == client;
+            if open.values().filter(of_client).count() >= per_client {
                 return None;
             }
         }
-        if open.len() >= bound {
-            let (id, _) = open.iter().filter_map(|(id, c)| Some((*id, c.idle_for()?))).max_by_key(|(_, idle)| *idle)?;
-            if let Some(idle) = open.remove(&id) {
-                idle.cut.cancel();
-                self.serving.metrics.connections_evicted.add(1);
+        // One more than there may be; many more after the number was lowered.
+        let surplus = (open.len() + 1).saturating_sub(bound);
+        if surplus > 0 {
+            let mut idle: Vec<_> = open.iter().filter_map(|(id, c)| Some((c.idle_for()?, *id))).collect();
+            if idle.len() < surplus {
+                return None;
+            }
+            idle.sort_unstable_by(|a, b| b.cmp(a));
+            for (_, id) in idle.into_iter().take(surplus) {
+                if let Some(idle) = open.remove(&id) {
+                    idle.shown.cut.cancel();
+                    self.serving.metrics.connections_evicted.add(1);
+                }
             }
         }
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::new(Connection::new(peer));
-        open.insert(id, connection.clone());
-        Some((id, connection))
+        let Serving { connections, clock, tls, .. } = &self.serving;
+        let shown = connections.enter(peer, clock.now(), tls.is_some());
+        let connection = Arc::new(Connection::new(shown));
+        open.insert(connection.shown.id, connection.clone());
+        Some(connection)
     }
 
     /// The system refuses a connection: without descriptors it would do so again at once.
@@ -256,12 +298,13 @@ impl Server {
         for connection in self.open().values() {
             let Some(overdue) = connection.overdue(&self.serving.limits) else { continue };
             // Idle ones first get the chance to end in an orderly way.
-            if overdue == Overdue::Idle && !connection.close.is_cancelled() {
-                connection.close.cancel();
-            } else if !connection.cut.is_cancelled() {
-                connection.cut.cancel();
+            let shown = &connection.shown;
+            if overdue == Overdue::Idle && !shown.close.is_cancelled() {
+                shown.close.cancel();
+            } else if !shown.cut.is_cancelled() {
+                shown.cut.cancel();
                 self.serving.metrics.connections_cut.add(1);
-                tracing::debug!(peer = %connection.peer, ?overdue, "a connection is cut");
+                tracing::debug!(peer = %shown.peer, ?overdue, "a connection is cut");
             }
         }
     }
@@ -274,7 +317,7 @@ impl Server {
         let handshake = TlsAcceptor::from(tls.config()).accept(socket);
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(self.serving.limits.handshake, handshake) => shaken,
-            () = connection.cut.cancelled() => return,
+            () = connection.shown.cut.cancelled() => return,
             () = self.serving.tasks.stopping().cancelled() => return,
         };
         match shaken {
@@ -284,11 +327,11 @@ impl Server {
             }
             Ok(Err(error)) => {
                 self.serving.metrics.handshakes_failed.add(1);
-                tracing::debug!(peer = %connection.peer, %error, "a TLS handshake failed");
+                tracing::debug!(peer = %connection.shown.peer, %error, "a TLS handshake failed");
             }
             Err(_) => {
                 self.serving.metrics.connections_cut.add(1);
-                tracing::debug!(peer = %connection.peer, "a TLS handshake took too long");
+                tracing::debug!(peer = %connection.shown.peer, "a TLS handshake took too long");
             }
         }
     }
@@ -301,7 +344,8 @@ impl Server {
             let in_flight = of_connection.begin(request.version() == Version::HTTP_2);
             let connection = in_flight.connection().clone();
             let mut request = request.map(|body| Body::new(RequestBody::new(body, limit, connection)));
-            request.extensions_mut().insert(ConnectInfo(of_connection.peer));
+            request.extensions_mut().insert(ConnectInfo(of_connection.shown.peer));
+            request.extensions_mut().insert(of_connection.shown.clone());
             request.extensions_mut().insert(most);
             let answer = router.clone().oneshot(request);
             async move {
@@ -319,12 +363,12 @@ impl Server {
             tokio::select! {
                 ended = exchange.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(peer = %connection.peer, %error, "a connection broke off");
+                        tracing::debug!(peer = %connection.shown.peer, %error, "a connection broke off");
                     }
                     return;
                 }
-                () = connection.cut.cancelled() => return,
-                () = connection.close.cancelled(), if !closing => {
+                () = connection.shown.cut.cancelled() => return,
+                () = connection.shown.close.cancelled(), if !closing => {
                     closing = true;
                     exchange.as_mut().graceful_shutdown();
                 }
@@ -334,14 +378,14 @@ impl Server {
 
     async fn stop(&self) {
         for connection in self.open().values() {
-            connection.close.cancel();
+            connection.shown.close.cancel();
         }
         self.tracker.close();
         if tokio::time::timeout(self.serving.limits.grace, self.tracker.wait()).await.is_err() {
             let open: Vec<_> = self.open().values().cloned().collect();
             tracing::info!(connections = open.len(), "clients that did not finish their requests are cut off");
             for connection in open {
-                connection.cut.cancel();
+                connection.shown.cut.cancel();
             }
             self.tracker.wait().await;
         }
@@ -357,6 +401,7 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.server.open().remove(&self.id);
+        self.server.serving.connections.leave(self.id);
         self.server.serving.metrics.connections_open.add(-1);
     }
 }
@@ -378,6 +423,55 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::{Adjustable, LogLevel, MaxConcurrent};
+
+    fn running(max_connections: MaxConnections) -> Arc<RunningSettings> {
+        Arc::new(RunningSettings::new(Adjustable {
+            logging_level: LogLevel::Info,
+            check_history_days: 1,
+            hourly_rollup_days: 1,
+            max_concurrent_checks: MaxConcurrent::Auto,
+            max_connections,
+            cooldown: Duration::ZERO,
+        }))
+    }
+
+    #[test]
+    fn the_number_of_connections_changes_for_new_ones_within_what_files_allow() {
+        let serving = Serving {
+            running: running(MaxConnections::Fixed(20)),
+            limits: ServeLimits::fitting(100, Duration::ZERO),
+            tls: None,
+            trusted_proxies: Vec::new(),
+            clock: Arc::new(SystemClock::new()),
+            metrics: Arc::default(),
+            connections: Arc::default(),
+            tasks: Tasks::new(),
+        };
+        let server = Server::new(Router::new(), serving);
+        let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let set = |connections| {
+            let running = &server.serving.running;
+            running.set(Adjustable { max_connections: MaxConnections::Fixed(connections), ..running.get() });
+        };
+        let mut busy: Vec<_> = (0..20).map(|_| server.admit(peer).unwrap().begin(false)).collect();
+        assert!(server.admit(peer).is_none(), "all are in use");
+        set(21);
+        busy.push(server.admit(peer).unwrap().begin(false));
+        set(16);
+        busy.truncate(17);
+        assert!(server.admit(peer).is_none(), "four are idle, and six would have to go");
+        busy.truncate(10);
+        assert!(server.admit(peer).is_some());
+        assert_eq!((server.open().len(), server.serving.metrics.connections_evicted.get()), (16, 6));
+        set(1_000);
+        while let Some(connection) = server.admit(peer) {
+            busy.push(connection.begin(false));
+            assert!(busy.len() <= 50);
+        }
+        assert_eq!(server.open().len(), 50, "half of the open files");
+    }
 
     #[test]
     fn few_descriptors_make_few_connections() {
@@ -393,6 +487,7 @@ mod tests {
     #[test]
     fn a_client_has_its_share_and_this_machine_its_own() {
         let serving = Serving {
+            running: running(MaxConnections::Auto),
             limits: ServeLimits {
                 connections: 10,
                 kept_for_local: 2,
@@ -401,7 +496,9 @@ mod tests {
             },
             tls: None,
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            clock: Arc::new(crate::clock::SystemClock::new()),
             metrics: Arc::default(),
+            connections: Arc::default(),
             tasks: Tasks::new(),
         };
         let server = Server::new(Router::new(), serving);
@@ -409,7 +506,7 @@ mod tests {
         let mut under_way = Vec::new();
         let mut admitted = |ip: &str, tries: usize| {
             let peer = SocketAddr::new(ip.parse().unwrap(), 1);
-            let admitted = (0..tries).filter_map(|_| Some(server.admit(peer)?.1.begin(false)));
+            let admitted = (0..tries).filter_map(|_| Some(server.admit(peer)?.begin(false)));
             let before = under_way.len();
             under_way.extend(admitted);
             under_way.len() - before

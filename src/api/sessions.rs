@@ -199,7 +199,8 @@ pub async fn create(
     };
     let (shown, token) = verbs::sign_in(&ctx, &actor, key, known).await?;
     let (now, id) = (ctx.clock.now(), shown.session.id);
-    let cookie = session_cookie::keep(&token, &here, (shown.expires_at - now).num_seconds().max(0));
+    let seconds = (shown.expires_at - shown.session.created_at).num_seconds().max(0);
+    let cookie = session_cookie::keep(&token, &here, seconds);
     let headers = [(header::LOCATION, format!("/api/v1/sessions/{id}")), (header::SET_COOKIE, cookie)];
     Ok((StatusCode::CREATED, headers, Json(SessionItem::new(shown, now, Some(id)))).into_response())
 }

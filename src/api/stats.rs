@@ -58,7 +58,11 @@ impl FromParams for WindowQuery {
 
 impl WindowQuery {
     /// The name of the window and its bounds; `default` where none is asked for.
-    fn window(&self, now: Timestamp, default: Period) -> Result<(&'static str, Timestamp, Timestamp), Problem> {
+    pub(super) fn window(
+        &self,
+        now: Timestamp,
+        default: Period,
+    ) -> Result<(&'static str, Timestamp, Timestamp), Problem> {
         let refuse = |name, detail: &str| Err(Problem::invalid(vec![FieldError::parameter(name, "conflict", detail)]));
         match (self.period, self.from, self.to) {
             (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {

@@ -18,13 +18,20 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::domain::check::{CheckSpec, Observation};
-use crate::domain::endpoint::Origin;
+use crate::domain::endpoint::{Kind, Origin};
 
 pub use client::ClientError;
 pub use http::HttpChecker;
 
 #[cfg(test)]
 mod testing;
+
+/// What a kind of check does, in a sentence.
+pub fn about(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Http => "Sends an HTTP or HTTPS request and looks at status, headers, body, certificate and time",
+    }
+}
 
 /// Makes one attempt at a check.
 pub trait Checker: Send + Sync + Debug {

@@ -21,14 +21,14 @@ pub(super) async fn backup(
     let source = Beside::open(&store_options(config)).await.map_err(Failed::cannot_start)?;
     let folder = BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize);
     // Held until the end: it keeps the monitor from writing there at the same time.
-    let (claim, file) = match file {
+    let (made, file) = match file {
         Some(file) => (None, file.to_owned()),
         None => {
             let claim = folder.claim().map_err(refused_or_failed)?;
             let native = source.path().is_some();
             let form = form.unwrap_or(if native { Form::Native } else { Form::Portable });
-            let (_, file) = folder.name(form, now).map_err(refused_or_failed)?;
-            (Some(claim), file)
+            let (id, file) = folder.name(form, now).map_err(refused_or_failed)?;
+            (Some((claim, id)), file)
         }
     };
     let bar = Bar::new("backup");
@@ -37,8 +37,8 @@ pub(super) async fn backup(
     source.close().await.map_err(Failed::running)?;
     let written = written.map_err(refused_or_failed)?;
     say(&format!("{}: {}", file.display(), bar.done(written.rows, written.bytes)));
-    if claim.is_some() {
-        for id in folder.remove_old().map_err(Failed::running)? {
+    if let Some((_, made)) = &made {
+        for id in folder.remove_old(made).map_err(Failed::running)? {
             say(&format!("removed {id}, as backup.keep says"));
         }
     }

@@ -145,7 +145,11 @@ enum Command {
         url: Option<String>,
     },
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// In version 2.0 (Swagger) instead of 3.1
+        #[arg(long)]
+        swagger: bool,
+    },
     /// Try how people are told
     Notify {
         #[command(subcommand)]
@@ -270,9 +274,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
             runtime(Workers::Auto)?.block_on(demo::demo(port, &logging.level))
         }
         Command::Healthcheck { url } => runtime(Workers::Fixed(1))?.block_on(check::healthcheck(&options, url)),
-        Command::Openapi => {
+        Command::Openapi { swagger } => {
             let header = load(&options).map_or_else(|_| "X-API-Key".to_owned(), |c| c.api.auth.header_name);
-            say(&crate::api::document(&header).to_pretty_json().map_err(Failed::running)?);
+            let document = serde_json::to_value(crate::api::document(&header)).map_err(Failed::running)?;
+            let document = if swagger { crate::api::swagger::of(&document) } else { document };
+            say(&serde_json::to_string_pretty(&document).map_err(Failed::running)?);
             Ok(ExitCode::SUCCESS)
         }
     }

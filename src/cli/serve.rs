@@ -25,8 +25,9 @@ pub(super) async fn run(config: Config, format: LogFormat, log_level: &LevelCont
     let address = listener.local_addr().map_err(Failed::cannot_start)?;
     let outside = Outside::real(&config).map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
     let outside = Outside { log_level: log_level.clone(), ..outside };
-    let monitor =
-        Monitor::start(config.clone(), outside, &tasks).await.map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
+    let monitor = Box::pin(Monitor::start(config.clone(), outside, &tasks))
+        .await
+        .map_err(|e| Failed::cannot_start(format!("{e:#}")))?;
     banner::show(&config, &monitor, address, format);
     for warning in warnings {
         tracing::warn!("{warning}");

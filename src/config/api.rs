@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::auth::{self, AuthConfig};
 use super::outbound;
-use super::raw::{RawApi, RawCors};
+use super::raw::{AutoOr, RawApi, RawCors};
 use super::report::Report;
 use super::section::Section;
 use super::validate::is_host;
@@ -23,6 +23,7 @@ pub struct ApiConfig {
     /// 0: any free one.
     pub port: u16,
     pub workers: Workers,
+    pub max_connections: MaxConnections,
     pub auth: AuthConfig,
     /// `None`: pages from elsewhere get no answer that they can read.
     pub cors: Option<CorsConfig>,
@@ -41,6 +42,21 @@ pub enum Workers {
     Auto,
     /// At least 1.
     Fixed(u32),
+}
+
+/// How many connections are served at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxConnections {
+    /// As fits the open files that the process may have.
+    Auto,
+    /// [`FEWEST`](Self::FEWEST) to [`MOST`](Self::MOST).
+    Fixed(u32),
+}
+
+impl MaxConnections {
+    /// Fewer would keep health checks and a browser from each other.
+    pub const FEWEST: u32 = 16;
+    pub const MOST: u32 = 65_536;
 }
 
 /// `api.cors:`, when it is enabled.
@@ -144,12 +160,20 @@ pub(super) fn read(section: &Section<'_>, now: Timestamp, report: &mut Report) -
         host,
         port: raw.port.unwrap_or(8000),
         workers: section.auto_or("workers", raw.workers, 1024, report).map_or(Workers::Auto, Workers::Fixed),
+        max_connections: max_connections(section, raw.max_connections, report),
         cors: raw.cors.and_then(|raw| cors(section, raw, &auth, report)),
         tls: raw.tls.and_then(|raw| tls(section, raw, report)),
         rate_limit,
         trusted_proxies: trusted_proxies(section, &raw.trusted_proxies.unwrap_or_default(), report),
         auth,
     }
+}
+
+fn max_connections(section: &Section<'_>, raw: Option<AutoOr>, report: &mut Report) -> MaxConnections {
+    let Some(AutoOr::Number(number)) = raw else { return MaxConnections::Auto };
+    let number = u32::try_from(number).unwrap_or(u32::MAX);
+    let (fewest, most) = (MaxConnections::FEWEST, MaxConnections::MOST);
+    MaxConnections::Fixed(section.in_range("max_connections", Some(number), fewest, fewest, most, report))
 }
 
 fn rates(section: &Section<'_>, raw: &RawRates, report: &mut Report) -> Option<RateLimitConfig> {

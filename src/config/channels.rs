@@ -1,5 +1,6 @@
 //! What a configured channel is, with every default applied. `read` makes these; `notify` builds from them.
 
+mod made;
 mod raw;
 mod read;
 mod transports;
@@ -7,9 +8,16 @@ mod transports;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::made::{MadeChannel, Mistake, Settings, as_far_as_possible, read_made};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use self::raw::{RawCommon, RawConsole, RawEmail, RawTelegram, RawWebhook, Type};
 pub(super) use self::read::{Channels, read};
 pub(super) use self::transports::parse_web_address;
 use super::Secret;
+use super::schemas::schema_of;
 use crate::domain::endpoint::Origin;
 use crate::domain::notification::Severity;
 
@@ -20,6 +28,8 @@ pub struct ChannelConfig {
     pub name: String,
     /// Those made through the API obey `outbound`.
     pub origin: Origin,
+    /// File and line of a configured one.
+    pub source: Option<String>,
     /// Of a channel that is off, the transport may lack what it needs and its values are not checked.
     pub enabled: bool,
     /// Whether endpoints that name no channel are told through it.
@@ -44,6 +54,55 @@ pub enum Transport {
         preset: String,
         options: BTreeMap<String, Secret>,
     },
+    /// What was stored of a channel made through the API, and breaks a rule of this version. It delivers nothing.
+    Unreadable {
+        /// Its `type`, as it is stored.
+        kind: String,
+        /// Without secrets.
+        why: String,
+    },
+}
+
+/// A channel of each type that is not a preset: the word in `type`, what it does, what can be set for it.
+pub(super) fn schemas() -> Vec<(&'static str, &'static str, Value)> {
+    let of = |name, kind, about, schema| (name, about, with_common(name, schema, transports::always(kind)));
+    vec![
+        of("console", Type::Console, "Prints on standard output", schema_of::<RawConsole>()),
+        of("email", Type::Email, "Sends mail through an SMTP server", schema_of::<RawEmail>()),
+        of("webhook", Type::Webhook, "Sends an HTTP request with a body of one's own form", schema_of::<RawWebhook>()),
+        of("telegram", Type::Telegram, "Sends messages as a bot of Telegram", schema_of::<RawTelegram>()),
+    ]
+}
+
+/// The schema of a transport's own keys with those that every channel has, of which `type` says which transport.
+pub(super) fn with_common(name: &str, mut schema: Value, required: &[&str]) -> Value {
+    let mut common = schema_of::<RawCommon>();
+    let required: Vec<&str> = std::iter::once("type").chain(required.iter().copied()).collect();
+    for part in ["properties", "$defs"] {
+        let Value::Object(mut all) = common[part].take() else { continue };
+        if let Value::Object(own) = schema[part].take() {
+            all.extend(own);
+        }
+        schema[part] = Value::Object(all);
+    }
+    schema["properties"]["type"] = json!({ "const": name });
+    schema["required"] = json!(required);
+    schema["additionalProperties"] = json!(false);
+    schema
+}
+
+impl Transport {
+    /// What `type` says.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Console => "console",
+            Self::Email(_) => "email",
+            Self::Telegram(_) => "telegram",
+            Self::Webhook(_) => "webhook",
+            Self::Preset { preset, .. } => preset,
+            Self::Unreadable { kind, .. } => kind,
+        }
+    }
 }
 
 /// How the connection to a mail server is secured.
@@ -90,11 +149,13 @@ pub struct TelegramConfig {
 }
 
 /// How Telegram reads a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub enum TelegramParseMode {
     Markdown,
     MarkdownV2,
+    #[serde(rename = "HTML")]
     Html,
+    #[serde(rename = "none")]
     None,
 }
 

@@ -105,6 +105,21 @@ impl NodeDeserializer<'_> {
         }
     }
 
+    /// As [`on_scalar`](Self::on_scalar), where JSON has a type of its own for what is `expected`: text, or not.
+    fn on_typed<T>(
+        &self,
+        expected: &str,
+        as_text: bool,
+        visit: impl FnOnce(&Scalar) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.on_scalar(expected, |scalar| {
+            if self.0.place.is_sent() && scalar.quoted != as_text {
+                return Err(Fault::new(unexpected_kind(expected, json_kind(scalar))));
+            }
+            visit(scalar)
+        })
+    }
+
     /// The list or mapping that a variable holds as text: `[a, b]`, `{a: 1}`, or `a, b` where a list is asked for.
     fn inline(&self, list: bool) -> Option<Result<Node, Fault>> {
         let Value::Scalar(scalar) = &self.0.value else { return None };
@@ -152,6 +167,16 @@ fn relocated(mut node: Node, place: &Place) -> Node {
     node
 }
 
+/// What a scalar of JSON is.
+fn json_kind(scalar: &Scalar) -> &'static str {
+    match scalar.resolve() {
+        Plain::Null => "nothing",
+        Plain::Bool(_) => "true or false",
+        Plain::Integer(_) | Plain::Float(_) => "a number",
+        Plain::Text => "text",
+    }
+}
+
 fn not_a(scalar: &Scalar, expected: &str) -> Fault {
     if scalar.is_null() {
         Fault::new(unexpected_kind(expected, "nothing"))
@@ -173,7 +198,7 @@ fn visit_integer<'de, V: Visitor<'de>>(number: i128, visitor: V) -> Result<V::Va
 macro_rules! whole_numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            self.on_scalar("a whole number", |scalar| match integer(scalar.text.trim()) {
+            self.on_typed("a whole number", false, |scalar| match integer(scalar.text.trim()) {
                 Some(number) => visit_integer(number, visitor),
                 None => Err(not_a(scalar, "a whole number")),
             })
@@ -184,7 +209,7 @@ macro_rules! whole_numbers {
 macro_rules! numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            self.on_scalar("a number", |scalar| match float(scalar.text.trim()) {
+            self.on_typed("a number", false, |scalar| match float(scalar.text.trim()) {
                 Some(number) => visitor.visit_f64(number),
                 None => Err(not_a(scalar, "a number")),
             })
@@ -195,7 +220,7 @@ macro_rules! numbers {
 macro_rules! texts {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            self.on_scalar("text", |scalar| {
+            self.on_typed("text", true, |scalar| {
                 // A variable may well be empty; what is written as nothing is rather a mistake.
                 if scalar.is_null() && scalar.written.is_none() {
                     return Err(Fault::new("expected text, found nothing: write \"\" for an empty text"));
@@ -228,7 +253,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.on_scalar("true or false", |scalar| match boolean(scalar.text.trim()) {
+        self.on_typed("true or false", false, |scalar| match boolean(scalar.text.trim()) {
             Some(value) => visitor.visit_bool(value),
             None => Err(not_a(scalar, "true or false")),
         })
@@ -275,7 +300,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         if let Some(inline) = self.inline(false) {
             return NodeDeserializer(&inline?).visit_entries(visitor, true);
         }
-        self.visit_entries(visitor, true)
+        let free = !self.0.place.is_sent();
+        self.visit_entries(visitor, free)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use super::channels::MadeChannel;
 use super::{ChannelConfig, Config, GroupConfig, SourceRef};
 use crate::domain::endpoint::{EndpointSettings, Layers};
 use crate::domain::group::{Group, GroupMade};
+use crate::domain::notification::{ChannelRoute, Routing};
+use crate::domain::setting::DurationSetting;
 
 /// What there is at one time.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,22 +21,43 @@ pub struct Listing {
     pub timezone: chrono_tz::Tz,
     /// Those that are declared, by name.
     pub groups: BTreeMap<String, Group>,
-    /// Those that are off included.
+    /// Those that are off included; the configured ones in their order, then those made through the API in theirs.
     pub channels: Vec<ChannelConfig>,
+    /// What else is known of those made through the API, by name.
+    made: BTreeMap<String, MadeChannel>,
     /// The names of `channels`.
     channel_names: Vec<String>,
+    /// Who is told, by `channels`.
+    routing: Arc<Routing>,
 }
 
 impl Listing {
     /// As configured.
     pub fn of(config: &Config) -> Self {
-        Self {
+        let telling = &config.telling;
+        let routing = Routing {
+            enabled: telling.enabled,
+            channels: Vec::new(),
+            default_route: telling.default_route.clone(),
+            public_url: telling.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        };
+        let mut listing = Self {
             defaults: config.defaults.clone(),
             timezone: config.timezone,
             groups: config.groups.iter().map(|(name, group)| (name.clone(), configured(group))).collect(),
             channels: config.channels.clone(),
-            channel_names: config.channel_names.clone(),
-        }
+            made: BTreeMap::new(),
+            channel_names: Vec::new(),
+            routing: Arc::new(routing),
+        };
+        listing.channels_changed();
+        listing
+    }
+
+    /// Makes this the cooldown of endpoints for which neither they nor their group say another.
+    pub fn set_cooldown(&mut self, cooldown: Duration) {
+        let policy = self.defaults.alert_policy.get_or_insert_default();
+        policy.cooldown_seconds = Some(DurationSetting(cooldown));
     }
 
     /// What applies to endpoints of `group` (empty: of none) where they say nothing.
@@ -45,9 +70,59 @@ impl Listing {
         }
     }
 
+    /// The names of all channels.
+    pub fn channel_names(&self) -> &[String] {
+        &self.channel_names
+    }
+
     /// A channel by its name.
     pub fn channel(&self, name: &str) -> Option<&ChannelConfig> {
         self.channels.iter().find(|channel| channel.name == name)
+    }
+
+    /// What else is known of a channel that was made through the API.
+    pub fn made_channel(&self, name: &str) -> Option<&MadeChannel> {
+        self.made.get(name)
+    }
+
+    /// How many channels were made through the API.
+    pub fn made_channels(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Adds a channel made through the API, or puts it in the place of the one of its name.
+    pub fn put_channel(&mut self, channel: ChannelConfig, made: MadeChannel) {
+        self.made.insert(channel.name.clone(), made);
+        match self.channels.iter_mut().find(|there| there.name == channel.name) {
+            Some(there) => *there = channel,
+            None => self.channels.push(channel),
+        }
+        self.channels_changed();
+    }
+
+    /// Takes a channel out that was made through the API.
+    pub fn remove_channel(&mut self, name: &str) {
+        if self.made.remove(name).is_some() {
+            self.channels.retain(|channel| channel.name != name);
+            self.channels_changed();
+        }
+    }
+
+    /// Who is told.
+    pub fn routing(&self) -> &Arc<Routing> {
+        &self.routing
+    }
+
+    fn channels_changed(&mut self) {
+        self.channel_names = self.channels.iter().map(|channel| channel.name.clone()).collect();
+        let route = |channel: &ChannelConfig| ChannelRoute {
+            name: channel.name.clone(),
+            enabled: channel.enabled,
+            default: channel.default,
+            severity: channel.severity,
+        };
+        let channels = self.channels.iter().map(route).collect();
+        self.routing = Arc::new(Routing { channels, ..(*self.routing).clone() });
     }
 }
 

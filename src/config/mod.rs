@@ -27,10 +27,12 @@ mod logging;
 mod original;
 mod outbound;
 mod overrides;
+mod prometheus;
 mod raw;
 mod report;
 mod resolver;
 mod running;
+pub mod schemas;
 mod secret;
 mod section;
 mod session;
@@ -46,7 +48,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::api::{ApiConfig, CorsConfig, Origins, RateLimitConfig, TlsConfig, Workers};
+pub use self::api::{ApiConfig, CorsConfig, MaxConnections, Origins, RateLimitConfig, TlsConfig, Workers};
 pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::backup::BackupConfig;
 pub use self::channels::ChannelConfig;
@@ -55,6 +57,7 @@ pub use self::directory::{Directory, Listing};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 pub use self::logging::{LogFormat, LogLevel, LogRotation, LoggingConfig};
+pub use self::prometheus::{DEFAULT_METRICS_PATH, PrometheusConfig};
 use self::report::Report;
 pub use self::running::{Adjustable, RunningSettings};
 pub use self::secret::Secret;
@@ -102,6 +105,7 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     pub logging: LoggingConfig,
     pub api: ApiConfig,
+    pub prometheus: PrometheusConfig,
     /// Those of `channels:` in their order, then those of `notifications:`; also those that are off.
     pub channels: Vec<ChannelConfig>,
     /// The names of `channels`.

@@ -1,7 +1,7 @@
 //! What the configuration of the original system has and this one has not, or has in another place.
 
 use super::report::Report;
-use super::tree::{Entry, Node, Value, boolean};
+use super::tree::{Entry, Node, Value};
 
 /// Keys that mean nothing here, with the reason.
 const MEANINGLESS: [(&str, &str); 6] = [
@@ -12,9 +12,6 @@ const MEANINGLESS: [(&str, &str); 6] = [
     ("api.auth.access_token_expire_minutes", "there are no signed tokens: a request carries the API key"),
     ("prometheus.port", "metrics are served on the port of the API"),
 ];
-
-/// Keys whose feature this build does not have yet.
-const NOT_IN_EFFECT: [(&str, &str); 1] = [("prometheus", "this build serves no Prometheus metrics")];
 
 /// Keys that the original has elsewhere, and what they are here.
 const ALIASES: [(&str, &str); 3] = [
@@ -82,22 +79,4 @@ fn split(path: &'static str) -> (Vec<&'static str>, &'static str) {
     let mut segments: Vec<&str> = path.split('.').collect();
     let last = segments.pop().unwrap_or_default();
     (segments, last)
-}
-
-/// Says which keys have no effect yet. Switching a missing feature off is no reason for a warning.
-pub(super) fn warn_of_not_in_effect(root: &Node, report: &mut Report) {
-    for (path, why) in NOT_IN_EFFECT {
-        let entry = path.split('.').try_fold((root, None), |(node, _), segment| {
-            node.get_entry(segment).map(|entry| (&entry.value, Some(&entry.key)))
-        });
-        let Some((node, Some(key))) = entry else { continue };
-        if node.is_null() || node.get("enabled").is_some_and(is_false) {
-            continue;
-        }
-        report.warn(&key.place, path, format!("not in effect yet: {why}"));
-    }
-}
-
-fn is_false(node: &Node) -> bool {
-    matches!(&node.value, Value::Scalar(scalar) if boolean(&scalar.text) == Some(false))
 }

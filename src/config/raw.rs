@@ -6,21 +6,30 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, Visitor};
+use utoipa::ToSchema;
 
 use super::api::{RawRateLimit, RawTls};
 use super::auth::RawAuth;
 use super::secret::Secret;
 use crate::domain::setting::DurationSetting;
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawDatabase {
+    /// `sqlite://FILE`, `sqlite::memory:` or `postgresql://user:password@host:5432/name`; chooses the backend.
+    #[schema(value_type = Option<String>, write_only)]
     pub(super) url: Option<Secret>,
     #[serde(rename = "type")]
+    #[schema(ignore)]
     pub(super) kind: Option<DatabaseType>,
+    /// Connections that read.
+    #[schema(minimum = 1)]
     pub(super) pool_size: Option<u32>,
+    /// Further ones, on a server.
     pub(super) max_overflow: Option<u32>,
+    /// Whether a connection to a server is tried before it is used.
     pub(super) pool_pre_ping: Option<bool>,
+    /// Whether every statement is logged.
     pub(super) echo: Option<bool>,
 }
 
@@ -58,6 +67,7 @@ pub(super) struct RawApi {
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) workers: Option<AutoOr>,
+    pub(super) max_connections: Option<AutoOr>,
     pub(super) cors: Option<RawCors>,
     pub(super) auth: Option<RawAuth>,
     pub(super) tls: Option<RawTls>,
@@ -73,13 +83,6 @@ pub(super) struct RawCors {
     pub(super) allow_credentials: Option<bool>,
     pub(super) allow_methods: Option<Vec<String>>,
     pub(super) allow_headers: Option<Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawPrometheus {
-    enabled: Option<bool>,
-    path: Option<String>,
 }
 
 /// The keys of the channels are read elsewhere ([`super::channels`]), those with another name have moved to

@@ -2,8 +2,10 @@
 //! changes them and what is stored of it is `service::settings`.
 
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
-use super::{Config, LogLevel, MaxConcurrent};
+use super::{Config, LogLevel, MaxConcurrent, MaxConnections};
+use crate::domain::alert_policy::AlertPolicy;
 
 /// The values of the changeable settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +14,9 @@ pub struct Adjustable {
     pub check_history_days: u32,
     pub hourly_rollup_days: u32,
     pub max_concurrent_checks: MaxConcurrent,
+    pub max_connections: MaxConnections,
+    /// Of endpoints for which neither they nor their group say another.
+    pub cooldown: Duration,
 }
 
 impl Adjustable {
@@ -22,8 +27,15 @@ impl Adjustable {
             check_history_days: config.monitoring.check_history_days,
             hourly_rollup_days: config.monitoring.hourly_rollup_days,
             max_concurrent_checks: config.monitoring.max_concurrent_checks,
+            max_connections: config.api.max_connections,
+            cooldown: cooldown(config),
         }
     }
+}
+
+fn cooldown(config: &Config) -> Duration {
+    let policy = config.defaults.alert_policy.as_ref();
+    policy.and_then(|policy| policy.cooldown_seconds).map_or(AlertPolicy::default().cooldown, |set| set.0)
 }
 
 /// The values that apply now, shared by the parts that go by them. Each reads them when it acts.

@@ -29,6 +29,26 @@ impl<'n> Section<'n> {
         self.wrong_with_help(key, message, None, report);
     }
 
+    /// Says that an item of the list of a key is wrong.
+    pub(super) fn wrong_item(&self, key: &str, index: usize, message: impl Into<String>, report: &mut Report) {
+        self.wrong_at(&format!("/{key}/{index}"), key, message, report);
+    }
+
+    /// Says that an entry of the mapping of a key is wrong, whatever its name is made of.
+    pub(super) fn wrong_entry(&self, key: &str, name: &str, message: impl Into<String>, report: &mut Report) {
+        let pointer = format!("/{key}/{}", name.replace('~', "~0").replace('/', "~1"));
+        self.wrong_at(&pointer, &format!("{key}.{name}"), message, report);
+    }
+
+    fn wrong_at(&self, pointer: &str, path: &str, message: impl Into<String>, report: &mut Report) {
+        if let Some((node, _)) = self.node.map(|node| node.at_pointer(pointer))
+            && !node.has_missing()
+        {
+            let message = without_secrets(message.into(), node);
+            report.error(&node.place, format_args!("{}.{path}", self.path), message);
+        }
+    }
+
     pub(super) fn wrong_with_help(
         &self,
         key: &str,

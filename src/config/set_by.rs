@@ -24,17 +24,26 @@ pub(super) fn of(root: &Node) -> BTreeMap<String, SetBy> {
     set
 }
 
+fn by_place(node: &Node) -> SetBy {
+    match &*node.place.source {
+        Source::Variable(name) => SetBy::Environment(name.clone()),
+        Source::File(_) | Source::Sent(_) => SetBy::File(SourceRef { column: 0, ..node.place.to_ref() }.to_string()),
+    }
+}
+
 fn collect(node: &Node, path: &str, set: &mut BTreeMap<String, SetBy>) {
     for entry in node.entries() {
         let path = if path.is_empty() { entry.key.text.clone() } else { format!("{path}.{}", entry.key.text) };
-        let place = &entry.value.place;
         if matches!(entry.value.value, Value::Mapping(_)) && !WHOLE.contains(&path.as_str()) {
             collect(&entry.value, &path, set);
         } else if !entry.value.is_null() {
-            let by = match &*place.source {
-                Source::Variable(name) => SetBy::Environment(name.clone()),
-                Source::File(_) => SetBy::File(SourceRef { column: 0, ..place.to_ref() }.to_string()),
-            };
+            let by = by_place(&entry.value);
+            // The only one of them that can change while running.
+            if path == "defaults"
+                && let Some(cooldown) = entry.value.get("alert_policy").and_then(|node| node.get("cooldown_seconds"))
+            {
+                set.insert(format!("{path}.alert_policy.cooldown_seconds"), by_place(cooldown));
+            }
             set.insert(path, by);
         }
     }

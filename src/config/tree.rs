@@ -14,6 +14,8 @@ pub(super) enum Source {
     File(String),
     /// An environment variable.
     Variable(String),
+    /// JSON that was sent to the API: a pointer into it.
+    Sent(String),
 }
 
 #[derive(Clone)]
@@ -30,6 +32,15 @@ impl Place {
         Self { source: Arc::new(Source::Variable(name.to_owned())), line: 0, column: 0 }
     }
 
+    pub(super) fn of_sent(pointer: &str) -> Self {
+        Self { source: Arc::new(Source::Sent(pointer.to_owned())), line: 0, column: 0 }
+    }
+
+    /// Whether it is JSON, whose scalars have their types already.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(*self.source, Source::Sent(_))
+    }
+
     pub(super) fn is_variable(&self) -> bool {
         matches!(*self.source, Source::Variable(_))
     }
@@ -38,6 +49,7 @@ impl Place {
         let file = match &*self.source {
             Source::File(name) => name.clone(),
             Source::Variable(name) => format!("environment variable {name}"),
+            Source::Sent(pointer) => pointer.clone(),
         };
         SourceRef { file, line: self.line, column: self.column }
     }

@@ -8,12 +8,12 @@ use super::database;
 use super::de::typed;
 use super::endpoints::{self, Resolved, Sections};
 use super::layer::Rules;
-use super::raw::{RawMonitoring, RawPrometheus};
+use super::raw::RawMonitoring;
 use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
-    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, original, outbound, overrides, resolver,
+    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, outbound, overrides, prometheus, resolver,
     telling,
 };
 use crate::domain::Timestamp;
@@ -61,8 +61,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let outbound = outbound::read(&Section::of(root, "outbound"), report);
     let logging = logging::read(&Section::of(root, "logging"), report);
     let api = api::read(&Section::of(root, "api"), now, report);
-    Section::of(root, "prometheus").read::<RawPrometheus>(report);
-    original::warn_of_not_in_effect(root, report);
+    let prometheus = prometheus::read(&Section::of(root, "prometheus"), report);
     Config {
         path: PathBuf::new(),
         files: Vec::new(),
@@ -76,6 +75,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         monitoring,
         logging,
         api,
+        prometheus,
         channel_names: channels.channels.iter().map(|channel| channel.name.clone()).collect(),
         channels: channels.channels,
         telling,

@@ -17,6 +17,8 @@ pub struct Availability {
     pub percentage: Option<f64>,
     /// The time down within the window, each moment counted once.
     pub downtime: TimeDelta,
+    /// The time in which it was watched.
+    pub monitored_seconds: f64,
 }
 
 /// Availability in a window that begins with the first check or later. `downs` are the times down in the order of
@@ -36,7 +38,7 @@ pub fn availability(window: Range<Timestamp>, downs: &[Range<Timestamp>], bucket
         let rounded = (share * 10_000.0).round() / 100.0;
         if downtime > TimeDelta::zero() { rounded.min(99.99) } else { rounded }
     });
-    Availability { percentage, downtime }
+    Availability { percentage, downtime, monitored_seconds: monitored }
 }
 
 /// The length of what is down within the window; where times overlap it counts once.

@@ -8,12 +8,6 @@ use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::setting::{ExpectedStatus, RequestBody};
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-use utoipa::ToSchema;
-
-use super::outcome::UnknownWord;
 
 /// A header of every request that a check sends. This monitor's own API knows its checks by it: they come from this
 /// machine, but are made up by whoever may make endpoints, and by those to whom a check is redirected.
@@ -89,6 +83,24 @@ pub struct Observation {
     pub certificate: Option<CertificateSeen>,
     /// `HTTP/1.1`, `HTTP/2.0`.
     pub http_version: Option<String>,
+}
+
+/// What a check saw that is not stored with its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// The last attempt had a connection.
+    pub connected: bool,
+    /// Of the certificate that the last attempt was served.
+    pub certificate_expires_at: Option<Timestamp>,
+}
+
+impl Seen {
+    pub fn of(observation: &Observation) -> Self {
+        Self {
+            connected: observation.remote_address.is_some() || observation.status_code.is_some(),
+            certificate_expires_at: observation.certificate.as_ref().map(|certificate| certificate.not_after),
+        }
+    }
 }
 
 /// The leaf certificate of a TLS connection.

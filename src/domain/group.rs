@@ -1,12 +1,6 @@
 //! Groups of endpoints: what their endpoints inherit, and who declared them.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use super::outcome::{Status, UnknownWord, words};
+use super::outcome::{Status, words};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointSettings;
 

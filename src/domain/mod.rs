@@ -5,9 +5,11 @@
 //! here and tested as tables and properties; the other modules only carry it out.
 
 pub mod alert_policy;
+pub mod alert_rule;
 pub mod api_key;
 pub mod availability;
 pub mod check;
+pub mod counts;
 pub mod endpoint;
 pub mod group;
 pub mod incident;

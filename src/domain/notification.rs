@@ -1,14 +1,12 @@
 //! One thing to tell about an endpoint: the facts, the same for every channel. How they read in a channel is not
 //! decided here.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::alert_rule::{AlertId, Comparison};
+use crate::domain::outcome::words;
 use crate::domain::{Timestamp, micros};
 
 words! {
@@ -23,15 +21,19 @@ words! {
         ChannelFailing = "channel_failing",
         /// The endpoint was paused or removed while its incident was open.
         NoLongerMonitored = "no_longer_monitored",
+        /// A metric of the monitor itself crossed the threshold of an alert rule.
+        AlertFiring = "alert_firing",
+        /// It is back, or its rule was changed or deleted.
+        AlertResolved = "alert_resolved",
         /// Sent by hand to try a channel.
         Test = "test",
     }
 }
 
 impl Event {
-    /// Whether it ends what a `down` told: it goes to exactly the channels that were told.
+    /// Whether it ends what a `down` (or `alert_firing`) told: it goes to exactly the channels that were told.
     pub fn is_resolve(self) -> bool {
-        matches!(self, Self::Up | Self::NoLongerMonitored)
+        matches!(self, Self::Up | Self::NoLongerMonitored | Self::AlertResolved)
     }
 }
 
@@ -70,10 +72,13 @@ pub struct Notification {
     pub failure_kind: Option<String>,
     /// Why, in one sentence without a full stop. For `up` the cause of the outage that ended.
     pub error: Option<String>,
-    /// Absent for `test` and `channel_failing`.
+    /// Absent for `test`, `channel_failing`, `alert_firing` and `alert_resolved`.
     pub incident: Option<IncidentFacts>,
     /// The check that confirmed it.
     pub check: Option<CheckFacts>,
+    /// The rule that fired; there for `alert_firing` and `alert_resolved` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertFacts>,
     /// What else a person should know, one sentence each: outages waiting in a failing channel, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
@@ -115,11 +120,58 @@ pub struct CheckFacts {
     pub response_time_ms: Option<f64>,
 }
 
+/// The alert rule of a notification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AlertFacts {
+    #[schema(example = "alert_001")]
+    pub alert_id: String,
+    #[schema(example = "memory_usage")]
+    pub metric: String,
+    pub comparison: Comparison,
+    /// As it is written in the rule; a number there has the unit of the metric here.
+    #[schema(example = "80%")]
+    pub threshold: String,
+    /// What was measured at this event, as it is compared; null: nothing could be.
+    pub value: Option<f64>,
+    /// Of `value`.
+    #[schema(example = "percent")]
+    pub unit: Option<String>,
+    /// Since when it was on the wrong side.
+    pub crossed_at: DateTime<Utc>,
+    pub fired_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// From `crossed_at` to `resolved_at`, or to `occurred_at`.
+    pub duration_seconds: i64,
+    /// How it ended.
+    pub ending: Option<AlertEnding>,
+}
+
+words! {
+    /// How an alert ended.
+    pub enum AlertEnding {
+        /// The metric is back past the threshold.
+        Cleared = "cleared",
+        RuleChanged = "rule_changed",
+        RuleDeleted = "rule_deleted",
+    }
+}
+
+impl Notification {
+    /// Of a message about an alert rule the first one of the same firing, under which mails thread.
+    pub fn first_of_alert(&self) -> Option<String> {
+        let fired = self.alert.as_ref()?;
+        let number = AlertId::read(&fired.alert_id)?;
+        Some(notification_id(Subject::Alert(number), fired.fired_at, Event::AlertFiring, 0))
+    }
+}
+
 /// What a notification is about, as far as its id goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject<'a> {
     Endpoint(i64),
     Channel(&'a str),
+    /// A rule; the span is the instant at which it fired, also for the end: so each firing has one end.
+    Alert(AlertId),
 }
 
 /// The deterministic id: two processes or two attempts make the same one. `span` is the instant that began what is
@@ -127,6 +179,7 @@ pub enum Subject<'a> {
 pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordinal: u32) -> String {
     let subject = match subject {
         Subject::Endpoint(id) => format!("e{id}"),
+        Subject::Alert(AlertId(id)) => format!("r{id}"),
         // Channel names are the configuration's and hold no control characters; what is not a plain letter is
         // written as its code, so that the id is fit for headers.
         Subject::Channel(name) => {
@@ -154,7 +207,7 @@ pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordi
 pub struct Routing {
     /// `notifications.enabled`.
     pub enabled: bool,
-    /// Every enabled channel.
+    /// Every channel, those that are off included.
     pub channels: Vec<ChannelRoute>,
     /// The top-level `notify`; `None`: every channel that is a default one.
     pub default_route: Option<Vec<String>>,
@@ -166,6 +219,7 @@ pub struct Routing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRoute {
     pub name: String,
+    pub enabled: bool,
     pub default: bool,
     /// Tell only what is at least this severe.
     pub severity: Option<Severity>,
@@ -173,11 +227,14 @@ pub struct ChannelRoute {
 
 impl Routing {
     /// The channels that are told of an endpoint. `wanted` is what the endpoint says itself: `None` for the
-    /// default route, empty for nobody.
+    /// default route, empty for nobody. Channels that are there no longer are passed over; a list in which there is
+    /// no other says nothing, so that nobody goes untold because a channel was removed.
     pub fn channels_for(&self, wanted: Option<&[String]>, severity: Severity) -> Vec<String> {
-        let wanted = wanted.or(self.default_route.as_deref());
+        let says_something = |names: &&[String]| names.is_empty() || names.iter().any(|name| self.knows(name));
+        let wanted = wanted.filter(says_something).or(self.default_route.as_deref().filter(says_something));
         self.channels
             .iter()
+            .filter(|channel| channel.enabled)
             .filter(|channel| wanted.map_or(channel.default, |names| names.contains(&channel.name)))
             .filter(|channel| channel.severity.is_none_or(|least| severity >= least))
             .map(|channel| channel.name.clone())
@@ -186,6 +243,10 @@ impl Routing {
 
     /// Whether there is an enabled channel of this name.
     pub fn has(&self, channel: &str) -> bool {
+        self.channels.iter().any(|there| there.enabled && there.name == channel)
+    }
+
+    fn knows(&self, channel: &str) -> bool {
         self.channels.iter().any(|there| there.name == channel)
     }
 

@@ -1,12 +1,6 @@
 //! What somebody may do. Each role may do what those before it may.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 
 words! {
     /// What somebody may do: each role may do what those before it may.

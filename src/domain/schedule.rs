@@ -64,15 +64,21 @@ impl CronSchedule {
         self.timezone
     }
 
-    fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
-        let local = at.with_timezone(&self.timezone);
+    /// The first time after `at`.
+    pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let local = whole_second(at).with_timezone(&self.timezone);
         self.cron.find_next_occurrence(&local, false).ok().map(|t| t.to_utc())
     }
 
     fn at_or_before(&self, at: Timestamp) -> Option<Timestamp> {
-        let local = at.with_timezone(&self.timezone);
+        let local = whole_second(at).with_timezone(&self.timezone);
         self.cron.find_previous_occurrence(&local, true).ok().map(|t| t.to_utc())
     }
+}
+
+/// The second that an instant is in: what is found from a fraction of one keeps the fraction.
+fn whole_second(at: Timestamp) -> Timestamp {
+    from_micros(micros(at).div_euclid(1_000_000) * 1_000_000)
 }
 
 /// The fractional part of the golden ratio as a fraction of 2^64.
@@ -184,6 +190,16 @@ mod tests {
     fn cron(expression: &str, zone: &str) -> Schedule {
         let zone = parse_timezone(zone).unwrap();
         Schedule::Cron(CronSchedule::parse(expression, zone, at("2026-01-01T00:00:00Z")).unwrap())
+    }
+
+    #[test]
+    fn times_of_a_cron_expression_are_whole_seconds() {
+        let schedule = cron("0 * * * * *", "UTC");
+        let slots = schedule.slots(EndpointId(1));
+        for from in ["2026-03-01T12:00:00.000001Z", "2026-03-01T12:00:30.765Z", "2026-03-01T12:00:59.999999Z"] {
+            assert_eq!(slots.next_after(at(from)), Some(at("2026-03-01T12:01:00Z")), "{from}");
+            assert_eq!(slots.at_or_before(at(from)), Some(at("2026-03-01T12:00:00Z")), "{from}");
+        }
     }
 
     #[test]

@@ -2,17 +2,13 @@
 //! only its digest.
 
 use core::net::IpAddr;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyDigest, KeyId};
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 
 /// Characters of a `User-Agent` that are kept.
 const USER_AGENT: usize = 200;
@@ -94,7 +90,8 @@ pub fn token_text(random: [u8; 32]) -> String {
 
 /// What is kept of a `User-Agent`; nothing of an empty one.
 pub fn shown_user_agent(text: &str) -> Option<String> {
-    let shown: String = text.trim().chars().filter(|c| !c.is_control()).take(USER_AGENT).collect();
+    let harmless: String = text.chars().filter(|c| !c.is_control()).collect();
+    let shown: String = harmless.trim().chars().take(USER_AGENT).collect();
     (!shown.is_empty()).then_some(shown)
 }
 

@@ -7,13 +7,8 @@
 mod json;
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 
 pub use json::JsonTemplate;
 

@@ -1,14 +1,8 @@
 //! Counting checks: the bucket of an hour or a day, its sums, and the percentage that may be shown.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
 use crate::domain::check::{CheckResult, Timings};
 use crate::domain::latency::LatencySketch;
-use crate::domain::outcome::{Outcome, UnknownWord, words};
+use crate::domain::outcome::{Outcome, words};
 use crate::domain::{Timestamp, from_micros, micros};
 
 /// Microseconds of an hour and of a day.

@@ -1,18 +1,15 @@
 //! What an event says: its kind, the endpoint it is about, and its body, which is made once for all readers. No body
 //! holds a secret, a header or a value of the configuration.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Serialize;
 
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::notification::{Notification, Severity};
-use crate::domain::outcome::{FailureKind, MissedReason, Outcome, OutcomeWord, Status, UnknownWord, words};
+use crate::domain::outcome::{FailureKind, MissedReason, Outcome, OutcomeWord, Status, words};
 
 words! {
     /// What an event is about.

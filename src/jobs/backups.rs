@@ -2,23 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
+use super::Turns;
 use crate::store::backup::BackupFolder;
-use crate::wakeup::Wakeup;
 
 /// Looks at each nudge, on a thread that may wait for the disk.
-pub async fn look(folder: Arc<BackupFolder>, nudged: Wakeup, stopping: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            () = nudged.wait() => {}
-        }
+pub async fn look(folder: Arc<BackupFolder>, turns: Turns) {
+    while turns.next().await {
         let folder = Arc::clone(&folder);
         let looked = tokio::task::spawn_blocking(move || folder.look());
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            looked = looked => drop(looked),
+        if turns.run(looked, |()| "looked at: the folder of backups".to_owned()).await.is_none() {
+            return;
         }
     }
 }

@@ -1,20 +1,10 @@
 //! When housekeeping runs: tokio-cron-scheduler, which only nudges. It never runs a check: it loses runs when
 //! many fall into one tick, which a nudge for an idempotent job survives and a check would not.
 
-use std::time::Duration;
-
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use crate::wakeup::Wakeup;
-
-/// When a job is nudged.
-#[derive(Debug, Clone, Copy)]
-pub enum When {
-    /// A cron expression of six fields, UTC.
-    Cron(&'static str),
-    /// From now on, each time this has passed. At least a second.
-    Every(Duration),
-}
+use super::Turns;
+use crate::telemetry::jobs::When;
 
 /// The running nudges. Ends with [`stop`](Self::stop).
 pub struct Cron(JobScheduler);
@@ -26,13 +16,19 @@ impl std::fmt::Debug for Cron {
 }
 
 impl Cron {
-    /// Starts nudging.
-    pub async fn start(nudges: impl IntoIterator<Item = (When, Wakeup)>) -> Result<Self, JobSchedulerError> {
+    /// Starts nudging each job as its schedule says.
+    pub async fn start(jobs: impl IntoIterator<Item = Turns>) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new_with_channel_size(4096).await?;
-        for (when, wakeup) in nudges {
+        for job in jobs {
+            let when = job.status.when.clone();
+            let nudge = move || {
+                job.status.nudged(job.clock.now());
+                job.nudged.nudge();
+            };
             let job = match when {
-                When::Cron(expression) => Job::new(expression, move |_, _| wakeup.nudge())?,
-                When::Every(period) => Job::new_repeated(period, move |_, _| wakeup.nudge())?,
+                When::Cron(schedule) => Job::new(schedule.expression(), move |_, _| nudge())?,
+                When::Every(period) => Job::new_repeated(period, move |_, _| nudge())?,
+                When::AtStart => continue,
             };
             scheduler.add(job).await?;
         }

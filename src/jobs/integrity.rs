@@ -1,35 +1,58 @@
-//! Examines the database once after a process that did not close it, beside everything else.
+//! Examines the database, beside everything else: once after a process that did not close it, and when it is nudged.
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use super::Turns;
+use crate::feed::{Event, TroubleCode};
+use crate::store::{Integrity, Store, StoreError};
 
-use crate::clock::Clock;
-use crate::feed::{Event, Feed, TroubleCode};
-use crate::store::{Integrity, Store};
+/// Why a run found nothing good.
+#[derive(Debug, thiserror::Error)]
+enum Doubt {
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    #[error(transparent)]
+    Store(StoreError),
+}
 
-/// Examines the database if it is in doubt. A stop cuts it short; then the next start begins again.
-pub async fn examine(store: Arc<Store>, clock: Arc<dyn Clock>, feed: Arc<Feed>, stopping: CancellationToken) {
-    if store.integrity() != Integrity::Doubtful {
-        return;
+/// Examines the database if it is in doubt, and then at each nudge. A stop cuts it short; then the next start begins
+/// again.
+pub async fn run(store: Arc<Store>, turns: Turns) {
+    if store.integrity() == Integrity::Doubtful {
+        let database = store.place();
+        tracing::info!(database, "the last run did not end cleanly: the database is examined while checks are made");
+        examine(&store, &turns).await;
     }
+    while turns.next().await {
+        examine(&store, &turns).await;
+    }
+}
+
+async fn examine(store: &Store, turns: &Turns) {
     let database = store.place();
-    tracing::info!(database, "the last run did not end cleanly: the database is examined while checks are made");
-    let began = clock.monotonic();
-    let cut = stopping.clone();
-    let found = store.examine(move || cut.is_cancelled()).await;
-    let seconds = clock.monotonic().saturating_sub(began).as_secs_f64();
-    match found {
-        Ok(Integrity::Damaged(finding)) => {
-            tracing::error!(database, finding, seconds, "{}", what_to_do(&database));
-            let message = "the database is damaged: the log says what to do";
-            feed.publish(Event::trouble(clock.now(), TroubleCode::DatabaseDamaged, "database", message));
+    let cut = turns.stopping.clone();
+    let step = async {
+        match store.examine(move || cut.is_cancelled()).await {
+            Ok(Integrity::Damaged(finding)) => Err(Doubt::Damaged(finding)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Doubt::Store(error)),
         }
-        Ok(_) => tracing::info!(database, seconds, "the database is whole"),
-        Err(_) if stopping.is_cancelled() => {
-            tracing::info!(database, seconds, "the database was not examined to its end; the next start does it");
+    };
+    let words = |(): &()| {
+        let looked_at = store.path().is_some();
+        if looked_at { "the database is whole" } else { "the server looks after its own files" }.to_owned()
+    };
+    match turns.run_to_end(step, words).await {
+        Ok(()) => tracing::info!(database, "the database is whole"),
+        Err(Doubt::Damaged(finding)) => {
+            tracing::error!(database, finding, "{}", what_to_do(&database));
+            let (now, message) = (turns.clock.now(), "the database is damaged: the log says what to do");
+            turns.feed.publish(Event::trouble(now, TroubleCode::DatabaseDamaged, "database", message));
         }
-        Err(error) => {
+        Err(Doubt::Store(_)) if turns.stopping.is_cancelled() => {
+            tracing::info!(database, "the database was not examined to its end; the next start does it");
+        }
+        Err(Doubt::Store(error)) => {
             tracing::warn!(database, %error, "the database could not be examined; the next start tries again");
         }
     }

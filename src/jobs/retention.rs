@@ -1,17 +1,15 @@
 //! Removes what is older than it is kept, in small batches that never hold up the recorder.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
+use super::Turns;
 use crate::clock::Clock;
 use crate::config::RunningSettings;
 use crate::domain::uptime::{DAY_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
-use crate::feed::{Event, Feed, TroubleCode};
 use crate::store::{self, Store, StoreError, within};
-use crate::wakeup::Wakeup;
 
 /// Rows removed in one transaction.
 const BATCH: u64 = 500;
@@ -48,28 +46,32 @@ pub struct Removed {
     pub reads: u64,
 }
 
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { checks, hours, notifications, incidents, refusals, reads } = self;
+        write!(
+            f,
+            "removed: checks {checks}, hours {hours}, notifications {notifications}, incidents {incidents}, \
+             refusals {refusals}, reads {reads}"
+        )
+    }
+}
+
 impl Retention {
     /// Removes whatever is due at each nudge, until the stop.
-    pub async fn run(self, nudged: Wakeup, feed: Arc<Feed>, stopping: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = nudged.wait() => {}
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                removed = self.step() => match removed {
-                    Ok(removed) if removed == Removed::default() => {}
-                    Ok(Removed { checks, hours, notifications, incidents, refusals, reads }) => {
-                        tracing::info!(checks, hours, notifications, incidents, refusals, reads, "old history was removed");
-                    }
-                    Err(error) => {
-                        let message = "old history could not be removed; tried again at the next run";
-                        tracing::warn!(%error, "{message}");
-                        let now = self.clock.now();
-                        feed.publish(Event::trouble(now, TroubleCode::JobFailed, "job/retention", message));
-                    }
-                },
+    pub async fn run(self, turns: Turns) {
+        while turns.next().await {
+            match turns.run(Box::pin(self.step()), ToString::to_string).await {
+                Some(Ok(removed)) if removed == Removed::default() => {}
+                Some(Ok(Removed { checks, hours, notifications, incidents, refusals, reads })) => {
+                    tracing::info!(checks, hours, notifications, incidents, refusals, reads, "old history was removed");
+                }
+                Some(Err(error)) => {
+                    let message = "old history could not be removed; tried again at the next run";
+                    tracing::warn!(%error, "{message}");
+                    turns.failed(message);
+                }
+                None => return,
             }
         }
     }

@@ -4,16 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
+use super::Turns;
 use crate::board::{Board, Windows};
 use crate::clock::Clock;
 use crate::domain::uptime::{DAY_US, HOUR_US, day_of, hour_of};
 use crate::domain::{Timestamp, from_micros, micros};
-use crate::feed::{Event, Feed, TroubleCode};
 use crate::store::{self, Store, StoreError, within};
 use crate::telemetry::metrics::Metrics;
-use crate::wakeup::Wakeup;
 
 const BATCH: u64 = 500;
 
@@ -39,20 +36,16 @@ pub struct Rollup {
 
 impl Rollup {
     /// Does whatever is due at each nudge, until the stop.
-    pub async fn run(self, nudged: Wakeup, feed: Arc<Feed>, stopping: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = nudged.wait() => {}
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                done = self.step() => if let Err(error) = done {
+    pub async fn run(self, turns: Turns) {
+        while turns.next().await {
+            match turns.run(Box::pin(self.step()), |days| format!("closed: days {days}")).await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
                     let message = "days could not be closed; tried again at the next run";
                     tracing::warn!(%error, "{message}");
-                    let now = self.clock.now();
-                    feed.publish(Event::trouble(now, TroubleCode::JobFailed, "job/rollup", message));
-                },
+                    turns.failed(message);
+                }
+                None => return,
             }
         }
     }
@@ -65,8 +58,8 @@ impl Rollup {
         Ok(closed)
     }
 
-    /// Does everything that is due now.
-    pub async fn step(&self) -> Result<(), StoreError> {
+    /// Does everything that is due now; returns how many days of endpoints were closed.
+    pub async fn step(&self) -> Result<u64, StoreError> {
         if self.metrics.database.away().is_some() {
             // Hours that are over wait to be written: until then the board alone has them.
             return Err(StoreError::Unavailable("the database is away".to_owned()));
@@ -74,7 +67,13 @@ impl Rollup {
         let at = self.clock.now();
         let now = micros(at);
         let over = day_of(from_micros(now - DAY_GRACE_US));
-        while within(LIMIT, self.close_days(over)).await? > 0 {
+        let mut days = 0;
+        loop {
+            let closed = within(LIMIT, self.close_days(over)).await?;
+            if closed == 0 {
+                break;
+            }
+            days += closed;
             tokio::time::sleep(PAUSE).await;
         }
         let sketches_before = day_of(from_micros(now - HOUR_SKETCHES_US));
@@ -88,6 +87,6 @@ impl Rollup {
         self.board.update(self.board.ids(), |id, live| {
             live.windows.rebase(windows.remove(&id).unwrap_or_else(|| Windows::empty(until)));
         });
-        Ok(())
+        Ok(days)
     }
 }

@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
+use super::Turns;
 use crate::clock::Clock;
 use crate::keyring::Keyring;
 use crate::sessions::Sessions;
 use crate::store::{Store, StoreError, sessions, within};
-use crate::wakeup::Wakeup;
 
 /// How long the database may take for a step, and the stop waits for the last one.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -26,13 +24,9 @@ pub struct SignedIn {
 
 impl SignedIn {
     /// Works at each nudge, and writes once more when the stop begins.
-    pub async fn run(self, nudged: Wakeup, stopping: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stopping.cancelled() => break,
-                () = nudged.wait() => {}
-            }
-            if let Err(error) = self.step().await {
+    pub async fn run(self, turns: Turns) {
+        while turns.next().await {
+            if let Err(error) = Box::pin(turns.run_to_end(self.step(), |()| "written: what is new".to_owned())).await {
                 tracing::debug!(%error, "what is new of sessions could not be written; tried again at the next run");
             }
         }
@@ -76,7 +70,9 @@ impl SignedIn {
         });
         let written = if news.is_empty() { Ok(()) } else { written.await };
         if written.is_err() {
-            news.iter().for_each(|(id, _)| self.sessions.is_news_again(*id));
+            for (id, _) in &news {
+                self.sessions.is_news_again(*id);
+            }
         }
         written
     }

@@ -4,7 +4,7 @@
 //! nothing else. What is sent is read from the rows; a nudge only says that there are some. While the database is away
 //! it is taken from memory ([`Handover`]), by the same rules, and what came of it is recorded afterwards.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::channel::{Channel, Message, Receipt, SendError};
+use super::lines::{Line, Lines};
 use super::queue::{Attempt, Item, Lane, Queue, Reading, Rows};
 use super::{failing, ledger};
 use crate::clock::Clock;
@@ -25,8 +26,9 @@ use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, 
 use crate::events::ChannelTestRequest;
 use crate::feed::{self, Feed, NotificationNews, TroubleCode};
 use crate::handover::{Handed, Handover};
-use crate::store::outbox::{DeliveryState, Standing};
+use crate::store::outbox::{DeliveryState, NO_SUCH_CHANNEL, Standing};
 use crate::store::{Store, StoreError};
+use crate::telemetry::histograms::Deliveries;
 use crate::telemetry::metrics::{ChannelStatus, Metrics};
 use crate::wakeup::Wakeup;
 
@@ -56,6 +58,13 @@ const PERMANENT_PAUSE: Duration = Duration::from_secs(300);
 /// The shortest pause before the failure of a channel is looked at again.
 const RETELL_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long what is under way has to end when its channel is taken off.
+const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
+
+/// How long the deliverer of a channel that is gone still gives up what comes late for it: the recorder may have
+/// decided before the change whom to tell. While the database is away this begins again.
+const LINGER: Duration = Duration::from_secs(60);
+
 /// After this a delivery is dead.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(86_400);
 
@@ -65,8 +74,8 @@ pub struct DeliverContext {
     pub store: Arc<Store>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
-    /// Nudged when there may be something new to deliver, for each channel.
-    pub nudges: Arc<BTreeMap<String, Wakeup>>,
+    /// What each deliverer sends through, nudged when there may be something new to deliver.
+    pub lines: Arc<Lines>,
     /// What is to be told, in memory.
     pub handover: Arc<Handover>,
     /// Told what became of each attempt.
@@ -80,13 +89,13 @@ pub struct DeliverContext {
 type Read = BoxFuture<'static, Result<Rows, StoreError>>;
 type Record = BoxFuture<'static, Result<ledger::Written, StoreError>>;
 
-/// Delivers through one channel.
+/// Delivers through one channel, whatever that is at the time.
 pub struct Worker {
     name: String,
-    channel: Arc<dyn Channel>,
-    /// Through which channels a failure of this one is told.
-    fallback: Vec<String>,
     context: DeliverContext,
+    /// Since when there is no channel, as far as the rows go by it.
+    gone_since: Option<Instant>,
+    counted: Arc<Deliveries>,
     failing: failing::Watch,
     queue: Queue,
     /// The rows may be others than those that were read.
@@ -97,6 +106,8 @@ pub struct Worker {
     not_before: Option<Instant>,
     /// It was said that the rows cannot be read or written.
     complained: bool,
+    /// When they could not be the last time.
+    trouble_at: Option<Instant>,
     /// Messages of this channel's failure, to be written and told through the others.
     to_write: Vec<Handed>,
 }
@@ -114,15 +125,13 @@ pub async fn spread_nudges(from: Wakeup, context: DeliverContext) {
             () = context.stopping.cancelled() => return,
             () = from.wait() => {}
         }
-        for wakeup in context.nudges.values() {
-            wakeup.nudge();
-        }
+        context.lines.nudge_all();
     }
 }
 
 /// Sends test messages through the real transports, until the stop. Tests bypass the outbox: who asked waits.
 pub async fn answer_tests(
-    channels: BTreeMap<String, Arc<dyn Channel>>,
+    lines: Arc<Lines>,
     clock: Arc<dyn Clock>,
     mut requests: mpsc::Receiver<ChannelTestRequest>,
     stopping: CancellationToken,
@@ -133,7 +142,7 @@ pub async fn answer_tests(
             request = requests.recv() => match request { Some(request) => request, None => return },
         };
         // An unknown name drops the reply, which tells whoever asked.
-        let Some(channel) = channels.get(&request.channel) else { continue };
+        let Some(channel) = lines.channel(&request.channel) else { continue };
         let message = test_message(&request.channel, clock.now());
         let sent = tokio::select! {
             () = stopping.cancelled() => return,
@@ -177,17 +186,20 @@ pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: T
         error: None,
         incident: None,
         check: None,
+        alert: None,
         remarks: Vec::new(),
     }
 }
 
 impl Worker {
-    pub fn new(name: String, channel: Arc<dyn Channel>, fallback: Vec<String>, context: DeliverContext) -> Self {
+    /// For a channel that is on its line, or will be.
+    pub fn new(name: String, context: DeliverContext) -> Self {
+        let counted = context.metrics.deliveries.of(&name);
         Self {
             name,
-            channel,
-            fallback,
             context,
+            gone_since: None,
+            counted,
             failing: failing::Watch::default(),
             queue: Queue::default(),
             stale: true,
@@ -195,11 +207,12 @@ impl Worker {
             recording: None,
             not_before: None,
             complained: false,
+            trouble_at: None,
             to_write: Vec::new(),
         }
     }
 
-    /// Delivers until the stop. What is under way then is given up, and attempted again after the next start with
+    /// Delivers until the stop, or until the channel has long been gone. What is under way then is given up, and attempted again after the next start with
     /// the same id. What was delivered and does not stand in its rows is recorded once the recorder has written them.
     pub async fn run(mut self) {
         let stopping = self.context.stopping.clone();
@@ -249,24 +262,48 @@ impl Worker {
     }
 
     async fn deliver(&mut self) {
-        let nudged = self.context.nudges.get(&self.name).cloned().unwrap_or_default();
-        let channel = self.channel.clone();
+        let nudged = self.context.lines.get(&self.name).wakeup;
         let mut under_way = FuturesUnordered::new();
         let mut busy: HashSet<Lane> = HashSet::new();
         loop {
             let now = self.context.clock.now();
             self.queue.take_handed(self.context.handover.waiting_for(&self.name));
-            // By the time, not by the next attempt, which may be minutes away.
-            self.tell_failure(None, now);
-            let mut sleep = LONGEST_SLEEP.min(self.failing.due_in(now).max(RETELL_PAUSE));
-            if under_way.len() < AT_ONCE && self.queue.is_known() && !self.is_waiting_for_rows() {
+            let Line { channel, .. } = self.context.lines.get(&self.name);
+            let mut sleep = LONGEST_SLEEP;
+            if channel.is_some() {
+                self.gone_since = None;
+                // By the time, not by the next attempt, which may be minutes away.
+                self.tell_failure(None, now);
+                sleep = sleep.min(self.failing.due_in(now).max(RETELL_PAUSE));
+            } else {
+                let gone_for = self.gone_since.get_or_insert_with(Instant::now).elapsed();
+                if gone_for >= LAST_ATTEMPTS {
+                    under_way.clear();
+                }
+                self.give_up(&busy, under_way.is_empty(), now);
+                if under_way.is_empty() {
+                    busy.clear();
+                }
+                if gone_for >= LINGER && self.is_done() && self.context.lines.close(&self.name) {
+                    return;
+                }
+                let left = LAST_ATTEMPTS.saturating_sub(gone_for);
+                sleep = if left.is_zero() { LINGER } else { left };
+            }
+            if let Some(channel) = channel
+                && under_way.len() < AT_ONCE
+                && self.queue.is_known()
+                && !self.is_waiting_for_rows()
+            {
                 let (attempts, next_in) = self.queue.next(&busy, AT_ONCE - under_way.len(), now);
                 sleep = sleep.min(next_in.unwrap_or(LONGEST_SLEEP));
                 for attempt in attempts {
                     busy.insert(attempt.item.lane());
-                    let channel = channel.clone();
+                    let (channel, counted) = (channel.clone(), self.counted.clone());
                     under_way.push(async move {
+                        let began = Instant::now();
                         let sent = send(channel.as_ref(), &attempt).await;
+                        counted.durations.observe(began.elapsed().as_secs_f64());
                         (attempt, sent)
                     });
                 }
@@ -286,6 +323,59 @@ impl Worker {
                 () = sleep_until(wake_at) => {}
             }
         }
+    }
+
+    /// The channel is gone: gives up what is for it, but for the attempts that are still under way (`busy`). When none
+    /// is any longer, those in `busy` were cut.
+    fn give_up(&mut self, busy: &HashSet<Lane>, none_under_way: bool, now: Timestamp) {
+        if none_under_way {
+            self.failing = failing::Watch::default();
+            self.context.metrics.forget_channel(&self.name);
+        }
+        if !self.queue.is_known() {
+            return;
+        }
+        let mut given_up = 0;
+        for item in self.queue.items() {
+            let was_busy = busy.contains(&item.lane());
+            if was_busy && !none_under_way {
+                continue;
+            }
+            given_up += 1;
+            let standing = Standing {
+                state: DeliveryState::Dead,
+                attempts: item.attempts,
+                may_have_arrived: item.may_have_arrived || was_busy,
+                next_attempt_at: None,
+                last_attempt_at: item.last_attempt_at,
+                last_error: Some(NO_SUCH_CHANNEL.to_owned()),
+                answer: None,
+                finished_at: Some(now),
+            };
+            self.queue.note(item.id(), standing);
+        }
+        if given_up > 0 {
+            self.context.metrics.deliveries_dead.add(given_up);
+            tracing::warn!(
+                channel = self.name,
+                given_up,
+                "{} is gone or off: what waited for it is given up; it can be sent again by hand",
+                self.name
+            );
+        }
+    }
+
+    /// Whether nothing is left of a channel that is gone, and nothing will come.
+    fn is_done(&mut self) -> bool {
+        if self.context.metrics.database.away().is_some() {
+            // The recorder writes what it has when the database is back.
+            self.trouble_at = Some(Instant::now());
+        }
+        let is_idle = self.reading.is_none() && self.recording.is_none() && !self.stale && self.to_write.is_empty();
+        is_idle
+            && self.trouble_at.is_none_or(|at| at.elapsed() >= LINGER)
+            && self.queue.unrecorded() == 0
+            && self.queue.items().is_empty()
     }
 
     /// The rows are being read, and it does not take long: what is done next goes by them.
@@ -364,6 +454,7 @@ impl Worker {
 
     fn leave_alone(&mut self, error: &StoreError, what: &str) {
         self.not_before = Some(Instant::now() + AGAIN);
+        self.trouble_at = Some(Instant::now());
         if !self.complained {
             self.complained = true;
             tracing::warn!(channel = self.name, %error, "the outbox cannot be {what}; messages go out from memory");
@@ -372,9 +463,7 @@ impl Worker {
 
     fn nudge(&self, channels: &[String]) {
         for name in channels {
-            if let Some(wakeup) = self.context.nudges.get(name) {
-                wakeup.nudge();
-            }
+            self.context.lines.nudge(name);
         }
     }
 
@@ -437,6 +526,7 @@ impl Worker {
         match standing.state {
             DeliveryState::Delivered => {
                 metrics.deliveries_delivered.add(1);
+                self.counted.delivered.add(1);
                 if attempt.item.from_memory {
                     metrics.delivered_from_memory.add(1);
                 }
@@ -446,11 +536,13 @@ impl Worker {
             DeliveryState::Dead => {
                 metrics.deliveries_failed.add(1);
                 metrics.deliveries_dead.add(1);
+                self.counted.dead.add(1);
                 tracing::error!(notification = id, endpoint, endpoint_id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
                 self.failing.failed(attempt.item.created_at, error);
             }
             DeliveryState::Pending | DeliveryState::Merged => {
                 metrics.deliveries_failed.add(1);
+                self.counted.failed.add(1);
                 tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
                 self.failing.failed(attempt.item.created_at, error);
             }
@@ -485,12 +577,11 @@ impl Worker {
 
     /// Tells that the channel fails, once it is time; at once when a message was `lost`.
     fn tell_failure(&mut self, lost: Option<&Notification>, now: Timestamp) {
+        if self.gone_since.is_some() {
+            return;
+        }
         let Some(since) = self.failing.to_be_told(lost.is_some(), now) else { return };
-        let others: Vec<String> = if self.fallback.is_empty() {
-            self.context.nudges.keys().filter(|name| **name != self.name).cloned().collect()
-        } else {
-            self.fallback.clone()
-        };
+        let others = self.context.lines.beside(&self.name);
         let error = self.failing.last_error().unwrap_or_default();
         let waiting = self.queue.items();
         let waiting = waiting.iter().map(|item| &item.told.facts);

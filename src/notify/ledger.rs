@@ -46,7 +46,7 @@ pub(super) async fn read(
                     Some(first) => first.clone(),
                     None => firsts.entry(id).or_insert(outbox::first_of_incident(db, id).await?).clone(),
                 },
-                None => None,
+                None => facts.first_of_alert(),
             };
             told.push(Arc::new(Told { facts, endpoint, incident, first_of_incident }));
         }

@@ -7,10 +7,12 @@
 mod channel;
 mod console;
 pub mod deliver;
+pub mod deliverers;
 mod email;
 mod failing;
 pub mod heartbeat;
 mod ledger;
+mod lines;
 mod post;
 mod preset;
 mod queue;
@@ -21,11 +23,12 @@ mod telegram;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod unbuildable;
 mod webhook;
 mod words;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono_tz::Tz;
 
@@ -35,6 +38,10 @@ use crate::domain::endpoint::Origin;
 use crate::outbound::Outbound;
 use reach::Reach;
 use tls::{Authorities, Line, TelegramLine};
+
+pub use lines::Lines;
+
+pub use preset::{PresetAbout, presets};
 
 pub use channel::{Channel, MAX_RETRY_AFTER, Message, Receipt, SendError};
 
@@ -66,34 +73,41 @@ pub struct ChannelError {
 impl Channels {
     /// Builds the channels that are enabled. Reads their `ca_file`s and needs a runtime, on which mail's connection
     /// pool keeps house.
-    pub fn build(configs: &[ChannelConfig], context: &BuildContext) -> Result<Self, ChannelError> {
-        let mut channels = BTreeMap::new();
-        let mut workshop = None;
-        for config in configs.iter().filter(|config| config.enabled) {
-            let fault =
-                |key: &str, message| ChannelError { channel: config.name.clone(), key: key.to_owned(), message };
-            let workshop = match &workshop {
-                Some(workshop) => workshop,
-                None => workshop.insert(Workshop::open(&context.outbound).map_err(|e| fault("type", e))?),
-            };
-            let channel = workshop.build(config, context).map_err(|(key, message)| fault(&key, message))?;
-            channels.insert(config.name.clone(), channel);
-        }
-        Ok(Self(channels))
+    pub fn build(configs: &[ChannelConfig], builder: &Builder) -> Result<Self, ChannelError> {
+        let enabled = configs.iter().filter(|config| config.enabled);
+        enabled.map(|config| Ok((config.name.clone(), builder.build(config)?))).collect()
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Channel>> {
         self.0.get(name)
     }
+}
 
-    /// The channels that are on, by name.
-    pub fn into_map(self) -> BTreeMap<String, Arc<dyn Channel>> {
-        self.0
+/// Builds channels, one at a time. What they share is set up with the first one.
+#[derive(Debug)]
+pub struct Builder {
+    context: BuildContext,
+    workshop: OnceLock<Workshop>,
+}
+
+impl Builder {
+    pub fn new(context: BuildContext) -> Self {
+        Self { context, workshop: OnceLock::new() }
     }
 
-    /// The names of the channels that are on, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    /// Builds a channel, enabled or not. Reads its `ca_file` and needs a runtime, on which mail's connection pool
+    /// keeps house.
+    pub fn build(&self, config: &ChannelConfig) -> Result<Arc<dyn Channel>, ChannelError> {
+        let fault = |key: String, message| ChannelError { channel: config.name.clone(), key, message };
+        let workshop = match self.workshop.get() {
+            Some(workshop) => workshop,
+            None => {
+                let opened =
+                    Workshop::open(&self.context.outbound).map_err(|message| fault("type".to_owned(), message))?;
+                self.workshop.get_or_init(|| opened)
+            }
+        };
+        workshop.build(config, &self.context).map_err(|(key, message)| fault(key, message))
     }
 }
 
@@ -104,14 +118,16 @@ impl FromIterator<(String, Arc<dyn Channel>)> for Channels {
 }
 
 /// What channels share.
+#[derive(Debug)]
 struct Workshop {
     authorities: Authorities,
-    configured: Lines,
-    of_api: Lines,
+    configured: Ways,
+    of_api: Ways,
 }
 
 /// What channels of one origin share.
-struct Lines {
+#[derive(Debug)]
+struct Ways {
     reach: Reach,
     http: Line,
     telegram: TelegramLine,
@@ -124,7 +140,7 @@ impl Workshop {
         let lines = |origin| {
             let reach = Reach::new(Arc::clone(outbound), origin);
             let (http, telegram) = (tls::http_line(&tls, reach.clone())?, tls::telegram_line(&tls, reach.clone())?);
-            Ok::<_, String>(Lines { reach, http, telegram })
+            Ok::<_, String>(Ways { reach, http, telegram })
         };
         let (configured, of_api) = (lines(Origin::Config)?, lines(Origin::Api)?);
         Ok(Self { authorities, configured, of_api })
@@ -133,7 +149,7 @@ impl Workshop {
     fn build(&self, config: &ChannelConfig, context: &BuildContext) -> Result<Arc<dyn Channel>, (String, String)> {
         let (timezone, clock) = (context.timezone, Arc::clone(&context.clock));
         let own = |(key, message): (&str, String)| (key.to_owned(), message);
-        let Lines { reach, http, telegram: to_telegram } = match config.origin {
+        let Ways { reach, http, telegram: to_telegram } = match config.origin {
             Origin::Config => &self.configured,
             Origin::Api => &self.of_api,
         };
@@ -148,6 +164,7 @@ impl Workshop {
             Transport::Webhook(webhook) => {
                 Arc::new(webhook::Webhook::new(webhook, http.clone(), timezone, clock).map_err(own)?)
             }
+            Transport::Unreadable { why, .. } => return Err(("type".to_owned(), why.clone())),
             Transport::Preset { preset, options } => {
                 Arc::new(preset::Preset::new(preset, options, http.clone(), timezone, clock)?)
             }

@@ -28,11 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[serde(deny_unknown_fields)]
 struct Data {
     name: String,
-    /// For people who read the file.
-    #[serde(rename = "about")]
-    _about: String,
-    #[serde(rename = "documentation")]
-    _documentation: String,
+    about: String,
+    documentation: String,
     /// When the file was compared with the documentation.
     #[serde(rename = "compared_at")]
     _compared_at: chrono::NaiveDate,
@@ -51,8 +48,7 @@ struct Data {
 #[serde(deny_unknown_fields)]
 struct OptionData {
     required: bool,
-    #[serde(rename = "about")]
-    _about: String,
+    about: String,
 }
 
 /// Templates that may name `{message}`, `{title}`, `{id}`, `{options.…}` and every placeholder of people's.
@@ -241,6 +237,32 @@ impl Channel for Preset {
             }
         })
     }
+}
+
+/// What a preset is and takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresetAbout {
+    /// The word in `type`.
+    pub name: String,
+    pub about: String,
+    /// Where the service documents it.
+    pub documentation: String,
+    /// Name, whether it is required, what it is.
+    pub options: Vec<(String, bool, String)>,
+}
+
+/// The presets there are.
+///
+/// # Errors
+/// When a file of them cannot be read.
+pub fn presets() -> Result<Vec<PresetAbout>, String> {
+    let about = |data: Data| PresetAbout {
+        name: data.name,
+        about: data.about,
+        documentation: data.documentation,
+        options: data.options.into_iter().map(|(name, option)| (name, option.required, option.about)).collect(),
+    };
+    Ok(known()?.into_iter().map(about).collect())
 }
 
 fn known() -> Result<Vec<Data>, String> {

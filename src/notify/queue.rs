@@ -12,11 +12,13 @@ use crate::domain::notification::{Event, Notification};
 use crate::handover::{Told, Waiting};
 use crate::store::outbox::{Delivery, DeliveryState, Standing};
 
-/// What an attempt is about, so that no two of the same endpoint are under way. What is about no endpoint has a lane
-/// of its own.
+/// What an attempt is about, so that no two of the same endpoint or alert rule are under way. What is about neither has
+/// a lane of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     Endpoint(i64),
+    /// The id of the rule.
+    Alert(String),
     Alone(String),
 }
 
@@ -28,6 +30,7 @@ pub(super) struct Item {
     pub(super) attempts: u32,
     pub(super) may_have_arrived: bool,
     pub(super) next_attempt_at: Option<Timestamp>,
+    pub(super) last_attempt_at: Option<Timestamp>,
     /// Its rows are not written, or cannot be read.
     pub(super) from_memory: bool,
 }
@@ -38,7 +41,11 @@ impl Item {
     }
 
     pub(super) fn lane(&self) -> Lane {
-        self.told.endpoint.map_or_else(|| Lane::Alone(self.id().to_owned()), |id| Lane::Endpoint(id.0))
+        match (self.told.endpoint, &self.told.facts.alert) {
+            (Some(id), _) => Lane::Endpoint(id.0),
+            (None, Some(alert)) => Lane::Alert(alert.alert_id.clone()),
+            (None, None) => Lane::Alone(self.id().to_owned()),
+        }
     }
 }
 
@@ -159,6 +166,7 @@ impl Queue {
             attempts: row.attempts,
             may_have_arrived: row.may_have_arrived,
             next_attempt_at: row.next_attempt_at,
+            last_attempt_at: row.last_attempt_at,
             from_memory: false,
         })
     }
@@ -188,6 +196,7 @@ impl Queue {
                 attempts: 0,
                 may_have_arrived: false,
                 next_attempt_at: None,
+                last_attempt_at: None,
                 from_memory: true,
             }));
         }
@@ -201,6 +210,7 @@ impl Queue {
                 attempts: standing.attempts,
                 may_have_arrived: standing.may_have_arrived,
                 next_attempt_at: standing.next_attempt_at,
+                last_attempt_at: standing.last_attempt_at,
                 ..item
             }),
         }
@@ -283,18 +293,19 @@ impl Queue {
     }
 }
 
-/// The attempt that the oldest of a lane calls for. A down that was never told, and is over, becomes one message with
-/// its recovery.
+/// The attempt that the oldest of a lane calls for. A down, or an alert, that was never told, and is over, becomes one
+/// message with its recovery.
 fn plan(waiting: &[Item], first: &Item) -> Attempt {
-    let never_told = !first.may_have_arrived && matches!(first.told.facts.event, Event::Down | Event::DownAgain);
-    if never_told && first.told.incident.is_some() {
+    let begins = matches!(first.told.facts.event, Event::Down | Event::DownAgain | Event::AlertFiring);
+    let spell = |item: &Item| (item.told.incident, item.told.facts.alert.as_ref().map(|alert| alert.fired_at));
+    if begins && !first.may_have_arrived && spell(first) != (None, None) {
         let mut merged = vec![first.clone()];
         for later in &waiting[1..] {
             // A later one that may have arrived was attempted in the place of this one: it is told again as it was.
-            if later.told.incident != first.told.incident {
+            if spell(later) != spell(first) {
                 break;
             }
-            if later.told.facts.event == Event::Up {
+            if matches!(later.told.facts.event, Event::Up | Event::AlertResolved) {
                 let mut notification = later.told.facts.clone();
                 notification.told_late = true;
                 return Attempt { item: later.clone(), notification, merged };
@@ -431,6 +442,25 @@ mod tests {
         assert_eq!(settled, ["done"], "what is finished need not be kept, what was not seen must be");
         queue.take_handed(vec![handed("beyond", Event::Down, true), handed("new", Event::Reminder, false)]);
         assert_eq!(next(&queue), ["beyond"], "before what came after it");
+    }
+
+    #[test]
+    fn alerts_of_a_rule_go_in_order_and_one_that_was_never_told_is_one_message_with_its_end() {
+        let of_rule = |id: &str, event| {
+            let Waiting { told, created_at, stored } = handed(id, event, false);
+            let told = Arc::new(Told { endpoint: None, incident: None, ..(*told).clone() });
+            Waiting { told, created_at, stored }
+        };
+        let mut queue = Queue::default();
+        queue.cannot_read();
+        queue.take_handed(vec![of_rule("fires", Event::AlertFiring), of_rule("over", Event::AlertResolved)]);
+        let (attempts, _) = queue.next(&HashSet::new(), 9, now());
+        assert_eq!((attempts.len(), attempts[0].item.id(), attempts[0].notification.told_late), (1, "over", true));
+        assert_eq!(attempts[0].merged[0].id(), "fires");
+        // Once it may have arrived both are told, one after the other.
+        let doubtful = Standing { state: DeliveryState::Pending, may_have_arrived: true, ..delivered() };
+        queue.note("fires", doubtful);
+        assert_eq!(next(&queue), ["fires"]);
     }
 
     #[test]

@@ -63,9 +63,9 @@ impl<'a> Facts<'a> {
                 let at = n.occurred_at.with_timezone(&self.timezone);
                 at.to_rfc3339_opts(SecondsFormat::Secs, true).into()
             }
-            Placeholder::Duration => n.incident.as_ref().map_or_else(missing, |incident| {
-                in_words(Duration::from_secs(incident.duration_seconds.try_into().unwrap_or(0))).into()
-            }),
+            Placeholder::Duration => self
+                .duration_seconds()
+                .map_or_else(missing, |seconds| in_words(Duration::from_secs(seconds.try_into().unwrap_or(0))).into()),
             Placeholder::Severity => n.severity.as_str().into(),
             Placeholder::Runbook => n.runbook.as_deref().map_or_else(missing, text),
             Placeholder::IncidentUrl => {
@@ -74,13 +74,19 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Of the incident or the alert.
+    fn duration_seconds(&self) -> Option<i64> {
+        let incident = self.notification.incident.as_ref().map(|incident| incident.duration_seconds);
+        incident.or(self.notification.alert.as_ref().map(|alert| alert.duration_seconds))
+    }
+
     /// The value of a placeholder that stands in JSON outside a string: numbers as numbers, what is missing as null.
     fn json_value(&self, placeholder: Placeholder) -> Value {
         let check = self.notification.check.as_ref();
         match placeholder {
             Placeholder::StatusCode => check.and_then(|check| check.status_code).into(),
             Placeholder::ResponseTime => check.and_then(|check| check.response_time_ms).map(|ms| ms / 1000.0).into(),
-            Placeholder::Duration => self.notification.incident.as_ref().map(|i| i.duration_seconds).into(),
+            Placeholder::Duration => self.duration_seconds().into(),
             _ => self.value(placeholder).into(),
         }
     }

@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 
-use crate::domain::notification::{Event, Notification};
+use crate::domain::alert_rule::Comparison;
+use crate::domain::notification::{AlertEnding, AlertFacts, Event, Notification};
 
 /// The outage that the integration tests tell, too.
 pub(super) fn down() -> Notification {
@@ -36,6 +37,7 @@ pub(super) fn with_event(event: Event) -> Notification {
             notification.runbook = None;
             notification.remarks = vec!["Production API is down since 07:00 and could not be told".to_owned()];
         }
+        Event::AlertFiring | Event::AlertResolved => alert(&mut notification),
         Event::Test => {
             notification.error = None;
             notification.incident = None;
@@ -45,6 +47,33 @@ pub(super) fn with_event(event: Event) -> Notification {
         Event::Down | Event::DownAgain => {}
     }
     notification
+}
+
+/// A rule over the monitor's own memory that fires, or has cleared.
+fn alert(notification: &mut Notification) {
+    let crossed_at = notification.occurred_at;
+    let is_over = notification.event == Event::AlertResolved;
+    let words = if is_over { ("ok", "firing") } else { ("firing", "ok") };
+    (notification.status, notification.previous_status) = (words.0.to_owned(), words.1.to_owned());
+    notification.occurred_at += TimeDelta::seconds(if is_over { 245 } else { 30 });
+    "memory_usage (alert_001)".clone_into(&mut notification.endpoint_name);
+    notification.error = Some("memory_usage has been above 80% for 30 s, and is 83.2%".to_owned());
+    notification.endpoint.group.clear();
+    notification.url.clear();
+    (notification.incident, notification.check, notification.runbook) = (None, None, None);
+    notification.alert = Some(AlertFacts {
+        alert_id: "alert_001".to_owned(),
+        metric: "memory_usage".to_owned(),
+        comparison: Comparison::Gt,
+        threshold: "80%".to_owned(),
+        value: Some(if is_over { 75.5 } else { 83.2 }),
+        unit: Some("percent".to_owned()),
+        crossed_at,
+        fired_at: crossed_at + TimeDelta::seconds(30),
+        resolved_at: is_over.then_some(notification.occurred_at),
+        duration_seconds: (notification.occurred_at - crossed_at).num_seconds(),
+        ending: is_over.then_some(AlertEnding::Cleared),
+    });
 }
 
 /// What nobody would name an endpoint, and what no server should say.

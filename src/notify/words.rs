@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use crate::domain::notification::{Event, Notification};
+use crate::domain::notification::{AlertEnding, Event, Notification};
 
 /// One message in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,9 @@ impl Words {
 
 /// A notification that was an outage, told only after its end.
 pub(super) fn is_late(notification: &Notification) -> bool {
-    notification.told_late && notification.incident.as_ref().is_some_and(|incident| incident.resolved_at.is_some())
+    let incident = notification.incident.as_ref().and_then(|incident| incident.resolved_at);
+    let alert = notification.alert.as_ref().and_then(|alert| alert.resolved_at);
+    notification.told_late && incident.or(alert).is_some()
 }
 
 struct Said<'a> {
@@ -78,13 +80,18 @@ struct Said<'a> {
 impl Said<'_> {
     fn headline(&self) -> Headline {
         let (mark, lead, before, after) = match self.n.event {
-            _ if is_late(self.n) => ("🕓", "", "Told late: ", format!(" was down{}", self.span())),
+            _ if is_late(self.n) => ("🕓", "", "Told late: ", format!(" was {}{}", self.trouble(), self.span())),
             Event::Down => ("🚨", "Alert: ", "", " is DOWN".to_owned()),
             Event::DownAgain => ("🚨", "Alert: ", "", " is DOWN again".to_owned()),
             Event::Reminder => ("🔁", "Reminder: ", "", format!(" is still DOWN{}", self.lasting())),
             Event::Up => ("✅", "Recovery: ", "", " is back online".to_owned()),
             Event::NoLongerMonitored => ("⏹️", "", "", " is no longer monitored".to_owned()),
             Event::ChannelFailing => ("⚠️", "", "The channel ", " does not deliver".to_owned()),
+            Event::AlertFiring => ("🚨", "Alert: ", "", format!(" is {}", self.trouble())),
+            Event::AlertResolved if self.is_cleared() => {
+                ("✅", "Recovery: ", "", format!(" is no longer {}", self.trouble()))
+            }
+            Event::AlertResolved => ("⏹️", "", "", " is no longer watched as it was".to_owned()),
             Event::Test => ("🔔", "Test: ", "A test message of api-monitor for ", String::new()),
         };
         Headline { mark, lead, before, name: one_line(&self.n.endpoint_name), after }
@@ -114,9 +121,20 @@ impl Said<'_> {
                 lines
             }
             Event::ChannelFailing => self.cause("Error").into_iter().collect(),
+            Event::AlertFiring => {
+                let mut lines: Vec<String> = self.cause("Why").into_iter().collect();
+                lines.extend(self.n.alert.as_ref().map(|alert| format!("Since {}", self.instant(alert.crossed_at))));
+                lines
+            }
+            Event::AlertResolved => {
+                let mut lines = vec![self.ended()];
+                lines.extend(self.alert());
+                lines.extend(self.cause("It was"));
+                lines
+            }
             Event::Test => vec!["Nothing has happened: somebody tries whether this channel works.".to_owned()],
         };
-        if !matches!(self.n.event, Event::ChannelFailing | Event::Test) {
+        if !self.n.url.is_empty() && !matches!(self.n.event, Event::ChannelFailing | Event::Test) {
             lines.push(format!("URL: {}", one_line(&self.n.url)));
         }
         lines.extend(self.n.remarks.iter().map(|remark| one_line(remark)));
@@ -158,6 +176,35 @@ impl Said<'_> {
         Some(format!("The outage began {began} and lasted {}", self.length()?))
     }
 
+    /// `down`, or what is wrong with the metric: `above 80%`.
+    fn trouble(&self) -> String {
+        match &self.n.alert {
+            Some(alert) => format!("{} {}", alert.comparison.in_words(), one_line(&alert.threshold)),
+            None => "down".to_owned(),
+        }
+    }
+
+    fn is_cleared(&self) -> bool {
+        self.n.alert.as_ref().is_none_or(|alert| alert.ending.is_none_or(|ending| ending == AlertEnding::Cleared))
+    }
+
+    /// How an alert ended.
+    fn ended(&self) -> String {
+        let at = self.instant(self.n.occurred_at);
+        match self.n.alert.as_ref().and_then(|alert| alert.ending) {
+            None | Some(AlertEnding::Cleared) => format!("Recovered at: {at}"),
+            Some(AlertEnding::RuleChanged) => format!("Its rule was changed at {at}, and is looked at anew"),
+            Some(AlertEnding::RuleDeleted) => format!("Its rule was deleted at {at}"),
+        }
+    }
+
+    /// How long an alert lasted.
+    fn alert(&self) -> Option<String> {
+        let alert = self.n.alert.as_ref()?;
+        let length = in_words(Duration::from_secs(alert.duration_seconds.try_into().unwrap_or(0)));
+        Some(format!("It began {} and lasted {length}", self.instant(alert.crossed_at)))
+    }
+
     /// How long nobody saw the end of the outage.
     fn left_open(&self) -> Option<String> {
         let began = self.instant(self.n.incident.as_ref()?.started_at);
@@ -180,9 +227,11 @@ impl Said<'_> {
 
     /// ` 03:10–03:25`, with the days when they are not the same.
     fn span(&self) -> String {
-        let Some(incident) = &self.n.incident else { return String::new() };
-        let from = incident.started_at.with_timezone(&self.timezone);
-        let to = incident.resolved_at.unwrap_or(self.n.occurred_at).with_timezone(&self.timezone);
+        let incident = self.n.incident.as_ref().map(|incident| (incident.started_at, incident.resolved_at));
+        let alert = self.n.alert.as_ref().map(|alert| (alert.crossed_at, alert.resolved_at));
+        let Some((from, to)) = incident.or(alert) else { return String::new() };
+        let from = from.with_timezone(&self.timezone);
+        let to = to.unwrap_or(self.n.occurred_at).with_timezone(&self.timezone);
         if from.date_naive() == to.date_naive() {
             format!(" {}–{} on {}", from.format("%H:%M"), to.format("%H:%M %Z"), from.format("%Y-%m-%d"))
         } else {
@@ -253,6 +302,20 @@ mod tests {
         insta::assert_snapshot!("told_late", told(&late, chrono_tz::Europe::Berlin));
         late.incident.as_mut().unwrap().started_at -= chrono::TimeDelta::days(1);
         insta::assert_snapshot!("told_late_over_midnight", told(&late, chrono_tz::UTC));
+        let mut alert = with_event(Event::AlertResolved);
+        alert.told_late = true;
+        insta::assert_snapshot!("alert_told_late", told(&alert, chrono_tz::UTC));
+    }
+
+    #[test]
+    fn an_alert_that_ended_by_its_rule_is_no_recovery() {
+        let mut ended = with_event(Event::AlertResolved);
+        for (ending, name) in
+            [(AlertEnding::RuleChanged, "alert_rule_changed"), (AlertEnding::RuleDeleted, "alert_rule_deleted")]
+        {
+            ended.alert.as_mut().unwrap().ending = Some(ending);
+            insta::assert_snapshot!(name, told(&ended, chrono_tz::UTC));
+        }
     }
 
     #[test]

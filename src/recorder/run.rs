@@ -12,16 +12,17 @@ use tokio_util::sync::DropGuard;
 
 use crate::board::{Board, Live};
 use crate::clock::Clock;
+use crate::config::Directory;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{EndpointState, Transition};
-use crate::domain::notification::Routing;
 use crate::domain::outcome::Status;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Recorded, Submission};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
-use crate::handover::{Handed, Handover};
+use crate::handover::{FROM_MEMORY, Handed, Handover};
 use crate::store::{Store, StoreError};
+use crate::telemetry::jobs::{JobStatus, Run};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
@@ -41,9 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the end waits for a database that does not take what is left.
 const LAST_WAIT: Duration = Duration::from_secs(3);
-
-/// What a message says that goes out before its rows are written.
-const FROM_MEMORY: &str = "Told from memory: the monitor's database is away";
 
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);
@@ -68,8 +66,10 @@ pub struct RecorderParts {
     pub confirmations: mpsc::Sender<ConfirmRequest>,
     /// Nudged when hours may be over.
     pub close_hours: Wakeup,
-    /// Who is told.
-    pub routing: Routing,
+    /// In which the closing of hours is seen.
+    pub hours: Arc<JobStatus>,
+    /// Says who is told.
+    pub directory: Arc<Directory>,
     /// Nudged when there is something to deliver.
     pub deliver: Wakeup,
     /// What is to be told, in memory.
@@ -191,7 +191,7 @@ impl Recorder {
                     }
                 }
                 () = sleep_until(wake_at) => {}
-                () = self.parts.close_hours.wait() => self.close_hours(),
+                () = self.parts.close_hours.wait() => self.close_hours_and_tell(),
                 _ = heartbeat.tick() => {}
             }
             self.go_on();
@@ -201,7 +201,7 @@ impl Recorder {
 
     /// Takes one submission in; nothing is written yet.
     pub fn take(&mut self, submission: Submission) {
-        let Submission { result, waiters } = submission;
+        let Submission { result, seen, waiters } = submission;
         let id = result.endpoint_id;
         // An endpoint that was removed while its check was under way leaves no row behind.
         let Some(entry) = self.parts.board.get(id) else { return };
@@ -217,6 +217,7 @@ impl Recorder {
             // Who waits is not left waiting: the channel closes.
             return;
         }
+        tracked.note(&result, seen);
         if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id }).is_err() {
             tracing::debug!(
                 endpoint = entry.known.endpoint.name,
@@ -269,7 +270,8 @@ impl Recorder {
                 result: tracked.last_verdict.clone(),
                 now,
             };
-            if let Some(telling) = Telling::new(happened, &mut self.parts.outages, &self.parts.routing) {
+            let listing = self.parts.directory.get();
+            if let Some(telling) = Telling::new(happened, &mut self.parts.outages, listing.routing()) {
                 incident = Some(telling.event());
                 self.unhanded.extend(telling.to_deliver());
                 self.buffer.tell(telling);
@@ -419,7 +421,9 @@ impl Recorder {
         let metrics = &self.parts.metrics;
         let results = if self.buffer.is_again() { 0 } else { batch.results.len() };
         metrics.results_recorded.add(results as u64);
-        metrics.commit_us.set(i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
+        let took = began.elapsed();
+        metrics.commit_us.set(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+        metrics.commits.0.observe(took.as_secs_f64());
         let mut to_deliver = false;
         for id in batch.tellings.iter().filter_map(Telling::notification) {
             self.parts.handover.stored(id);
@@ -555,10 +559,20 @@ impl Recorder {
         self.parts.feed.publish(Event::trouble(self.parts.clock.now(), code, DATABASE, message));
     }
 
-    /// Writes the hours that are over and got no successor, and forgets endpoints that are gone.
-    pub fn close_hours(&mut self) {
+    fn close_hours_and_tell(&mut self) {
+        let clock = self.parts.clock.clone();
+        self.parts.hours.begin();
+        let (at, began) = (clock.now(), clock.monotonic());
+        let hours = self.close_hours();
+        let took = clock.monotonic().saturating_sub(began);
+        self.parts.hours.end(Run { at, took, result: Ok(format!("closed: hours {hours}")) });
+    }
+
+    /// Writes the hours that are over and got no successor, and forgets endpoints that are gone; returns how many hours
+    /// were closed.
+    pub fn close_hours(&mut self) -> u64 {
         let limit = from_micros(micros(self.parts.clock.now()) - HOUR_GRACE_US);
-        self.close_hours_ended_by(limit);
+        let closed = self.close_hours_ended_by(limit);
         let board = &self.parts.board;
         let changed = &self.changed;
         let with_incident = &self.with_incident;
@@ -568,9 +582,11 @@ impl Recorder {
         });
         let tracked = &self.tracked;
         self.parts.outages.retain(|id| tracked.contains_key(&id));
+        closed
     }
 
-    fn close_hours_ended_by(&mut self, limit: Timestamp) {
+    fn close_hours_ended_by(&mut self, limit: Timestamp) -> u64 {
+        let mut closed = 0;
         for (id, tracked) in &mut self.tracked {
             if tracked.open_hour.as_ref().is_some_and(|open| open.end() <= limit)
                 && let Some(hour) = tracked.close_hour()
@@ -578,8 +594,10 @@ impl Recorder {
                 self.buffer.add_hour(*id, hour);
                 self.changed.insert(*id);
                 self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
+                closed += 1;
             }
         }
+        closed
     }
 
     /// The clean stop: everything is written, the hours that are over included. The hour that is still open is

@@ -146,7 +146,7 @@ impl Telling {
         };
         outbox::insert(db, &new).await?;
         for name in gone {
-            outbox::give_up(db, name, outbox::NO_SUCH_CHANNEL, self.happened.now).await?;
+            outbox::give_up(db, Some(&told.facts.id), name, outbox::NO_SUCH_CHANNEL, self.happened.now).await?;
         }
         Ok(())
     }
@@ -261,6 +261,7 @@ impl Happened {
                 status_code: result.status_code,
                 response_time_ms: result.response_time_us().map(|us| f64::from(us) / 1_000.0),
             }),
+            alert: None,
             remarks: Vec::new(),
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::board::{Live, Share};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::AlertPolicy;
-use crate::domain::check::CheckResult;
+use crate::domain::check::{CheckResult, Seen};
+use crate::domain::counts::Counts;
 use crate::domain::endpoint::KnownEndpoint;
 use crate::domain::incident::{
     EndpointState, IncidentChange, Step, Surroundings, Tell, Transition, abandon, advance, step,
@@ -26,6 +27,9 @@ pub struct Tracked {
     known: Option<Arc<KnownEndpoint>>,
     /// Hours closed since the board was last told.
     newly_closed: Vec<(Timestamp, Share)>,
+    /// Checks since the board was last told.
+    newly_counted: Counts,
+    certificate_expires_at: Option<Timestamp>,
 }
 
 /// What one result did to its endpoint.
@@ -62,6 +66,8 @@ impl Tracked {
             closed_until,
             known: None,
             newly_closed: Vec::new(),
+            newly_counted: Counts::default(),
+            certificate_expires_at: live.certificate_expires_at,
         }
     }
 
@@ -92,6 +98,13 @@ impl Tracked {
         }
         self.last = Some(result);
         effect
+    }
+
+    /// Notes what is counted since the start and what is not stored, of a result that was taken in.
+    pub fn note(&mut self, result: &CheckResult, seen: Seen) {
+        self.newly_counted.add(result, seen);
+        // A connection that is used again shows none.
+        self.certificate_expires_at = seen.certificate_expires_at.or(self.certificate_expires_at);
     }
 
     /// Lets the passing of time work on the incident. `None`: nothing was due.
@@ -157,6 +170,8 @@ impl Tracked {
         for (start, share) in self.newly_closed.drain(..) {
             live.windows.close(start, share);
         }
+        live.counts.take(&mut self.newly_counted);
+        live.certificate_expires_at = self.certificate_expires_at;
     }
 }
 
@@ -258,6 +273,20 @@ mod tests {
             tracked.take(&good(at(13, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap().0,
             at(10, 0)
         );
+    }
+
+    #[test]
+    fn what_is_counted_since_the_start_is_told_once_and_a_certificate_stays() {
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
+        let mut live = Live::pending(at(0, 0));
+        let shown = Seen { connected: true, certificate_expires_at: Some(at(99, 0)) };
+        tracked.note(&good(at(10, 5)), shown);
+        tracked.note(&good(at(10, 6)), Seen { certificate_expires_at: None, ..shown });
+        for _ in 0..2 {
+            tracked.tell(&mut live);
+            assert_eq!((live.counts.up, live.counts.connected), (2, 2));
+            assert_eq!((live.counts.codes(), live.certificate_expires_at), ([(200, 2)].as_slice(), Some(at(99, 0))));
+        }
     }
 
     #[test]

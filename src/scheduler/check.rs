@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checks::{Checker, attempts};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::check::{CheckResult, Trigger};
+use crate::domain::check::{CheckResult, Seen, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
 use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::retry::RetryPolicy;
@@ -152,12 +152,12 @@ impl Drop for InFlight<'_> {
 /// Makes a check and hands over its result. A check that is cut by the stop of the process is a missed slot.
 pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
     let _in_flight = InFlight::begin(&context, &job.running);
-    let result = tokio::select! {
+    let (result, seen) = tokio::select! {
         biased;
-        result = examine(&context, &job) => result,
+        examined = examine(&context, &job) => examined,
         () = context.cut.cancelled() => {
             context.metrics.missed.add(MissedReason::Shutdown, 1);
-            CheckResult::missed(job.known.id, job.scheduled_at, 1, MissedReason::Shutdown)
+            (CheckResult::missed(job.known.id, job.scheduled_at, 1, MissedReason::Shutdown), Seen::default())
         }
     };
     tracing::debug!(
@@ -168,10 +168,10 @@ pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
         scheduled_at = %result.scheduled_at,
         "checked"
     );
-    submit(&context, &job, result).await;
+    submit(&context, &job, result, seen).await;
 }
 
-async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
+async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
     let endpoint = &job.known.endpoint;
     let spec = &endpoint.check;
     let host = spec.url.host_str().unwrap_or_default();
@@ -198,9 +198,13 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
     if let Outcome::Missed(reason) = attempted.outcome {
         context.metrics.missed.add(reason, 1);
     }
-    let lag = attempted.started_at - job.due_at;
-    context.metrics.schedule_lag_us.set(lag.num_microseconds().unwrap_or(i64::MAX).max(0));
-    CheckResult {
+    let lag = (attempted.started_at - job.due_at).to_std().unwrap_or_default();
+    context.metrics.schedule_lag_us.set(i64::try_from(lag.as_micros()).unwrap_or(i64::MAX));
+    context.metrics.schedule_lags.0.observe(lag.as_secs_f64());
+    let (word, total_us) = (attempted.outcome.word(), attempted.observation.timings.total_us);
+    context.metrics.check_durations.observe(endpoint.kind, word, total_us);
+    let seen = Seen::of(&attempted.observation);
+    let result = CheckResult {
         endpoint_id: job.known.id,
         scheduled_at: job.scheduled_at,
         started_at: attempted.started_at,
@@ -211,7 +215,8 @@ async fn examine(context: &CheckContext, job: &Job) -> CheckResult {
         attempts: attempted.attempts,
         trigger: job.running.trigger,
         in_maintenance: false,
-    }
+    };
+    (result, seen)
 }
 
 /// Makes one attempt at something that is not watched, by the rules for what is made through the API, and tells
@@ -248,7 +253,7 @@ pub(super) async fn try_out(context: Arc<CheckContext>, request: TrialRequest, _
     drop(reply.send(Some(result)));
 }
 
-async fn submit(context: &CheckContext, job: &Job, result: CheckResult) {
+async fn submit(context: &CheckContext, job: &Job, result: CheckResult, seen: Seen) {
     // Room is taken before the check counts as finished: its own result and a gap a reason. So nothing of a
     // later check of this endpoint can come before them, even while the channel is full.
     let Ok(mut room) = context.submissions.reserve_many(3).await else {
@@ -265,10 +270,10 @@ async fn submit(context: &CheckContext, job: &Job, result: CheckResult) {
             permit.send(submission);
         }
     };
-    send(Submission { result, waiters });
+    send(Submission { result, seen, waiters });
     gaps.sort_by_key(|gap| gap.last);
     for gap in gaps {
         let result = CheckResult::missed(job.known.id, gap.last, gap.slots, gap.reason);
-        send(Submission { result, waiters: Vec::new() });
+        send(Submission { result, seen: Seen::default(), waiters: Vec::new() });
     }
 }

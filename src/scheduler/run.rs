@@ -14,7 +14,7 @@ use crate::checks::Checker;
 use crate::clock::Clock;
 use crate::config::{MaxConcurrent, RunningSettings};
 use crate::domain::Timestamp;
-use crate::domain::check::{CheckResult, Trigger};
+use crate::domain::check::{CheckResult, Seen, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::{from_micros, micros};
 use crate::events::{CheckRequest, ConfirmRequest, Submission, TrialRequest};
@@ -196,7 +196,8 @@ impl Scheduler {
                     let result = CheckResult::missed(id, scheduled_at, slots, reason);
                     // Waits while the recorder's channel is full: a stalled recorder stalls the plan, and the
                     // slots of that time are told as missed.
-                    if self.context.submissions.send(Submission { result, waiters: Vec::new() }).await.is_err() {
+                    let submission = Submission { result, seen: Seen::default(), waiters: Vec::new() };
+                    if self.context.submissions.send(submission).await.is_err() {
                         let endpoint = self.planned.get(&id).map(|known| known.endpoint.name.as_str());
                         tracing::error!(endpoint, endpoint_id = id.0, "the recorder is gone: a gap was not recorded");
                     }

@@ -115,12 +115,13 @@ impl Backups {
     }
 }
 
-/// Reads when the last backup was made that this monitor knows of, and tidies up in the folder.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn look_back(store: &Store, folder: &Arc<BackupFolder>) -> Result<(), StoreError> {
-    let newest = audit::newest(store.readers(), FINISHED, OK).await?;
+/// Reads when the last backup was made that this monitor knows of, and tidies up in the folder. What cannot be read is
+/// not known: a monitor whose audit log is damaged, and that needs a backup all the more, starts all the same.
+pub async fn look_back(store: &Store, folder: &Arc<BackupFolder>) {
+    let newest = within(ROW_LIMIT, audit::newest(store.readers(), FINISHED, OK)).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "when the last backup was made cannot be read in the audit log");
+        None
+    });
     let id = newest.as_ref().and_then(|row| row.entry.subject.strip_prefix(SUBJECT));
     if let Some(begun) = id.and_then(begun_at) {
         folder.note(begun);
@@ -129,7 +130,6 @@ pub async fn look_back(store: &Store, folder: &Arc<BackupFolder>) -> Result<(), 
     // What cannot be read is told when somebody asks for it, and a disk that hangs does not hold up the start.
     let tidying = tokio::task::spawn_blocking(move || folder.tidy_up());
     drop(tokio::time::timeout(TIDYING, tidying).await);
-    Ok(())
 }
 
 /// All that is known, the newest first. Works without the database.
@@ -138,23 +138,15 @@ pub async fn look_back(store: &Store, folder: &Arc<BackupFolder>) -> Result<(), 
 /// `Forbidden`; `Unavailable` when the folder cannot be read.
 pub async fn list(ctx: &ServiceContext, actor: &Actor) -> Result<Vec<Backup>, ServiceError> {
     actor.require(Role::Admin)?;
+    // Before the folder, or one that is whole in between would be in neither.
+    let (running, failed) = {
+        let state = ctx.backups.state();
+        (state.running.clone(), state.failed.clone())
+    };
     let kept = ctx.backups.in_folder(BackupFolder::list).await?;
-    let state = ctx.backups.state();
-    let running = state.running.iter().map(|running| Backup {
-        id: running.id.clone(),
-        form: running.form,
-        created_at: running.begun_at,
-        finished_at: None,
-        state: BackupState::Running(running.progress),
-    });
-    let failed = state.failed.iter().map(|failed| Backup {
-        id: failed.id.clone(),
-        form: failed.form,
-        created_at: failed.begun_at,
-        finished_at: Some(failed.at),
-        state: BackupState::Failed(failed.why.clone()),
-    });
-    let done = kept.into_iter().map(|Kept { id, path, form, created_at, finished_at, bytes }| Backup {
+    let is_running = |id: &str| running.as_ref().is_some_and(|running| running.id == id);
+    let done = kept.into_iter().filter(|kept| !is_running(&kept.id));
+    let done = done.map(|Kept { id, path, form, created_at, finished_at, bytes }| Backup {
         id,
         form,
         created_at,
@@ -162,8 +154,20 @@ pub async fn list(ctx: &ServiceContext, actor: &Actor) -> Result<Vec<Backup>, Se
         state: BackupState::Done { bytes, path },
     });
     let mut all: Vec<Backup> = done.collect();
-    // One that is whole at this very moment is still called running.
-    all.retain(|done| state.running.as_ref().is_none_or(|running| running.id != done.id));
+    let running = running.iter().map(|running| Backup {
+        id: running.id.clone(),
+        form: running.form,
+        created_at: running.begun_at,
+        finished_at: None,
+        state: BackupState::Running(running.progress),
+    });
+    let failed = failed.iter().map(|failed| Backup {
+        id: failed.id.clone(),
+        form: failed.form,
+        created_at: failed.begun_at,
+        finished_at: Some(failed.at),
+        state: BackupState::Failed(failed.why.clone()),
+    });
     all.extend(running.chain(failed));
     all.sort_by(|one, other| other.id.cmp(&one.id));
     Ok(all)
@@ -282,7 +286,7 @@ async fn make(ctx: Arc<ServiceContext>, actor: Actor, making: Making) {
     let failed = match written {
         Ok(Written { rows, bytes, .. }) => {
             ctx.backups.folder.note(begun_at);
-            let removed = ctx.backups.folder.remove_old().unwrap_or_else(|error| {
+            let removed = ctx.backups.folder.remove_old(&id).unwrap_or_else(|error| {
                 tracing::warn!(%error, "backups that are not kept any more cannot be removed");
                 Vec::new()
             });

@@ -1,19 +1,15 @@
 //! Many changes of endpoints in one request: each by itself, in their order, several in one transaction.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::context::{Actor, ServiceContext, detached_change};
 use super::endpoints::{Changes, Purge, remove_history};
 use super::error::{FieldError, Place, ServiceError, key_text};
 use super::merge_patch;
 use crate::domain::endpoint::{EndpointId, EndpointSettings};
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 use crate::domain::role::Role;
 
 /// The most operations of one request.

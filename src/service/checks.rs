@@ -63,7 +63,7 @@ const NOTE_LIMIT: Duration = Duration::from_millis(700);
 /// # Errors
 /// `Invalid`, as for a new endpoint; also where a stored secret would go to another place than the endpoint's.
 /// `Forbidden` for those who may not make endpoints, when a secret would be sent that they did not write out.
-/// `NotFound`; `Unavailable` when too many trials are under way, when the monitor stops, or after [`MAX_WAIT`].
+/// `Unavailable` when too many trials are under way, when the monitor stops, or after [`MAX_WAIT`].
 pub async fn try_out(
     ctx: &ServiceContext,
     actor: &Actor,
@@ -72,7 +72,10 @@ pub async fn try_out(
 ) -> Result<CheckResult, ServiceError> {
     actor.require(Role::Operator)?;
     let of = match of {
-        Some(id) => Some(ctx.board.get(id).ok_or_else(|| ServiceError::NotFound(format!("endpoint {id}")))?.known),
+        Some(id) => {
+            let missing = || FieldError::parameter("endpoint", "invalid", format!("there is no endpoint {id}"));
+            Some(ctx.board.get(id).ok_or_else(|| ServiceError::invalid(missing()))?.known)
+        }
         None => None,
     };
     let directory = ctx.directory.get();

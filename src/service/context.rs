@@ -1,6 +1,7 @@
 //! What every verb works with ([`ServiceContext`]) and on whose behalf ([`Actor`]).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,16 +10,18 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::alerts::AlertRules;
 use super::backups::Backups;
 use super::error::ServiceError;
+use super::operations::Operations;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::{Config, Directory, RunningSettings};
+use crate::config::{ChannelConfig, Config, Directory, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyId, NOT_KEYS};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::role::Role;
-use crate::events::{ChannelTestRequest, CheckRequest, TrialRequest};
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, TrialRequest};
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
@@ -35,6 +38,7 @@ pub struct ServiceContext {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
     pub keyring: Arc<Keyring>,
+    pub alerts: Arc<AlertRules>,
     pub backups: Arc<Backups>,
     pub sessions: Arc<Sessions>,
     pub clock: Arc<dyn Clock>,
@@ -54,11 +58,16 @@ pub struct ServiceContext {
     pub deliver: Wakeup,
     /// To the deliverer; full means that other tests of channels are still under way.
     pub channel_tests: mpsc::Sender<ChannelTestRequest>,
+    /// To the deliverers, after the channels of the directory have changed.
+    pub channel_changes: mpsc::Sender<ChannelsChanged>,
+    pub channel_trial: ChannelTrial,
     pub metrics: Arc<Metrics>,
     /// What happens, for whoever looks on.
     pub feed: Arc<Feed>,
     /// What administrators read lately.
     pub reads: RecentReads,
+    /// What is seen of the monitor's own workings.
+    pub operations: Operations,
     /// Changes run as tasks of their own, so that a client that goes away cannot stop one between its commit and
     /// the board.
     pub tasks: Tasks,
@@ -67,6 +76,28 @@ pub struct ServiceContext {
     /// Held from before a change's transaction until the board shows it, so that the board sees changes in the
     /// order of their commits.
     pub changes: tokio::sync::Mutex<()>,
+}
+
+type TryChannel = dyn Fn(&ChannelConfig) -> Result<(), (String, String)> + Send + Sync;
+
+/// Whether a channel can work as it is set: builds it and throws it away, sending nothing.
+pub struct ChannelTrial(Box<TryChannel>);
+
+impl ChannelTrial {
+    /// `build` gives the key that is at fault, and why, without secrets. It is called on a runtime.
+    pub fn new(build: impl Fn(&ChannelConfig) -> Result<(), (String, String)> + Send + Sync + 'static) -> Self {
+        Self(Box::new(build))
+    }
+
+    pub(super) fn of(&self, channel: &ChannelConfig) -> Result<(), (String, String)> {
+        (self.0)(channel)
+    }
+}
+
+impl fmt::Debug for ChannelTrial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChannelTrial")
+    }
 }
 
 /// Who asks.
@@ -167,7 +198,10 @@ impl ServiceContext {
 
 /// Who read what within the last minute.
 #[derive(Debug, Default)]
-pub struct RecentReads(Mutex<HashMap<(String, Option<IpAddr>, String), Duration>>);
+pub struct RecentReads(Mutex<HashMap<Read, Duration>>);
+
+/// Who, from where, which route.
+type Read = (String, Option<IpAddr>, String);
 
 /// Reads that are told apart; more within a minute are only in the access log, so that nobody fills the disk by
 /// reading from many addresses.

@@ -55,10 +55,25 @@ pub enum Conflict {
     /// Backups are made one at a time.
     #[error("{sentence}")]
     BackupRunning { sentence: String },
+    #[error("there are {most} collections already, and there can be no more: delete one first")]
+    TooManyCollections { most: usize },
+    #[error("a run of the task `{name}` is under way: ask again when it is over")]
+    TaskRunning { name: String },
     #[error("nothing of this notification can be sent again: {reason}")]
     NothingToRetry { reason: String },
-    #[error("the channel `{name}` is off: set `enabled: true` in the configuration")]
-    ChannelOff { name: String },
+    #[error("the channel `{name}` is off: set its `enabled` to true{where_to}")]
+    ChannelOff {
+        name: String,
+        /// Empty for one made through the API.
+        where_to: &'static str,
+    },
+    #[error("`{name}` is already the name of a channel: choose another name")]
+    ChannelNameTaken { name: String },
+    /// Something would lose the channel that it names.
+    #[error("the channel `{name}` is named by {users}: change that first, or delete it all the same with ?force=true")]
+    ChannelInUse { name: String, users: String },
+    #[error("at most {most} channels are made through the API: delete one first")]
+    TooManyChannels { most: usize },
 }
 
 /// How an endpoint is named in sentences: `group/name`, or the name alone.

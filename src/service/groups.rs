@@ -351,6 +351,10 @@ fn content(
             "conflict",
             format!("must be `{name}` as in the path: a group keeps its name"),
         )),
+        // A client would take them out of the path.
+        Some(given) if given == "." || given == ".." => {
+            errors.push(FieldError::at("/name", "invalid", "must not be . or .. alone: it stands in a path"));
+        }
         Some(given) if !given.is_empty() => {}
         _ => errors.push(FieldError::at("/name", "required", "must be there and not empty")),
     }
@@ -433,7 +437,9 @@ fn tried(
             Ok(endpoint) => endpoint,
             Err(_) if resolve(&known.settings, before.of_any_channel(), now).is_err() => continue,
             Err(rules) => {
-                rules.into_iter().for_each(|rule| refuse(&known, rule));
+                for rule in rules {
+                    refuse(&known, rule);
+                }
                 continue;
             }
         };
@@ -452,7 +458,7 @@ fn tried(
         let reschedule = starts || endpoint.schedule != known.endpoint.schedule;
         let recount = endpoint.check != known.endpoint.check;
         let scheduled_from = if reschedule { now } else { known.scheduled_from };
-        let known = KnownEndpoint { endpoint, scheduled_from, ..(*known).clone() };
+        let known = KnownEndpoint { scheduled_from, endpoint, ..(*known).clone() };
         changed.push(Changed { known, reschedule, recount });
     }
     if others > 0 {

@@ -8,7 +8,7 @@ use crate::store::Integrity;
 use crate::telemetry::metrics::Away;
 
 /// How long a loop may be silent before it counts as dead.
-const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
+pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the database has to answer.
 const PING_TIMEOUT: Duration = Duration::from_millis(700);

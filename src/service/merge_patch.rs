@@ -21,7 +21,8 @@ pub fn apply(settings: &EndpointSettings, patch: Value) -> Result<EndpointSettin
     read(document)
 }
 
-fn merge(target: &mut Value, patch: Value) {
+/// Applies a patch to any document.
+pub(super) fn merge(target: &mut Value, patch: Value) {
     let Value::Object(changes) = patch else {
         *target = patch;
         return;

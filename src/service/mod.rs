@@ -3,10 +3,12 @@
 //! A verb checks the permission, validates, makes its change and its audit row in one transaction, brings the
 //! board up to date after the commit and nudges the scheduler. It knows nothing of HTTP.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod audit;
 pub mod backups;
 pub mod bulk;
+pub mod channel_secrets;
 pub mod channels;
 pub mod checks;
 pub mod context;
@@ -19,15 +21,20 @@ pub mod health;
 pub mod history;
 pub mod incidents;
 pub mod merge_patch;
+pub mod metrics;
 pub mod notifications;
+pub mod operations;
 pub mod outages;
 pub mod outbound;
+pub mod query_stats;
 mod random;
 pub mod rebuild;
 pub mod redaction;
 pub mod reports;
+pub mod series;
 pub mod sessions;
 pub mod settings;
+pub mod sla;
 pub mod summary;
 pub mod sync;
 

@@ -17,7 +17,7 @@ pub fn unreachable_url(url: &str, pointer: &str) -> Option<FieldError> {
 /// What is wrong with where a channel leads, by the pointer of the setting that says so.
 pub fn unreachable_channel(config: &ChannelConfig) -> Option<FieldError> {
     match &config.transport {
-        Transport::Console => None,
+        Transport::Console | Transport::Unreadable { .. } => None,
         Transport::Email(email) => {
             host_refused_for_ever(&email.smtp_host).map(|refused| mistake("/smtp_host", &refused))
         }
@@ -45,6 +45,7 @@ mod tests {
         let config = ChannelConfig {
             name: "ops".to_owned(),
             origin: Origin::Api,
+            source: None,
             enabled: true,
             default: true,
             severity: None,

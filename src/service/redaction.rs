@@ -61,7 +61,7 @@ pub fn redacted_url(text: &str) -> String {
 }
 
 /// Where user and password stand in the text of a URL.
-fn userinfo(text: &str) -> Option<Range<usize>> {
+pub(super) fn userinfo(text: &str) -> Option<Range<usize>> {
     let start = text.find("://")? + 3;
     let rest = text.get(start..)?;
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
@@ -137,7 +137,7 @@ pub fn restore(
 }
 
 /// The stored user and password, if the new URL goes to the same place: they are not sent anywhere else.
-fn kept_userinfo(old: &str, new: &str) -> Option<String> {
+pub(super) fn kept_userinfo(old: &str, new: &str) -> Option<String> {
     let (old_url, new_url) = (url::Url::parse(old).ok()?, url::Url::parse(new).ok()?);
     (old_url.origin() == new_url.origin()).then(|| userinfo(old).and_then(|range| old.get(range)))?.map(str::to_owned)
 }

@@ -8,13 +8,18 @@ mod shown;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use self::shown::seconds;
 pub use self::shown::{Shown, Source};
 use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{FieldError, ServiceError};
-use crate::config::{Adjustable, Config, LogLevel, MaxConcurrent};
+use crate::board::Board;
+use crate::config::{Adjustable, Config, Listing, LogLevel, MaxConcurrent, MaxConnections};
+use crate::domain::Timestamp;
+use crate::domain::endpoint::{KnownEndpoint, resolve};
 use crate::domain::role::Role;
 use crate::domain::suggest::closest;
 use crate::store::{Store, StoreError, audit, settings};
@@ -36,7 +41,7 @@ type Refused = (&'static str, String);
 /// As many days as the configuration accepts.
 const MOST_DAYS: u64 = 36_500;
 
-const CHANGEABLE: [Changeable; 4] = [
+const CHANGEABLE: [Changeable; 6] = [
     Changeable {
         key: "logging_level",
         path: "logging.level",
@@ -72,7 +77,40 @@ const CHANGEABLE: [Changeable; 4] = [
             Ok(())
         },
     },
+    Changeable {
+        key: "max_connections",
+        path: "api.max_connections",
+        get: |now| match now.max_connections {
+            MaxConnections::Auto => "auto".into(),
+            MaxConnections::Fixed(connections) => connections.into(),
+        },
+        set: |to, value| {
+            to.max_connections = if value.as_str() == Some("auto") {
+                MaxConnections::Auto
+            } else {
+                let (fewest, most) = (MaxConnections::FEWEST.into(), MaxConnections::MOST.into());
+                let or_auto = |(rule, detail)| (rule, format!("{detail}, or \"auto\""));
+                MaxConnections::Fixed(whole_from(value, fewest, most).map_err(or_auto)?)
+            };
+            Ok(())
+        },
+    },
+    Changeable {
+        key: "cooldown_seconds",
+        path: "defaults.alert_policy.cooldown_seconds",
+        get: |now| seconds(now.cooldown),
+        set: |to, value| cooldown(value).map(|cooldown| to.cooldown = cooldown),
+    },
 ];
+
+/// Seconds, as many as an alert policy accepts.
+fn cooldown(value: &Value) -> Result<Duration, Refused> {
+    const LONGEST: Duration = Duration::from_hours(30 * 24);
+    let detail = || format!("must be a number of seconds from 0 to {}", LONGEST.as_secs());
+    let number = value.as_f64().ok_or_else(|| ("invalid", detail()))?;
+    let cooldown = Duration::try_from_secs_f64(number).ok().filter(|cooldown| *cooldown <= LONGEST);
+    cooldown.ok_or_else(|| ("out_of_range", detail()))
+}
 
 fn level(value: &Value) -> Result<LogLevel, Refused> {
     let word = value.as_str().unwrap_or_default();
@@ -87,9 +125,13 @@ fn level(value: &Value) -> Result<LogLevel, Refused> {
 }
 
 fn whole(value: &Value, most: u64) -> Result<u32, Refused> {
-    let detail = || format!("must be a whole number from 1 to {most}");
+    whole_from(value, 1, most)
+}
+
+fn whole_from(value: &Value, least: u64, most: u64) -> Result<u32, Refused> {
+    let detail = || format!("must be a whole number from {least} to {most}");
     let number = value.as_u64().ok_or_else(|| ("invalid", detail()))?;
-    u32::try_from(number).ok().filter(|_| (1..=most).contains(&number)).ok_or_else(|| ("out_of_range", detail()))
+    u32::try_from(number).ok().filter(|_| (least..=most).contains(&number)).ok_or_else(|| ("out_of_range", detail()))
 }
 
 /// The values of the changeable settings by key.
@@ -180,6 +222,12 @@ async fn change_locked(
     if after.logging_level != before.logging_level {
         ctx.log_level.set(after.logging_level.as_str());
     }
+    if after.cooldown != before.cooldown {
+        let mut listing = (*ctx.directory.get()).clone();
+        listing.set_cooldown(after.cooldown);
+        inherit(&ctx.board, &listing, now);
+        ctx.directory.set(listing);
+    }
     if after.max_concurrent_checks != before.max_concurrent_checks {
         ctx.scheduler.nudge();
     }
@@ -189,6 +237,18 @@ async fn change_locked(
         }
     }
     Ok(values(&after))
+}
+
+/// Has every endpoint inherit what there is now. One that does not fit it stays as it is.
+pub fn inherit(board: &Board, listing: &Listing, now: Timestamp) {
+    for entry in board.entries() {
+        let known = &entry.known;
+        let layers = listing.layers(known.settings.group.as_deref().unwrap_or_default()).of_any_channel();
+        match resolve(&known.settings, layers, now) {
+            Ok(endpoint) if endpoint != known.endpoint => board.put(KnownEndpoint { endpoint, ..(**known).clone() }),
+            _ => {}
+        }
+    }
 }
 
 /// What to do about a key that cannot be changed.

@@ -163,8 +163,7 @@ async fn note(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let after = Some(serde_json::json!({ "name": name, "group": group }));
-    let row = audit::AuditEntry { after, ..row(action, format!("endpoint/{id}"), now) };
-    audit::append(db, row).await
+    audit::append(db, audit::AuditEntry { after, ..row(action, format!("endpoint/{id}"), now) }).await
 }
 
 fn row(action: &str, subject: String, now: Timestamp) -> audit::AuditEntry {

@@ -11,12 +11,8 @@ use super::entities::{incident_events, incidents as table};
 use super::{StoreError, decode, dialect};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::Severity;
-use crate::domain::outcome::{Failure, UnknownWord, words};
+use crate::domain::outcome::{Failure, words};
 use crate::domain::{Timestamp, from_micros, micros};
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-use utoipa::ToSchema;
 
 words! {
     /// How an incident ended.

@@ -5,10 +5,12 @@
 //! There is one writing connection and a pool of readers, and one process a database.
 //! No rule of monitoring is decided here, and nothing here knows who asks.
 
+pub mod alert_rules;
 pub mod api_keys;
 pub mod audit;
 pub mod backup;
 mod beside;
+pub mod channels;
 mod deadline;
 mod decode;
 mod dialect;
@@ -32,10 +34,11 @@ pub mod windows;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use beside::Beside;
 pub use deadline::within;
+use dialect::{postgres, sqlite};
 pub use error::StoreError;
 pub use integrity::Integrity;
 use lock::ProcessLock;
@@ -43,6 +46,7 @@ use sea_orm::Statement;
 pub use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 
 use crate::config::PostgresConfig;
+use crate::telemetry::queries::QueryStats;
 
 /// How long closing may take: a server that is away does not hold up the end of the process.
 const CLOSE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -103,8 +107,14 @@ pub struct Store {
     place: Place,
     created: bool,
     integrity: Mutex<Integrity>,
+    queries: Arc<QueryStats>,
     /// The folder of a [`StoreTarget::Memory`], removed with the store.
     _temporary: Option<tempfile::TempDir>,
+}
+
+/// The version of the `SQLite` in this program, whichever database is used.
+pub async fn sqlite_version() -> Result<String, StoreError> {
+    Ok(dialect::sqlite::library_version().await?)
 }
 
 impl Store {
@@ -115,6 +125,11 @@ impl Store {
     /// process has the database, the file is something else, the schema is newer than this program.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         open::open(options).await
+    }
+
+    /// What the database was asked since it was opened.
+    pub fn queries(&self) -> Arc<QueryStats> {
+        self.queries.clone()
     }
 
     /// The connection that writes. There is one: whoever holds a transaction on it keeps all other writers waiting.
@@ -167,6 +182,16 @@ impl Store {
         }
     }
 
+    /// `sqlite` or `postgresql`.
+    pub fn kind(&self) -> &'static str {
+        self.dialect.name()
+    }
+
+    /// The version of `SQLite`, or of the server.
+    pub async fn version(&self) -> Result<String, StoreError> {
+        self.dialect.version(&self.readers).await
+    }
+
     /// Reads something from the database.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let backend = self.readers.get_database_backend();
@@ -174,6 +199,17 @@ impl Store {
         match self.readers.query_one_raw(statement).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.dialect.explain_reader(error).await),
+        }
+    }
+
+    /// Bytes that the database takes on the disk; of a file with what is not yet moved into it.
+    pub async fn size(&self) -> Result<u64, StoreError> {
+        match self.path() {
+            Some(path) => sqlite::bytes(path).map_err(|error| StoreError::Unavailable(error.to_string())),
+            None => match postgres::bytes(&self.readers).await {
+                Ok(bytes) => Ok(bytes),
+                Err(error) => Err(self.dialect.explain_reader(error).await),
+            },
         }
     }
 

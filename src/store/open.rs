@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{Database, DatabaseConnection};
@@ -12,6 +12,7 @@ use super::dialect::{Dialect, sqlite};
 use super::integrity::Integrity;
 use super::lock::ProcessLock;
 use super::{Place, PostgresTarget, Store, StoreError, StoreOptions, StoreTarget};
+use crate::telemetry::queries::QueryStats;
 
 pub(super) async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
     match &options.target {
@@ -37,26 +38,38 @@ async fn open_file(
     let about = |error: StoreError| named(&name, error);
     let dialect = Dialect::sqlite();
     let connect = async |options| Database::connect(options).await.map_err(|e| about(e.into()));
-    let writer = connect(sqlite::writer_options(&path, options.echo)).await?;
+    let mut writer = connect(sqlite::writer_options(&path, options.echo)).await?;
+    let queries = Arc::default();
+    count(&mut writer, &queries);
     let created = migrate(&dialect, &writer, &name).await?;
-    let readers = connect(sqlite::reader_options(&path, options.readers, options.echo)).await?;
+    let mut readers = connect(sqlite::reader_options(&path, options.readers, options.echo)).await?;
+    count(&mut readers, &queries);
     let place = Place::File(path);
     let in_doubt = !lock.was_closed() && !created;
     lock.note_open();
     let integrity = Mutex::new(if in_doubt { Integrity::Doubtful } else { Integrity::Sound });
-    Ok(Store { writer, readers, dialect, lock: Some(lock), place, created, integrity, _temporary: temporary })
+    Ok(Store { writer, readers, dialect, lock: Some(lock), place, created, integrity, queries, _temporary: temporary })
 }
 
 async fn open_server(target: &PostgresTarget, options: &StoreOptions) -> Result<Store, StoreError> {
     let place = target.place.to_string();
     let opened = postgres::open(&target.place, options.readers, options.echo, target.pre_ping).await;
-    let Opened { server, writer, readers } = opened.map_err(|error| named(&place, error))?;
+    let Opened { server, mut writer, mut readers } = opened.map_err(|error| named(&place, error))?;
+    let queries = Arc::default();
+    count(&mut writer, &queries);
+    count(&mut readers, &queries);
     let dialect = Dialect::Postgres(Box::new(server));
     let created = migrate(&dialect, &writer, &place).await?;
     // The server mends itself after a crash.
     let integrity = Mutex::new(Integrity::Sound);
     let place = Place::Server(place);
-    Ok(Store { writer, readers, dialect, lock: None, place, created, integrity, _temporary: None })
+    Ok(Store { writer, readers, dialect, lock: None, place, created, integrity, queries, _temporary: None })
+}
+
+/// Reports what goes through a connection, and through the transactions begun on it.
+fn count(connection: &mut DatabaseConnection, queries: &Arc<QueryStats>) {
+    let queries = queries.clone();
+    connection.set_metric_callback(move |info| queries.record(&info.statement.sql, info.elapsed, info.failed));
 }
 
 pub(super) fn create_folder(path: &Path) -> Result<(), StoreError> {

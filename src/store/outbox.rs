@@ -8,16 +8,12 @@ use sea_orm::{
     ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Select,
 };
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-use utoipa::ToSchema;
 
 use super::entities::{deliveries, incidents, notifications};
 use super::{StoreError, decode};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::{Event, Notification};
-use crate::domain::outcome::{UnknownWord, without_nul, words};
+use crate::domain::outcome::{without_nul, words};
 use crate::domain::{Timestamp, from_micros, micros};
 
 words! {
@@ -269,13 +265,31 @@ pub async fn pending(db: &impl ConnectionTrait, channel: &str, limit: u64) -> Re
 /// Why a delivery is given up whose channel is not there.
 pub const NO_SUCH_CHANNEL: &str = "the channel is no longer configured, or is off";
 
-/// Gives up pending deliveries of channels that are no longer there.
-pub async fn give_up(db: &impl ConnectionTrait, channel: &str, error: &str, now: Timestamp) -> Result<u64, StoreError> {
-    let done = deliveries::Entity::update_many()
+/// Gives up what is pending to a channel that is not there: one notification, or with `None` all.
+pub async fn give_up(
+    db: &impl ConnectionTrait,
+    notification: Option<&str>,
+    channel: &str,
+    error: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut update = deliveries::Entity::update_many()
         .col_expr(deliveries::Column::State, Expr::value(DeliveryState::Dead.as_str()))
         .col_expr(deliveries::Column::LastError, Expr::value(error))
         .col_expr(deliveries::Column::NextAttemptAt, Expr::value(None::<i64>))
         .col_expr(deliveries::Column::FinishedAt, Expr::value(Some(micros(now))))
+        .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()))
+        .filter(deliveries::Column::Channel.eq(channel));
+    if let Some(id) = notification {
+        update = update.filter(deliveries::Column::NotificationId.eq(id));
+    }
+    Ok(update.exec(db).await?.rows_affected)
+}
+
+/// Makes everything that is pending to a channel due at once, since the channel is another one now.
+pub async fn hurry(db: &impl ConnectionTrait, channel: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let done = deliveries::Entity::update_many()
+        .col_expr(deliveries::Column::NextAttemptAt, Expr::value(Some(micros(now))))
         .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()))
         .filter(deliveries::Column::Channel.eq(channel))
         .exec(db)

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::histograms::{CheckDurations, Commits, DeliveriesByChannel, Lag, RequestsByRoute};
+use super::process::ProcessWatch;
+use super::queries::QueryStats;
 use crate::domain::Timestamp;
 use crate::domain::outcome::MissedReason;
 
@@ -60,6 +63,8 @@ impl Heartbeat {
 /// The numbers of the process.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// Sampler: what the process takes of its machine.
+    pub process: ProcessWatch,
     /// Scheduler: its loop.
     pub scheduler_heartbeat: Heartbeat,
     /// Scheduler: checks started.
@@ -68,6 +73,10 @@ pub struct Metrics {
     pub checks_in_flight: Gauge,
     /// Scheduler: how late the last due slot was begun, permit included, microseconds.
     pub schedule_lag_us: Gauge,
+    /// Scheduler: the same of every due slot.
+    pub schedule_lags: Lag,
+    /// Scheduler: how long checks took.
+    pub check_durations: CheckDurations,
     /// Scheduler: slots without a verdict, by reason.
     pub missed: MissedCounters,
     /// Recorder: its loop.
@@ -90,6 +99,12 @@ pub struct Metrics {
     pub commits_failed: Counter,
     /// Recorder: microseconds of the last commit.
     pub commit_us: Gauge,
+    /// Recorder: how long commits took.
+    pub commits: Commits,
+    /// Housekeeping: bytes that the database takes; 0 while that is not known.
+    pub database_bytes: Gauge,
+    /// Deliverer: what was attempted, by channel.
+    pub deliveries: DeliveriesByChannel,
     /// Deliverer: messages that arrived.
     pub deliveries_delivered: Counter,
     /// Deliverer: messages that arrived before their rows were written, or while they could not be read.
@@ -100,6 +115,8 @@ pub struct Metrics {
     pub deliveries_dead: Counter,
     /// API: connections open.
     pub connections_open: Gauge,
+    /// API: how many there may be, as it was when the last one came; 0 before.
+    pub connections_limit: Gauge,
     /// API: connections accepted.
     pub connections_accepted: Counter,
     /// API: connections closed at once because there were too many.
@@ -112,8 +129,14 @@ pub struct Metrics {
     pub accepts_failed: Counter,
     /// API: TLS handshakes that failed.
     pub handshakes_failed: Counter,
+    /// API: whether it was said that there are more endpoints than have metrics of their own.
+    pub endpoints_left_out_told: Counter,
+    /// API: requests answered, by route.
+    pub requests: RequestsByRoute,
     /// API: requests answered with 429.
     pub requests_limited: Counter,
+    /// Store: what the database was asked.
+    pub queries: Arc<QueryStats>,
     /// API: how its certificate does; `None` without TLS.
     tls: Mutex<Option<TlsStatus>>,
     /// Deliverer: how each channel does.
@@ -142,6 +165,13 @@ impl DatabaseState {
     /// `None`: it takes what is written, until everything that had to wait is written too.
     pub fn away(&self) -> Option<Away> {
         self.away.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Seconds away since the start, the present time away included.
+    pub fn away_seconds(&self, now: Timestamp) -> f64 {
+        let present = self.away().map_or(0, |away| (now - away.since).num_microseconds().unwrap_or(i64::MAX).max(0));
+        let over = Duration::from_micros(self.away_us.get());
+        (over + Duration::from_micros(present.unsigned_abs())).as_secs_f64()
     }
 
     /// A time away begins.
@@ -178,6 +208,11 @@ pub struct TlsStatus {
 }
 
 impl Metrics {
+    /// With the statements of a store that is open already.
+    pub fn of_store(queries: Arc<QueryStats>) -> Self {
+        Self { queries, ..Self::default() }
+    }
+
     pub fn set_tls(&self, status: TlsStatus) {
         *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
@@ -188,6 +223,11 @@ impl Metrics {
 
     pub fn set_channel(&self, name: &str, status: ChannelStatus) {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), status);
+    }
+
+    /// The channel is there no longer.
+    pub fn forget_channel(&self, name: &str) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// Channels that have been used since the start.

@@ -17,6 +17,7 @@ const LEVELS: [&[&str]; 6] = [
         "board",
         "keyring",
         "lifecycle",
+        "outbound",
         "sessions",
         "telemetry",
     ],

@@ -16,7 +16,7 @@ mod telling;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use api_monitor::config::channels::Transport;
+use api_monitor::config::channels::{ChannelConfig, Transport};
 use api_monitor::config::{
     Config, ConfigErrors, DatabaseTarget, Environment, LoadOptions, LogFormat, LogLevel, MaxConcurrent, Secret,
     TlsMode, Workers, load,
@@ -349,7 +349,7 @@ endpoints:
 monitoring: {x-f: 1, max-concurrent-checks: 5}
 logging: {x-g: 1, rotations: daily}
 api: {x-h: 1, base_path: /x, auth: {keys: [], api_keys: a}, cors: {origins: []}}
-prometheus: {x-i: 1, gatus_names: true}
+prometheus: {x-i: 1, gatus_name: true}
 notifications: {x-j: 1, slack: {}, email: {to: a}, webhook: {uri: a}, telegram: {token: a}}
 "#
     ));
@@ -778,14 +778,19 @@ fn every_key_has_its_default() {
     assert_eq!(config.endpoints[0].endpoint, plain.endpoints[0].endpoint);
     assert_eq!(config.telling, plain.telling);
     assert_eq!((&config.resolver, &config.outbound), (&plain.resolver, &plain.outbound));
+    assert_eq!(config.prometheus, plain.prometheus);
     let channels = ["console", "email", "webhook", "telegram", "slack"]
         .map(|kind| format!("  example {kind}: {{type: {kind}, enabled: false}}\n"));
     let off = good(&format!(
         "channels:\n{}notifications: {{email: {{enabled: false}}, webhook: {{enabled: false}}, telegram: {{enabled: false}}}}\n",
         channels.concat()
     ));
-    assert_eq!(config.channels, off.channels);
-    snapshot!(config.warnings.iter().map(|w| format!("{}: {}", w.path, w.message)).collect::<Vec<_>>().join("\n"));
+    // But for the lines on which they stand.
+    let anywhere = |channels: &[ChannelConfig]| {
+        channels.iter().map(|channel| ChannelConfig { source: None, ..channel.clone() }).collect::<Vec<_>>()
+    };
+    assert_eq!(anywhere(&config.channels), anywhere(&off.channels));
+    assert_eq!(config.warnings, [], "every key is in effect");
 }
 
 /// An unknown key is answered with those that are known: so each mapping of the file is asked for its keys, and all

@@ -40,10 +40,13 @@ const A: u16 = 1;
 const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 
+/// What is answered by name and by how often the same was asked before.
+type Script = dyn Fn(&str, usize) -> Reply + Send + Sync;
+
 impl NameServer {
     /// `reply` is given the name, without a dot at its end, and how often the same question came before.
     pub(crate) async fn start(reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let reply: Arc<dyn Fn(&str, usize) -> Reply + Send + Sync> = Arc::new(reply);
+        let reply: Arc<Script> = Arc::new(reply);
         // A port that is free for both.
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -28,6 +28,8 @@ pub(super) struct RequestBody {
     limit: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     ended: bool,
+    /// Whether the next piece is asked for and not there.
+    awaited: bool,
     connection: Arc<Connection>,
 }
 
@@ -35,7 +37,19 @@ impl RequestBody {
     pub(super) fn new(incoming: Incoming, limit: Duration, connection: Arc<Connection>) -> Self {
         let ended = incoming.is_end_stream();
         connection.left_unread.store(!ended, Ordering::Relaxed);
-        Self { incoming, limit, deadline: None, ended, connection }
+        Self { incoming, limit, deadline: None, ended, awaited: false, connection }
+    }
+
+    fn set_awaited(&mut self, awaited: bool) {
+        if std::mem::replace(&mut self.awaited, awaited) != awaited {
+            self.connection.shown.awaited_bodies.add(if awaited { 1 } else { -1 });
+        }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.set_awaited(false);
     }
 }
 
@@ -50,8 +64,10 @@ impl HttpBody for RequestBody {
                 this.ended = true;
                 this.connection.left_unread.store(false, Ordering::Relaxed);
             }
+            this.set_awaited(false);
             return Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::new)));
         }
+        this.set_awaited(true);
         let limit = this.limit;
         let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(deadline.as_mut().poll(cx));
@@ -77,7 +93,8 @@ pub(super) struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Body, request: InFlight) -> Self {
+    pub(super) fn new(body: Body, mut request: InFlight) -> Self {
+        request.answered();
         // A client that opens no window is never asked for anything.
         if !body.is_end_stream() {
             request.offer(0);

@@ -1,19 +1,18 @@
 //! One connection: what it has done, how long it has waited for its client, and when that is too long.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Sleep;
 
 use super::ServeLimits;
+use crate::telemetry::connections::OpenConnection;
 
 /// A client that reads at least so many bytes a millisecond is never too slow.
 const SLOWEST_READER: u64 = 4;
@@ -22,25 +21,13 @@ const SLOWEST_READER: u64 = 4;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1_048_576;
 
-/// A connection as seen from outside of its task. Times are milliseconds since `opened`.
+/// A connection as seen from outside of its task. Times are milliseconds since it was opened.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) peer: SocketAddr,
-    pub(super) opened: Instant,
-    /// Ends it in an orderly way.
-    pub(super) close: CancellationToken,
-    /// Ends it at once.
-    pub(super) cut: CancellationToken,
-    pub(super) requests: AtomicU64,
-    pub(super) bytes_in: AtomicU64,
-    pub(super) bytes_out: AtomicU64,
-    /// Requests between their head and the end of their answer.
-    in_flight: AtomicU32,
-    /// Since when it has waited for the next head: the end of the handshake or of the last answer.
-    idle_since: AtomicU64,
+    /// What clients may see of it.
+    pub(super) shown: Arc<OpenConnection>,
     /// Since when a head has been coming in, and 1; 0: none is.
     head_since: AtomicU64,
-    is_http2: AtomicBool,
     /// Whether the body of the last request was left unread.
     pub(super) left_unread: AtomicBool,
     /// Since when the socket takes nothing more, and 1; 0: it does.
@@ -60,19 +47,10 @@ pub(super) enum Overdue {
 }
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr) -> Self {
+    pub(super) fn new(shown: Arc<OpenConnection>) -> Self {
         Self {
-            peer,
-            opened: Instant::now(),
-            close: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            requests: AtomicU64::new(0),
-            bytes_in: AtomicU64::new(0),
-            bytes_out: AtomicU64::new(0),
-            in_flight: AtomicU32::new(0),
-            idle_since: AtomicU64::new(0),
+            shown,
             head_since: AtomicU64::new(0),
-            is_http2: AtomicBool::new(false),
             left_unread: AtomicBool::new(false),
             blocked_since: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
@@ -81,28 +59,36 @@ impl Connection {
     }
 
     pub(super) fn age(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.shown.age()
     }
 
     /// The handshake is done: from now on a request is awaited.
     pub(super) fn ready(&self) {
-        self.head_since.store(0, Ordering::Relaxed);
-        self.idle_since.store(self.age(), Ordering::Relaxed);
+        self.set_head_since(0);
+        self.shown.is_ready();
+    }
+
+    fn set_head_since(&self, since: u64) {
+        self.head_since.store(since, Ordering::Relaxed);
+        self.shown.head_begun.store(since > 0, Ordering::Relaxed);
     }
 
     /// How long it has done nothing; `None` while a request is under way.
     pub(super) fn idle_for(&self) -> Option<u64> {
-        let is_idle = self.in_flight.load(Ordering::Relaxed) == 0;
-        is_idle.then(|| self.age().saturating_sub(self.idle_since.load(Ordering::Relaxed)))
+        self.shown.idle_for()
     }
 
     /// A request begins.
     pub(super) fn begin(self: &Arc<Self>, is_http2: bool) -> InFlight {
-        self.head_since.store(0, Ordering::Relaxed);
-        self.is_http2.store(is_http2, Ordering::Relaxed);
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let id = self.requests.fetch_add(1, Ordering::Relaxed);
-        InFlight { connection: self.clone(), id }
+        let shown = &self.shown;
+        shown.is_http2.store(is_http2, Ordering::Relaxed);
+        shown.in_flight.add(1);
+        shown.unanswered.add(1);
+        self.set_head_since(0);
+        // Requests begin one after the other, in the task of their connection.
+        let id = shown.requests.get();
+        shown.requests.add(1);
+        InFlight { connection: self.clone(), id, is_answered: false }
     }
 
     pub(super) fn overdue(&self, limits: &ServeLimits) -> Option<Overdue> {
@@ -119,41 +105,46 @@ impl Connection {
         if Duration::from_millis(blocked.max(longest_unasked)) > limits.stalled {
             return Some(Overdue::Stalled);
         }
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
-        let idle = since(self.idle_since.load(Ordering::Relaxed));
-        if self.requests.load(Ordering::Relaxed) == 0 {
+        let idle = Duration::from_millis(self.idle_for()?);
+        if self.shown.requests.get() == 0 {
             return (idle > limits.head).then_some(Overdue::Head);
         }
         let head = self.head_since.load(Ordering::Relaxed);
         // Between requests of HTTP/2 there is more than heads: pings and settings.
-        if head > 0 && !self.is_http2.load(Ordering::Relaxed) && since(head - 1) > limits.head {
+        if head > 0 && !self.shown.is_http2.load(Ordering::Relaxed) && since(head - 1) > limits.head {
             return Some(Overdue::Head);
         }
         (idle > limits.idle).then_some(Overdue::Idle)
     }
 
     fn received(&self, bytes: usize) {
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-        if self.in_flight.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
-            self.head_since.store(self.age() + 1, Ordering::Relaxed);
+        let shown = &self.shown;
+        if bytes > 0 {
+            shown.reads.add(1);
+            shown.bytes_read.add(bytes as u64);
+        }
+        if shown.in_flight.get() == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.set_head_since(self.age() + 1);
         }
     }
 
     fn sent(&self, result: &Poll<std::io::Result<usize>>) {
         match result {
             Poll::Pending => {
+                self.shown.buffered_writes.add(1);
                 if self.blocked_since.load(Ordering::Relaxed) == 0 {
+                    self.shown.high_water.add(1);
                     self.blocked_since.store(self.age() + 1, Ordering::Relaxed);
                 }
             }
             Poll::Ready(Ok(bytes)) => {
                 let bytes = *bytes as u64;
-                self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+                self.shown.writes.add(1);
+                self.shown.bytes_written.add(bytes);
                 let mut blocked = self.blocked.load(Ordering::Relaxed);
                 let since = self.blocked_since.swap(0, Ordering::Relaxed);
                 if since > 0 {
+                    self.shown.low_water.add(1);
                     blocked += self.age().saturating_sub(since - 1);
                 }
                 self.blocked.store(blocked.saturating_sub(bytes / SLOWEST_READER), Ordering::Relaxed);
@@ -168,11 +159,19 @@ impl Connection {
 pub(super) struct InFlight {
     connection: Arc<Connection>,
     id: u64,
+    is_answered: bool,
 }
 
 impl InFlight {
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// The head of the answer is there.
+    pub(super) fn answered(&mut self) {
+        if !std::mem::replace(&mut self.is_answered, true) {
+            self.connection.shown.unanswered.add(-1);
+        }
     }
 
     /// A piece of the answer is there and the client is to take it; it has been `waited` for before.
@@ -190,9 +189,10 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.answered();
         self.connection.unasked.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-        self.connection.idle_since.store(self.connection.age(), Ordering::Relaxed);
-        self.connection.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.connection.shown.is_idle();
+        self.connection.shown.in_flight.add(-1);
     }
 }
 

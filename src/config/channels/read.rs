@@ -4,6 +4,7 @@
 use super::raw::{RawCommon, Type};
 use super::{ChannelConfig, transports};
 use crate::config::de::{inline_collection, typed};
+use crate::config::errors::SourceRef;
 use crate::config::fault::unexpected_kind;
 use crate::config::layer::overlaps;
 use crate::config::overrides;
@@ -32,7 +33,7 @@ pub(in crate::config) struct Channels {
 }
 
 pub(in crate::config) fn read(root: &Node, report: &mut Report) -> Channels {
-    let mut reader = Reader { channels: Vec::new(), names: Vec::new(), fallbacks: Vec::new(), first_with_links: None };
+    let mut reader = Reader::default();
     let mut readable = true;
     if let Some(node) = root.get("channels").filter(|node| !node.is_null()) {
         match opened(node, "channels", "a mapping of channels", report) {
@@ -61,6 +62,24 @@ pub(in crate::config) fn read(root: &Node, report: &mut Report) -> Channels {
     }
 }
 
+/// A channel that was sent, by the rules of those in the file. `others`: the names of those that it can fall back to;
+/// `None` leaves that open.
+pub(super) fn read_sent(
+    name: &str,
+    node: Node,
+    others: Option<&[String]>,
+    report: &mut Report,
+) -> Option<ChannelConfig> {
+    let names = others.unwrap_or_default().iter().filter(|other| *other != name).cloned().collect();
+    let mut reader = Reader { names, ..Reader::default() };
+    let key = Key { text: name.to_owned(), place: node.place.clone() };
+    reader.own(&Entry { key, value: node }, report);
+    if others.is_some() {
+        reader.check_fallbacks(report);
+    }
+    reader.channels.pop()
+}
+
 /// The mapping of a node; one in a variable is opened.
 fn opened(node: &Node, path: &str, expected: &str, report: &mut Report) -> Option<Node> {
     let opened = match inline_collection(node) {
@@ -80,6 +99,7 @@ fn opened(node: &Node, path: &str, expected: &str, report: &mut Report) -> Optio
     None
 }
 
+#[derive(Default)]
 struct Reader {
     channels: Vec<ChannelConfig>,
     names: Vec<String>,
@@ -152,9 +172,13 @@ impl Reader {
         enabled: bool,
         report: &mut Report,
     ) {
-        let read = transports::read(kind, rest, item.path, item.common, enabled, report);
+        // What is sent is judged in any case: whoever sends it is there to mend it.
+        let judged = enabled || item.key.place.is_sent();
+        let read = transports::read(kind, rest, item.path, item.common, judged, report);
         if enabled {
-            let written = item.node.get_entry("enabled").map_or(item.key, |entry| &entry.key);
+            // Of what was sent, the mistake is at the missing key itself.
+            let written = item.node.get_entry("enabled").filter(|entry| !entry.key.place.is_sent());
+            let written = written.map_or(item.key, |entry| &entry.key);
             for need in transports::needs(kind, rest) {
                 if !overlaps(&read.left_out, &format!("/{need}")) {
                     let message = format!("the channel is enabled and has no `{need}`");
@@ -171,7 +195,8 @@ impl Reader {
         }
         self.channels.push(ChannelConfig {
             name: item.name.to_owned(),
-            origin: Origin::Config,
+            origin: if item.key.place.is_sent() { Origin::Api } else { Origin::Config },
+            source: (!item.key.place.is_sent()).then(|| SourceRef { column: 0, ..item.key.place.to_ref() }.to_string()),
             enabled,
             default: common.default.unwrap_or(true),
             severity: common.severity,
@@ -184,11 +209,11 @@ impl Reader {
         for (name, path, node) in &self.fallbacks {
             let section = Section { path: path.clone(), node: Some(node) };
             let Some(channel) = self.channels.iter().find(|channel| channel.name == *name) else { continue };
-            for fallback in &channel.fallback {
+            for (i, fallback) in channel.fallback.iter().enumerate() {
                 if fallback == name {
-                    section.wrong("fallback", "a channel cannot fall back to itself", report);
+                    section.wrong_item("fallback", i, "a channel cannot fall back to itself", report);
                 } else if !self.names.contains(fallback) {
-                    section.wrong("fallback", no_such_channel(fallback, &self.names), report);
+                    section.wrong_item("fallback", i, no_such_channel(fallback, &self.names), report);
                 }
             }
         }
@@ -242,11 +267,13 @@ fn are(names: &[String]) -> String {
 }
 
 /// Names stand in lists of variables and in paths of the API.
-fn mistaken_name(name: &str) -> Option<&'static str> {
+pub(super) fn mistaken_name(name: &str) -> Option<&'static str> {
     if name.is_empty() || name.len() > 100 {
         Some("the name of a channel has 1 to 100 bytes")
     } else if name.trim() != name || name.chars().any(|c| c.is_control() || matches!(c, '/' | ',')) {
         Some("the name of a channel has no slashes, commas, control characters, and no space around it")
+    } else if matches!(name, "." | "..") {
+        Some("the name of a channel is not . or .., which a path cannot have")
     } else {
         None
     }

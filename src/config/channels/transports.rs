@@ -27,14 +27,14 @@ pub(super) struct Read {
     pub(super) left_out: Vec<String>,
 }
 
-/// Reads the keys that the type of the channel has; `also` are known, but read by someone else. The values of a
-/// channel that is off (`enabled`) may be anything of the right form.
+/// Reads the keys that the type of the channel has; `also` are known, but read by someone else. Values that are
+/// not `judged` may be anything of the right form.
 pub(super) fn read(
     kind: Type,
     node: &Node,
     path: &str,
     also: &'static [&'static str],
-    enabled: bool,
+    judged: bool,
     report: &mut Report,
 ) -> Read {
     let section = &Section { path: path.to_owned(), node: Some(node) };
@@ -43,7 +43,7 @@ pub(super) fn read(
     macro_rules! with {
         ($raw:ty, $make:expr) => {{
             let read = typed_among::<$raw>(node, Keys { also, without: &[] }, &at, report);
-            let report = if enabled { report } else { &mut unheard };
+            let report = if judged { report } else { &mut unheard };
             Read { transport: $make(read.value, section, report), left_out: read.left_out }
         }};
     }
@@ -56,15 +56,20 @@ pub(super) fn read(
     }
 }
 
+/// The keys that every channel of the type has.
+pub(super) fn always(kind: Type) -> &'static [&'static str] {
+    match kind {
+        Type::Console => &[],
+        Type::Email => &["to_addrs"],
+        Type::Webhook | Type::Slack => &["url"],
+        Type::Telegram => &["bot_token", "chat_id"],
+    }
+}
+
 /// The keys without which a channel cannot work and that are not there; an allowed unset variable is there.
 pub(super) fn needs(kind: Type, node: &Node) -> Vec<&'static str> {
     let absent = |key: &&'static str| node.get(key).is_none_or(|value| is_empty(value) && !value.has_missing());
-    let mut needed: Vec<&'static str> = match kind {
-        Type::Console => vec![],
-        Type::Email => vec!["to_addrs"],
-        Type::Webhook | Type::Slack => vec!["url"],
-        Type::Telegram => vec!["bot_token", "chat_id"],
-    };
+    let mut needed = always(kind).to_vec();
     if kind == Type::Email {
         if absent(&"smtp_host") {
             // The default one lets nobody send without a login.
@@ -123,9 +128,14 @@ fn email(raw: RawEmail, section: &Section<'_>, report: &mut Report) -> Transport
         section.wrong("from_name", "is one line of at most 200 bytes", report);
     }
     let mut to_addrs: Vec<String> = Vec::new();
-    for address in raw.to_addrs.unwrap_or_default().0 {
+    for (i, address) in raw.to_addrs.unwrap_or_default().0.into_iter().enumerate() {
         if !is_address(&address) {
-            section.wrong("to_addrs", format!("`{address}` is not a mail address, such as ops@example.com"), report);
+            section.wrong_item(
+                "to_addrs",
+                i,
+                format!("`{address}` is not a mail address, such as ops@example.com"),
+                report,
+            );
         } else if !to_addrs.contains(&address) {
             to_addrs.push(address);
         }
@@ -190,11 +200,11 @@ fn webhook(raw: RawWebhook, section: &Section<'_>, report: &mut Report) -> Trans
 
 fn headers(headers: BTreeMap<String, Secret>, section: &Section<'_>, report: &mut Report) -> BTreeMap<String, Secret> {
     for (name, value) in &headers {
-        let key = format!("headers.{name}");
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            section.wrong(&key, "is not a header name", report);
+            section.wrong_entry("headers", name, "is not a header name", report);
         } else if value.expose().len() > 16_384 || http::HeaderValue::from_str(value.expose()).is_err() {
-            section.wrong(&key, "a header value has no line breaks and at most 16,384 bytes", report);
+            let message = "a header value has no line breaks and at most 16,384 bytes";
+            section.wrong_entry("headers", name, message, report);
         }
     }
     if headers.len() > 100 {
@@ -208,7 +218,7 @@ fn telegram(raw: RawTelegram, section: &Section<'_>, report: &mut Report) -> Tra
     if !bot_token.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b":_-".contains(&b)) {
         section.wrong("bot_token", "is not a token of @BotFather, such as 123456:ABC-def_1", report);
     }
-    let chat_id = raw.chat_id.map(|id| id.trim().to_owned()).unwrap_or_default();
+    let chat_id = raw.chat_id.map(|id| id.0.trim().to_owned()).unwrap_or_default();
     let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !chat_id.is_empty() && chat_id.parse::<i64>().is_err() && !chat_id.strip_prefix('@').is_some_and(is_name) {
         section.wrong("chat_id", "is not a chat: a number such as -1001234567890, or the @name of a channel", report);

@@ -6,16 +6,14 @@ mod runbook;
 mod settings;
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::AlertPolicy;
 use crate::domain::check::CheckSpec;
 use crate::domain::notification::Severity;
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 

@@ -17,6 +17,7 @@ use crate::domain::setting::{DurationSetting, ExpectedStatus, ReminderSetting, R
 pub struct EndpointSettings {
     /// Unique within its group.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
     /// What is examined; the scheme chooses the kind of check.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,11 +26,14 @@ pub struct EndpointSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
     pub group: Option<String>,
     /// Added to the tags of the group and of the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
     pub tags: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10_000)]
     pub description: Option<String>,
     /// HTTP method, any token. Default GET.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,7 @@ pub struct EndpointSettings {
     pub redact: Option<Vec<String>>,
     /// Names of the channels that are told. Default: the default route; an empty list: nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
     pub notify: Option<Vec<String>>,
     /// How bad it is when this endpoint is down. Default critical.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,12 +102,14 @@ pub struct RetrySettings {
     pub enabled: Option<bool>,
     /// Attempts in all, 1 to 10. Default 3.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10)]
     pub max_attempts: Option<u32>,
     /// Default 1 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_delay: Option<DurationSetting>,
     /// At least 1. Default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100)]
     pub multiplier: Option<f64>,
     /// Default 60 s.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,12 +125,14 @@ pub struct RetrySettings {
 pub struct AlertPolicySettings {
     /// Failed checks in a row that confirm an outage. Default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
     pub failure_threshold: Option<u32>,
     /// Time between checks while a change is unconfirmed. Default 10 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_interval: Option<DurationSetting>,
     /// Good checks in a row that confirm a recovery. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
     pub success_threshold: Option<u32>,
     /// Whether recoveries are told. Default true.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,6 +155,7 @@ pub struct RedirectSettings {
     pub follow: Option<bool>,
     /// 1 to 50. Default 10.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 50)]
     pub max: Option<u32>,
 }
 

@@ -84,7 +84,7 @@ proptest! {
         let [c, d] = low.to_be_bytes();
         prop_assert!(policy.examine(Ipv4Addr::new(169, 254, c, d).into()).is_err());
         prop_assert!(policy.examine(Ipv4Addr::new(0, 3, c, d).into()).is_err());
-        prop_assert!(policy.examine(Ipv4Addr::new(224 | (c & 15), 3, c, d).into()).is_err());
+        prop_assert!(policy.examine(Ipv4Addr::new(0xe0 | (c & 0x0f), 3, c, d).into()).is_err());
         let under = |prefix: u16, bits: u32| Ipv6Addr::from_bits((u128::from(prefix) << 112) | (v6 >> bits));
         prop_assert!(policy.examine(under(0xfe80, 10).into()).is_err());
         prop_assert!(policy.examine(under(0xff00, 8).into()).is_err());

@@ -47,7 +47,9 @@ impl Payloads {
     pub(super) fn render(&self, facts: &Facts<'_>) -> Result<String, SendError> {
         match &self.recovery {
             Some(recovery) if facts.is_recovery() => recovery.fill(facts),
-            Some(recovery) if facts.notification.event == Event::NoLongerMonitored => recovery.retell(facts),
+            Some(recovery) if matches!(facts.notification.event, Event::NoLongerMonitored | Event::AlertResolved) => {
+                recovery.retell(facts)
+            }
             _ if facts.is_outage() => self.outage.fill(facts),
             _ => self.outage.retell(facts),
         }

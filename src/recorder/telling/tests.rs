@@ -61,7 +61,7 @@ fn bad() -> Outcome {
 }
 
 fn routing(channels: &[&str]) -> Routing {
-    let route = |name: &&str| ChannelRoute { name: (*name).to_owned(), default: true, severity: None };
+    let route = |name: &&str| ChannelRoute { name: (*name).to_owned(), enabled: true, default: true, severity: None };
     Routing {
         enabled: true,
         channels: channels.iter().map(route).collect(),

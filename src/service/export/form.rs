@@ -2,13 +2,8 @@
 
 use std::io::{self, Write};
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-use utoipa::ToSchema;
-
 use crate::domain::Timestamp;
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 
 words! {
     /// The form of an export.
@@ -23,7 +18,7 @@ words! {
 
 /// What stands in a column of a row.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Cell {
+pub(in crate::service) enum Cell {
     Nothing,
     Integer(i64),
     Number(f64),
@@ -40,15 +35,15 @@ pub(super) enum Cell {
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 impl Cell {
-    pub(super) fn text(text: &str) -> Self {
+    pub(in crate::service) fn text(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 
-    pub(super) fn number(value: Option<f64>) -> Self {
+    pub(in crate::service) fn number(value: Option<f64>) -> Self {
         value.map_or(Self::Nothing, Self::Number)
     }
 
-    pub(super) fn count(count: u64) -> Self {
+    pub(in crate::service) fn count(count: u64) -> Self {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
@@ -86,7 +81,7 @@ fn told(at: Timestamp) -> String {
 }
 
 /// Rows on their way out.
-pub(super) struct Sheet<W: Write> {
+pub(in crate::service) struct Sheet<W: Write> {
     columns: &'static [&'static str],
     rows: u64,
     out: Out<W>,
@@ -99,7 +94,7 @@ enum Out<W: Write> {
 }
 
 impl<W: Write> Sheet<W> {
-    pub(super) fn new(format: Format, columns: &'static [&'static str], out: W) -> Self {
+    pub(in crate::service) fn new(format: Format, columns: &'static [&'static str], out: W) -> Self {
         let out = match format {
             Format::Csv => {
                 let writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
@@ -111,7 +106,7 @@ impl<W: Write> Sheet<W> {
         Self { columns, rows: 0, out }
     }
 
-    pub(super) fn begin(&mut self) -> io::Result<()> {
+    pub(in crate::service) fn begin(&mut self) -> io::Result<()> {
         match &mut self.out {
             Out::Csv(writer) => writer.write_record(self.columns).map_err(io_error),
             Out::Json(out) => out.write_all(b"["),
@@ -119,7 +114,7 @@ impl<W: Write> Sheet<W> {
         }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+    pub(in crate::service) fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
         match &mut self.out {
             Out::Csv(writer) => writer.write_record(cells.iter().map(Cell::as_csv)).map_err(io_error)?,
             Out::Json(out) => {
@@ -135,12 +130,12 @@ impl<W: Write> Sheet<W> {
         Ok(())
     }
 
-    pub(super) fn rows(&self) -> u64 {
+    pub(in crate::service) fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Writes what is left and returns how many rows there were.
-    pub(super) fn end(mut self) -> io::Result<u64> {
+    pub(in crate::service) fn end(mut self) -> io::Result<u64> {
         match &mut self.out {
             Out::Csv(writer) => writer.flush()?,
             Out::Json(out) => {

@@ -1,7 +1,7 @@
 //! What is kept, as a table for other programs: read page by page, beside a running monitor, and written as it is
 //! read. Secrets of endpoints are hidden as the API hides them.
 
-mod form;
+pub(in crate::service) mod form;
 mod records;
 
 use std::io::Write;
@@ -13,7 +13,7 @@ use form::Sheet;
 use super::redaction::{applying, redacted};
 use crate::config::{Config, Listing};
 use crate::domain::endpoint::EndpointSettings;
-use crate::domain::outcome::{UnknownWord, words};
+use crate::domain::outcome::words;
 use crate::domain::suggest::closest;
 use crate::domain::uptime::DAY_US;
 use crate::domain::{Timestamp, from_micros, micros};
@@ -22,10 +22,6 @@ use crate::store::history;
 use crate::store::incidents::{self, IncidentQuery};
 use crate::store::rollups::{self, Grain};
 use crate::store::{Beside, StoreError, endpoints};
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-use utoipa::ToSchema;
 
 words! {
     /// What is exported.

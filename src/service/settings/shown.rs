@@ -53,7 +53,7 @@ pub(super) fn all(config: &Config, running: &Adjustable) -> BTreeMap<&'static st
 
 /// The settings that hold until the next start.
 fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
-    let Config { database, telling, monitoring, logging, api, .. } = config;
+    let Config { database, telling, monitoring, logging, api, prometheus, .. } = config;
     let database_url = match &database.target {
         DatabaseTarget::Sqlite { path } => format!("sqlite://{}", path.display()),
         DatabaseTarget::SqliteMemory => "sqlite::memory:".to_owned(),
@@ -113,6 +113,11 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("api.rate_limit.requests_per_minute", json!(api.rate_limit.map(|limit| limit.requests_per_minute))),
         ("api.rate_limit.burst", json!(api.rate_limit.map(|limit| limit.burst))),
         ("api.trusted_proxies", api.trusted_proxies.iter().map(ToString::to_string).collect()),
+        ("prometheus.enabled", prometheus.enabled.into()),
+        ("prometheus.path", prometheus.path.as_str().into()),
+        ("prometheus.endpoint_metrics", prometheus.endpoint_metrics.into()),
+        ("prometheus.max_endpoints", prometheus.max_endpoints.into()),
+        ("prometheus.gatus_names", prometheus.gatus_names.into()),
     ]
 }
 
@@ -133,6 +138,6 @@ fn allowed(origins: &Origins) -> Value {
     }
 }
 
-fn seconds(duration: Duration) -> Value {
+pub(super) fn seconds(duration: Duration) -> Value {
     if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
 }

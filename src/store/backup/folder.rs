@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{NaiveDateTime, SubsecRound, TimeDelta};
 
 use super::{Form, unavailable};
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, from_micros, micros};
 use crate::store::StoreError;
 
 /// What every name begins with.
@@ -26,6 +26,9 @@ const LOCK: &str = ".backups.lock";
 
 /// The most backups that are looked at in a folder.
 const MOST: usize = 10_000;
+
+/// Backups this close to each other are named in their order.
+const CROWD: TimeDelta = TimeDelta::minutes(1);
 
 /// The folder, and what is known of the newest backup in it.
 #[derive(Debug)]
@@ -162,13 +165,22 @@ impl BackupFolder {
         }
     }
 
-    /// A name for a backup that is begun now, and its file. Two within a second differ by a second. Blocks.
+    /// A name for a backup that is begun now, and its file. Of several within a second each is a second later than the one
+    /// before. Blocks.
     ///
     /// # Errors
     /// As [`list`](Self::list).
     pub fn name(&self, form: Form, now: Timestamp) -> Result<(String, PathBuf), StoreError> {
         let taken = self.list()?;
         let mut begun = now.trunc_subsecs(0);
+        // Also of those that are gone, or a new one would pass for an old one. A clock that was set back by more is no
+        // reason to go on in the future.
+        if let Some(next) = self.last().and_then(|last| last.checked_add_signed(TimeDelta::seconds(1)))
+            && next > begun
+            && next - begun < CROWD
+        {
+            begun = next;
+        }
         while taken.iter().any(|kept| kept.created_at == begun) {
             begun = begun.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(begun);
         }
@@ -186,13 +198,14 @@ impl BackupFolder {
         std::fs::remove_file(&found.path).map_err(|e| unavailable("the backup cannot be removed", &found.path, &e))
     }
 
-    /// Removes the oldest backups beyond what is kept; returns their ids. Blocks.
+    /// Removes the oldest backups beyond what is kept, after `made` was made, which stays even where a clock was set back;
+    /// returns their ids. Blocks.
     ///
     /// # Errors
     /// As [`remove`](Self::remove), after those that could be removed.
-    pub fn remove_old(&self) -> Result<Vec<String>, StoreError> {
+    pub fn remove_old(&self, made: &str) -> Result<Vec<String>, StoreError> {
         let mut gone = Vec::new();
-        for kept in self.list()?.into_iter().skip(self.keep.max(1)) {
+        for kept in self.list()?.into_iter().filter(|kept| kept.id != made).skip(self.keep.saturating_sub(1)) {
             self.remove(&kept.id)?;
             gone.push(kept.id);
         }
@@ -212,7 +225,7 @@ fn kept(entry: &std::fs::DirEntry) -> Option<Kept> {
         id: id.to_owned(),
         path: entry.path(),
         form,
-        finished_at: file.modified().ok().map(Into::into),
+        finished_at: file.modified().ok().map(|at| from_micros(micros(at.into()))),
         bytes: file.len(),
     })
 }
@@ -274,14 +287,17 @@ mod tests {
         assert!(
             std::fs::read_dir(&folder.path).unwrap().all(|e| !e.unwrap().path().to_string_lossy().contains("partial"))
         );
-        assert_eq!(folder.remove_old().unwrap(), ["backup_20260301T120001Z"]);
-        assert_eq!(folder.remove("backup_20260301T120001Z"), Err(StoreError::NotFound));
+        assert_eq!(folder.remove_old("backup_20260301T120001Z").unwrap(), ["backup_20260301T120002Z"]);
+        assert_eq!(folder.remove("backup_20260301T120002Z"), Err(StoreError::NotFound));
         for wrong in ["../deep", "backup_20260301T140000Z", "notes", ""] {
             assert_eq!(folder.remove(wrong), Err(StoreError::NotFound), "{wrong}");
         }
         folder.remove("backup_20260301T120003Z").unwrap();
         assert_eq!(folder.list().unwrap().len(), 1);
         assert_eq!(folder.last(), Some(at("2026-03-01T12:00:03Z")), "it was made, whatever became of it");
+        let named = |now: &str| folder.name(Form::Native, at(now)).unwrap().0;
+        assert_eq!(named("2026-03-01T12:00:02Z"), "backup_20260301T120004Z", "after the one before");
+        assert_eq!(named("2026-03-01T11:00:00Z"), "backup_20260301T110000Z", "the clock was set right");
     }
 
     #[test]

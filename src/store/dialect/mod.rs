@@ -72,6 +72,25 @@ impl Dialect {
         }
     }
 
+    /// As `database.type` has it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgresql",
+        }
+    }
+
+    /// The version of what answers.
+    pub(super) async fn version(&self, readers: &DatabaseConnection) -> Result<String, StoreError> {
+        let backend = readers.get_database_backend();
+        let sql = match self {
+            Self::Sqlite(_) => "SELECT sqlite_version() AS version",
+            Self::Postgres(_) => "SELECT current_setting('server_version') AS version",
+        };
+        let row = readers.query_one_raw(Statement::from_string(backend, sql)).await?;
+        row.map_or(Ok(String::new()), |row| Ok(row.try_get("", "version")?))
+    }
+
     /// Leaves the database tidy.
     pub(super) async fn settle(&self, writer: &DatabaseConnection) -> Result<(), DbErr> {
         match self {

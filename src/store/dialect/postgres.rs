@@ -13,7 +13,7 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOpti
 use sea_orm::sqlx::{self, ConnectOptions, Connection, Error as SqlxError, Executor};
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel, SqlxPostgresConnector,
-    TransactionOptions, TransactionTrait,
+    Statement, TransactionOptions, TransactionTrait,
 };
 use tracing::log::LevelFilter;
 
@@ -390,4 +390,11 @@ pub(super) fn tls_trouble(error: &(dyn std::error::Error + Send + Sync)) -> Stri
         "TLS with the server failed ({text}): name its CA by ?sslrootcert=FILE in database.url, or do without the \
          check by ?sslmode=require"
     )
+}
+/// Bytes of all tables and indexes of the database.
+pub(in crate::store) async fn bytes(db: &DatabaseConnection) -> Result<u64, DbErr> {
+    let sql = "SELECT pg_database_size(current_database()) AS bytes";
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    let bytes: i64 = row.map_or(Ok(0), |row| row.try_get("", "bytes"))?;
+    Ok(u64::try_from(bytes).unwrap_or_default())
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{ConnectOptions as _, Connection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
@@ -100,6 +100,15 @@ fn base_options(
     options
 }
 
+/// The version of the library in this program.
+pub(in crate::store) async fn library_version() -> Result<String, DbErr> {
+    let trouble = |error: sea_orm::sqlx::Error| DbErr::Query(sea_orm::RuntimeErr::SqlxError(error.into()));
+    let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.map_err(trouble)?;
+    let version = sea_orm::sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await;
+    connection.close().await.map_err(trouble)?;
+    version.map_err(trouble)
+}
+
 /// Whether the writing connection was left waiting for the disk at each commit.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Durability(Mutex<bool>);
@@ -157,4 +166,11 @@ pub(super) fn trouble(code: &str) -> Option<&'static str> {
         _ => return None,
     };
     Some(sentence)
+}
+/// Bytes of the file, and of the log beside it.
+pub(in crate::store) fn bytes(path: &Path) -> std::io::Result<u64> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let of_log = std::fs::metadata(log).map_or(0, |metadata| metadata.len());
+    Ok(std::fs::metadata(path)?.len() + of_log)
 }

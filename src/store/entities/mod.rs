@@ -1,8 +1,10 @@
 //! One file a table. These types never leave `store`.
 #![expect(unreachable_pub, reason = "the derive macros of SeaORM make public types")]
 
+pub mod alert_rules;
 pub mod api_keys;
 pub mod audit_log;
+pub mod channels;
 pub mod check_results;
 pub mod deliveries;
 pub mod endpoint_states;

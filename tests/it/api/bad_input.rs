@@ -207,7 +207,7 @@ async fn other_methods_are_told_what_there_is(kind: Kind) {
         ("/api/v1/incidents", "GET, HEAD, OPTIONS"),
         ("/api/v1/incidents/1", "GET, HEAD, OPTIONS"),
         ("/api/v1/notifications/ntf_1/retry", "OPTIONS, POST"),
-        ("/api/v1/channels", "GET, HEAD, OPTIONS"),
+        ("/api/v1/channels", "GET, HEAD, OPTIONS, POST"),
         ("/api/v1/channels/hook/test", "OPTIONS, POST"),
     ] {
         for method in ["TRACE", "PROPFIND", "NONSENSE", "CONNECT"] {

@@ -194,7 +194,7 @@ async fn a_definition_is_tried_and_not_kept() {
 
     app.post(TEST, &json!({"name": "a"})).await.problem(400, "invalid-parameter");
     app.post(TEST, &json!({"name": "a", "url": "https://example.com", "x": 1})).await.problem(400, "invalid-parameter");
-    app.post(&format!("{TEST}?endpoint=7"), &body).await.problem(404, "not-found");
+    app.post(&format!("{TEST}?endpoint=7"), &body).await.problem(400, "invalid-parameter");
     app.post(&format!("{TEST}?endpoint=x"), &body).await.problem(400, "invalid-parameter");
     let busy = async { trials.recv().await.unwrap().reply.send(None).unwrap() };
     let (answer, ()) = tokio::join!(app.post(TEST, &body), busy);

@@ -53,8 +53,8 @@ async fn every_setting_is_shown_with_its_source_and_no_secret_is() {
 #[tokio::test]
 async fn every_key_of_the_configuration_is_shown() {
     let elsewhere = |path: &str| {
-        // With routes of their own, not in effect, or shown key by key.
-        let prefixes = ["x-", "groups", "endpoints", "channels", "notifications.", "defaults.", "prometheus"];
+        // With routes of their own, or shown key by key.
+        let prefixes = ["x-", "groups", "endpoints", "channels", "notifications.", "defaults."];
         path != "notifications.enabled" && prefixes.iter().any(|prefix| path.starts_with(prefix))
             || ["database.type", "heartbeat", "api.tls"].contains(&path)
     };
@@ -89,7 +89,7 @@ async fn a_change_applies_is_kept_and_is_audited() {
         answer.json(),
         json!({
             "status": "Configuration updated successfully", "logging_level": "DEBUG", "check_history_days": 30,
-            "hourly_rollup_days": 400, "max_concurrent_checks": 7
+            "hourly_rollup_days": 400, "max_concurrent_checks": 7, "max_connections": "auto", "cooldown_seconds": 300
         })
     );
     assert_eq!(app.ctx.running.get().max_concurrent_checks, MaxConcurrent::Fixed(7));

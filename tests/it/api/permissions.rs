@@ -30,6 +30,7 @@ pub(super) fn filled(template: &str, key: &str) -> String {
     let id = match template.split('/').nth(3) {
         Some("notifications") => "ntf_1",
         Some("api-keys") => key,
+        Some("alerts") => "alert_001",
         _ => "1",
     };
     template.replace("{id}", id).replace("{group}", "g").replace("{name}", "n").replace("{file}", "swagger-ui.css")

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use api_monitor::api::serve::tls::Tls;
 use api_monitor::api::{self, ServeLimits, Serving};
+use api_monitor::clock::SystemClock;
+use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::telemetry::metrics::Metrics;
 use axum::Router;
@@ -25,10 +27,24 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) fn serving(tasks: &Tasks) -> Serving {
     Serving {
         limits: ServeLimits::fitting(65_536, SOON),
+        running: Arc::new(RunningSettings::new(running())),
         tls: None,
         trusted_proxies: Vec::new(),
+        clock: Arc::new(SystemClock::new()),
         metrics: Arc::default(),
+        connections: Arc::default(),
         tasks: tasks.clone(),
+    }
+}
+
+fn running() -> Adjustable {
+    Adjustable {
+        logging_level: LogLevel::Info,
+        check_history_days: 1,
+        hourly_rollup_days: 1,
+        max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: Duration::ZERO,
     }
 }
 
@@ -281,7 +297,12 @@ async fn every_answer_has_its_headers() {
         assert_eq!(answer.header("strict-transport-security"), "", "{path}: without TLS there is nothing to insist on");
         assert_eq!(answer.header("access-control-allow-origin"), "", "{path}");
         let is_page = path.starts_with("/docs");
-        assert_eq!(answer.header("cache-control"), if is_page { "no-cache" } else { "no-store" }, "{path}");
+        let kept = match path {
+            "/nothing" => "no-store",
+            _ if is_page => "no-cache",
+            _ => "private, no-cache",
+        };
+        assert_eq!(answer.header("cache-control"), kept, "{path}");
     }
     let page = app.get("/docs").await;
     let policy = page.header("content-security-policy");

@@ -78,6 +78,9 @@ async fn a_cookie_stands_for_the_key_until_its_holder_signs_out(kind: Kind) {
     app.clock.advance(Duration::from_secs(60));
     let list = by_page(&app, "GET", SESSIONS, &cookie).send().await.json();
     assert_eq!((&list["total"], &list["sessions"][0]["last_seen_at"]), (&json!(1), &json!("2026-03-01T12:01:01Z")));
+    look_after(&app).await;
+    let stored = api_monitor::store::sessions::list(app.ctx.store.readers()).await.unwrap();
+    assert_eq!(stored, app.ctx.sessions.list(), "when it was used too");
     let current = app.call("GET", &format!("{SESSIONS}/current")).header("cookie", &cookie).send().await.json();
     assert_eq!((&current["id"], &current["current"]), (&json!(1), &json!(true)));
     let made = by_page(&app, "POST", "/api/v1/endpoints", &cookie).json(&new_endpoint("n")).send().await;
@@ -214,16 +217,16 @@ async fn a_session_ends_by_its_time_or_without_use() {
         assert_eq!(status(&used).await, 200, "{minutes}");
     }
     assert_eq!(status(&idle).await, 401);
-    let states = |list: Value| {
+    let words = |list: Value| {
         let sessions = list["sessions"].as_array().unwrap().clone();
         sessions.into_iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(states(app.call("GET", SESSIONS).header("cookie", &used).send().await.json()), ["active", "expired"]);
+    assert_eq!(words(app.call("GET", SESSIONS).header("cookie", &used).send().await.json()), ["active", "expired"]);
     look_after(&app).await;
     // What was used last outlives the process.
     let again = app.reconfigured(&YAML.replace("auth: {", "auth: {session: {lifetime: 3h, idle: 1h}, ")).await;
     let list = again.call("GET", SESSIONS).header("x-api-key", BOSS).send().await.json();
-    assert_eq!(states(list.clone()), ["active"]);
+    assert_eq!(words(list.clone()), ["active"]);
     assert_eq!(list["sessions"][0]["last_seen_at"], "2026-03-01T14:59:01Z");
     app.clock.advance(Duration::from_secs(60));
     assert_eq!(

@@ -7,7 +7,6 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::check::{CheckResult, Timings, Trigger};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::incident::{Surroundings, step};
-use api_monitor::domain::notification::{ChannelRoute, Routing};
 use api_monitor::domain::outcome::{Failure, FailureKind, Outcome};
 use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::telling::{Happened, Telling};
@@ -46,28 +45,13 @@ pub(crate) fn down_with(app: &TestApp, id: i64, minutes_ago: i64, sentence: &str
     check(app, id, TimeDelta::minutes(minutes_ago), Outcome::Down(failure))
 }
 
-fn routing(app: &TestApp) -> Routing {
-    let config = &app.ctx.config;
-    let route = |c: &api_monitor::config::channels::ChannelConfig| ChannelRoute {
-        name: c.name.clone(),
-        default: c.default,
-        severity: c.severity,
-    };
-    Routing {
-        enabled: config.telling.enabled,
-        channels: config.channels.iter().filter(|c| c.enabled).map(route).collect(),
-        default_route: config.telling.default_route.clone(),
-        public_url: None,
-    }
-}
-
 fn taken_in(result: &CheckResult) -> Timestamp {
     result.started_at + TimeDelta::milliseconds(200)
 }
 
 /// Takes results in, in their order.
 pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
-    let routing = routing(app);
+    let listing = app.ctx.directory.get();
     history::append(app.ctx.store.writer(), results).await.unwrap();
     for result in results {
         let entry = app.ctx.board.get(result.endpoint_id).unwrap();
@@ -90,7 +74,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
         let entries = app.ctx.board.entries();
         let states = entries.iter().map(|entry| (entry.known.id, &entry.live.state));
         let mut outages = Outages::load(&app.ctx.store, states).await.unwrap();
-        let telling = Telling::new(happened, &mut outages, &routing).unwrap();
+        let telling = Telling::new(happened, &mut outages, listing.routing()).unwrap();
         telling.write(app.ctx.store.writer()).await.unwrap();
         app.ctx.board.update([result.endpoint_id], |_, live| live.state = taken.state.clone());
     }

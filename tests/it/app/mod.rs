@@ -13,12 +13,17 @@ use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
 use api_monitor::events::{ChannelTestRequest, CheckRequest, TrialRequest};
 use api_monitor::lifecycle::Tasks;
+use api_monitor::notify::{BuildContext, Builder};
+use api_monitor::service::alerts::AlertRules;
 use api_monitor::service::backups::Backups;
-use api_monitor::service::context::RecentReads;
-use api_monitor::service::{ServiceContext, api_keys, sessions};
+use api_monitor::service::context::{ChannelTrial, RecentReads};
+use api_monitor::service::operations::{Job, Module, ModuleType, Operations};
+use api_monitor::service::{ServiceContext, api_keys, channels, sessions};
+use api_monitor::store::Store;
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::backup::BackupFolder;
 use api_monitor::store::endpoints;
+use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::logging::LevelControl;
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -136,11 +141,36 @@ impl Call<'_> {
     }
 }
 
+/// With one of each, called `n`; nobody does the job.
+fn operations() -> Operations {
+    let module = Module {
+        name: "n".to_owned(),
+        kind: ModuleType::Check,
+        version: None,
+        description: "nothing".to_owned(),
+        parameters: serde_json::json!({}),
+    };
+    let job = Job { status: Arc::new(JobStatus::new("n", "Does nothing", When::AtStart)), nudge: Wakeup::new() };
+    Operations { jobs: vec![job], modules: vec![module], ..Operations::default() }
+}
+
 fn loaded(folder: &Path, yaml: &str) -> Config {
     let path = folder.join("config.yaml");
     std::fs::write(&path, yaml).unwrap();
     let options = LoadOptions { path: Some(path), environment: Environment::default(), allow_missing_env: false };
     config::load(&options, START.parse().unwrap()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The channels of a configuration, and those that are stored.
+async fn directory(store: &Store, config: &Config, clock: &dyn Clock) -> Arc<Directory> {
+    let mut listing = Listing::of(config);
+    channels::restore(store, &mut listing, clock.now()).await.unwrap();
+    Arc::new(Directory::new(listing))
+}
+
+fn trial(clock: Arc<dyn Clock>) -> ChannelTrial {
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() });
+    ChannelTrial::new(move |config| builder.build(config).map(drop).map_err(|error| (error.key, error.message)))
 }
 
 impl TestApp {
@@ -168,6 +198,7 @@ impl TestApp {
         let store = database.open().await;
         let kept = tempfile::tempdir().unwrap();
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
+        let alerts = Arc::new(AlertRules::load(&store, Arc::default(), start).await.unwrap());
         let signed_in = sessions::registry(&store, config.api.auth.session).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
         let (trial_sender, trials) = mpsc::channel(1);
@@ -175,25 +206,31 @@ impl TestApp {
         let metrics = Arc::new(Metrics::default());
         metrics.scheduler_heartbeat.beat(clock.monotonic());
         metrics.recorder_heartbeat.beat(clock.monotonic());
+        let directory = directory(&store, &config, &*clock).await;
         let ctx = Arc::new(ServiceContext {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
+            alerts,
             sessions: Arc::new(signed_in),
             backups: Arc::new(Backups::new(Arc::new(BackupFolder::new(kept.path().to_owned(), 3)), database.options())),
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
-            directory: Arc::new(Directory::new(Listing::of(&config))),
+            directory,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             deliver: Wakeup::new(),
             checks: sender,
             trials: trial_sender,
             channel_tests: channel_sender,
+            // Nobody delivers here.
+            channel_changes: mpsc::channel(1).0,
+            channel_trial: trial(clock.clone()),
             metrics,
             feed: Arc::default(),
             reads: RecentReads::default(),
+            operations: operations(),
             tasks: Tasks::new(),
             started: Duration::ZERO,
             changes: tokio::sync::Mutex::default(),
@@ -226,21 +263,25 @@ impl TestApp {
             store: old.store.clone(),
             board: old.board.clone(),
             keyring: Arc::new(keyring),
+            alerts: old.alerts.clone(),
             sessions: Arc::new(signed_in),
             backups: old.backups.clone(),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
             log_level: LevelControl::default(),
-            directory: Arc::new(Directory::new(Listing::of(&config))),
+            directory: directory(&old.store, &config, &*old.clock).await,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
             checks: sender,
             trials: trial_sender,
             deliver: Wakeup::new(),
             channel_tests: channel_sender,
+            channel_changes: mpsc::channel(1).0,
+            channel_trial: trial(self.clock.clone()),
             metrics: old.metrics.clone(),
             feed: Arc::default(),
             reads: RecentReads::default(),
+            operations: Operations::default(),
             tasks: Tasks::new(),
             started: old.started,
             changes: tokio::sync::Mutex::default(),

@@ -101,7 +101,7 @@ impl Place {
         let log_level = LevelControl::default();
         let outside = Outside { clock: self.clock.clone(), checker, outbound, channels, log_level };
         let tasks = Tasks::new();
-        let monitor = Monitor::start(config, outside, &tasks).await.unwrap();
+        let monitor = Box::pin(Monitor::start(config, outside, &tasks)).await.unwrap();
         Live { place: self, monitor, tasks }
     }
 }

@@ -13,7 +13,7 @@ use api_monitor::clock::ManualClock;
 use api_monitor::config::channels::{ChannelConfig, Transport};
 use api_monitor::domain::endpoint::Origin;
 use api_monitor::domain::notification::{Event, Notification};
-use api_monitor::notify::{BuildContext, Channel, ChannelError, Channels, Message, SendError};
+use api_monitor::notify::{BuildContext, Builder, Channel, ChannelError, Channels, Message, SendError};
 
 /// When messages are sent.
 const NOW: &str = "2026-11-21T07:00:11Z";
@@ -43,6 +43,7 @@ pub(crate) fn build(transport: Transport) -> Result<Arc<dyn Channel>, ChannelErr
     let config = ChannelConfig {
         name: "ops".to_owned(),
         origin: Origin::Config,
+        source: None,
         enabled: true,
         default: true,
         severity: None,
@@ -50,8 +51,8 @@ pub(crate) fn build(transport: Transport) -> Result<Arc<dyn Channel>, ChannelErr
         transport,
     };
     let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
-    let context = BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() };
-    Channels::build(&[config], &context).map(|channels| Arc::clone(channels.get("ops").unwrap()))
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() });
+    Channels::build(&[config], &builder).map(|channels| Arc::clone(channels.get("ops").unwrap()))
 }
 
 /// What a failed send says: its reason, its pause in seconds, whether it looks permanent.
@@ -71,6 +72,7 @@ async fn a_disabled_channel_is_not_built_and_a_console_prints() {
     let config = ChannelConfig {
         name: "off".to_owned(),
         origin: Origin::Config,
+        source: None,
         enabled: false,
         default: true,
         severity: None,
@@ -78,8 +80,6 @@ async fn a_disabled_channel_is_not_built_and_a_console_prints() {
         transport: Transport::Console,
     };
     let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
-    let channels =
-        Channels::build(&[config], &BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() })
-            .unwrap();
-    assert_eq!(channels.names().count(), 0);
+    let builder = Builder::new(BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::default() });
+    assert!(Channels::build(&[config], &builder).unwrap().get("off").is_none());
 }

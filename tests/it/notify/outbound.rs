@@ -11,7 +11,7 @@ use api_monitor::config::channels::{
 };
 use api_monitor::domain::endpoint::Origin;
 use api_monitor::domain::outbound::OutboundPolicy;
-use api_monitor::notify::{BuildContext, Channel, Channels};
+use api_monitor::notify::{BuildContext, Builder, Channel, Channels};
 use api_monitor::outbound::Outbound;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -65,6 +65,7 @@ fn build(transport: Transport, origin: Origin, outbound: &Arc<Outbound>) -> Arc<
     let config = ChannelConfig {
         name: "ops".to_owned(),
         origin,
+        source: None,
         enabled: true,
         default: true,
         severity: None,
@@ -73,7 +74,7 @@ fn build(transport: Transport, origin: Origin, outbound: &Arc<Outbound>) -> Arc<
     };
     let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
     let context = BuildContext { timezone: chrono_tz::UTC, clock, outbound: Arc::clone(outbound) };
-    Arc::clone(Channels::build(&[config], &context).unwrap().get("ops").unwrap())
+    Arc::clone(Channels::build(&[config], &Builder::new(context)).unwrap().get("ops").unwrap())
 }
 
 fn webhook(url: &str) -> Transport {
@@ -221,8 +222,9 @@ async fn a_mail_server_is_known_by_its_name_though_an_address_is_dialled() {
         // The first address has nobody at the port.
         "mail.example" => Reply::Addresses(vec!["127.0.0.7".parse().unwrap(), "127.0.0.1".parse().unwrap()]),
         _ => Reply::Code(3),
-    });
-    let outbound = outbound(&names.await);
+    })
+    .await;
+    let outbound = outbound(&names);
     let smtp = Smtp::start(Talk::default()).await;
     // Its certificate is for `localhost`.
     for (host, fits) in [("localhost", true), ("mail.example", false)] {
@@ -265,7 +267,7 @@ async fn this_monitors_own_api_knows_what_was_made_through_it() {
         let receiver = Receiver::answering([answer(200, "ok")]).await;
         let SocketAddr::V4(at) = receiver.address else { panic!("an IPv4 address") };
         build(slack(&format!("http://{at}/")), origin, &outbound).send(&message(down())).await.unwrap();
-        let received = receiver.received();
-        assert_eq!(received[0].headers.contains_key("x-api-monitor-check"), mark, "{origin}");
+        let requests = receiver.received();
+        assert_eq!(requests[0].headers.contains_key("x-api-monitor-check"), mark, "{origin}");
     }
 }

@@ -41,8 +41,7 @@ async fn a_thousand_endpoints_are_made_by_one_request_and_one_more_is_too_many()
     let platform = Platform::start("endpoints: []\n");
     let create = |number: usize| {
         let name = format!("endpoint {number}");
-        let settings =
-            json!({"name": name, "url": "http://127.0.0.1:9/", "interval": "1h", "is_active": number % 500 == 0});
+        let settings = json!({"name": name, "url": "http://127.0.0.1:9/", "interval": "1h", "is_active": usize::is_multiple_of(number, 500)});
         json!({"op": "create", "settings": settings})
     };
     let many: Vec<_> = (0..1001).map(create).collect();

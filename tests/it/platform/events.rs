@@ -421,6 +421,7 @@ async fn make(address: String, endpoint: i64, left: Arc<AtomicU64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "the length of a campaign is a setting of the test, not of the product")]
 async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let full = std::env::var("API_MONITOR_CROWD").is_ok_and(|scale| scale == "full");
     let scale = if full { FULL } else { REDUCED };

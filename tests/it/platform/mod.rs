@@ -10,13 +10,24 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod alerts;
 mod backups;
+mod channels;
+mod collections;
+mod connections;
+mod descriptions;
 mod endpoints;
 mod events;
 mod groups;
+mod metrics;
+mod modules;
 mod outbound;
+mod query_stats;
 mod root;
 mod sessions;
+mod statistics;
+mod tasks;
+mod threads;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
 pub(crate) struct Platform {

@@ -88,10 +88,9 @@ fn assert_refused(checked: &Value, why: &str) {
 async fn an_endpoint_of_the_api_does_not_reach_169_254_169_254() {
     let target = Target::at("127.0.0.1", 0).await;
     let names = NameServer::start(|name, before| match name {
-        "metadata.example" => address("169.254.169.254"),
+        "turning.example" if before.is_multiple_of(2) => address("127.0.0.1"),
+        "metadata.example" | "turning.example" => address("169.254.169.254"),
         "mapped.example" => address("::ffff:169.254.169.254"),
-        "turning.example" if before % 2 == 0 => address("127.0.0.1"),
-        "turning.example" => address("169.254.169.254"),
         "shop.example" => Reply::Addresses(vec!["169.254.169.254".parse().unwrap(), "127.0.0.1".parse().unwrap()]),
         _ => Reply::Code(3),
     })
@@ -123,8 +122,8 @@ async fn an_endpoint_of_the_api_does_not_reach_169_254_169_254() {
     // By redirect, to the address and to the name.
     for (name, to) in [("to address", "169.254.169.254"), ("to name", "metadata.example")] {
         let url = format!("http://127.0.0.1:{}/to/http://{to}/latest/", target.port);
-        let id = make(&platform, name, &url).await;
         let before = target.connections();
+        let id = make(&platform, name, &url).await;
         assert_refused(&check(&platform, id).await, "169.254.169.254");
         assert!(target.connections() > before, "the redirect was asked for");
     }
@@ -190,7 +189,7 @@ async fn nothing_of_the_api_connects_to_a_denied_address_and_configured_endpoint
     let by_own = denied.connections();
     for (name, _) in &urls {
         let id = id_of(&platform, &name.replace(' ', "%20")).await;
-        assert_refused(&check(&platform, id).await, "127.0.0.9 is in 127.0.0.9/32, which `outbound.deny` names");
+        assert_refused(&check(&platform, id).await, "is in 127.0.0.9/32, which `outbound.deny` names");
     }
     let turning = make(&platform, "turning", &format!("http://turning.example:{port}/")).await;
     for _ in 0..6 {
@@ -217,4 +216,93 @@ async fn private_addresses_are_refused_when_they_are_not_allowed() {
     assert_eq!(target.connections(), before);
     let settings = platform.get("/api/v1/config").await.expect(200).json();
     assert_eq!(settings["settings"]["outbound.allow_private"]["value"], false, "{settings}");
+}
+
+/// Every sort of channel that connects.
+fn channels(host: &str, port: u16) -> [(&'static str, &'static str, Value); 4] {
+    let url = format!("http://{host}:{port}/hook");
+    let bare = host.trim_matches(['[', ']']);
+    [
+        ("webhook", "/url", json!({"type": "webhook", "url": url, "retry_count": 1})),
+        ("slack", "/url", json!({"type": "slack", "url": url})),
+        ("telegram", "/api_url", json!({"type": "telegram", "bot_token": "1:A", "chat_id": "1", "api_url": url})),
+        (
+            "mail",
+            "/smtp_host",
+            json!({"type": "email", "smtp_host": bare, "smtp_port": port, "smtp_use_tls": false,
+                   "from_addr": "monitor@example.com", "to_addrs": ["ops@example.com"]}),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_channel_of_the_api_does_not_reach_169_254_169_254_nor_what_is_denied() {
+    let allowed = Target::at("127.0.0.1", 0).await;
+    let denied = Target::at("127.0.0.9", allowed.port).await;
+    let names = NameServer::start(|name, before| match name {
+        "metadata.example" => address("169.254.169.254"),
+        "denied.example" => address("127.0.0.9"),
+        "turning.example" if before % 2 == 0 => address("127.0.0.1"),
+        "turning.example" => address("127.0.0.9"),
+        _ => Reply::Code(3),
+    })
+    .await;
+    let port = allowed.port;
+    let own = format!("channels: {{own: {{type: webhook, url: 'http://denied.example:{port}/', default: false}}}}");
+    let platform = Platform::start(&format!(
+        "resolver: {}\noutbound: {{deny: [127.0.0.9]}}\nendpoints: []\npublic_url: http://localhost\n{own}\n",
+        names.address
+    ));
+    let test = async |name: &str| {
+        let request = platform.request("POST", &format!("/api/v1/channels/{name}/test"));
+        platform.ask(request).await.expect(200).json()
+    };
+
+    for host in ["169.254.169.254", "[::ffff:169.254.169.254]"] {
+        for (sort, pointer, mut settings) in channels(host, port) {
+            settings["name"] = json!(sort);
+            let refused = platform.send("POST", "/api/v1/channels", &settings).await.expect(400).json();
+            assert_eq!(refused["errors"][0]["pointer"], pointer, "{sort}: {refused}");
+        }
+    }
+    for (host, why) in [
+        ("metadata.example", "169.254.169.254 is an address at which a cloud tells"),
+        ("denied.example", "127.0.0.9 is in 127.0.0.9/32"),
+        ("127.0.0.9", "127.0.0.9 is in 127.0.0.9/32"),
+        ("[::ffff:127.0.0.9]", "127.0.0.9, is in 127.0.0.9/32"),
+    ] {
+        for (sort, _, mut settings) in channels(host, port) {
+            let path = format!("/api/v1/channels/{sort}");
+            settings["name"] = json!(sort);
+            platform.send("POST", "/api/v1/channels", &settings).await.expect(201);
+            let tested = test(sort).await;
+            assert_eq!(tested["delivered"], false, "{sort}: {tested}");
+            let error = tested["error"].as_str().unwrap();
+            assert!(
+                error.contains("The policy for what is made through the API refuses to connect"),
+                "{sort}: {error}"
+            );
+            assert!(error.contains(why), "{sort}: {error}");
+            platform.ask(platform.request("DELETE", &path)).await.expect(204);
+        }
+    }
+    assert_eq!(denied.connections(), 0, "refused before anything connects");
+
+    // An answer that changes, and a redirect, which no message follows.
+    for (name, url) in [
+        ("turning", format!("http://turning.example:{port}/")),
+        ("redirect", format!("http://127.0.0.1:{port}/to/http://127.0.0.9:{port}/")),
+    ] {
+        for turn in 0..4 {
+            let name = format!("{name}{turn}");
+            let settings = json!({"name": name, "type": "webhook", "url": url, "retry_count": 1});
+            platform.send("POST", "/api/v1/channels", &settings).await.expect(201);
+            test(&name).await;
+        }
+    }
+    assert!(allowed.connections() > 0);
+    assert_eq!(denied.connections(), 0, "nor by an answer that changes or by a redirect");
+
+    assert_eq!(test("own").await["delivered"], true, "the operator's own goes anywhere");
+    assert_eq!(denied.connections(), 1);
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_monitor::clock::{Clock, ManualClock};
-use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
-use api_monitor::domain::api_key::KeyUse;
-use api_monitor::domain::micros;
-use api_monitor::domain::notification::{ChannelRoute, Routing};
+use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
+use api_monitor::domain::api_key::{KeyDigest, KeyId, KeyUse};
+use api_monitor::domain::check::Seen;
+use api_monitor::domain::session::Session;
+use api_monitor::domain::{Timestamp, micros};
 use api_monitor::events::Submission;
 use api_monitor::jobs::retention::Retention;
 use api_monitor::jobs::rollup::Rollup;
@@ -19,7 +20,8 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::outbox;
-use api_monitor::store::{self, DatabaseConnection, Store, api_keys};
+use api_monitor::store::{self, DatabaseConnection, Store, api_keys, channels, sessions};
+use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
@@ -27,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::api_keys::key;
+use super::channels::settings;
 use super::{at, history_of, plus};
 use crate::attempts::{AttemptResult, merge, record_attempt};
 use crate::database::{Database, Kind};
@@ -37,6 +40,7 @@ const DAYS: i64 = 12;
 
 /// Two versions of a file: in the second one endpoint is changed, one is gone, one has moved and one is new.
 const FIRST: &str = "
+channels: {Mail: {type: console}, hook: {type: console}}
 defaults: {interval: 120, alert_policy: {cooldown_seconds: 600, reminder: {every: 10m, backoff: 1}}}
 endpoints:
   - {name: shop, url: 'http://127.0.0.1:9/', group: eu, headers: {accept: text/html}}
@@ -45,6 +49,7 @@ endpoints:
   - {name: gone, url: 'http://127.0.0.1:9/gone'}
 ";
 const SECOND: &str = "
+channels: {Mail: {type: console}, hook: {type: console}}
 defaults: {interval: 120, alert_policy: {cooldown_seconds: 600, reminder: {every: 10m, backoff: 1}}}
 endpoints:
   - {name: Blog, url: 'http://127.0.0.1:9/blog', tags: [b, a]}
@@ -53,25 +58,44 @@ endpoints:
   - {name: new, url: 'http://127.0.0.1:9/new'}
 ";
 
-fn routing() -> Routing {
-    let channel = |name: &str| ChannelRoute { name: name.to_owned(), default: true, severity: None };
-    Routing { enabled: true, channels: vec![channel("Mail"), channel("hook")], default_route: None, public_url: None }
-}
-
 /// The first half on one file, the second on the other, as after a restart.
 pub(crate) async fn live(store: Arc<Store>) {
-    live_in(tempfile::tempdir().unwrap().path(), store).await;
+    Box::pin(live_in(tempfile::tempdir().unwrap().path(), store)).await;
+}
+
+/// Somebody who has signed in with a token.
+pub(crate) fn session(token: &str, now: Timestamp) -> Session {
+    Session {
+        id: 0,
+        key: KeyId::Stored(1),
+        digest: KeyDigest::of(token.as_bytes()),
+        binding: KeyDigest::of(b"bound"),
+        address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+        user_agent: Some("Mozilla/5.0 é".to_owned()),
+        service: Some("https://monitor.example.com".to_owned()),
+        created_at: now,
+        last_seen_at: now,
+        expires_at: plus(now, 604_800),
+    }
 }
 
 /// As [`live`], with the file in a folder, whose name is part of what is stored.
 async fn live_in(folder: &Path, store: Arc<Store>) {
     let clock = Arc::new(ManualClock::at(at(START)));
     let mut random = fastrand::Rng::with_seed(7);
+    for (name, url) in [("gone", "https://gone.example"), ("kept", "https://kept.example")] {
+        channels::insert(store.writer(), name, settings(url), clock.now()).await.unwrap();
+    }
+    channels::delete(store.writer(), "gone").await.unwrap();
     api_keys::insert(store.writer(), key("kept")).await.unwrap();
     api_keys::insert(store.writer(), key("gone")).await.unwrap();
     let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };
     api_keys::note_use(store.writer(), 1, used).await.unwrap();
     api_keys::delete(store.writer(), 2).await.unwrap();
+    sessions::insert(store.writer(), session("kept", clock.now())).await.unwrap();
+    sessions::insert(store.writer(), session("gone", clock.now())).await.unwrap();
+    sessions::note_seen(store.writer(), 1, plus(clock.now(), 60)).await.unwrap();
+    sessions::delete(store.writer(), &[2]).await.unwrap();
     for (half, yaml) in [FIRST, SECOND].into_iter().enumerate() {
         let config = load(&folder.join("config.yaml"), yaml, clock.now());
         service::sync::apply(&store, &config, clock.now()).await.unwrap();
@@ -92,7 +116,8 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             submissions: submitted,
             confirmations,
             close_hours: Wakeup::new(),
-            routing: routing(),
+            hours: Arc::new(JobStatus::new("hours", "", When::AtStart)),
+            directory: Arc::new(Directory::new(Listing::of(&config))),
             deliver: Wakeup::new(),
             left_behind,
             handover: Arc::default(),
@@ -110,7 +135,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             let late = micros(result.started_at) - micros(clock.now());
             clock.advance(Duration::from_micros(u64::try_from(late).unwrap_or(0)));
             recorder.let_time_pass();
-            recorder.take(Submission { result, waiters: Vec::new() });
+            recorder.take(Submission { result, seen: Seen::default(), waiters: Vec::new() });
             if number % 150 == 0 {
                 recorder.flush().await;
             }
@@ -125,6 +150,8 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
         check_history_days: 5,
         hourly_rollup_days: 8,
         max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: std::time::Duration::from_secs(300),
     };
     let running = Arc::new(RunningSettings::new(kept));
     let retention = Retention { store: store.clone(), clock: clock.clone(), running };
@@ -238,8 +265,8 @@ async fn the_same_life_leaves_the_same_rows_on_both() {
     let (file, server) = (Database::of(Kind::Sqlite), Database::of(Kind::Postgres));
     let (on_file, on_server) = (Arc::new(file.open().await), Arc::new(server.open().await));
     let folder = tempfile::tempdir().unwrap();
-    live_in(folder.path(), on_file.clone()).await;
-    live_in(folder.path(), on_server.clone()).await;
+    Box::pin(live_in(folder.path(), on_file.clone())).await;
+    Box::pin(live_in(folder.path(), on_server.clone())).await;
 
     let tables = columns(on_server.readers()).await;
     let names = |of: &Vec<(String, String)>| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();

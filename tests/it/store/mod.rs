@@ -1,6 +1,8 @@
 //! Every query on real databases: each body runs on SQLite and on PostgreSQL.
 
+mod alert_rules;
 mod api_keys;
+mod channels;
 pub(crate) mod dump;
 mod endpoints;
 mod history;
@@ -8,6 +10,7 @@ mod incidents;
 mod opening;
 mod outbox;
 mod postgres;
+mod queries;
 mod recount;
 mod reports;
 mod retention;

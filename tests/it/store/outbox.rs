@@ -14,7 +14,7 @@ use crate::database::{Kind, on_both_databases};
 
 const ONE: EndpointId = EndpointId(1);
 
-fn start() -> Timestamp {
+pub(super) fn start() -> Timestamp {
     at("2026-11-21T10:00:00.123456Z")
 }
 
@@ -45,6 +45,7 @@ fn facts(event: Event, second: i64) -> Notification {
         error: Some("Connection refused".to_owned()),
         incident: None,
         check: None,
+        alert: None,
         remarks: Vec::new(),
     }
 }
@@ -60,7 +61,7 @@ pub(super) async fn add(store: &Store, event: Event, second: i64, incident: Opti
     facts.id
 }
 
-async fn pending(store: &Store, channel: &str) -> Vec<Delivery> {
+pub(super) async fn pending(store: &Store, channel: &str) -> Vec<Delivery> {
     outbox::pending(store.readers(), channel, 100).await.unwrap()
 }
 
@@ -195,7 +196,7 @@ async fn deliveries_are_merged_or_given_up_with_their_channel(kind: Kind) {
             merge(store.writer(), delivery, plus(start(), 9)).await;
         }
         assert_eq!(pending(store, "a").await, a[2..]);
-        assert_eq!(outbox::give_up(store.writer(), "a", "it was removed", plus(start(), 10)).await.unwrap(), 1);
+        assert_eq!(outbox::give_up(store.writer(), None, "a", "it was removed", plus(start(), 10)).await.unwrap(), 1);
         assert_eq!(pending(store, "b").await.len(), 3);
         let query = |state| NotificationQuery { state: Some(state), limit: 10, ..NotificationQuery::default() };
         let dead = outbox::list(store.readers(), &query(DeliveryState::Dead)).await.unwrap();

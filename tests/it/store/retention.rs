@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api_monitor::clock::ManualClock;
-use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, RunningSettings};
+use api_monitor::config::{Adjustable, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::notification::Event;
 use api_monitor::jobs::retention::{Removed, Retention};
@@ -40,6 +40,8 @@ async fn what_was_told_is_kept_as_long_as_the_hours(kind: Kind) {
         check_history_days: 7,
         hourly_rollup_days: 30,
         max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: std::time::Duration::from_secs(300),
     };
     let running = Arc::new(RunningSettings::new(settings));
     let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
@@ -86,6 +88,8 @@ async fn refusals_age_and_changes_do_not(kind: Kind) {
         check_history_days: 1,
         hourly_rollup_days: 1,
         max_concurrent_checks: MaxConcurrent::Auto,
+        max_connections: MaxConnections::Auto,
+        cooldown: std::time::Duration::from_secs(300),
     };
     let clock = Arc::new(ManualClock::at(plus(start, days(31))));
     let running = Arc::new(RunningSettings::new(settings));

@@ -1,0 +1,102 @@
+//! What can be set for each part that configuration chooses, as JSON schemas: made of the very structs that are read.
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::channels;
+use super::raw::RawDatabase;
+use crate::domain::endpoint::EndpointSettings;
+
+/// Of an endpoint.
+pub fn endpoint() -> Value {
+    schema_of::<EndpointSettings>()
+}
+
+/// Of `database`.
+pub fn database() -> Value {
+    schema_of::<RawDatabase>()
+}
+
+/// Of a channel of each type that is not a preset: the word in `type`, what it does, the schema.
+pub fn channels() -> Vec<(&'static str, &'static str, Value)> {
+    channels::schemas()
+}
+
+/// Of a preset's channel: its own options, by name with whether it is required and what it is, beside what every
+/// channel has.
+pub fn preset<'o>(name: &str, options: impl Iterator<Item = (&'o str, bool, &'o str)>) -> Value {
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for (option, is_required, about) in options {
+        properties.insert(option.to_owned(), json!({ "type": "string", "description": about, "writeOnly": true }));
+        if is_required {
+            required.push(option);
+        }
+    }
+    channels::with_common(name, json!({ "type": "object", "properties": properties }), &required)
+}
+
+/// The schema of a type, with all that it refers to under `$defs`.
+pub(super) fn schema_of<T: PartialSchema + ToSchema>() -> Value {
+    let mut referred: Vec<(String, RefOr<Schema>)> = Vec::new();
+    T::schemas(&mut referred);
+    let mut schema = value(&T::schema());
+    let defs: Map<String, Value> = referred.iter().map(|(name, schema)| (name.clone(), value(schema))).collect();
+    if let (false, Value::Object(fields)) = (defs.is_empty(), &mut schema) {
+        fields.insert("$defs".to_owned(), Value::Object(defs));
+    }
+    schema
+}
+
+/// Refers to what is beside it.
+fn value(schema: &RefOr<Schema>) -> Value {
+    // Strings, numbers and maps with string keys: it always serializes.
+    let mut value = serde_json::to_value(schema).unwrap_or_default();
+    redirect(&mut value);
+    value
+}
+
+fn redirect(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(text) if key == "$ref" => *text = text.replace("#/components/schemas/", "#/$defs/"),
+                    _ => redirect(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(redirect),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_schema_refers_to_is_in_it() {
+        let schemas = [endpoint(), database()].into_iter().chain(channels().into_iter().map(|(.., schema)| schema));
+        for schema in schemas {
+            let text = schema.to_string();
+            for reference in text.split("\"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                assert!(schema.pointer(&format!("/{reference}")).is_some(), "{reference} in {text}");
+            }
+            assert!(schema["properties"].as_object().is_some_and(|p| !p.is_empty()), "{text}");
+            assert_eq!(schema["additionalProperties"], false, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_channel_has_its_own_keys_and_the_common_ones() {
+        let all = channels();
+        let email = &all.iter().find(|(name, ..)| *name == "email").unwrap().2;
+        assert_eq!(email["properties"]["type"]["const"], "email");
+        assert_eq!(email["required"], json!(["type", "to_addrs"]));
+        assert!(email["properties"]["severity"].is_object() && email["properties"]["smtp_host"].is_object(), "{email}");
+        let slack = preset("slack", [("url", true, "The address")].into_iter());
+        assert_eq!(slack["required"], json!(["type", "url"]));
+        assert!(slack["properties"]["fallback"].is_object(), "{slack}");
+    }
+}

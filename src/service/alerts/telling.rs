@@ -1,0 +1,214 @@
+//! What is told of an alert rule, and its rows: the rule's state, the notification and its delivery, written in one
+//! transaction before anything is sent.
+
+use std::sync::Arc;
+
+use super::{Measured, Round, Watched, channel_of};
+use crate::domain::Timestamp;
+use crate::domain::alert_rule::{AlertId, Bounds, Change, Comparison, Fired, Firing, ThresholdSetting};
+use crate::domain::notification::{
+    AlertEnding, AlertFacts, EndpointFacts, Event, Notification, Severity, Subject, notification_id,
+};
+use crate::handover::{Handed, Told};
+use crate::service::context::ServiceContext;
+use crate::store::outbox::{self, NewNotification};
+use crate::store::{ConnectionTrait, StoreError, alert_rules};
+
+/// A rule fired, or what it had fired is over.
+#[derive(Debug)]
+pub(super) struct Happened {
+    pub(super) rule: i64,
+    revision: i64,
+    /// Of the rule afterwards.
+    pub(super) fired: Option<Fired>,
+    told: Arc<Told>,
+    channels: Vec<String>,
+    held_by: Option<&'static str>,
+    /// Channels among them that are there no longer.
+    gone: Vec<String>,
+    now: Timestamp,
+}
+
+impl Happened {
+    /// What a measurement changed.
+    pub(super) fn changed(
+        ctx: &ServiceContext,
+        rule: &Watched,
+        change: Change,
+        measured: &Measured,
+        now: Timestamp,
+    ) -> Self {
+        match change {
+            Change::Fired(firing) => {
+                let action = rule.stored.settings.action.as_deref().unwrap_or_default();
+                let channel = channel_of(action, &ctx.directory.get()).filter(|channel| channel.enabled);
+                let told = channel.map(|channel| channel.name).filter(|_| ctx.config.telling.enabled);
+                let fired = Fired { firing, cause: cause(rule, &firing, measured), told: told.into_iter().collect() };
+                let facts = facts(rule, &fired, Some(measured), None, now);
+                Self::new(ctx, rule, Some(fired.clone()), facts, fired.told, now)
+            }
+            Change::Cleared(firing) => {
+                let fired = rule.stored.fired.clone();
+                let fired = fired.unwrap_or_else(|| Fired { firing, cause: String::new(), told: Vec::new() });
+                let facts = facts(rule, &fired, Some(measured), Some(AlertEnding::Cleared), now);
+                Self::new(ctx, rule, None, facts, fired.told, now)
+            }
+        }
+    }
+
+    /// What a change of the rule ends; `None` when it has not fired.
+    pub(super) fn ended(ctx: &ServiceContext, rule: &Watched, ending: AlertEnding, now: Timestamp) -> Option<Self> {
+        let fired = rule.stored.fired.clone()?;
+        let measured = Round::new(ctx).measure(&rule.stored.settings);
+        let facts = facts(rule, &fired, measured.as_ref(), Some(ending), now);
+        Some(Self::new(ctx, rule, None, facts, fired.told, now))
+    }
+
+    fn new(
+        ctx: &ServiceContext,
+        rule: &Watched,
+        fired: Option<Fired>,
+        facts: Notification,
+        channels: Vec<String>,
+        now: Timestamp,
+    ) -> Self {
+        let listing = ctx.directory.get();
+        // A resolve goes to whoever was told, but not while nothing is told at all.
+        let channels = if ctx.config.telling.enabled { channels } else { Vec::new() };
+        let is_on = |name: &str| listing.channel(name).is_some_and(|channel| channel.enabled);
+        let gone = channels.iter().filter(|name| !is_on(name)).cloned().collect();
+        let held_by = match facts.event {
+            _ if !ctx.config.telling.enabled => Some("notifications_disabled"),
+            event if channels.is_empty() && event.is_resolve() => Some("nobody_was_told"),
+            _ if channels.is_empty() => Some("nobody_to_tell"),
+            _ => None,
+        };
+        let first_of_incident = facts.first_of_alert();
+        let told = Arc::new(Told { facts, endpoint: None, incident: None, first_of_incident });
+        Self { rule: rule.stored.id, revision: rule.stored.revision, fired, told, channels, held_by, gone, now }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.told.facts.id
+    }
+
+    pub(super) fn facts(&self) -> &Notification {
+        &self.told.facts
+    }
+
+    /// What is to be delivered through channels that are there.
+    pub(super) fn to_deliver(&self) -> Option<Handed> {
+        let channels: Vec<_> = self.channels.iter().filter(|name| !self.gone.contains(name)).cloned().collect();
+        let handed = || Handed { told: self.told.clone(), channels: channels.clone(), created_at: self.now };
+        (!channels.is_empty()).then(handed)
+    }
+
+    /// Writes how the rule stands, unless it was changed since, and what is told.
+    pub(super) async fn write(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
+        alert_rules::note_firing(db, self.rule, self.revision, self.fired.as_ref()).await?;
+        self.write_notification(db).await
+    }
+
+    /// Writes what is told, if it is not there already.
+    pub(super) async fn write_notification(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
+        let new = NewNotification {
+            facts: &self.told.facts,
+            endpoint: None,
+            incident: None,
+            held_by: self.held_by,
+            channels: &self.channels,
+            now: self.now,
+        };
+        outbox::insert(db, &new).await?;
+        for name in &self.gone {
+            outbox::give_up(db, Some(&self.told.facts.id), name, outbox::NO_SUCH_CHANNEL, self.now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why it fires, in one sentence.
+fn cause(rule: &Watched, firing: &Firing, measured: &Measured) -> String {
+    let settings = &rule.stored.settings;
+    let metric = settings.metric.as_deref().unwrap_or_default();
+    let threshold = threshold(rule, Some(measured));
+    let Bounds { comparison, hold, .. } = measured.bounds;
+    let (value, side) = (measured.quantity.shown(firing.value, &measured.bounds), comparison.in_words());
+    if hold.is_zero() {
+        format!("{metric} is {value}, {side} {threshold}")
+    } else {
+        let length = humantime::format_duration(hold);
+        format!("{metric} has been {side} {threshold} for {length}, and is {value}")
+    }
+}
+
+/// As it was written; a mere number with the unit of the metric.
+fn threshold(rule: &Watched, measured: Option<&Measured>) -> String {
+    match (&rule.stored.settings.threshold, measured) {
+        (Some(ThresholdSetting::Number(_)), Some(measured)) => {
+            measured.quantity.shown(measured.bounds.threshold, &measured.bounds)
+        }
+        (Some(setting), _) => setting.to_string(),
+        (None, _) => String::new(),
+    }
+}
+
+/// The facts, with what is measured now, if anything can be.
+fn facts(
+    rule: &Watched,
+    fired: &Fired,
+    measured: Option<&Measured>,
+    ending: Option<AlertEnding>,
+    now: Timestamp,
+) -> Notification {
+    let settings = &rule.stored.settings;
+    let id = AlertId(rule.stored.id);
+    let metric = settings.metric.clone().unwrap_or_default();
+    let name = format!("{metric} ({id})");
+    let event = if ending.is_some() { Event::AlertResolved } else { Event::AlertFiring };
+    let Firing { crossed_at, fired_at, .. } = fired.firing;
+    let (status, previous_status) = if ending.is_some() { ("ok", "firing") } else { ("firing", "ok") };
+    let is_over = ending.is_some();
+    let now_shown = measured.and_then(|m| Some(m.quantity.shown(m.value?, &m.bounds)));
+    let remarks = now_shown.filter(|_| is_over).map(|value| format!("It is {value} now")).into_iter().collect();
+    Notification {
+        version: 1,
+        id: notification_id(Subject::Alert(id), fired_at, event, 0),
+        event,
+        occurred_at: now,
+        told_late: false,
+        endpoint: EndpointFacts {
+            id: 0,
+            name: name.clone(),
+            group: String::new(),
+            tags: Vec::new(),
+            url: String::new(),
+            kind: "alert_rule".to_owned(),
+        },
+        endpoint_name: name,
+        url: String::new(),
+        timestamp: now,
+        status: status.to_owned(),
+        previous_status: previous_status.to_owned(),
+        severity: settings.severity.unwrap_or(Severity::Warning),
+        runbook: None,
+        failure_kind: None,
+        error: Some(fired.cause.clone()).filter(|cause| !cause.is_empty()),
+        incident: None,
+        check: None,
+        alert: Some(AlertFacts {
+            alert_id: id.to_string(),
+            metric,
+            comparison: settings.comparison.unwrap_or(Comparison::Gt),
+            threshold: threshold(rule, measured),
+            value: measured.and_then(|measured| measured.value),
+            unit: measured.map(|measured| measured.quantity.unit(&measured.bounds).to_owned()),
+            crossed_at,
+            fired_at,
+            resolved_at: is_over.then_some(now),
+            duration_seconds: (now - crossed_at).num_seconds().max(0),
+            ending,
+        }),
+        remarks,
+    }
+}

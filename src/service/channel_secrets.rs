@@ -1,0 +1,192 @@
+//! Secrets in the settings of channels: what is shown instead of them, and how writing that back keeps what is stored.
+
+use serde_json::Value;
+use url::Url;
+
+use super::error::FieldError;
+use super::redaction::{HIDDEN, kept_userinfo, userinfo};
+use crate::config::channels::Settings;
+
+/// The keys whose values are secrets, or often hold some; so do the values of all headers.
+const SECRETS: [&str; 6] = ["url", "secret", "bot_token", "smtp_password", "payload_template", "recovery_template"];
+
+/// Those of them that are sent to where the channel leads. `secret` only signs, and `url` says where that is.
+const SENT: [&str; 4] = ["bot_token", "smtp_password", "payload_template", "recovery_template"];
+
+/// The settings as they may be shown.
+#[must_use]
+pub fn redacted(settings: &Settings) -> Settings {
+    let mut shown = settings.clone();
+    for key in SECRETS {
+        if let Some(value) = shown.get_mut(key) {
+            *value = HIDDEN.into();
+        }
+    }
+    if let Some(Value::Object(headers)) = shown.get_mut("headers") {
+        headers.values_mut().for_each(|value| *value = HIDDEN.into());
+    }
+    shown
+}
+
+/// Puts the stored secrets where `***` was written back. `given` is what was sent, `new` what it makes of the channel.
+/// Gives the places where nothing is stored to keep, and those whose secret, which nobody wrote out now, would be sent
+/// elsewhere than before.
+pub(super) fn restore(new: &mut Settings, given: &Settings, stored: Option<&Settings>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for key in SECRETS {
+        let Some(value) = new.get_mut(key) else { continue };
+        if is_hidden(value) {
+            keep(value, stored.and_then(|stored| stored.get(key)), &format!("/{key}"), &mut errors);
+        }
+    }
+    restore_userinfo(new, stored, &mut errors);
+    let stored_headers = stored.and_then(|stored| stored.get("headers")?.as_object());
+    if let Some(Value::Object(headers)) = new.get_mut("headers") {
+        for (name, value) in headers.iter_mut().filter(|(_, value)| is_hidden(value)) {
+            let same = |(other, _): &(&String, &Value)| other.eq_ignore_ascii_case(name);
+            let kept = stored_headers.and_then(|headers| headers.iter().find(same)).map(|(_, value)| value);
+            keep(value, kept, &header_pointer(name), &mut errors);
+        }
+    }
+    if let Some(stored) = stored
+        && errors.is_empty()
+        && let Some(leads_to) = destination(new)
+        && destination(stored) != Some(leads_to)
+    {
+        errors.extend(kept_secrets(new, given).into_iter().map(|pointer| {
+            let detail = "the stored value would be sent to another host than before: write it out, or leave it out";
+            FieldError::at(pointer, "conflict", detail)
+        }));
+    }
+    errors
+}
+
+fn is_hidden(value: &Value) -> bool {
+    value.as_str() == Some(HIDDEN)
+}
+
+fn keep(value: &mut Value, stored: Option<&Value>, pointer: &str, errors: &mut Vec<FieldError>) {
+    match stored {
+        Some(stored) => *value = stored.clone(),
+        None => errors.push(FieldError::at(pointer, "invalid", "no value is stored that *** could keep")),
+    }
+}
+
+/// User and password of a URL that is written out, but for them.
+fn restore_userinfo(new: &mut Settings, stored: Option<&Settings>, errors: &mut Vec<FieldError>) {
+    let Some(Value::String(url)) = new.get_mut("url") else { return };
+    let Some(range) = userinfo(url).filter(|range| url.get(range.clone()) == Some(HIDDEN)) else { return };
+    let old = stored.and_then(|stored| stored.get("url")?.as_str());
+    match old.and_then(|old| kept_userinfo(old, url)) {
+        Some(kept) => url.replace_range(range, &kept),
+        None => {
+            let detail = "no user and password are stored for this host that *** could keep: write them out";
+            errors.push(FieldError::at("/url", "invalid", detail));
+        }
+    }
+}
+
+/// Secrets that are in `new` without having been written out.
+fn kept_secrets(new: &Settings, given: &Settings) -> Vec<String> {
+    let is_kept = |value: Option<&Value>| value.is_none_or(is_hidden);
+    let mut kept: Vec<String> = SENT
+        .iter()
+        .filter(|key| new.contains_key(**key) && is_kept(given.get(**key)))
+        .map(|key| format!("/{key}"))
+        .collect();
+    let given = given.get("headers").and_then(Value::as_object);
+    for (name, _) in new.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        let written = given.and_then(|headers| headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)));
+        if is_kept(written.map(|(_, value)| value)) {
+            kept.push(header_pointer(name));
+        }
+    }
+    kept
+}
+
+fn header_pointer(name: &str) -> String {
+    format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Where a channel leads: scheme, host and port, or the mail server. `None`: nowhere, so that nothing is sent.
+fn destination(settings: &Settings) -> Option<String> {
+    let text = |key: &str| settings.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+    let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin().ascii_serialization());
+    match text("type")? {
+        "email" => Some(format!("mail server {}", text("smtp_host").unwrap_or_default().to_ascii_lowercase())),
+        "telegram" => origin(text("api_url").unwrap_or("https://api.telegram.org")),
+        _ => origin(text("url")?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn settings(json: Value) -> Settings {
+        let Value::Object(settings) = json else { panic!("not an object") };
+        settings
+    }
+
+    fn hook() -> Settings {
+        settings(json!({
+            "type": "webhook", "url": "https://u:p@a.example/TOKEN", "headers": {"X-Key": "1", "Accept": "2"},
+            "secret": "3", "payload_template": "4", "method": "PUT"
+        }))
+    }
+
+    /// What a replacement makes of the stored channel, or the pointers of its mistakes.
+    fn replaced(stored: &Settings, new: Value) -> Result<Settings, Vec<String>> {
+        let given = settings(new);
+        let mut new = given.clone();
+        let errors = restore(&mut new, &given, Some(stored));
+        let place = |error: FieldError| match error.place {
+            crate::service::error::Place::Pointer(pointer) => pointer,
+            other => panic!("{other:?}"),
+        };
+        if errors.is_empty() { Ok(new) } else { Err(errors.into_iter().map(place).collect()) }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_written_back() {
+        let shown = redacted(&hook());
+        for secret in ["u:p", "TOKEN", "\"1\"", "\"2\"", "\"3\"", "\"4\""] {
+            assert!(!Value::Object(shown.clone()).to_string().contains(secret), "{shown:?}");
+        }
+        assert_eq!(shown["method"], "PUT");
+        assert_eq!(replaced(&hook(), Value::Object(shown)).unwrap(), hook());
+        let mut new = hook();
+        assert!(restore(&mut new, &hook(), None).is_empty(), "nothing is hidden");
+        let mut new = redacted(&hook());
+        assert_eq!(restore(&mut new.clone(), &new.clone(), None).len(), 5, "nothing is stored");
+        new.remove("headers");
+        assert_eq!(replaced(&hook(), Value::Object(new)).unwrap().len(), 5);
+    }
+
+    #[test]
+    fn a_kept_secret_goes_nowhere_else() {
+        let elsewhere = json!({"type": "webhook", "url": "https://b.example/x", "headers": {"x-key": "***", "Accept": "new"},
+                               "secret": "***", "payload_template": "***"});
+        assert_eq!(replaced(&hook(), elsewhere).unwrap_err(), ["/payload_template", "/headers/x-key"]);
+        let same = json!({"type": "webhook", "url": "https://***@a.example/other", "headers": {"x-key": "***"}});
+        assert_eq!(replaced(&hook(), same).unwrap()["url"], "https://u:p@a.example/other");
+        let other_port = json!({"type": "webhook", "url": "https://***@a.example:444/"});
+        assert_eq!(replaced(&hook(), other_port).unwrap_err(), ["/url"]);
+        let mail = settings(json!({"type": "email", "smtp_host": "a.example", "smtp_password": "1"}));
+        let moved = |host: &str| json!({"type": "email", "smtp_host": host, "smtp_password": "***"});
+        assert_eq!(replaced(&mail, moved("b.example")).unwrap_err(), ["/smtp_password"]);
+        assert_eq!(replaced(&mail, moved("A.example")).unwrap()["smtp_password"], "1");
+        let chat = settings(json!({"type": "telegram", "bot_token": "1:a"}));
+        let moved = json!({"type": "telegram", "bot_token": "***", "api_url": "https://b.example"});
+        assert_eq!(replaced(&chat, moved).unwrap_err(), ["/bot_token"]);
+    }
+
+    #[test]
+    fn what_a_patch_leaves_alone_goes_nowhere_else_either() {
+        let given = settings(json!({"url": "https://b.example/x"}));
+        let mut new = hook();
+        new.insert("url".to_owned(), json!("https://b.example/x"));
+        assert_eq!(restore(&mut new, &given, Some(&hook())).len(), 3, "two headers and the template");
+    }
+}
