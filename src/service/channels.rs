@@ -13,6 +13,7 @@ use super::channel_secrets::{redacted, restore as restore_secrets};
 use super::context::{Actor, ServiceContext, detached, detached_change};
 use super::error::{Conflict, FieldError, ServiceError, key_text};
 use super::merge_patch::merge;
+use super::sync;
 use crate::config::channels::{ChannelConfig, MadeChannel, Mistake, Settings, as_far_as_possible, read_made};
 use crate::config::{Directory, Listing};
 use crate::domain::Timestamp;
@@ -99,39 +100,11 @@ pub async fn restore(store: &Store, listing: &mut Listing, now: Timestamp) -> Re
     let (adopted, stored): (Vec<_>, Vec<_>) =
         stored.into_iter().partition(|stored| listing.channel(&stored.name).is_some());
     if !adopted.is_empty() {
-        adopt(store, listing, &adopted, now).await?;
+        sync::adopt_channels(store, listing, &adopted, now).await?;
     }
     for channel in stored {
         let (config, made) = understood(channel);
         listing.put_channel(config, made);
-    }
-    Ok(())
-}
-
-async fn adopt(store: &Store, listing: &Listing, adopted: &[StoredChannel], now: Timestamp) -> Result<(), StoreError> {
-    let transaction = store.begin_durable().await?;
-    for StoredChannel { name, settings, .. } in adopted {
-        channels::delete(&transaction, name).await?;
-        let row = audit::AuditEntry {
-            at: now,
-            actor: "config".to_owned(),
-            address: None,
-            action: "channel.adopt".to_owned(),
-            subject: subject(name),
-            result: "done".to_owned(),
-            before: Some(audited(settings)),
-            after: None,
-        };
-        audit::append(&transaction, row).await?;
-    }
-    transaction.commit().await.map_err(StoreError::from)?;
-    for StoredChannel { name, .. } in adopted {
-        let source = listing.channel(name).and_then(|channel| channel.source.as_deref());
-        tracing::warn!(
-            channel = name,
-            source,
-            "the configuration has the channel {name} now: what was set of it through the API is removed"
-        );
     }
     Ok(())
 }
@@ -200,6 +173,7 @@ async fn create_locked(ctx: &ServiceContext, actor: &Actor, mut given: Settings)
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     put_in_force(ctx, stored, Some(config)).await;
+    ctx.announce(actor, "channel.create", &subject(&name));
     Ok(name)
 }
 
@@ -285,6 +259,7 @@ async fn change_locked(
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
     put_in_force(ctx, stored, Some(config)).await;
+    ctx.announce(actor, action, &subject(name));
     Ok(())
 }
 
@@ -320,6 +295,7 @@ pub async fn delete(
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
         transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
         forget(&work, &name).await;
+        work.announce(&actor, "channel.delete", &subject(&name));
         Ok(())
     })
     .await
@@ -472,7 +448,7 @@ fn subject(name: &str) -> String {
 }
 
 /// The settings as the audit log keeps them: without secrets.
-fn audited(settings: &Settings) -> Value {
+pub(super) fn audited(settings: &Settings) -> Value {
     Value::Object(redacted(settings))
 }
 

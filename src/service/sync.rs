@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::config::{Config, ConfiguredEndpoint, Listing};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointId, Origin, resolve};
+use crate::store::channels::StoredChannel;
 use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
 use crate::store::{self, Store, StoreError, audit};
 
@@ -108,6 +109,32 @@ async fn adopt_groups(db: &impl store::ConnectionTrait, config: &Config, now: Ti
             let row = audit::AuditEntry { before, ..row("group.adopt", format!("group/{name}"), now) };
             audit::append(db, row).await?;
         }
+    }
+    Ok(())
+}
+
+/// Forgets the channels made through the API whose names the file takes: they are the file's now.
+pub(super) async fn adopt_channels(
+    store: &Store,
+    listing: &Listing,
+    adopted: &[StoredChannel],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let transaction = store.begin_durable().await?;
+    for StoredChannel { name, settings, .. } in adopted {
+        store::channels::delete(&transaction, name).await?;
+        let before = Some(super::channels::audited(settings));
+        let row = audit::AuditEntry { before, ..row("channel.adopt", format!("channel/{name}"), now) };
+        audit::append(&transaction, row).await?;
+    }
+    transaction.commit().await.map_err(StoreError::from)?;
+    for StoredChannel { name, .. } in adopted {
+        let source = listing.channel(name).and_then(|channel| channel.source.as_deref());
+        tracing::warn!(
+            channel = name,
+            source,
+            "the configuration has the channel {name} now: what was set of it through the API is removed"
+        );
     }
     Ok(())
 }

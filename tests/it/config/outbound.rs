@@ -1,6 +1,7 @@
 //! `resolver` and `outbound`.
 
 use super::{errors, good};
+use api_monitor::domain::outbound::OutboundPolicy;
 
 #[test]
 fn where_the_apis_own_may_connect_is_read() {
@@ -10,7 +11,7 @@ fn where_the_apis_own_may_connect_is_read() {
     let denied: Vec<String> = config.outbound.deny.iter().map(ToString::to_string).collect();
     assert_eq!(denied, ["10.0.0.0/8", "fd00::1/128"]);
     let plain = good("endpoints: []\n");
-    assert_eq!((plain.resolver, plain.outbound), (None, Default::default()));
+    assert_eq!((plain.resolver, plain.outbound), (None, OutboundPolicy::default()));
 }
 
 #[test]
