@@ -84,6 +84,11 @@ fn per_client(connections: usize) -> usize {
     PER_CLIENT.min(connections / 2)
 }
 
+/// The bytes of answers that the system holds for a connection and has not sent: without a bound of ours it would hold
+/// megabytes for each client that does not read, and one that reads nothing would not be noticed for as long.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
+
 /// What clients may cost.
 #[derive(Debug, Clone)]
 pub struct ServeLimits {
@@ -229,6 +234,10 @@ impl Server {
         // Answers are small and whole: waiting to fill a packet only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        #[cfg(target_os = "linux")]
+        if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT) {
+            tracing::debug!(%error, "TCP_NOTSENT_LOWAT could not be set");
         }
         let (server, socket) = (self.clone(), Socket::new(stream, connection.clone()));
         let task = async move {

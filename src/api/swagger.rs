@@ -170,7 +170,8 @@ impl Converter<'_> {
             .or_else(|| entries(&response["content"]).next());
         if let Some((kind, content)) = json_first {
             let is_binary = kind == "application/octet-stream" || content["schema"]["format"] == "binary";
-            converted["schema"] = if is_binary { json!({ "type": "string", "format": "binary" }) } else { schema(&content["schema"]) };
+            converted["schema"] =
+                if is_binary { json!({ "type": "string", "format": "binary" }) } else { schema(&content["schema"]) };
         }
         let headers: Map<String, Value> =
             entries(&response["headers"]).map(|(name, header)| (name.clone(), self.flat(header))).collect();

@@ -17,7 +17,6 @@ const LEVELS: [&[&str]; 6] = [
         "board",
         "keyring",
         "lifecycle",
-        "outbound",
         "sessions",
         "telemetry",
     ],

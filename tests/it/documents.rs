@@ -159,3 +159,36 @@ fn operations_speak_of_routes_and_variables_that_are_there() {
     let (routes, variables) = (assert_routes(&code), assert_variables(&code));
     assert!(routes > 2 && variables > 8, "{routes} routes, {variables} variables were read");
 }
+
+/// Each row of "The further documents" names routes that are served and tests of the running program that exist.
+#[test]
+fn every_requirement_of_the_further_documents_has_a_route_and_a_test_of_the_running_program() {
+    let served: Value = serde_json::from_str(&api_monitor::api::document("X-API-Key").to_json().unwrap()).unwrap();
+    let is_served = |path: &str, method: &str| {
+        // Routes are named with and without what every one begins with.
+        [path.to_owned(), format!("/api/v1{path}")]
+            .iter()
+            .any(|path| served["paths"][path][method.to_lowercase()].is_object())
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/platform");
+    let tests: String = std::fs::read_dir(folder).unwrap().map(|file| read(&file.unwrap().path())).collect();
+    let text = shipped("docs/api.md");
+    let section = text.split("## The further documents").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 40, "{} rows were read", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, _, routes, named] = cells.as_slice() else { panic!("{row}") };
+        for span in code(routes) {
+            let Some((methods, path)) = span.split_once(' ') else { continue };
+            for method in methods.split('·') {
+                assert!(is_served(path, method), "{span} is not served");
+            }
+        }
+        let named = code(named);
+        assert!(!named.is_empty(), "{row}");
+        for name in named {
+            assert!(tests.contains(&format!("fn {name}()")), "{name} is no test of tests/it/platform");
+        }
+    }
+}

@@ -13,6 +13,8 @@ heartbeat: {url: 'https://beat.example/tok3n-of-the-heart'}
 defaults: {headers: {Authorization: h3ader}, redact: [X-Own]}
 ";
 
+const COOLDOWN: &str = "defaults.alert_policy.cooldown_seconds";
+
 async fn app() -> TestApp {
     TestApp::with_config(CONFIG).await
 }
@@ -78,6 +80,24 @@ async fn every_key_of_the_configuration_is_shown() {
         assert!(shown["settings"][&path]["source"].is_string(), "{path} is missing in service/settings/shown.rs");
     }
     assert!(asked > 20, "{asked}");
+}
+
+#[tokio::test]
+async fn the_default_cooldown_is_the_configured_one_with_its_line_until_it_is_changed() {
+    let yaml = "api: {port: 0}\ndefaults:\n  alert_policy: {cooldown_seconds: 90}\n";
+    let app = TestApp::with_config(yaml).await;
+    let cooldown = async || app.get("/api/v1/config").await.json()["settings"][COOLDOWN].clone();
+    let shown = cooldown().await;
+    assert_eq!((&shown["value"], &shown["source"]), (&json!(90), &json!("file")));
+    assert!(shown["at"].as_str().unwrap().ends_with("config.yaml:3"), "{shown}");
+    let made = app.create(&json!({"name": "n", "url": "https://example.com"})).await;
+    assert_eq!(made["effective"]["alert_policy"]["cooldown_seconds"], 90);
+    let change = app.call("PUT", "/api/v1/config").json(&json!({"cooldown_seconds": 0.5})).send().await;
+    assert_eq!((change.status.as_u16(), change.json()["cooldown_seconds"].clone()), (200, json!(0.5)));
+    let shown = cooldown().await;
+    assert_eq!((&shown["source"], &shown["configured"]), (&json!("override"), &json!(90)));
+    let effective = app.get("/api/v1/endpoints/1").await.json()["effective"]["alert_policy"].clone();
+    assert_eq!(effective["cooldown_seconds"], "500ms");
 }
 
 #[tokio::test]

@@ -188,11 +188,14 @@ async fn after_a_kill_a_firing_rule_is_not_told_again_and_its_end_is() {
     let hook = Hook::start();
     let mut platform = Platform::start(&yaml(&hook, "endpoints: []\n"));
     let alert = platform.alert(json!({"metric": "active_connections", "threshold": 20, "action": "hook"})).await;
+    let lasting = platform.alert(json!({"metric": "memory_usage", "threshold": "1MB", "action": "hook"})).await;
     let many = platform.idle(60);
-    has_told(&hook, &alert, &["alert_firing"]).await;
-    platform.stands(&alert, "firing").await;
+    for alert in [&alert, &lasting] {
+        has_told(&hook, alert, &["alert_firing"]).await;
+        platform.stands(alert, "firing").await;
+    }
     let delivered = "/api/v1/notifications?event=alert_firing&state=delivered";
-    while platform.get(delivered).await.expect(200).json()["total"] == 0 {
+    while platform.get(delivered).await.expect(200).json()["total"] != 2 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     platform.process.signal("KILL");
@@ -200,7 +203,6 @@ async fn after_a_kill_a_firing_rule_is_not_told_again_and_its_end_is() {
     drop(process.wait(Duration::from_secs(30)));
     drop(many);
 
-    // With many connections again before it is first looked at, or soon after: it fires still.
     platform = Platform::start_in(folder, &[]);
     has_told(&hook, &alert, &["alert_firing", "alert_resolved"]).await;
     platform.stands(&alert, "ok").await;
@@ -210,6 +212,9 @@ async fn after_a_kill_a_firing_rule_is_not_told_again_and_its_end_is() {
         ids[1].as_str().unwrap().trim_end_matches("alert_resolved"),
         "the end is of that firing"
     );
+    let shown = platform.get(&format!("{ALERTS}/{lasting}")).await.expect(200).json();
+    assert!(shown["state"] == "firing" && shown["value"].is_string(), "{shown}");
+    assert_eq!(events(&hook, &lasting), ["alert_firing"], "it goes on, and is not told again");
 }
 
 /// Somebody else holds the lock of the database.
