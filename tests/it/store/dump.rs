@@ -19,8 +19,8 @@ use api_monitor::recorder::buffer::Limits;
 use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
-use api_monitor::store::outbox;
-use api_monitor::store::{self, DatabaseConnection, Store, alert_rules, api_keys, channels, sessions};
+use api_monitor::store::groups::GroupContent;
+use api_monitor::store::{self, DatabaseConnection, Store, alert_rules, api_keys, channels, groups, outbox, sessions};
 use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -87,6 +87,13 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
         channels::insert(store.writer(), name, settings(url), clock.now()).await.unwrap();
     }
     channels::delete(store.writer(), "gone").await.unwrap();
+    let made = serde_json::json!({"interval": 90, "tags": ["é"], "headers": {"x": "1"}});
+    let made = GroupContent { description: "both".to_owned(), settings: serde_json::from_value(made).unwrap() };
+    for name in ["made", "unmade"] {
+        groups::insert(store.writer(), name, &made, clock.now()).await.unwrap();
+    }
+    groups::update(store.writer(), "made", &made, 1, plus(clock.now(), 5)).await.unwrap();
+    assert!(groups::delete(store.writer(), "unmade").await.unwrap());
     let rule = serde_json::json!({"metric": "memory_usage", "threshold": "80%", "action": "mail", "for": 90});
     let rule = serde_json::from_value(rule).unwrap();
     alert_rules::insert(store.writer(), &rule, "the boss", clock.now()).await.unwrap();
