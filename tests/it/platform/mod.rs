@@ -12,6 +12,7 @@ use crate::cli::process::Running;
 
 mod alerts;
 mod backups;
+mod bad_input;
 mod channels;
 mod collections;
 mod connections;
