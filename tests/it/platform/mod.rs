@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod access;
 mod alerts;
 mod backups;
 mod bad_input;
