@@ -102,7 +102,7 @@ pub struct AlertItem {
     /// Null when the threshold does not fit the metric any longer.
     #[schema(example = "percent")]
     unit: Option<&'static str>,
-    /// Back past this it clears, in `unit`.
+    /// Back at this it clears, in `unit`, unless the comparison still holds there.
     clears_at: Option<f64>,
     channel: AlertChannel,
     #[schema(value_type = String, format = DateTime)]

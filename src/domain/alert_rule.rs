@@ -114,7 +114,8 @@ pub struct AlertSettings {
     /// How long it must hold without interruption before it fires, at most 7 days. Default 0.
     #[serde(skip_serializing_if = "Option::is_none", rename = "for")]
     pub hold: Option<DurationSetting>,
-    /// Back past this it clears. Default: 5 % of the threshold away from it.
+    /// Back at this it clears. Default: 5 % of the threshold away from it, as far as the metric can come; for `lt` and
+    /// `lte` on counts the threshold itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clear_threshold: Option<ThresholdSetting>,
     /// Default `warning`.
@@ -347,7 +348,7 @@ impl ThresholdSetting {
 pub struct Bounds {
     pub comparison: Comparison,
     pub threshold: f64,
-    /// Back past this it clears.
+    /// Back at this it clears, unless that is still on the wrong side.
     pub clear: f64,
     /// Both are hundredths of the whole that the metric is a part of.
     pub is_share: bool,
@@ -402,6 +403,7 @@ impl Bounds {
             Some(Level { number: threshold, is_share }) if broken.is_empty() => {
                 let clear = clear
                     .map_or_else(|| default_clear(comparison, threshold, is_share, quantity), |clear| clear.number);
+                let clear = reachable(clear, comparison, threshold, is_share, quantity);
                 Ok(Self { comparison, threshold, clear, is_share, hold })
             }
             _ => Err(broken),
@@ -422,16 +424,43 @@ impl Bounds {
         self.comparison.holds(value, self.threshold)
     }
 
+    /// The clear level itself is good enough: it may be the end of what the metric can be.
     fn is_cleared(&self, value: f64) -> bool {
-        !self.comparison.holds(value, self.clear) && !self.is_wrong(value)
+        let is_back = if self.comparison.is_upper() { value <= self.clear } else { value >= self.clear };
+        is_back && !self.is_wrong(value)
     }
+
+    /// Whether every measurement is on the wrong side, so that it would fire for good.
+    pub fn always_holds(&self, quantity: Quantity) -> bool {
+        let best = if self.comparison.is_upper() { Some(0.0) } else { highest(self.is_share, quantity) };
+        best.is_some_and(|best| self.is_wrong(best))
+    }
+}
+
+/// The highest that can be measured, where that is known. The lowest is 0.
+fn highest(is_share: bool, quantity: Quantity) -> Option<f64> {
+    (is_share || quantity.kind == QuantityKind::Percent).then_some(100.0)
 }
 
 fn default_clear(comparison: Comparison, threshold: f64, is_share: bool, quantity: Quantity) -> f64 {
     let margin = threshold * HYSTERESIS;
-    // Of three connections a twentieth is none: whole things are not asked to go down to the next one.
-    let margin = if quantity.kind == QuantityKind::Count && !is_share { margin.floor() } else { margin };
-    if comparison.is_upper() { threshold - margin } else { threshold + margin }
+    let is_count = quantity.kind == QuantityKind::Count && !is_share;
+    match (comparison.is_upper(), is_count) {
+        // Of three connections a twentieth is none: whole things are not asked to go down to the next one.
+        (true, true) => threshold - margin.floor(),
+        (true, false) => threshold - margin,
+        // Of forty endpoints there are never forty-two up: how many things there can be is not known.
+        (false, true) => threshold,
+        (false, false) => threshold + margin,
+    }
+}
+
+/// The level at which it clears, as far as the metric can come.
+fn reachable(clear: f64, comparison: Comparison, threshold: f64, is_share: bool, quantity: Quantity) -> f64 {
+    match highest(is_share, quantity) {
+        Some(highest) if !comparison.is_upper() => clear.min(highest).max(threshold),
+        _ => clear,
+    }
 }
 
 /// What is remembered of a rule between two measurements.

@@ -48,7 +48,7 @@ pub struct AlertRule {
     pub shown: Option<String>,
     /// Of `measured`.
     pub unit: Option<&'static str>,
-    /// Back past this it clears, in `unit`.
+    /// Back at this it clears, in `unit`.
     pub clears_at: Option<f64>,
     pub channel: ActionChannel,
     pub created_at: Timestamp,
@@ -369,12 +369,17 @@ fn check(ctx: &ServiceContext, settings: &AlertSettings, before: Option<&AlertSe
                 };
                 errors.push(FieldError::at("/metric", "unknown", detail));
             }
-            Some(metric) => {
-                if let Err(broken) = Bounds::of(settings, quantity(&metric)) {
+            Some(metric) => match Bounds::of(settings, quantity(&metric)) {
+                Ok(bounds) if bounds.always_holds(quantity(&metric)) => {
+                    let detail = "the comparison would hold whatever is measured, so that it never clears";
+                    errors.push(FieldError::at("/threshold", "out_of_range", detail));
+                }
+                Ok(_) => {}
+                Err(broken) => {
                     let told = |(field, rule, detail)| FieldError::at(format!("/{field}"), rule, detail);
                     errors.extend(broken.into_iter().map(told));
                 }
-            }
+            },
         },
     }
     let listing = ctx.directory.get();
