@@ -123,6 +123,10 @@ pub struct AlertChannel {
     /// Whether it is on; through one that is not, nothing is told.
     enabled: bool,
     exists: bool,
+    /// The channels that are told when it fires now: this one; where there is none of it, those of the default route.
+    /// Empty: nobody, because it is off, or no notifications are sent at all.
+    #[schema(example = json!(["email"]))]
+    tells: Vec<String>,
 }
 
 /// A new rule.
@@ -158,6 +162,7 @@ impl From<AlertRule> for AlertItem {
                 name: rule.channel.name,
                 enabled: rule.channel.enabled,
                 exists: rule.channel.exists,
+                tells: rule.channel.tells,
             },
             created_at: rule.created_at,
             created_by: rule.created_by,

@@ -20,7 +20,7 @@ use crate::config::Listing;
 use crate::config::channels::{ChannelConfig, Transport};
 use crate::domain::Timestamp;
 use crate::domain::alert_rule::{AlertId, AlertSettings, Bounds, Quantity, QuantityKind, Standing};
-use crate::domain::notification::AlertEnding;
+use crate::domain::notification::{AlertEnding, Severity};
 use crate::domain::role::Role;
 use crate::domain::suggest::closest;
 use crate::store::{StoreError, alert_rules, audit};
@@ -63,23 +63,50 @@ pub struct ActionChannel {
     pub name: String,
     pub exists: bool,
     pub enabled: bool,
+    /// The channels that are told when the rule fires now. Not only itself: where there is none of it any more, or not
+    /// yet, those of the default route, so that nobody goes untold. One that is off tells nobody.
+    pub tells: Vec<String>,
 }
 
-/// The channel that an action means; `None` when it can mean none.
-fn channel_of(action: &str, listing: &Listing) -> Option<ActionChannel> {
-    let there =
-        |channel: &ChannelConfig| ActionChannel { name: channel.name.clone(), exists: true, enabled: channel.enabled };
+impl ActionChannel {
+    fn of(settings: &AlertSettings, listing: &Listing) -> Self {
+        let action = settings.action.as_deref().unwrap_or_default();
+        let (name, channel) = match meant(action, listing) {
+            Some(Meant::Channel(channel)) => (channel.name.as_str(), Some(channel)),
+            Some(Meant::Kind(kind)) => (kind, None),
+            None => (action.strip_suffix(NOTIFY).unwrap_or(action), None),
+        };
+        let routing = listing.routing();
+        let tells = match channel {
+            _ if !routing.enabled => Vec::new(),
+            Some(channel) => channel.enabled.then(|| channel.name.clone()).into_iter().collect(),
+            None => routing.channels_for(None, settings.severity.unwrap_or(Severity::Warning)),
+        };
+        let enabled = channel.is_some_and(|channel| channel.enabled);
+        Self { name: name.to_owned(), exists: channel.is_some(), enabled, tells }
+    }
+}
+
+/// What an action means.
+enum Meant<'l> {
+    Channel(&'l ChannelConfig),
+    /// Of which there is no channel.
+    Kind(&'static str),
+}
+
+/// `None` when it can mean nothing.
+fn meant<'l>(action: &str, listing: &'l Listing) -> Option<Meant<'l>> {
     if let Some(channel) = listing.channel(action) {
-        return Some(there(channel));
+        return Some(Meant::Channel(channel));
     }
     let stem = action.strip_suffix(NOTIFY)?;
     if let Some(channel) = listing.channel(stem) {
-        return Some(there(channel));
+        return Some(Meant::Channel(channel));
     }
     let kind = KINDS.into_iter().find(|kind| *kind == stem)?;
     let of_kind = || listing.channels.iter().filter(|channel| kind_of(&channel.transport) == Some(kind));
     let channel = of_kind().find(|channel| channel.enabled).or_else(|| of_kind().next());
-    Some(channel.map_or_else(|| ActionChannel { name: kind.to_owned(), exists: false, enabled: false }, there))
+    Some(channel.map_or(Meant::Kind(kind), Meant::Channel))
 }
 
 fn kind_of(transport: &Transport) -> Option<&'static str> {
@@ -140,12 +167,7 @@ fn as_it_stands(watched: Watched, round: &mut Round<'_>, listing: &Listing) -> A
     let Watched { stored, state } = watched;
     let measured = round.measure(&stored.settings);
     let is_on = stored.settings.enabled.unwrap_or(true);
-    let action = stored.settings.action.as_deref().unwrap_or_default();
-    let channel = channel_of(action, listing).unwrap_or_else(|| ActionChannel {
-        name: action.strip_suffix(NOTIFY).unwrap_or(action).to_owned(),
-        exists: false,
-        enabled: false,
-    });
+    let channel = ActionChannel::of(&stored.settings, listing);
     let value = measured.as_ref().and_then(|measured| measured.value);
     AlertRule {
         id: AlertId(stored.id),
@@ -168,6 +190,15 @@ fn as_it_stands(watched: Watched, round: &mut Round<'_>, listing: &Listing) -> A
 pub fn list(ctx: &ServiceContext) -> Vec<AlertRule> {
     let (mut round, listing) = (Round::new(ctx), ctx.directory.get());
     ctx.alerts.list().into_iter().map(|watched| as_it_stands(watched, &mut round, &listing)).collect()
+}
+
+/// The rules whose action means this channel, by id.
+pub(super) fn naming(ctx: &ServiceContext, listing: &Listing, channel: &str) -> Vec<AlertId> {
+    let names_it = |watched: &Watched| {
+        let action = watched.stored.settings.action.as_deref().unwrap_or_default();
+        matches!(meant(action, listing), Some(Meant::Channel(meant)) if meant.name == channel)
+    };
+    ctx.alerts.list().iter().filter(|watched| names_it(watched)).map(|watched| AlertId(watched.stored.id)).collect()
 }
 
 /// A rule by its id. Works without the database.
@@ -388,7 +419,7 @@ fn check(ctx: &ServiceContext, settings: &AlertSettings, before: Option<&AlertSe
             errors.push(FieldError::at("/action", "required", format!("a rule has an action: {}", actions(&listing))));
         }
         Some(action) if before.is_some_and(|before| before.action.as_deref() == Some(action)) => {}
-        Some(action) if channel_of(action, &listing).is_none() => {
+        Some(action) if meant(action, &listing).is_none() => {
             let stem = action.strip_suffix(NOTIFY).unwrap_or(action);
             let names = listing.channels.iter().map(|channel| channel.name.as_str()).chain(KINDS);
             let detail = match closest(stem, names) {

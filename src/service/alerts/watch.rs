@@ -14,7 +14,6 @@ use super::telling::Happened;
 use super::{Round, Watched};
 use crate::domain::alert_rule::{RuleState, step};
 use crate::domain::notification::Event;
-use crate::handover::{FROM_MEMORY, Handed};
 use crate::service::context::ServiceContext;
 use crate::store::{Store, StoreError, within};
 
@@ -39,7 +38,7 @@ type Writing = BoxFuture<'static, Result<(), StoreError>>;
 /// The part that looks at alert rules.
 pub struct AlertWatch {
     ctx: Arc<ServiceContext>,
-    /// What is being written: how many, since when, and the attempt.
+    /// What is being written: how many, and the attempt.
     writing: Option<(usize, Writing)>,
     /// When the oldest that is not written happened, as far as it was noticed.
     waiting_since: Option<Instant>,
@@ -149,13 +148,10 @@ impl AlertWatch {
         let all = self.ctx.alerts.unwritten(usize::MAX);
         let before = self.told;
         for happened in &all[self.told.min(all.len())..] {
-            if let Some(Handed { told, channels, created_at }) = happened.to_deliver() {
-                let mut told = (*told).clone();
-                told.facts.remarks.push(FROM_MEMORY.to_owned());
-                if !self.ctx.alerts.handover.hand(Handed { told: Arc::new(told), channels, created_at }, false) {
-                    // It goes out once the database is back, as the recorder's do.
-                    break;
-                }
+            let is_out = happened.to_deliver().is_none_or(|handed| self.ctx.alerts.handover.hand_from_memory(handed));
+            if !is_out {
+                // It goes out once the database is back, as the recorder's do.
+                break;
             }
             self.told += 1;
         }
@@ -203,7 +199,10 @@ fn look_at(
     if let Some(happened) = &happened {
         let facts = happened.facts();
         let (alert, why) = (facts.endpoint_name.as_str(), facts.error.as_deref());
-        if facts.event == Event::AlertFiring {
+        if facts.event == Event::AlertFiring && happened.held_by().is_some() {
+            let (held_by, action) = (happened.held_by(), rule.stored.settings.action.as_deref());
+            tracing::warn!(alert, why, held_by, action, "an alert rule fires, and nobody is told of it");
+        } else if facts.event == Event::AlertFiring {
             tracing::warn!(alert, why, "an alert rule fires");
         } else {
             tracing::info!(alert, "an alert rule has cleared");
