@@ -105,6 +105,9 @@ pub struct AlertItem {
     /// Back at this it clears, in `unit`, unless the comparison still holds there.
     clears_at: Option<f64>,
     channel: AlertChannel,
+    /// What of it is stored and cannot be read (damage, or the work of a newer version): it is not looked at until it is
+    /// replaced. Null: all can be.
+    error: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// The name of whoever made it.
@@ -164,6 +167,7 @@ impl From<AlertRule> for AlertItem {
                 exists: rule.channel.exists,
                 tells: rule.channel.tells,
             },
+            error: rule.unreadable,
             created_at: rule.created_at,
             created_by: rule.created_by,
             updated_at: rule.updated_at,

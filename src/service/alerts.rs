@@ -51,6 +51,8 @@ pub struct AlertRule {
     /// Back at this it clears, in `unit`.
     pub clears_at: Option<f64>,
     pub channel: ActionChannel,
+    /// What of it cannot be read; then it is not looked at.
+    pub unreadable: Option<String>,
     pub created_at: Timestamp,
     pub created_by: String,
     pub updated_at: Timestamp,
@@ -165,7 +167,7 @@ impl<'c> Round<'c> {
 
 fn as_it_stands(watched: Watched, round: &mut Round<'_>, listing: &Listing) -> AlertRule {
     let Watched { stored, state } = watched;
-    let measured = round.measure(&stored.settings);
+    let measured = if stored.unreadable.is_none() { round.measure(&stored.settings) } else { None };
     let is_on = stored.settings.enabled.unwrap_or(true);
     let channel = ActionChannel::of(&stored.settings, listing);
     let value = measured.as_ref().and_then(|measured| measured.value);
@@ -178,6 +180,7 @@ fn as_it_stands(watched: Watched, round: &mut Round<'_>, listing: &Listing) -> A
         clears_at: measured.as_ref().map(|m| m.bounds.clear),
         measured: value,
         channel,
+        unreadable: stored.unreadable,
         settings: stored.settings,
         created_at: stored.created_at,
         created_by: stored.created_by,
@@ -241,7 +244,7 @@ async fn create_locked(
     let mut row = actor.audit_row(now, "alert.create", subject(stored.id));
     row.after = Some(audited(&stored.settings));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-    transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    ctx.alerts.commit(transaction).await?;
     let subject = subject(stored.id);
     let watched = ctx.alerts.put(stored, now);
     ctx.announce(actor, "alert.create", &subject);
@@ -289,7 +292,7 @@ async fn change_locked(
         Change::Patch(patch) => (patched(&before.settings, patch)?, "alert.patch"),
     };
     check(ctx, &settings, Some(&before.settings))?;
-    if settings == before.settings {
+    if settings == before.settings && before.unreadable.is_none() {
         return Ok(as_it_stands(held.watched.clone(), &mut Round::new(ctx), &ctx.directory.get()));
     }
     let ending = Happened::ended(ctx, &held.watched, AlertEnding::RuleChanged, now);
@@ -298,13 +301,13 @@ async fn change_locked(
     let stored = match alert_rules::update(&transaction, before.id, &settings, before.revision, now).await {
         Ok(stored) => stored,
         // It was changed before, by a commit whose answer was lost.
-        Err(StoreError::Stale) => {
-            if let Some(stored) = alert_rules::find(&transaction, before.id).await.map_err(ServiceError::Store)? {
-                let revision = stored.revision;
-                ctx.alerts.put(stored, now);
-                return Err(ServiceError::Stale { revision });
-            }
-            return Err(unknown(id));
+        Err(StoreError::Stale | StoreError::NotFound) => {
+            drop(transaction);
+            take_up(ctx).await.map_err(ServiceError::Store)?;
+            let known = ctx.alerts.get(AlertId(before.id));
+            return Err(
+                known.map_or_else(|| unknown(id), |known| ServiceError::Stale { revision: known.stored.revision })
+            );
         }
         Err(error) => return Err(ServiceError::Store(error)),
     };
@@ -314,7 +317,7 @@ async fn change_locked(
     let mut row = actor.audit_row(now, action, subject(before.id));
     (row.before, row.after) = (Some(audited(&before.settings)), Some(audited(&settings)));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-    transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    ctx.alerts.commit(transaction).await?;
     let watched = ctx.alerts.put(stored, now);
     ctx.announce(actor, action, &subject(before.id));
     tell(ctx, ending);
@@ -357,13 +360,20 @@ pub async fn delete(
         let mut row = actor.audit_row(now, "alert.delete", subject(before.id));
         row.before = Some(audited(&before.settings));
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-        transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+        work.alerts.commit(transaction).await?;
         work.alerts.remove(AlertId(before.id));
         work.announce(&actor, "alert.delete", &subject(before.id));
         tell(&work, ending);
         Ok(())
     })
     .await
+}
+
+/// Takes up what changes made whose commits were not answered. Whoever calls it holds `changes`.
+async fn take_up(ctx: &ServiceContext) -> Result<(), StoreError> {
+    let table = alert_rules::list(ctx.store.writer()).await?;
+    ctx.alerts.follow(table, ctx.clock.now());
+    Ok(())
 }
 
 /// Hands over what is told of a change whose rows are written.

@@ -38,7 +38,7 @@ type Writing = BoxFuture<'static, Result<(), StoreError>>;
 /// The part that looks at alert rules.
 pub struct AlertWatch {
     ctx: Arc<ServiceContext>,
-    /// What is being written: how many, and the attempt.
+    /// What is being written: how many, and the attempt. None: what the table has is read again.
     writing: Option<(usize, Writing)>,
     /// When the oldest that is not written happened, as far as it was noticed.
     waiting_since: Option<Instant>,
@@ -91,7 +91,10 @@ impl AlertWatch {
     fn go_on(&mut self) {
         if self.writing.is_none() && self.not_before.is_none_or(|at| at <= Instant::now()) {
             let batch = self.ctx.alerts.unwritten(BATCH);
-            if !batch.is_empty() {
+            if batch.is_empty() && self.ctx.alerts.is_in_doubt() {
+                let ctx = Arc::clone(&self.ctx);
+                self.writing = Some((0, Box::pin(async move { within(LIMIT, take_up(&ctx)).await })));
+            } else if !batch.is_empty() {
                 let store = Arc::clone(&self.ctx.store);
                 self.writing = Some((batch.len(), Box::pin(async move { within(LIMIT, write(&store, &batch)).await })));
             }
@@ -134,7 +137,9 @@ impl AlertWatch {
                 self.ctx.deliver.nudge();
             }
             Err(error) => {
-                if !self.complained {
+                if count == 0 {
+                    tracing::debug!(%error, "whether the table has other alert rules cannot be read yet");
+                } else if !self.complained {
                     tracing::warn!(%error, "what alert rules did cannot be written; it is told from memory");
                 }
                 self.complained = true;
@@ -209,6 +214,12 @@ fn look_at(
         }
     }
     (state, happened)
+}
+
+/// Takes up the rules of the table, once no change is under way.
+async fn take_up(ctx: &ServiceContext) -> Result<(), StoreError> {
+    let _changes = ctx.changes.lock().await;
+    super::take_up(ctx).await
 }
 
 async fn write(store: &Store, batch: &[Arc<Happened>]) -> Result<(), StoreError> {
