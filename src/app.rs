@@ -139,6 +139,7 @@ impl Monitor {
         let running = Arc::new(RunningSettings::new(running));
         let synced = service::sync::apply(&store, &config, clock.now()).await?;
         let mut listing = service::groups::listing(store.readers(), &config).await?;
+        service::groups::tell_of_unreadable(&listing);
         service::channels::restore(&store, &mut listing, clock.now()).await?;
         listing.set_cooldown(running.get().cooldown);
         let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);

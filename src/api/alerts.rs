@@ -102,9 +102,12 @@ pub struct AlertItem {
     /// Null when the threshold does not fit the metric any longer.
     #[schema(example = "percent")]
     unit: Option<&'static str>,
-    /// Back past this it clears, in `unit`.
+    /// Back at this it clears, in `unit`, unless the comparison still holds there.
     clears_at: Option<f64>,
     channel: AlertChannel,
+    /// What of it is stored and cannot be read (damage, or the work of a newer version): it is not looked at until it is
+    /// replaced. Null: all can be.
+    error: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// The name of whoever made it.
@@ -123,6 +126,10 @@ pub struct AlertChannel {
     /// Whether it is on; through one that is not, nothing is told.
     enabled: bool,
     exists: bool,
+    /// The channels that are told when it fires now: this one; where there is none of it, those of the default route.
+    /// Empty: nobody, because it is off, or no notifications are sent at all.
+    #[schema(example = json!(["email"]))]
+    tells: Vec<String>,
 }
 
 /// A new rule.
@@ -158,7 +165,9 @@ impl From<AlertRule> for AlertItem {
                 name: rule.channel.name,
                 enabled: rule.channel.enabled,
                 exists: rule.channel.exists,
+                tells: rule.channel.tells,
             },
+            error: rule.unreadable,
             created_at: rule.created_at,
             created_by: rule.created_by,
             updated_at: rule.updated_at,

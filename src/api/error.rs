@@ -36,6 +36,7 @@ pub enum ProblemKind {
     LastAdmin,
     ChannelInUse,
     TooManyChannels,
+    TooManyGroups,
     BackupRunning,
     NothingToSignInTo,
     ImplicitGroup,
@@ -54,7 +55,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -69,6 +70,7 @@ impl ProblemKind {
         Self::LastAdmin,
         Self::ChannelInUse,
         Self::TooManyChannels,
+        Self::TooManyGroups,
         Self::BackupRunning,
         Self::NothingToSignInTo,
         Self::ImplicitGroup,
@@ -104,6 +106,7 @@ impl ProblemKind {
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
             Self::ChannelInUse => ("channel-in-use", "Something names the channel", StatusCode::CONFLICT),
             Self::TooManyChannels => ("too-many-channels", "There are too many channels", StatusCode::CONFLICT),
+            Self::TooManyGroups => ("too-many-groups", "There are too many groups", StatusCode::CONFLICT),
             Self::BackupRunning => ("backup-running", "A backup is being made", StatusCode::CONFLICT),
             Self::RangeNotSatisfiable => {
                 ("range-not-satisfiable", "There is no such part", StatusCode::RANGE_NOT_SATISFIABLE)
@@ -331,6 +334,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::TooManyChannels { .. }) => {
                 Self::new(ProblemKind::TooManyChannels, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TooManyGroups { .. }) => {
+                Self::new(ProblemKind::TooManyGroups, capitalised(&detail))
             }
             ServiceError::Conflict(Conflict::ImplicitGroup { .. }) => {
                 Self::new(ProblemKind::ImplicitGroup, capitalised(&detail))

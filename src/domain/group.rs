@@ -12,6 +12,8 @@ pub struct Group {
     /// Inherited by its endpoints; without name, url, group and description.
     pub settings: EndpointSettings,
     pub made: GroupMade,
+    /// What of its stored settings cannot be read, and so does not apply; a sentence.
+    pub unreadable: Option<String>,
 }
 
 /// Who declared a group.

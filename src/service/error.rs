@@ -74,6 +74,8 @@ pub enum Conflict {
     ChannelInUse { name: String, users: String },
     #[error("at most {most} channels are made through the API: delete one first")]
     TooManyChannels { most: usize },
+    #[error("at most {most} groups are made through the API: delete one first")]
+    TooManyGroups { most: usize },
 }
 
 /// How an endpoint is named in sentences: `group/name`, or the name alone.

@@ -31,6 +31,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
@@ -340,6 +341,19 @@ impl TestApp {
             paused: false,
         });
         stored.id
+    }
+
+    /// From now on commits that have a row of the audit log fail, as one whose answer was lost does. SQLite only.
+    pub(crate) async fn fail_commits(&self) {
+        let sql = "CREATE TABLE nobody (id INTEGER PRIMARY KEY);
+            CREATE TABLE refused (id INTEGER REFERENCES nobody (id) DEFERRABLE INITIALLY DEFERRED);
+            CREATE TRIGGER refuses AFTER INSERT ON audit_log BEGIN INSERT INTO refused VALUES (7); END;";
+        self.ctx.store.writer().execute_unprepared(sql).await.unwrap();
+    }
+
+    /// The end of [`fail_commits`](Self::fail_commits).
+    pub(crate) async fn let_commit(&self) {
+        self.ctx.store.writer().execute_unprepared("DROP TRIGGER refuses").await.unwrap();
     }
 
     /// The audit log, oldest first.
