@@ -14,8 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::channel_settings::{ChannelReplacement, ChannelSettings, NewChannel};
 use super::channel_view::ChannelItem;
 use super::error::Problem;
-use super::extract::{IfMatch, JsonBody, TextPath, etag};
-use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
+use super::extract::{IfMatch, JsonBody, NoBody, TextPath, etag};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::config::channels::Settings;
 use crate::domain::endpoint::Origin;
 use crate::service::channels::{self as verbs, Change, ChannelReport};
@@ -216,3 +216,4 @@ pub async fn test(
     };
     Ok(Json(ChannelTest { channel: name, delivered, answer, error }))
 }
+    _: NoBody,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Problem;
-use super::extract::TextPath;
+use super::extract::{NoBody, TextPath};
 use super::pagination::Query;
 use crate::service::operations::{self as verbs, Collection};
 use crate::service::{Actor, ServiceContext};
@@ -242,7 +242,7 @@ pub async fn list(State(ctx): Ctx, Query(()): Query<()>) -> Result<Json<Collecti
 /// It measures from now on. There are at most ten; an eleventh is refused with 400.
 #[utoipa::path(post, path = "/api/v1/collections", tag = "operations",
     responses((status = 201, body = CollectionUri, headers(("Location" = String)))))]
-pub async fn create(State(ctx): Ctx, actor: Actor, Query(()): Query<()>) -> Result<Response, Problem> {
+pub async fn create(State(ctx): Ctx, actor: Actor, Query(()): Query<()>, _: NoBody) -> Result<Response, Problem> {
     let id = verbs::create_collection(&ctx, &actor)?;
     let location = [(header::LOCATION, format!("/api/v1/collections/{id}"))];
     let body = Json(CollectionUri { uri: format!("collections/{id}") });
@@ -288,3 +288,4 @@ pub async fn delete(
     verbs::delete_collection(&ctx, &actor, &id)?;
     Ok(StatusCode::NO_CONTENT)
 }
+    _: NoBody,

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::check_view::{Check, CheckSeen};
 use super::endpoint_view::{EndpointItem, EndpointList, EndpointResource};
 use super::error::Problem;
-use super::extract::{EndpointPath, IfMatch, JsonBody, KeyPath, OptionalJsonBody, etag};
+use super::extract::{EndpointPath, IfMatch, JsonBody, KeyPath, NoBody, OptionalJsonBody, etag};
 use super::forms::{KeyedEndpoint, WholeEndpoint};
 use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
 use crate::board::Entry;
@@ -256,6 +256,7 @@ impl DeleteQuery {
         (status = 409, response = super::openapi::ProblemResponse),
         (status = 412, response = super::openapi::ProblemResponse),
     ))]
+    _: NoBody,
 pub async fn delete(
     State(ctx): Ctx,
     actor: Actor,
@@ -271,6 +272,7 @@ pub async fn delete(
 ///
 /// Allowed on configured endpoints too; survives a reload of the configuration.
 #[utoipa::path(post, path = "/api/v1/endpoints/{id}/pause", tag = "endpoints", params(("id" = i64, Path, minimum = 1)),
+    _: NoBody,
     responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
 pub async fn pause(
     State(ctx): Ctx,

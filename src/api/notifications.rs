@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use super::extract::TextPath;
+use super::extract::{NoBody, TextPath};
 use super::incidents::endpoint_id;
 use super::pagination::{FromParams, Page, Params, Query};
 use crate::domain::Timestamp;
@@ -219,3 +219,4 @@ pub async fn retry(
 ) -> Result<Json<NotificationResource>, Problem> {
     Ok(Json(verbs::retry(&ctx, &actor, &id).await?.into()))
 }
+    _: NoBody,

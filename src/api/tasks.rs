@@ -9,8 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Problem;
-use super::extract::TextPath;
-use super::pagination::{Page, PageParams, Query};
+use super::extract::{NoBody, TextPath};
+use super::pagination::{Page, PageParams, Query, sort_keys};
 use crate::domain::Timestamp;
 use crate::service::operations::{self as verbs, JobReport, JobStatus, When};
 use crate::service::{Actor, ServiceContext};
@@ -118,3 +118,4 @@ pub async fn run(
     let begun = verbs::run_task(&ctx, &actor, &name).await?;
     Ok((StatusCode::ACCEPTED, Json(begun.into())))
 }
+    _: NoBody,
