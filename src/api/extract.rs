@@ -267,6 +267,12 @@ pub fn accepts_events(headers: &HeaderMap) -> bool {
     accepts(headers, "text/event-stream", "text/*")
 }
 
+/// Whether the client takes a media type, such as `text/csv`.
+pub fn accepts_type(headers: &HeaderMap, kind: &str) -> bool {
+    let family = kind.split_once('/').map_or_else(String::new, |(family, _)| format!("{family}/*"));
+    accepts(headers, kind, &family)
+}
+
 fn accepts(headers: &HeaderMap, exactly: &str, family: &str) -> bool {
     let mut given = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
     if given.peek().is_none() {
