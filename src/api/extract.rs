@@ -5,6 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{Problem, ProblemKind};
@@ -26,6 +27,11 @@ pub struct JsonBody<T>(pub T);
 /// A JSON body that may be left out altogether.
 #[derive(Debug)]
 pub struct OptionalJsonBody<T>(pub Option<T>);
+
+/// No body, or one that says nothing (`{}`, `null`). What says something is refused: whoever sends it expects it to be
+/// obeyed.
+#[derive(Debug, Clone, Copy)]
+pub struct NoBody;
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
@@ -53,6 +59,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T>
             return Ok(Self(None));
         }
         parse_json(&bytes).map(|body| Self(Some(body)))
+    }
+}
+
+/// The fields that a body may have where none is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        OptionalJsonBody::<Nothing>::from_request(request, state).await.map(|_| Self)
     }
 }
 
@@ -251,6 +270,12 @@ pub fn accepts_json(headers: &HeaderMap) -> bool {
 /// Whether the client takes server-sent events.
 pub fn accepts_events(headers: &HeaderMap) -> bool {
     accepts(headers, "text/event-stream", "text/*")
+}
+
+/// Whether the client takes a media type, such as `text/csv`.
+pub fn accepts_type(headers: &HeaderMap, kind: &str) -> bool {
+    let family = kind.split_once('/').map_or_else(String::new, |(family, _)| format!("{family}/*"));
+    accepts(headers, kind, &family)
 }
 
 fn accepts(headers: &HeaderMap, exactly: &str, family: &str) -> bool {

@@ -47,3 +47,10 @@ pub fn waits_for_others(template: &str) -> bool {
 pub fn is_page(template: &str) -> bool {
     template.starts_with("/docs") || [REPORT_ROUTE, BACKUP_ROUTE, DEFAULT_METRICS_PATH].contains(&template)
 }
+
+/// Routes that machines, or browsers for every page, ask again and again: probes of health, the scrape of Prometheus, and
+/// the assets of the documentation.
+pub fn is_probe(template: &str) -> bool {
+    ["/health", "/health/live", "/health/ready", DEFAULT_METRICS_PATH].contains(&template)
+        || template.starts_with("/docs")
+}

@@ -186,7 +186,8 @@ fn add_problems(path: &str, method: &HttpMethod, operation: &mut Operation, key_
     if !matches!(method, HttpMethod::Get) {
         statuses.push("413");
     }
-    if operation.request_body.is_some() {
+    // Where no body is declared one that says something is refused all the same; a deletion reads none.
+    if !matches!(method, HttpMethod::Get | HttpMethod::Delete) {
         statuses.extend(["408", "415"]);
     }
     if path.contains('{') {

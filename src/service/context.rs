@@ -133,7 +133,7 @@ impl Actor {
             format!("This needs the role {needed}, and the key `{name}` has the role {role}")
         } else {
             "Without an API key only clients on this machine may change anything, or read configuration, keys, \
-             backups and the audit log: set API_KEY and send it as X-API-Key, or send the request directly to the \
+             connections, backups and the audit log: set API_KEY and send it as X-API-Key, or send the request directly to the \
              loopback address"
                 .to_owned()
         }))

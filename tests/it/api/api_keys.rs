@@ -152,7 +152,7 @@ async fn bad_input_is_told_with_its_place() {
     for id in ["key_7", "7", "key_99999999999999999999", "config_nobody", "x", "%20"] {
         call("GET", &format!("{KEYS}/{id}")).send().await.problem(404, "not-found");
     }
-    for query in ["?limit=0", "?role=root", "?origin=file", "?nonsense=1", "?sort=name"] {
+    for query in ["?limit=0", "?role=root", "?origin=file", "?nonsense=1", "?sort=key"] {
         call("GET", &format!("{KEYS}{query}")).send().await.problem(400, "invalid-parameter");
     }
     // An expiry that has passed is no mistake while it is not changed.
