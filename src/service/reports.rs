@@ -159,6 +159,17 @@ fn after(unit: i64, start: Timestamp) -> Timestamp {
     from_micros(micros(start) + unit)
 }
 
+/// Where single checks, kept since `checks_from`, have to take over from stored hours when no open hour is known. The
+/// newest stored hour may have gone on after it was stored, so it is left to them as long as they are kept.
+pub(super) async fn end_of_hours(
+    db: &impl ConnectionTrait,
+    id: EndpointId,
+    checks_from: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let newest = rollups::newest_start(db, id, Grain::Hour, Timestamp::MAX_UTC).await?;
+    Ok(newest.map(|hour| if hour < checks_from { after(HOUR_US, hour) } else { hour }))
+}
+
 /// A window being summed.
 struct Sum<'a, C> {
     db: &'a C,
@@ -174,7 +185,7 @@ impl<C: ConnectionTrait> Sum<'_, C> {
         // Everything before `live` is stored in hours; everything from then on is not, or not for certain.
         let live = match open {
             Some(open) => open.start,
-            None => self.end_of_hours().await?.unwrap_or(window.start),
+            None => end_of_hours(self.db, self.id, self.kept.checks_from).await?.unwrap_or(window.start),
         };
         self.closed(window.start..window.end.min(live)).await?;
         let fresh = window.start.max(live)..window.end;
@@ -189,13 +200,6 @@ impl<C: ConnectionTrait> Sum<'_, C> {
             }
             _ => self.checks(fresh).await,
         }
-    }
-
-    /// Where single checks have to take over from stored hours when no open hour is known. The newest stored hour
-    /// may have gone on after it was stored, so it is left to them as long as they are kept.
-    async fn end_of_hours(&self) -> Result<Option<Timestamp>, StoreError> {
-        let newest = rollups::newest_start(self.db, self.id, Grain::Hour, Timestamp::MAX_UTC).await?;
-        Ok(newest.map(|hour| if hour < self.kept.checks_from { after(HOUR_US, hour) } else { hour }))
     }
 
     /// Whether no check is recorded at or after `at`: then an open hour is within the window as a whole.
