@@ -14,6 +14,16 @@ pub struct Group {
     pub made: GroupMade,
 }
 
+impl Group {
+    /// `None`: the configuration has it.
+    pub fn revision(&self) -> Option<i64> {
+        match &self.made {
+            GroupMade::Configured { .. } => None,
+            GroupMade::Stored(stored) => Some(stored.revision),
+        }
+    }
+}
+
 /// Who declared a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupMade {
