@@ -16,6 +16,9 @@ const TYPE_PREFIX: &str = "urn:api-monitor:problem:";
 /// The code of every entry in `errors`.
 const INVALID_PARAMETER: &str = "InvalidParameter";
 
+/// As many mistakes are told of a request.
+const MAX_ERRORS: usize = 100;
+
 /// The kinds of problems: type, title and status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
@@ -213,8 +216,8 @@ impl Problem {
         Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
     }
 
-    /// Bad input; the detail sums the mistakes up.
-    pub fn invalid(errors: Vec<FieldError>) -> Self {
+    /// Bad input; the detail sums the mistakes up. Of very many the first [`MAX_ERRORS`] are told.
+    pub fn invalid(mut errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => match &one.place {
                 Place::Pointer(pointer) if pointer.is_empty() => one.detail.clone(),
@@ -223,6 +226,7 @@ impl Problem {
             },
             many => format!("{} things are wrong; see `errors`", many.len()),
         };
+        errors.truncate(MAX_ERRORS);
         Self { errors, ..Self::new(ProblemKind::InvalidParameter, detail) }
     }
 

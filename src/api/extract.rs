@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -97,7 +97,7 @@ async fn read_bounded(body: Body) -> Result<Bytes, Problem> {
             too_large()
         } else if let Some(slow) = cause::<BodyTooSlow>(&e) {
             let detail = format!("The body did not arrive within {} s", slow.0.as_secs_f64());
-            Problem::new(ProblemKind::TooSlow, detail)
+            unread(Problem::new(ProblemKind::TooSlow, detail))
         } else {
             Problem::invalid(vec![FieldError::at("", "invalid", "The body ended before it was complete")])
         }
@@ -117,7 +117,12 @@ fn cause<'e, E: std::error::Error + 'static>(error: &'e (dyn std::error::Error +
 }
 
 pub(super) fn too_large() -> Problem {
-    Problem::new(ProblemKind::TooLarge, format!("A body has at most {MAX_BODY_BYTES} bytes"))
+    unread(Problem::new(ProblemKind::TooLarge, format!("A body has at most {MAX_BODY_BYTES} bytes")))
+}
+
+/// The rest of the body is not read, so nothing else can come over this connection, and the client is told so.
+fn unread(problem: Problem) -> Problem {
+    problem.with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {

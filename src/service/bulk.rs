@@ -16,6 +16,9 @@ use crate::domain::role::Role;
 /// The most operations of one request.
 pub const MAX_OPERATIONS: usize = 1_000;
 
+/// As many mistakes are told of an operation.
+const MAX_ERRORS: usize = 20;
+
 /// Operations in one transaction: few enough that results of checks never wait long for their turn to be written.
 const AT_ONCE: usize = 200;
 
@@ -235,6 +238,8 @@ fn in_settings(error: ServiceError) -> ServiceError {
 /// The error, with its pointers below another one.
 fn below(error: ServiceError, pointer: &str) -> ServiceError {
     let ServiceError::Invalid(mut errors) = error else { return error };
+    // There may be a thousand operations.
+    errors.truncate(MAX_ERRORS);
     for error in &mut errors {
         if let Place::Pointer(place) = &mut error.place {
             place.insert_str(0, pointer);

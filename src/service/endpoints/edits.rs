@@ -32,7 +32,9 @@ pub(super) type Edit =
 pub(super) fn patched(patch: serde_json::Value) -> Edit {
     Box::new(move |ctx, stored, old| {
         require_api_origin(stored)?;
-        let settings = merge_patch::apply(&stored.settings, patch).map_err(ServiceError::invalid)?;
+        // Upon what is shown, so that a secret that nobody wrote out goes nowhere else.
+        let shown = redaction::redacted(&stored.settings, &old.check.redact);
+        let settings = merge_patch::apply(&shown, patch).map_err(ServiceError::invalid)?;
         replaced(ctx, stored, old, settings)
     })
 }

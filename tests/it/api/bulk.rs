@@ -339,7 +339,7 @@ async fn a_trial_gives_no_secret_away() {
     admin("POST", TEST).json(&hidden).send().await.problem(400, "invalid-parameter");
     let elsewhere = json!({"name": "a", "url": "https://elsewhere.example/", "headers": {"Cookie": "***"}});
     let problem = admin("POST", &of).json(&elsewhere).send().await.problem(400, "invalid-parameter");
-    assert_eq!(problem["errors"][0]["pointer"], "/url", "{problem}");
+    assert_eq!(problem["errors"][0]["pointer"], "/headers/Cookie", "{problem}");
 
     operator(TEST).json(&settings("b")).send().await.problem(503, "unavailable");
     operator(&of).json(&hidden).send().await.problem(403, "forbidden");

@@ -10,8 +10,10 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod access;
 mod alerts;
 mod backups;
+mod bad_input;
 mod channels;
 mod collections;
 mod connections;
