@@ -231,7 +231,7 @@ impl<'c> Changes<'c> {
         }
         let moved = stored.origin == Origin::Api && after.settings.url != before.settings.url;
         let endpoint = if after.only_switches(&before) {
-            switched(self.ctx, &after, &old.endpoint, self.now)
+            switched(self.ctx, &after, &old, self.now)
         } else {
             let resolve = if moved { resolved_where_reachable } else { resolved };
             resolve(self.ctx, &after.settings, Some(&before.settings), self.now)?
