@@ -110,6 +110,13 @@ impl Handover {
         true
     }
 
+    /// As [`hand`](Self::hand), of what has no rows yet, which the message says.
+    pub fn hand_from_memory(&self, handed: Handed) -> bool {
+        let mut told = (*handed.told).clone();
+        told.facts.remarks.push(FROM_MEMORY.to_owned());
+        self.hand(Handed { told: Arc::new(told), ..handed }, false)
+    }
+
     /// The rows of a notification are written.
     pub fn stored(&self, id: &str) {
         if let Some(entry) = self.lock().entry(id) {

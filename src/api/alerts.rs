@@ -1,5 +1,6 @@
 //! `/api/v1/alerts`: rules that watch this monitor's own metrics.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::error::Problem;
 use super::extract::{IfMatch, JsonBody, TextPath, etag};
-use super::pagination::{FromParams, Page, Params, Query};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
 use crate::domain::alert_rule::{AlertSettings, Comparison, Standing, ThresholdSetting};
 use crate::domain::notification::Severity;
@@ -22,6 +23,19 @@ use crate::service::{Actor, ServiceContext};
 
 type Ctx = State<Arc<ServiceContext>>;
 
+sort_keys! {
+    /// By what rules are ordered.
+    pub enum AlertSort {
+        Id = "id",
+        Metric = "metric",
+        State = "state",
+        Severity = "severity",
+        Since = "since",
+        CreatedAt = "created_at",
+        UpdatedAt = "updated_at",
+    }
+}
+
 /// Which rules.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -30,6 +44,9 @@ pub struct AlertParams {
     state: Option<Standing>,
     /// Only those of this metric.
     metric: Option<String>,
+    /// By what the list is ordered; `-` before it reverses. Default: by id.
+    #[param(inline, value_type = Option<AlertSort>)]
+    sort: Option<Sort<AlertSort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -47,6 +64,7 @@ impl FromParams for AlertParams {
         Self {
             state: params.word("state", "ok, pending, firing, no_data, disabled"),
             metric: params.text("metric"),
+            sort: params.sort(),
             limit: (),
             offset: (),
             page: params.page(100),
@@ -61,7 +79,7 @@ impl AlertParams {
     }
 }
 
-/// A page of rules, by their ids.
+/// A page of rules.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AlertList {
     alerts: Vec<AlertItem>,
@@ -102,9 +120,12 @@ pub struct AlertItem {
     /// Null when the threshold does not fit the metric any longer.
     #[schema(example = "percent")]
     unit: Option<&'static str>,
-    /// Back past this it clears, in `unit`.
+    /// Back at this it clears, in `unit`, unless the comparison still holds there.
     clears_at: Option<f64>,
     channel: AlertChannel,
+    /// What of it is stored and cannot be read (damage, or the work of a newer version): it is not looked at until it is
+    /// replaced. Null: all can be.
+    error: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// The name of whoever made it.
@@ -123,6 +144,10 @@ pub struct AlertChannel {
     /// Whether it is on; through one that is not, nothing is told.
     enabled: bool,
     exists: bool,
+    /// The channels that are told when it fires now: this one; where there is none of it, those of the default route.
+    /// Empty: nobody, because it is off, or no notifications are sent at all.
+    #[schema(example = json!(["email"]))]
+    tells: Vec<String>,
 }
 
 /// A new rule.
@@ -158,7 +183,9 @@ impl From<AlertRule> for AlertItem {
                 name: rule.channel.name,
                 enabled: rule.channel.enabled,
                 exists: rule.channel.exists,
+                tells: rule.channel.tells,
             },
+            error: rule.unreadable,
             created_at: rule.created_at,
             created_by: rule.created_by,
             updated_at: rule.updated_at,
@@ -173,11 +200,26 @@ fn shown(rule: AlertRule) -> Shown {
     ([etag(rule.revision)], Json(rule.into()))
 }
 
+fn compare(key: AlertSort, a: &AlertRule, b: &AlertRule) -> Ordering {
+    match key {
+        AlertSort::Id => a.id.cmp(&b.id),
+        AlertSort::Metric => a.settings.metric.cmp(&b.settings.metric),
+        AlertSort::State => a.standing.as_str().cmp(b.standing.as_str()),
+        AlertSort::Severity => a.settings.severity.cmp(&b.settings.severity),
+        AlertSort::Since => a.since.cmp(&b.since),
+        AlertSort::CreatedAt => a.created_at.cmp(&b.created_at),
+        AlertSort::UpdatedAt => a.updated_at.cmp(&b.updated_at),
+    }
+}
+
 /// List alert rules
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(AlertParams),
     responses((status = 200, body = AlertList)))]
 pub async fn list(State(ctx): Ctx, Query(params): Query<AlertParams>) -> Json<AlertList> {
-    let rules: Vec<AlertRule> = verbs::list(&ctx).into_iter().filter(|rule| params.lets_through(rule)).collect();
+    let mut rules: Vec<AlertRule> = verbs::list(&ctx).into_iter().filter(|rule| params.lets_through(rule)).collect();
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut rules, compare);
+    }
     let (total, Page { limit, offset }) = (rules.len() as u64, params.page);
     let alerts = params.page.cut(rules).into_iter().map(AlertItem::from).collect();
     Json(AlertList { alerts, total, limit, offset })

@@ -1,5 +1,6 @@
 //! `/api/v1/api-keys`: who may use this API, and what for. Only administrators come here.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 use super::error::Problem;
 use super::extract::{IfMatch, JsonBody, TextPath, etag};
 use super::forms::WholeKey;
-use super::pagination::{FromParams, Page, Params, Query};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
 use crate::domain::endpoint::Origin;
@@ -22,6 +23,17 @@ use crate::service::{Actor, ServiceContext};
 
 type Ctx = State<Arc<ServiceContext>>;
 
+sort_keys! {
+    /// By what keys are ordered.
+    pub enum KeySort {
+        Name = "name",
+        Role = "role",
+        CreatedAt = "created_at",
+        ExpiresAt = "expires_at",
+        LastUsedAt = "last_used_at",
+    }
+}
+
 /// Which keys.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -30,6 +42,9 @@ pub struct KeyParams {
     role: Option<Role>,
     /// Only those of the configuration, or only those made through the API.
     origin: Option<Origin>,
+    /// By what the list is ordered; `-` before it reverses. Default: the configured ones in their order, then those made through the API by their ids.
+    #[param(inline, value_type = Option<KeySort>)]
+    sort: Option<Sort<KeySort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -47,6 +62,7 @@ impl FromParams for KeyParams {
         Self {
             role: params.word("role", "viewer, operator, editor, admin"),
             origin: params.word("origin", "config, api"),
+            sort: params.sort(),
             limit: (),
             offset: (),
             page: params.page(100),
@@ -60,7 +76,7 @@ impl KeyParams {
     }
 }
 
-/// A page of keys: the configured ones in their order, then those made through the API by their ids.
+/// A page of keys.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ApiKeyList {
     api_keys: Vec<ApiKeyItem>,
@@ -137,6 +153,17 @@ impl ApiKeyItem {
     }
 }
 
+fn compare(key: KeySort, a: &ApiKey, b: &ApiKey) -> Ordering {
+    match key {
+        KeySort::Name => a.name.cmp(&b.name),
+        KeySort::Role => a.role.cmp(&b.role),
+        KeySort::CreatedAt => a.made.as_ref().map(|made| made.at).cmp(&b.made.as_ref().map(|made| made.at)),
+        // What never expires comes last.
+        KeySort::ExpiresAt => (a.expires_at.is_none(), a.expires_at).cmp(&(b.expires_at.is_none(), b.expires_at)),
+        KeySort::LastUsedAt => a.last_use.map(|last| last.at).cmp(&b.last_use.map(|last| last.at)),
+    }
+}
+
 type Shown = (Option<[(HeaderName, String); 1]>, Json<ApiKeyItem>);
 
 fn shown(ctx: &ServiceContext, key: ApiKey) -> Shown {
@@ -150,7 +177,10 @@ fn shown(ctx: &ServiceContext, key: ApiKey) -> Shown {
 #[utoipa::path(get, path = "/api/v1/api-keys", tag = "api-keys", params(KeyParams),
     responses((status = 200, body = ApiKeyList)))]
 pub async fn list(State(ctx): Ctx, actor: Actor, Query(params): Query<KeyParams>) -> Result<Json<ApiKeyList>, Problem> {
-    let keys: Vec<ApiKey> = verbs::list(&ctx, &actor)?.into_iter().filter(|key| params.lets_through(key)).collect();
+    let mut keys: Vec<ApiKey> = verbs::list(&ctx, &actor)?.into_iter().filter(|key| params.lets_through(key)).collect();
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut keys, compare);
+    }
     let (now, total, Page { limit, offset }) = (ctx.clock.now(), keys.len() as u64, params.page);
     let api_keys = params.page.cut(keys).into_iter().map(|key| ApiKeyItem::new(key, now)).collect();
     Ok(Json(ApiKeyList { api_keys, total, limit, offset }))

@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use super::pagination::{FromParams, Moment, Page, Params, Query};
+use super::pagination::{FromParams, Moment, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
 use crate::service::audit::{self as verbs, AuditEntry, AuditQuery, StoredAuditEntry};
 use crate::service::error::FieldError;
@@ -19,6 +19,13 @@ type Ctx = State<Arc<ServiceContext>>;
 
 /// Items of a page, unless asked otherwise.
 const DEFAULT_LIMIT: u64 = 100;
+
+sort_keys! {
+    /// By what the log is ordered.
+    pub enum AuditSort {
+        Id = "id",
+    }
+}
 
 /// Which entries.
 #[derive(Debug, IntoParams)]
@@ -43,6 +50,9 @@ pub struct AuditParams {
     to: Option<Moment>,
     /// `next_cursor` of the page before; steadier than `offset` while entries are added.
     cursor: Option<u64>,
+    /// By what the list is ordered; `-` before it reverses. Default: `-id`, the newest first.
+    #[param(inline, value_type = Option<AuditSort>)]
+    sort: Option<Sort<AuditSort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -65,6 +75,7 @@ impl FromParams for AuditParams {
             from: params.instant("from"),
             to: params.instant("to"),
             cursor: params.number("cursor", 0..=i64::MAX.unsigned_abs()),
+            sort: params.sort(),
             limit: (),
             offset: (),
             page: params.page(DEFAULT_LIMIT),
@@ -105,7 +116,7 @@ impl From<StoredAuditEntry> for AuditItem {
     }
 }
 
-/// A page of the log, newest first.
+/// A page of the log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditList {
     entries: Vec<AuditItem>,
@@ -139,7 +150,8 @@ pub async fn list(
         result: params.result,
         from,
         to,
-        before: params.cursor.map(|cursor| i64::try_from(cursor).unwrap_or(i64::MAX)),
+        is_oldest_first: params.sort.is_some_and(|sort| !sort.descending),
+        beyond: params.cursor.map(|cursor| i64::try_from(cursor).unwrap_or(i64::MAX)),
         // One more, which tells whether there is a next page.
         limit: limit + 1,
         offset,

@@ -21,7 +21,7 @@ use super::origin::{self, Here, Page};
 use super::policy::{self, Needs, Ruling};
 use super::rate_limit::{Caller, RateLimits};
 use super::session_cookie;
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::domain::api_key::KeyId;
 use crate::domain::check::CHECK_HEADER;
 use crate::domain::role::Role;
@@ -143,7 +143,9 @@ impl Gate {
                     stranger("The session is over: sign in again, or show a key")
                 }
                 Ok(None) if self.ctx.config.api.auth.is_on() => stranger(&format!("An API key is needed: {how}")),
-                Ok(None) | Err(Ended) if self.is_direct() && is_loopback_client(parts) => actor("local", Role::Admin),
+                Ok(None) | Err(Ended) if self.is_direct() && is_this_machine(parts, &self.ctx.config) => {
+                    actor("local", Role::Admin)
+                }
                 Ok(None) | Err(Ended) => actor(ANONYMOUS, Role::Viewer),
             },
         }
@@ -441,6 +443,12 @@ fn is_loopback_client(parts: &Parts) -> bool {
         && !proxied
         && host.is_some_and(is_loopback_host)
         && origin_is_local
+}
+
+/// Whether somebody on this machine asks, and, where something is changed, not a page of another server: such a page
+/// may make a browser on this machine send what it likes, as long as it needs no answer.
+fn is_this_machine(parts: &Parts, config: &Config) -> bool {
+    is_loopback_client(parts) && (parts.method.is_safe() || !origin::is_from_elsewhere(parts, config))
 }
 
 /// `localhost` or a loopback address, with or without a port.

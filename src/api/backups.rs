@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::error::{Problem, ProblemKind};
 use super::extract::{JsonBody, TextPath};
-use super::pagination::{FromParams, Page, Params, Query};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
 use crate::service::backups::{self as verbs, Backup, BackupState, Form, Progress};
 use crate::service::error::FieldError;
@@ -25,12 +25,25 @@ type Ctx = State<Arc<ServiceContext>>;
 /// The one kind of backup.
 const FULL: &str = "FULL";
 
+sort_keys! {
+    /// By what backups are ordered.
+    pub enum BackupSort {
+        CreatedAt = "created_at",
+        FinishedAt = "finished_at",
+        State = "state",
+        Size = "size",
+    }
+}
+
 /// Which backups.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct BackupParams {
     /// Only those in this state.
     state: Option<StateWord>,
+    /// By what the list is ordered; `-` before it reverses. Default: the newest first.
+    #[param(inline, value_type = Option<BackupSort>)]
+    sort: Option<Sort<BackupSort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -45,17 +58,23 @@ pub struct BackupParams {
 
 impl FromParams for BackupParams {
     fn from_params(params: &mut Params) -> Self {
-        Self { state: params.word("state", "running, done, failed"), limit: (), offset: (), page: params.page(100) }
+        Self {
+            state: params.word("state", "running, done, failed"),
+            sort: params.sort(),
+            limit: (),
+            offset: (),
+            page: params.page(100),
+        }
     }
 }
 
 /// What became of a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StateWord {
-    Running,
     Done,
     Failed,
+    Running,
 }
 
 impl std::str::FromStr for StateWord {
@@ -92,7 +111,7 @@ pub struct BackupBegun {
     backup_id: String,
 }
 
-/// A page of backups, the newest first.
+/// A page of backups.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BackupList {
     backups: Vec<BackupItem>,
@@ -221,9 +240,17 @@ pub async fn list(
 ) -> Result<Json<BackupList>, Problem> {
     let mut all = verbs::list(&ctx, &actor).await?;
     all.retain(|backup| params.state.is_none_or(|state| BackupItem::word(backup) == state));
-    let (total, Page { limit, offset }) = (all.len() as u64, params.page);
-    let backups = params.page.cut(all).into_iter().map(BackupItem::from).collect();
-    Ok(Json(BackupList { backups, total, limit, offset }))
+    let mut backups: Vec<BackupItem> = all.into_iter().map(BackupItem::from).collect();
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut backups, |key, a, b| match key {
+            BackupSort::CreatedAt => a.created_at.cmp(&b.created_at),
+            BackupSort::FinishedAt => a.finished_at.cmp(&b.finished_at),
+            BackupSort::State => a.state.cmp(&b.state),
+            BackupSort::Size => a.size_bytes.cmp(&b.size_bytes),
+        });
+    }
+    let (total, Page { limit, offset }) = (backups.len() as u64, params.page);
+    Ok(Json(BackupList { backups: params.page.cut(backups), total, limit, offset }))
 }
 
 /// Begin a backup

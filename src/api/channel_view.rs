@@ -16,25 +16,25 @@ use crate::service::channels::ChannelReport;
 use crate::service::redaction::{HIDDEN, redacted_url};
 
 /// How a channel does, from the attempts made through it since the start, or since it was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelHealth {
-    Working,
     /// The last attempts failed.
     Failing,
     /// Nothing was sent through it.
     Unused,
+    Working,
 }
 
 /// A channel.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChannelItem {
-    name: String,
+    pub name: String,
     /// `console`, `email`, `telegram`, `webhook`, or the name of a preset such as `slack`. One of a later version may
     /// have another.
     #[serde(rename = "type")]
     #[schema(example = "webhook")]
-    kind: String,
+    pub kind: String,
     enabled: bool,
     /// Whether endpoints that name no channel are told through it.
     default: bool,
@@ -42,7 +42,7 @@ pub struct ChannelItem {
     severity: Option<Severity>,
     /// Channels through which a failure of this one is told; empty: every other one.
     fallback: Vec<String>,
-    status: ChannelHealth,
+    pub status: ChannelHealth,
     /// Since when it does not deliver.
     #[schema(value_type = Option<String>, format = DateTime)]
     failing_since: Option<Timestamp>,
@@ -58,9 +58,9 @@ pub struct ChannelItem {
     source: Option<String>,
     /// Null for a configured channel, as what follows.
     #[schema(value_type = Option<String>, format = DateTime)]
-    created_at: Option<Timestamp>,
+    pub created_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
-    updated_at: Option<Timestamp>,
+    pub updated_at: Option<Timestamp>,
     /// Counts changes; the `ETag`.
     revision: Option<i64>,
     /// What was set; may be sent back by PUT. Secrets read `***`.

@@ -14,8 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::channel_settings::{ChannelReplacement, ChannelSettings, NewChannel};
 use super::channel_view::ChannelItem;
 use super::error::Problem;
-use super::extract::{IfMatch, JsonBody, TextPath, etag};
-use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
+use super::extract::{IfMatch, JsonBody, NoBody, TextPath, etag};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::config::channels::Settings;
 use crate::domain::endpoint::Origin;
 use crate::service::channels::{self as verbs, Change, ChannelReport};
@@ -23,13 +23,27 @@ use crate::service::{Actor, ServiceContext};
 
 type Ctx = State<Arc<ServiceContext>>;
 
+sort_keys! {
+    /// By what channels are ordered.
+    pub enum ChannelSort {
+        Name = "name",
+        Type = "type",
+        Status = "status",
+        CreatedAt = "created_at",
+        UpdatedAt = "updated_at",
+    }
+}
+
 /// Which channels.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ChannelParams {
     /// Only those of the configuration, or only those made through the API.
     origin: Option<Origin>,
-    /// Items of one page, 1 to 1000. Default 1000.
+    /// By what the list is ordered; `-` before it reverses. Default: the configured ones in their order, then those made through the API in theirs.
+    #[param(inline, value_type = Option<ChannelSort>)]
+    sort: Option<Sort<ChannelSort>>,
+    /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
     limit: (),
@@ -43,11 +57,17 @@ pub struct ChannelParams {
 
 impl FromParams for ChannelParams {
     fn from_params(params: &mut Params) -> Self {
-        Self { origin: params.word("origin", "config, api"), limit: (), offset: (), page: params.page(MAX_LIMIT) }
+        Self {
+            origin: params.word("origin", "config, api"),
+            sort: params.sort(),
+            limit: (),
+            offset: (),
+            page: params.page(100),
+        }
     }
 }
 
-/// A page of channels: the configured ones in their order, then those made through the API in theirs.
+/// A page of channels.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChannelList {
     channels: Vec<ChannelItem>,
@@ -74,7 +94,16 @@ pub struct ChannelTest {
 pub async fn list(State(ctx): Ctx, Query(params): Query<ChannelParams>) -> Json<ChannelList> {
     let found = verbs::list(&ctx).await;
     let found = found.iter().filter(|report| params.origin.is_none_or(|origin| report.config.origin == origin));
-    let all: Vec<ChannelItem> = found.map(ChannelItem::from).collect();
+    let mut all: Vec<ChannelItem> = found.map(ChannelItem::from).collect();
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut all, |key, a, b| match key {
+            ChannelSort::Name => a.name.cmp(&b.name),
+            ChannelSort::Type => a.kind.cmp(&b.kind),
+            ChannelSort::Status => a.status.cmp(&b.status),
+            ChannelSort::CreatedAt => a.created_at.cmp(&b.created_at),
+            ChannelSort::UpdatedAt => a.updated_at.cmp(&b.updated_at),
+        });
+    }
     let Page { limit, offset } = params.page;
     Json(ChannelList { total: all.len() as u64, channels: params.page.cut(all), limit, offset })
 }
@@ -209,6 +238,7 @@ pub async fn test(
     actor: Actor,
     TextPath(name): TextPath,
     Query(()): Query<()>,
+    _: NoBody,
 ) -> Result<Json<ChannelTest>, Problem> {
     let (delivered, answer, error) = match verbs::test(&ctx, &actor, &name).await? {
         Ok(answer) => (true, Some(answer), None),

@@ -1,6 +1,7 @@
 //! `/api/v1/collections`: metrics from a moment on that the client chooses. The names within are those that clients
 //! of such collections know.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Problem;
-use super::extract::TextPath;
+use super::extract::{NoBody, TextPath};
 use super::pagination::Query;
 use crate::service::operations::{self as verbs, Collection};
 use crate::service::{Actor, ServiceContext};
@@ -45,6 +46,9 @@ pub struct CollectionDocument {
     gc: CollectionGc,
     memory: CollectionMemory,
     http_urls: CollectionUrls,
+    /// Why something in `data` is null, by where it is: `gc.gcTime`. One sentence for each null.
+    #[schema(example = json!({"gc.gcTime": "This program collects no garbage"}))]
+    reasons: BTreeMap<&'static str, &'static str>,
 }
 
 /// When it began, and now.
@@ -99,7 +103,7 @@ pub struct CpuUnits {
     process_peak: &'static str,
 }
 
-/// The time in garbage collection: there is none in this program, so it takes none.
+/// The time in garbage collection: there is none in this program.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CollectionGc {
     data: GcData,
@@ -109,8 +113,9 @@ pub struct CollectionGc {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GcData {
-    #[schema(minimum = 0, maximum = 0)]
-    gc_time: f64,
+    /// Always null: nothing can be measured.
+    #[schema(minimum = 0, maximum = 1)]
+    gc_time: Option<f64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -177,6 +182,9 @@ pub struct UrlUnits {
     hits: &'static str,
 }
 
+const NOT_SAMPLED: &str = "The system does not tell it, or it was not sampled yet";
+const NO_GARBAGE: &str = "This program collects no garbage";
+
 const UNIX_MS: &str = "UNIX time (ms)";
 const FRACTION: &str = "decimal fraction";
 const BYTES: &str = "bytes";
@@ -189,6 +197,17 @@ fn mean_ms(time: Duration, hits: u64) -> f64 {
 impl CollectionDocument {
     fn new(id: u64, collection: Collection, end: i64) -> Self {
         let Collection { start, machine_cpu, process_cpu, resident_peak, requests } = collection;
+        let unknown = [
+            ("cpu.systemMean", machine_cpu.mean().is_none(), NOT_SAMPLED),
+            ("cpu.systemPeak", machine_cpu.peak().is_none(), NOT_SAMPLED),
+            ("cpu.processMean", process_cpu.mean().is_none(), NOT_SAMPLED),
+            ("cpu.processPeak", process_cpu.peak().is_none(), NOT_SAMPLED),
+            ("gc.gcTime", true, NO_GARBAGE),
+            ("memory.usedHeapAfterGCPeak", true, NO_GARBAGE),
+            ("memory.usedNativePeak", resident_peak.is_none(), NOT_SAMPLED),
+        ];
+        let reasons =
+            unknown.into_iter().filter(|(_, is_null, _)| *is_null).map(|(place, _, why)| (place, why)).collect();
         let urls = requests.into_iter().map(|((url, method), requests)| UrlData {
             url: url.to_string(),
             method,
@@ -216,7 +235,7 @@ impl CollectionDocument {
                     process_peak: FRACTION,
                 },
             },
-            gc: CollectionGc { data: GcData { gc_time: 0.0 }, units: GcUnits { gc_time: FRACTION } },
+            gc: CollectionGc { data: GcData { gc_time: None }, units: GcUnits { gc_time: FRACTION } },
             memory: CollectionMemory {
                 data: MemoryData { used_heap_after_gc_peak: None, used_native_peak: resident_peak },
                 units: MemoryUnits { used_heap_after_gc_peak: BYTES, used_native_peak: BYTES },
@@ -225,6 +244,7 @@ impl CollectionDocument {
                 data: urls.collect(),
                 units: UrlUnits { average_response_time: "ms", longest_response_time: "ms", hits: "count" },
             },
+            reasons,
         }
     }
 }
@@ -242,7 +262,7 @@ pub async fn list(State(ctx): Ctx, Query(()): Query<()>) -> Result<Json<Collecti
 /// It measures from now on. There are at most ten; an eleventh is refused with 400.
 #[utoipa::path(post, path = "/api/v1/collections", tag = "operations",
     responses((status = 201, body = CollectionUri, headers(("Location" = String)))))]
-pub async fn create(State(ctx): Ctx, actor: Actor, Query(()): Query<()>) -> Result<Response, Problem> {
+pub async fn create(State(ctx): Ctx, actor: Actor, Query(()): Query<()>, _: NoBody) -> Result<Response, Problem> {
     let id = verbs::create_collection(&ctx, &actor)?;
     let location = [(header::LOCATION, format!("/api/v1/collections/{id}"))];
     let body = Json(CollectionUri { uri: format!("collections/{id}") });
@@ -271,6 +291,7 @@ pub async fn clear(
     actor: Actor,
     TextPath(id): TextPath,
     Query(()): Query<()>,
+    _: NoBody,
 ) -> Result<StatusCode, Problem> {
     verbs::clear_collection(&ctx, &actor, &id)?;
     Ok(StatusCode::NO_CONTENT)

@@ -26,7 +26,8 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 pub async fn revalidate(request: Request, next: Next) -> Response {
     let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let keeps_nothing = template.is_none_or(|template| policy::needs("GET", &template) == Needs::Role(Role::Admin));
-    if *request.method() != Method::GET || keeps_nothing {
+    // What answers HEAD is the answer to GET; its body is dropped outside of this layer.
+    if !matches!(*request.method(), Method::GET | Method::HEAD) || keeps_nothing {
         return next.run(request).await;
     }
     let asked = Asked::of(request.headers());

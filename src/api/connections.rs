@@ -1,5 +1,6 @@
 //! `/api/v1/connections`: the connections of clients that are open now. Only administrators come here.
 
+use std::cmp::Ordering as Order;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::error::Problem;
 use super::extract::TextPath;
-use super::pagination::{Page, PageParams, Query};
+use super::pagination::{Page, PageParams, Query, sort_keys};
 use crate::domain::Timestamp;
 use crate::domain::role::Role;
 use crate::service::operations::{self as verbs, OpenConnection, State as Doing};
@@ -21,7 +22,23 @@ use crate::service::{Actor, ServiceContext};
 
 type Ctx = State<Arc<ServiceContext>>;
 
-/// A page of the open connections, in the order in which they were opened.
+sort_keys! {
+    /// By what connections are ordered. Default: as they were opened.
+    pub enum ConnectionSort {
+        StartTime = "start_time",
+        ClientIp = "client_ip",
+        State = "state",
+        Principal = "principal",
+        IdleSeconds = "idle_seconds",
+        Requests = "requests",
+        BytesRead = "bytes_read",
+        BytesWritten = "bytes_written",
+    }
+}
+
+type ConnectionParams = PageParams<ConnectionSort>;
+
+/// A page of the open connections.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConnectionList {
     /// On all pages.
@@ -64,7 +81,7 @@ pub struct ConnectionItem {
 }
 
 /// What a connection does.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectionState {
     /// TLS is being agreed upon.
@@ -169,19 +186,37 @@ impl<S: Send + Sync> FromRequestParts<S> for Own {
     }
 }
 
+fn compare(key: ConnectionSort, a: &ConnectionItem, b: &ConnectionItem) -> Order {
+    match key {
+        ConnectionSort::StartTime => a.start_time.cmp(&b.start_time),
+        ConnectionSort::ClientIp => a.client_ip.cmp(&b.client_ip),
+        ConnectionSort::State => a.state.cmp(&b.state),
+        ConnectionSort::Principal => a.principal.cmp(&b.principal),
+        ConnectionSort::IdleSeconds => a.idle_seconds.total_cmp(&b.idle_seconds),
+        ConnectionSort::Requests => a.statistics.requests.cmp(&b.statistics.requests),
+        ConnectionSort::BytesRead => a.statistics.bytes_read.cmp(&b.statistics.bytes_read),
+        ConnectionSort::BytesWritten => a.statistics.bytes_written.cmp(&b.statistics.bytes_written),
+    }
+}
+
 /// List the open connections
 ///
 /// Those of clients of this API, at most as many as the server lets in.
-#[utoipa::path(get, path = "/api/v1/connections", tag = "operations", params(PageParams),
+#[utoipa::path(get, path = "/api/v1/connections", tag = "operations", params(ConnectionParams),
     responses((status = 200, body = ConnectionList)))]
 pub async fn list(
     State(ctx): Ctx,
     actor: Actor,
-    Query(params): Query<PageParams>,
+    Query(params): Query<ConnectionParams>,
 ) -> Result<Json<ConnectionList>, Problem> {
-    let connections = verbs::connections(&ctx, &actor)?;
+    // As they are at one moment: what changes while it is compared has no order.
+    let mut connections: Vec<ConnectionItem> =
+        verbs::connections(&ctx, &actor)?.iter().map(|c| (&**c).into()).collect();
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut connections, compare);
+    }
     let (total, Page { limit, offset }) = (connections.len() as u64, params.page);
-    let connections = params.page.cut(connections).iter().map(|connection| (&**connection).into()).collect();
+    let connections = params.page.cut(connections);
     let (accepts, refused) = (ctx.metrics.connections_accepted.get(), ctx.metrics.connections_refused.get());
     Ok(Json(ConnectionList { total_active_connections: total, connections, accepts, refused, total, limit, offset }))
 }

@@ -10,6 +10,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use super::error::Problem;
+use super::pagination::Query;
 use super::swagger;
 use crate::domain::Timestamp;
 
@@ -66,17 +67,23 @@ impl Documents {
 
 /// The description of this API in `OpenAPI` 3.1
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "server",
-    responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
-pub async fn openapi(State(documents): State<Documents>) -> Response {
+    responses(
+        (status = 200, content_type = "application/json", body = serde_json::Value),
+        (status = 400, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn openapi(State(documents): State<Documents>, Query(()): Query<()>) -> Response {
     let document = documents.openapi.clone();
     documents.answer(document)
 }
 
 /// The description of this API in `OpenAPI` 3.1, under its short path
 #[utoipa::path(get, path = "/openapi.json", tag = "server",
-    responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
-pub async fn openapi_alias(documents: State<Documents>) -> Response {
-    openapi(documents).await
+    responses(
+        (status = 200, content_type = "application/json", body = serde_json::Value),
+        (status = 400, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn openapi_alias(documents: State<Documents>, query: Query<()>) -> Response {
+    openapi(documents, query).await
 }
 
 /// The description of this API in `OpenAPI` 2.0 (Swagger)
@@ -84,8 +91,11 @@ pub async fn openapi_alias(documents: State<Documents>) -> Response {
 /// For tools that know no later version. It says what the one in 3.1 says; where 2.0 has no words for it, in
 /// `x-nullable` and `x-oneOf`.
 #[utoipa::path(get, path = "/api/v1/swagger.json", tag = "server",
-    responses((status = 200, content_type = "application/json", body = serde_json::Value)))]
-pub async fn swagger(State(documents): State<Documents>) -> Response {
+    responses(
+        (status = 200, content_type = "application/json", body = serde_json::Value),
+        (status = 400, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn swagger(State(documents): State<Documents>, Query(()): Query<()>) -> Response {
     let document = documents.swagger.clone();
     documents.answer(document)
 }
@@ -125,7 +135,21 @@ fn asset(path: &str) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// The page is at `/docs`, without a slash at the end, its files are below it.
+/// The page is at `/docs` too, without a slash at the end, and its files are below that: what it refers to beside itself is
+/// written out.
 fn below_docs(page: &[u8]) -> Vec<u8> {
-    String::from_utf8_lossy(page).replace("href=\"./", "href=\"/docs/").replace("src=\"./", "src=\"/docs/").into_bytes()
+    let mut page = String::from_utf8_lossy(page).into_owned();
+    for attribute in ["href=\"", "src=\""] {
+        let mut parts = page.split(attribute);
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let name = part.strip_prefix("./").unwrap_or(part);
+            let target = name.split('"').next().unwrap_or_default();
+            let is_beside = !target.starts_with(['/', '#']) && !target.contains(':');
+            let folder = if is_beside { "/docs/" } else { "" };
+            whole = format!("{whole}{attribute}{folder}{name}");
+        }
+        page = whole;
+    }
+    page.into_bytes()
 }

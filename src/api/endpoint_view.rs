@@ -157,7 +157,7 @@ impl From<&Entry> for EndpointItem {
             timeout: DurationSetting(endpoint.check.timeout),
             expected_status: endpoint.check.expected_status.clone(),
             headers: shown.headers,
-            body: known.settings.body.clone(),
+            body: shown.body,
             is_active: known.is_checked(),
             paused: known.paused,
             group: endpoint.group.clone(),

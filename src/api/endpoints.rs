@@ -13,9 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::check_view::{Check, CheckSeen};
 use super::endpoint_view::{EndpointItem, EndpointList, EndpointResource};
 use super::error::Problem;
-use super::extract::{EndpointPath, IfMatch, JsonBody, KeyPath, OptionalJsonBody, etag};
+use super::extract::{EndpointPath, IfMatch, IfThere, JsonBody, KeyPath, NoBody, OptionalJsonBody, etag};
 use super::forms::{KeyedEndpoint, WholeEndpoint};
-use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query};
+use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query, Sort, sort_keys};
 use crate::board::Entry;
 use crate::domain::endpoint::{EndpointId, EndpointSettings};
 use crate::domain::outcome::Status;
@@ -23,6 +23,18 @@ use crate::service::endpoints::{self as verbs, Purge, Put};
 use crate::service::{Actor, ServiceContext, ServiceError, checks};
 
 type Ctx = State<Arc<ServiceContext>>;
+
+sort_keys! {
+    /// By what endpoints are ordered.
+    pub enum EndpointSort {
+        Id = "id",
+        Name = "name",
+        Group = "group",
+        Status = "status",
+        CreatedAt = "created_at",
+        UpdatedAt = "updated_at",
+    }
+}
 
 /// Which endpoints, in which order.
 #[derive(Debug, IntoParams)]
@@ -38,9 +50,9 @@ pub struct ListQuery {
     tag: Option<String>,
     /// Only those with this text in name, URL or description, in any case.
     search: Option<String>,
-    /// Order: one of `id`, `name`, `group`, `status`, `created_at`, `updated_at`; `-` before it reverses.
-    #[param(value_type = Option<String>, example = "-created_at")]
-    sort: Option<Sort>,
+    /// By what the list is ordered; `-` before it reverses. Default: by id.
+    #[param(inline, value_type = Option<EndpointSort>)]
+    sort: Option<Sort<EndpointSort>>,
     /// Items of one page, 1 to 1000. Default 1000.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -53,50 +65,17 @@ pub struct ListQuery {
     page: Page,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Sort {
-    by: SortKey,
-    descending: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum SortKey {
-    Id,
-    Name,
-    Group,
-    Status,
-    CreatedAt,
-    UpdatedAt,
-}
-
-impl Sort {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (word, descending) = text.strip_prefix('-').map_or((text, false), |word| (word, true));
-        let by = match word {
-            "id" => SortKey::Id,
-            "name" => SortKey::Name,
-            "group" => SortKey::Group,
-            "status" => SortKey::Status,
-            "created_at" => SortKey::CreatedAt,
-            "updated_at" => SortKey::UpdatedAt,
-            _ => return Err("must be id, name, group, status, created_at or updated_at, or one of them after -".into()),
-        };
-        Ok(Self { by, descending })
-    }
-
-    fn compare(self, a: &Entry, b: &Entry) -> Ordering {
-        let (x, y) = (&a.known.endpoint, &b.known.endpoint);
-        let order = match self.by {
-            SortKey::Id => Ordering::Equal,
-            SortKey::Name => x.name.cmp(&y.name),
-            SortKey::Group => (&x.group, &x.name).cmp(&(&y.group, &y.name)),
-            SortKey::Status => a.status().as_str().cmp(b.status().as_str()),
-            SortKey::CreatedAt => a.known.created_at.cmp(&b.known.created_at),
-            SortKey::UpdatedAt => a.known.updated_at.cmp(&b.known.updated_at),
-        };
-        let order = order.then(a.known.id.cmp(&b.known.id));
-        if self.descending { order.reverse() } else { order }
-    }
+fn compare(key: EndpointSort, a: &Entry, b: &Entry) -> Ordering {
+    let (x, y) = (&a.known.endpoint, &b.known.endpoint);
+    let order = match key {
+        EndpointSort::Id => Ordering::Equal,
+        EndpointSort::Name => x.name.cmp(&y.name),
+        EndpointSort::Group => (&x.group, &x.name).cmp(&(&y.group, &y.name)),
+        EndpointSort::Status => a.status().as_str().cmp(b.status().as_str()),
+        EndpointSort::CreatedAt => a.known.created_at.cmp(&b.known.created_at),
+        EndpointSort::UpdatedAt => a.known.updated_at.cmp(&b.known.updated_at),
+    };
+    order.then(a.known.id.cmp(&b.known.id))
 }
 
 impl FromParams for ListQuery {
@@ -107,7 +86,7 @@ impl FromParams for ListQuery {
             group: params.text("group"),
             tag: params.text("tag"),
             search: params.text("search"),
-            sort: params.parsed("sort", Sort::parse),
+            sort: params.sort(),
             limit: (),
             offset: (),
             page: params.page(MAX_LIMIT),
@@ -138,7 +117,7 @@ impl ListQuery {
 pub async fn list(State(ctx): Ctx, Query(query): Query<ListQuery>) -> Json<EndpointList> {
     let mut entries: Vec<Entry> = ctx.board.entries().into_iter().filter(|e| query.lets_through(e)).collect();
     if let Some(sort) = query.sort {
-        entries.sort_by(|a, b| sort.compare(a, b));
+        sort.arrange(&mut entries, compare);
     }
     let total = entries.len() as u64;
     let endpoints = query.page.cut(entries).iter().map(EndpointItem::from).collect();
@@ -229,7 +208,7 @@ pub async fn patch(
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeleteQuery {
-    /// Remove the history as well, at once. Default false: it stays until retention.
+    /// Remove the history as well, which goes soon after the answer. Default false: it stays until retention.
     purge: Option<bool>,
 }
 
@@ -277,6 +256,7 @@ pub async fn pause(
     actor: Actor,
     EndpointPath(id): EndpointPath,
     Query(()): Query<()>,
+    _: NoBody,
 ) -> Result<Shown, Problem> {
     Ok(shown(&verbs::pause(&ctx, &actor, id).await?))
 }
@@ -292,6 +272,7 @@ pub async fn resume(
     actor: Actor,
     EndpointPath(id): EndpointPath,
     Query(()): Query<()>,
+    _: NoBody,
 ) -> Result<Shown, Problem> {
     Ok(shown(&verbs::resume(&ctx, &actor, id).await?))
 }
@@ -395,7 +376,8 @@ pub async fn get_by_key(State(ctx): Ctx, key: KeyPath, Query(()): Query<()>) -> 
 #[utoipa::path(put, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
     request_body = KeyedEndpoint,
     params(("group" = String, Path), ("name" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read"),
+        ("If-None-Match" = Option<String>, Header, description = "*: make it only where it is not there yet")),
     responses(
         (status = 200, body = EndpointResource, headers(("ETag" = String)), description = "replaced"),
         (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String)), description = "created"),
@@ -407,10 +389,10 @@ pub async fn put_by_key(
     actor: Actor,
     key: KeyPath,
     Query(()): Query<()>,
-    IfMatch(revision): IfMatch,
+    IfThere(precondition): IfThere,
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Response, Problem> {
-    Ok(match verbs::put_by_key(&ctx, &actor, key.group, key.name, revision, settings).await? {
+    Ok(match verbs::put_by_key(&ctx, &actor, key.group, key.name, precondition, settings).await? {
         Put::Created(entry) => created(&entry),
         Put::Replaced(entry) => shown(&entry).into_response(),
     })
@@ -432,8 +414,7 @@ pub async fn delete_by_key(
     Query(query): Query<DeleteQuery>,
     IfMatch(revision): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    let id = find_by_key(&ctx, &key)?.known.id;
-    verbs::archive(&ctx, &actor, id, revision, query.purge()).await?;
+    verbs::archive_by_key(&ctx, &actor, key.group, key.name, revision, query.purge()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -446,7 +427,9 @@ pub async fn get_by_name(ctx: Ctx, key: KeyPath, query: Query<()>) -> Result<Sho
 
 /// Replace or create an endpoint without a group by name
 #[utoipa::path(put, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", request_body = KeyedEndpoint,
-    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    params(("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read"),
+        ("If-None-Match" = Option<String>, Header, description = "*: make it only where it is not there yet")),
     responses(
         (status = 200, body = EndpointResource, headers(("ETag" = String)), description = "replaced"),
         (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String)), description = "created"),
@@ -458,10 +441,10 @@ pub async fn put_by_name(
     actor: Actor,
     key: KeyPath,
     query: Query<()>,
-    revision: IfMatch,
+    precondition: IfThere,
     body: JsonBody<EndpointSettings>,
 ) -> Result<Response, Problem> {
-    put_by_key(ctx, actor, key, query, revision, body).await
+    put_by_key(ctx, actor, key, query, precondition, body).await
 }
 
 /// Delete an endpoint without a group by name

@@ -16,6 +16,9 @@ const TYPE_PREFIX: &str = "urn:api-monitor:problem:";
 /// The code of every entry in `errors`.
 const INVALID_PARAMETER: &str = "InvalidParameter";
 
+/// As many mistakes are told of a request.
+const MAX_ERRORS: usize = 100;
+
 /// The kinds of problems: type, title and status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
@@ -33,6 +36,7 @@ pub enum ProblemKind {
     LastAdmin,
     ChannelInUse,
     TooManyChannels,
+    TooManyGroups,
     BackupRunning,
     NothingToSignInTo,
     ImplicitGroup,
@@ -51,7 +55,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -66,6 +70,7 @@ impl ProblemKind {
         Self::LastAdmin,
         Self::ChannelInUse,
         Self::TooManyChannels,
+        Self::TooManyGroups,
         Self::BackupRunning,
         Self::NothingToSignInTo,
         Self::ImplicitGroup,
@@ -101,6 +106,7 @@ impl ProblemKind {
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
             Self::ChannelInUse => ("channel-in-use", "Something names the channel", StatusCode::CONFLICT),
             Self::TooManyChannels => ("too-many-channels", "There are too many channels", StatusCode::CONFLICT),
+            Self::TooManyGroups => ("too-many-groups", "There are too many groups", StatusCode::CONFLICT),
             Self::BackupRunning => ("backup-running", "A backup is being made", StatusCode::CONFLICT),
             Self::RangeNotSatisfiable => {
                 ("range-not-satisfiable", "There is no such part", StatusCode::RANGE_NOT_SATISFIABLE)
@@ -213,8 +219,8 @@ impl Problem {
         Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
     }
 
-    /// Bad input; the detail sums the mistakes up.
-    pub fn invalid(errors: Vec<FieldError>) -> Self {
+    /// Bad input; the detail sums the mistakes up. Of very many the first [`MAX_ERRORS`] are told.
+    pub fn invalid(mut errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => match &one.place {
                 Place::Pointer(pointer) if pointer.is_empty() => one.detail.clone(),
@@ -223,6 +229,7 @@ impl Problem {
             },
             many => format!("{} things are wrong; see `errors`", many.len()),
         };
+        errors.truncate(MAX_ERRORS);
         Self { errors, ..Self::new(ProblemKind::InvalidParameter, detail) }
     }
 
@@ -328,6 +335,9 @@ impl From<ServiceError> for Problem {
             ServiceError::Conflict(Conflict::TooManyChannels { .. }) => {
                 Self::new(ProblemKind::TooManyChannels, capitalised(&detail))
             }
+            ServiceError::Conflict(Conflict::TooManyGroups { .. }) => {
+                Self::new(ProblemKind::TooManyGroups, capitalised(&detail))
+            }
             ServiceError::Conflict(Conflict::ImplicitGroup { .. }) => {
                 Self::new(ProblemKind::ImplicitGroup, capitalised(&detail))
             }
@@ -340,6 +350,12 @@ impl From<ServiceError> for Problem {
             ServiceError::Forbidden(_) => Self::new(ProblemKind::Forbidden, detail),
             ServiceError::Stale { revision } => {
                 Self::new(ProblemKind::Stale, format!("The resource is now at revision {revision}: read it again"))
+            }
+            ServiceError::NotThere => {
+                Self::new(ProblemKind::Stale, "There is no such resource, and If-Match asks for one")
+            }
+            ServiceError::IsThere => {
+                Self::new(ProblemKind::Stale, "There is such a resource, and If-None-Match asks for none")
             }
             ServiceError::Unavailable(_) => Self::new(ProblemKind::Unavailable, detail),
             ServiceError::Store(StoreError::Unavailable(cause)) => {

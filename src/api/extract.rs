@@ -1,16 +1,21 @@
 //! Reading requests: bodies, ids and the preconditions of single resources. Each failure is a problem document
 //! that names the place.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::error::{Problem, ProblemKind};
 use super::serve::BodyTooSlow;
 use crate::domain::endpoint::EndpointId;
-use crate::service::error::{FieldError, Place};
+use crate::service::error::{FieldError, Place, Precondition};
 use crate::service::merge_patch::pointer_of;
 
 /// The longest body read, in bytes; a longer one is refused with 413.
@@ -26,6 +31,11 @@ pub struct JsonBody<T>(pub T);
 /// A JSON body that may be left out altogether.
 #[derive(Debug)]
 pub struct OptionalJsonBody<T>(pub Option<T>);
+
+/// No body, or one that says nothing (`{}`, `null`). What says something is refused: whoever sends it expects it to be
+/// obeyed.
+#[derive(Debug, Clone, Copy)]
+pub struct NoBody;
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
@@ -56,6 +66,43 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T>
     }
 }
 
+/// The fields that a body may have where none is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        OptionalJsonBody::<Nothing>::from_request(request, state).await.map(|_| Self)
+    }
+}
+
+/// An object within a body. Read by itself a list would stand for its fields in their order.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
 async fn read_body(request: Request) -> Result<(HeaderMap, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     Ok((parts.headers, read_bounded(body).await?))
@@ -68,7 +115,7 @@ async fn read_bounded(body: Body) -> Result<Bytes, Problem> {
             too_large()
         } else if let Some(slow) = cause::<BodyTooSlow>(&e) {
             let detail = format!("The body did not arrive within {} s", slow.0.as_secs_f64());
-            Problem::new(ProblemKind::TooSlow, detail)
+            unread(Problem::new(ProblemKind::TooSlow, detail))
         } else {
             Problem::invalid(vec![FieldError::at("", "invalid", "The body ended before it was complete")])
         }
@@ -88,7 +135,12 @@ fn cause<'e, E: std::error::Error + 'static>(error: &'e (dyn std::error::Error +
 }
 
 pub(super) fn too_large() -> Problem {
-    Problem::new(ProblemKind::TooLarge, format!("A body has at most {MAX_BODY_BYTES} bytes"))
+    unread(Problem::new(ProblemKind::TooLarge, format!("A body has at most {MAX_BODY_BYTES} bytes")))
+}
+
+/// The rest of the body is not read, so nothing else can come over this connection, and the client is told so.
+fn unread(problem: Problem) -> Problem {
+    problem.with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -211,7 +263,8 @@ fn path_problem() -> Problem {
     Problem::invalid(vec![FieldError::parameter("path", "invalid", "must be percent-encoded UTF-8")])
 }
 
-/// The revision demanded by `If-Match`; `None` without the header or with `*`.
+/// The revision demanded by `If-Match` of a resource that is changed only where it is there; `None` without the header
+/// or with `*`.
 #[derive(Debug, Clone, Copy)]
 pub struct IfMatch(pub Option<i64>);
 
@@ -219,18 +272,48 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let text = value.to_str().unwrap_or_default().trim();
-        if text == "*" {
-            return Ok(Self(None));
+        match if_match(&parts.headers)? {
+            Precondition::Revision(revision) => Ok(Self(Some(revision))),
+            Precondition::Nothing | Precondition::IsThere | Precondition::NotThere => Ok(Self(None)),
         }
-        let revision = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).and_then(|t| t.parse().ok());
-        revision.map(|revision| Self(Some(revision))).ok_or_else(|| {
-            let detail = "must be the ETag of this resource, such as \"3\", or *";
-            let error = FieldError { place: Place::Header("If-Match"), rule: "invalid", detail: detail.to_owned() };
-            Problem::invalid(vec![error])
-        })
     }
+}
+
+/// What `If-Match` and `If-None-Match` demand of a resource that is made by PUT where it is not there.
+#[derive(Debug, Clone, Copy)]
+pub struct IfThere(pub Precondition);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfThere {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let if_match = if_match(&parts.headers)?;
+        let Some(none_match) = parts.headers.get(header::IF_NONE_MATCH) else { return Ok(Self(if_match)) };
+        if none_match.as_bytes().trim_ascii() != b"*" {
+            let detail = "must be *: make it only where it is not there yet";
+            return Err(wrong_header("If-None-Match", "invalid", detail));
+        }
+        if if_match != Precondition::Nothing {
+            let detail = "excludes If-Match: the one asks for a resource that is there, the other for none";
+            return Err(wrong_header("If-None-Match", "conflict", detail));
+        }
+        Ok(Self(Precondition::NotThere))
+    }
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Precondition, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(Precondition::Nothing) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(Precondition::IsThere);
+    }
+    let revision = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).and_then(|t| t.parse().ok());
+    let detail = "must be the ETag of this resource, such as \"3\", or *";
+    revision.map(Precondition::Revision).ok_or_else(|| wrong_header("If-Match", "invalid", detail))
+}
+
+fn wrong_header(name: &'static str, rule: &'static str, detail: &str) -> Problem {
+    Problem::invalid(vec![FieldError { place: Place::Header(name), rule, detail: detail.to_owned() }])
 }
 
 /// The `ETag` of a revision.
@@ -246,6 +329,12 @@ pub fn accepts_json(headers: &HeaderMap) -> bool {
 /// Whether the client takes server-sent events.
 pub fn accepts_events(headers: &HeaderMap) -> bool {
     accepts(headers, "text/event-stream", "text/*")
+}
+
+/// Whether the client takes a media type, such as `text/csv`.
+pub fn accepts_type(headers: &HeaderMap, kind: &str) -> bool {
+    let family = kind.split_once('/').map_or_else(String::new, |(family, _)| format!("{family}/*"));
+    accepts(headers, kind, &family)
 }
 
 fn accepts(headers: &HeaderMap, exactly: &str, family: &str) -> bool {

@@ -77,6 +77,9 @@ pub struct GroupItem {
     pub origin: GroupOrigin,
     /// File and line of a configured group.
     source: Option<String>,
+    /// What of its stored settings cannot be read (damage, or the work of a newer version) and so does not apply; what it
+    /// is replaced by does. Null: all can be.
+    error: Option<String>,
     /// Counts changes; also the `ETag`. Null for a group that was not made here, as what follows.
     pub revision: Option<i64>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -172,6 +175,7 @@ impl From<&GroupReport> for GroupItem {
             counts: counts(report),
             origin: report.origin(),
             source,
+            error: report.group.as_ref().and_then(|group| group.unreadable.clone()),
             revision: stored.map(|stored| stored.revision),
             created_at: stored.map(|stored| stored.created_at),
             updated_at: stored.map(|stored| stored.updated_at),

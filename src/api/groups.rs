@@ -10,16 +10,24 @@ use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{IfMatch, JsonBody, TextPath, etag};
+use super::extract::{IfMatch, IfThere, JsonBody, TextPath, etag};
 use super::forms::WholeGroup;
 use super::group_view::{GroupItem, GroupList, GroupSettings};
-use super::pagination::{FromParams, Page, Params, Query};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::domain::group::GroupOrigin;
 use crate::domain::outcome::Status;
 use crate::service::groups::{self as verbs, GroupReport, Put};
 use crate::service::{Actor, ServiceContext};
 
 type Ctx = State<Arc<ServiceContext>>;
+
+sort_keys! {
+    /// By what groups are ordered.
+    pub enum GroupSort {
+        Name = "name",
+        Status = "status",
+    }
+}
 
 /// Which groups, in which order.
 #[derive(Debug, IntoParams)]
@@ -29,9 +37,9 @@ pub struct GroupParams {
     status: Option<Status>,
     /// Only those that are declared here, in the configuration, or nowhere.
     origin: Option<GroupOrigin>,
-    /// Order: `name` or `status`; `-` before it reverses. Default: by name.
-    #[param(value_type = Option<String>, pattern = "^-?(name|status)$", example = "-status")]
-    sort: Option<Sort>,
+    /// By what the list is ordered; `-` before it reverses. Default: by name.
+    #[param(inline, value_type = Option<GroupSort>)]
+    sort: Option<Sort<GroupSort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -44,27 +52,12 @@ pub struct GroupParams {
     page: Page,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Sort {
-    by_status: bool,
-    descending: bool,
-}
-
-impl Sort {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (word, descending) = text.strip_prefix('-').map_or((text, false), |word| (word, true));
-        match word {
-            "name" => Ok(Self { by_status: false, descending }),
-            "status" => Ok(Self { by_status: true, descending }),
-            _ => Err("must be name or status, or one of them after -".to_owned()),
-        }
-    }
-
-    fn compare(self, a: &GroupItem, b: &GroupItem) -> Ordering {
-        let by_status = if self.by_status { a.status.as_str().cmp(b.status.as_str()) } else { Ordering::Equal };
-        let order = by_status.then_with(|| a.name.cmp(&b.name));
-        if self.descending { order.reverse() } else { order }
-    }
+fn compare(key: GroupSort, a: &GroupItem, b: &GroupItem) -> Ordering {
+    let order = match key {
+        GroupSort::Name => Ordering::Equal,
+        GroupSort::Status => a.status.as_str().cmp(b.status.as_str()),
+    };
+    order.then_with(|| a.name.cmp(&b.name))
 }
 
 impl FromParams for GroupParams {
@@ -72,7 +65,7 @@ impl FromParams for GroupParams {
         Self {
             status: params.word("status", "up, degraded, down, pending, paused, maintenance, unknown"),
             origin: params.word("origin", "config, api, implicit"),
-            sort: params.parsed("sort", Sort::parse),
+            sort: params.sort(),
             limit: (),
             offset: (),
             page: params.page(100),
@@ -114,7 +107,7 @@ pub async fn list(State(ctx): Ctx, Query(params): Query<GroupParams>) -> Json<Gr
     let mut groups: Vec<GroupItem> = verbs::list(&ctx).iter().map(GroupItem::from).collect();
     groups.retain(|group| params.lets_through(group));
     if let Some(sort) = params.sort {
-        groups.sort_by(|a, b| sort.compare(a, b));
+        sort.arrange(&mut groups, compare);
     }
     let (total, Page { limit, offset }) = (groups.len() as u64, params.page);
     Json(GroupList { groups: params.page.cut(groups), total, limit, offset })
@@ -150,7 +143,9 @@ pub async fn get(State(ctx): Ctx, TextPath(name): TextPath, Query(()): Query<()>
 /// `name` and `interval` (or `schedule`) are required; whatever is absent returns to its default. Its endpoints follow
 /// at the next slot of the new schedule.
 #[utoipa::path(put, path = "/api/v1/groups/{name}", tag = "groups", request_body = WholeGroup,
-    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    params(("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read"),
+        ("If-None-Match" = Option<String>, Header, description = "*: make it only where it is not there yet")),
     responses(
         (status = 200, body = GroupItem, headers(("ETag" = String)), description = "replaced"),
         (status = 201, body = GroupItem, headers(("Location" = String), ("ETag" = String)), description = "created"),
@@ -162,10 +157,10 @@ pub async fn replace(
     actor: Actor,
     TextPath(name): TextPath,
     Query(()): Query<()>,
-    IfMatch(revision): IfMatch,
+    IfThere(precondition): IfThere,
     JsonBody(GroupSettings(settings)): JsonBody<GroupSettings>,
 ) -> Result<Response, Problem> {
-    Ok(match verbs::put(&ctx, &actor, name, revision, settings).await? {
+    Ok(match verbs::put(&ctx, &actor, name, precondition, settings).await? {
         Put::Created(report) => created(&report),
         Put::Replaced(report) => shown(&report).into_response(),
     })

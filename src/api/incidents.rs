@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::Problem;
 use super::extract::IncidentPath;
 use super::notifications::NotificationItem;
-use super::pagination::{FromParams, Moment, Page, Params, Query};
+use super::pagination::{FromParams, Moment, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::Severity;
@@ -32,6 +32,13 @@ pub enum IncidentStatus {
     Resolved,
 }
 
+sort_keys! {
+    /// By what incidents are ordered.
+    pub enum IncidentSort {
+        StartedAt = "started_at",
+    }
+}
+
 /// Which incidents.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -50,6 +57,9 @@ pub struct IncidentParams {
     /// Those begun before this instant; a date is included whole.
     #[param(value_type = Option<String>, example = "2024-01-26T10:00:00Z")]
     to: Option<Moment>,
+    /// By what the list is ordered; `-` before it reverses. Default: `-started_at`, the newest first.
+    #[param(inline, value_type = Option<IncidentSort>)]
+    sort: Option<Sort<IncidentSort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -75,6 +85,7 @@ impl FromParams for IncidentParams {
             status: params.parsed("status", status),
             from: params.instant("from"),
             to: params.instant("to"),
+            sort: params.sort(),
             limit: (),
             offset: (),
             page: params.page(DEFAULT_LIMIT),
@@ -97,6 +108,7 @@ impl IncidentParams {
             open: self.open.or(self.status.map(|status| status == IncidentStatus::Open)),
             from,
             to,
+            is_oldest_first: self.sort.is_some_and(|sort| !sort.descending),
             limit: self.page.limit,
             offset: self.page.offset,
         })
@@ -156,7 +168,7 @@ impl IncidentItem {
     }
 }
 
-/// A page of incidents, newest first.
+/// A page of incidents.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct IncidentList {
     incidents: Vec<IncidentItem>,

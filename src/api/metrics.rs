@@ -22,8 +22,8 @@ use crate::service::metrics::{self as verbs, Form, METRICS, MetricValue, Unit};
 
 type Ctx = State<Arc<ServiceContext>>;
 
-/// Every metric by its name: numbers of things are numbers, what has a unit is a text with it. Null is what cannot
-/// be had at this moment; the metric by itself says why.
+/// Every metric by its name: numbers of things, and what says its unit in its name, are numbers; what else has a unit
+/// is a text with it. Null is what cannot be had at this moment; the metric by itself says why.
 #[derive(Debug)]
 pub struct MetricsDocument(Vec<MetricValue>);
 
@@ -73,8 +73,8 @@ impl PartialSchema for MetricsDocument {
         let nullable = |of| SchemaType::from_iter([of, Type::Null]);
         let mut object = ObjectBuilder::new()
             .description(Some(
-                "Every metric by its name: numbers of things are numbers, what has a unit is a text with it. Null is \
-                 what cannot be had at this moment; the metric by itself says why",
+                "Every metric by its name: numbers of things, and what says its unit in its name, are numbers; what else \
+                 has a unit is a text with it. Null is what cannot be had at this moment; the metric by itself says why",
             ))
             .additional_properties(Some(AdditionalProperties::FreeForm(false)));
         for metric in METRICS {

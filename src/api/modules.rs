@@ -10,18 +10,18 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
 use super::extract::TextPath;
-use super::pagination::{FromParams, Page, Params, Query};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::service::ServiceContext;
 use crate::service::operations::{self as verbs, ModuleType, ShownModule};
 
 type Ctx = State<Arc<ServiceContext>>;
 
 /// What a module is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ModuleKind {
-    Check,
     Channel,
+    Check,
     Storage,
 }
 
@@ -48,6 +48,14 @@ impl From<ModuleType> for ModuleKind {
     }
 }
 
+sort_keys! {
+    /// By what modules are ordered.
+    pub enum ModuleSort {
+        Name = "name",
+        Type = "type",
+    }
+}
+
 /// Which modules.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -55,6 +63,9 @@ pub struct ModuleParams {
     /// Only those for this.
     #[param(rename = "type")]
     kind: Option<ModuleKind>,
+    /// By what the list is ordered; `-` before it reverses. Default: checks, channels, storages.
+    #[param(inline, value_type = Option<ModuleSort>)]
+    sort: Option<Sort<ModuleSort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -69,7 +80,13 @@ pub struct ModuleParams {
 
 impl FromParams for ModuleParams {
     fn from_params(params: &mut Params) -> Self {
-        Self { kind: params.word("type", "check, channel, storage"), limit: (), offset: (), page: params.page(100) }
+        Self {
+            kind: params.word("type", "check, channel, storage"),
+            sort: params.sort(),
+            limit: (),
+            offset: (),
+            page: params.page(100),
+        }
     }
 }
 
@@ -120,10 +137,15 @@ impl From<ShownModule<'_>> for ModuleItem {
     responses((status = 200, body = ModuleList)))]
 pub async fn list(State(ctx): Ctx, Query(params): Query<ModuleParams>) -> Result<Json<ModuleList>, Problem> {
     let wanted = |shown: &ShownModule<'_>| params.kind.is_none_or(|kind| kind == shown.module.kind.into());
-    let modules: Vec<_> = verbs::modules(&ctx).into_iter().filter(wanted).collect();
+    let mut modules: Vec<_> = verbs::modules(&ctx).into_iter().filter(wanted).map(ModuleItem::from).collect();
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut modules, |key, a, b| match key {
+            ModuleSort::Name => a.name.cmp(&b.name),
+            ModuleSort::Type => a.kind.cmp(&b.kind),
+        });
+    }
     let (total, Page { limit, offset }) = (modules.len() as u64, params.page);
-    let modules = params.page.cut(modules).into_iter().map(ModuleItem::from).collect();
-    Ok(Json(ModuleList { modules, total, limit, offset }))
+    Ok(Json(ModuleList { modules: params.page.cut(modules), total, limit, offset }))
 }
 
 /// Get a module

@@ -8,9 +8,9 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use super::extract::TextPath;
+use super::extract::{NoBody, TextPath};
 use super::incidents::endpoint_id;
-use super::pagination::{FromParams, Page, Params, Query};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
 use crate::domain::notification::{Event, Notification, Severity};
 use crate::service::notifications::{self as verbs, Delivery, DeliveryState, NotificationQuery, StoredNotification};
@@ -20,6 +20,13 @@ type Ctx = State<Arc<ServiceContext>>;
 
 /// Items of a page, unless asked otherwise.
 const DEFAULT_LIMIT: u64 = 100;
+
+sort_keys! {
+    /// By what notifications are ordered.
+    pub enum NotificationSort {
+        CreatedAt = "created_at",
+    }
+}
 
 /// Which notifications.
 #[derive(Debug, IntoParams)]
@@ -35,6 +42,9 @@ pub struct NotificationParams {
     event: Option<Event>,
     /// Only those with a delivery in this state.
     state: Option<DeliveryState>,
+    /// By what the list is ordered; `-` before it reverses. Default: `-created_at`, the newest first.
+    #[param(inline, value_type = Option<NotificationSort>)]
+    sort: Option<Sort<NotificationSort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -56,6 +66,7 @@ impl FromParams for NotificationParams {
             incident: params.number("incident", 1..=i64::MAX.unsigned_abs()),
             event: params.word("event", &events),
             state: params.word("state", &states),
+            sort: params.sort(),
             limit: (),
             offset: (),
             page: params.page(DEFAULT_LIMIT),
@@ -159,7 +170,7 @@ impl From<StoredNotification> for NotificationResource {
     }
 }
 
-/// A page of notifications, newest first.
+/// A page of notifications.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NotificationList {
     notifications: Vec<NotificationItem>,
@@ -184,6 +195,7 @@ pub async fn list(
         incident: params.incident.map(|id| i64::try_from(id).unwrap_or(i64::MAX)),
         event: params.event,
         state: params.state,
+        is_oldest_first: params.sort.is_some_and(|sort| !sort.descending),
         limit,
         offset,
     };
@@ -216,6 +228,7 @@ pub async fn retry(
     actor: Actor,
     TextPath(id): TextPath,
     Query(()): Query<()>,
+    _: NoBody,
 ) -> Result<Json<NotificationResource>, Problem> {
     Ok(Json(verbs::retry(&ctx, &actor, &id).await?.into()))
 }

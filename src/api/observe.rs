@@ -17,6 +17,7 @@ use super::error::{Problem, ProblemKind};
 use super::extract::{MAX_BODY_BYTES, MAX_URI_BYTES, accepts_events, accepts_json, too_large};
 use super::{client_address, limits};
 use crate::clock::Clock;
+use crate::config::LogAccess;
 use crate::service::operations::Collections;
 use crate::telemetry::metrics::Metrics;
 
@@ -36,6 +37,7 @@ pub struct Observer {
     pub is_encrypted: bool,
     /// Which are told of every answer of a route.
     pub collections: Arc<Collections>,
+    pub access: LogAccess,
 }
 
 /// A year, without the names below this one: they may be served by something else.
@@ -74,16 +76,24 @@ pub async fn observe(State(observer): State<Arc<Observer>>, mut request: Request
         let actor = response.extensions().get::<Principal>().map_or("-", |principal| principal.0.as_str());
         let status = response.status().as_u16();
         let client = client.map_or_else(|| "-".to_owned(), |client| client.0.to_string());
-        // Probes and reads would drown what happened: they are told at debug, changes and faults always.
-        if method.is_safe() && status < 500 || status == 429 {
-            tracing::debug!(%method, route, actor, status, client, ms = milliseconds, "request");
-        } else {
+        if is_worth_a_line(observer.access, &method, route, status) {
             tracing::info!(%method, route, actor, status, client, ms = milliseconds, "request");
+        } else {
+            tracing::debug!(%method, route, actor, status, client, ms = milliseconds, "request");
         }
         response
     }
     .instrument(span)
     .await
+}
+
+/// Whether a request is told at `INFO`. Probes, which come every few seconds for ever, would drown what happens, and a
+/// flood that is refused must not fill the disk; faults of ours are told always.
+fn is_worth_a_line(access: LogAccess, method: &Method, route: &str, status: u16) -> bool {
+    if status == 429 {
+        return false;
+    }
+    status >= 500 || !method.is_safe() || access == LogAccess::All && !limits::is_probe(route)
 }
 
 /// Around the router, its own answers included.
@@ -190,4 +200,35 @@ pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("no message"), "a request handler panicked");
     Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_but_probes_and_floods_is_worth_a_line() {
+        for (method, route, status, of_all, of_changes) in [
+            (Method::GET, "/api/v1/endpoints", 200, true, false),
+            (Method::GET, "/api/v1/events", 200, true, false),
+            (Method::GET, "/api/v1/config", 403, true, false),
+            (Method::GET, "-", 404, true, false),
+            (Method::HEAD, "/", 200, true, false),
+            (Method::OPTIONS, "/api/v1/endpoints", 204, true, false),
+            (Method::GET, "/api/v1/endpoints", 500, true, true),
+            (Method::POST, "/api/v1/endpoints", 400, true, true),
+            (Method::POST, "/health", 405, true, true),
+            (Method::GET, "/health/live", 200, false, false),
+            (Method::GET, "/health", 503, true, true),
+            (Method::GET, "/metrics", 200, false, false),
+            (Method::GET, "/metrics/{name}", 200, true, false),
+            (Method::GET, "/docs/{file}", 200, false, false),
+            (Method::GET, "/api/v1/endpoints", 429, false, false),
+            (Method::POST, "/api/v1/endpoints", 429, false, false),
+        ] {
+            let told = |access| is_worth_a_line(access, &method, route, status);
+            let told = (told(LogAccess::All), told(LogAccess::Changes));
+            assert_eq!(told, (of_all, of_changes), "{method} {route} {status}");
+        }
+    }
 }

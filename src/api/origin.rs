@@ -92,11 +92,23 @@ pub fn page(parts: &Parts, config: &Config) -> Page {
         return Page::Own;
     }
     match (text("origin").map(str::to_ascii_lowercase), site) {
-        (Some(origin), _) if Here::of(parts, config).is_origin(&origin) || is_allowed(&origin, config) => Page::Own,
+        (Some(origin), _) if is_allowed(&origin, config) => Page::Own,
+        // A browser that calls it another site knows better than what `Host` seems to say.
+        (Some(origin), site) if site != Some("cross-site") && Here::of(parts, config).is_origin(&origin) => Page::Own,
         // `none`: a person wrote the address into the browser; no page is behind it.
         (None, None | Some("none")) => Page::Unknown,
         _ => Page::Foreign,
     }
+}
+
+/// Whether a page from elsewhere made the client send this, which the configuration does not name either.
+pub fn is_from_elsewhere(parts: &Parts, config: &Config) -> bool {
+    let listed = || {
+        let origin = parts.headers.get(header::ORIGIN)?.to_str().ok()?.to_ascii_lowercase();
+        let cors = config.api.cors.as_ref()?;
+        Some(matches!(&cors.origins, Origins::Listed(all) if all.contains(&origin)))
+    };
+    page(parts, config) == Page::Foreign && listed() != Some(true)
 }
 
 /// Whether an origin is known by the configuration: as the address of this monitor, or as one whose pages may send

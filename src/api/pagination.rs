@@ -1,6 +1,7 @@
 //! Query strings: each route names the parameters it knows; an unknown, repeated or ill-typed one is refused, and
 //! all mistakes are told at once.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -8,6 +9,9 @@ use std::str::FromStr;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::Datelike;
+use percent_encoding::percent_decode_str;
+use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 use super::error::Problem;
 use crate::domain::Timestamp;
@@ -33,10 +37,76 @@ impl FromParams for () {
     fn from_params(_: &mut Params) {}
 }
 
-/// `limit` and `offset`, and nothing else.
+/// A key by which a list can be ordered; [`sort_keys`] makes them.
+pub trait SortKey: Copy + 'static {
+    const ALL: &'static [Self];
+
+    /// As it is written in a query.
+    fn word(self) -> &'static str;
+}
+
+/// The keys by which a list can be ordered, with their words.
+macro_rules! sort_keys {
+    ($(#[doc = $doc:literal])* $vis:vis enum $name:ident { $($variant:ident = $word:literal,)+ }) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $($variant,)+ }
+
+        impl crate::api::pagination::SortKey for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        // Of a parameter, so with both directions.
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                crate::api::pagination::sort_schema::<Self>()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    };
+}
+pub(super) use sort_keys;
+
+/// The order of a list: by a key, the other way round with `-` before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sort<K> {
+    pub by: K,
+    pub descending: bool,
+}
+
+impl<K: SortKey> Sort<K> {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (word, descending) = text.strip_prefix('-').map_or((text, false), |word| (word, true));
+        K::ALL.iter().find(|key| key.word() == word).map(|by| Self { by: *by, descending }).ok_or_else(|| {
+            let words: Vec<&str> = K::ALL.iter().map(|key| key.word()).collect();
+            format!("must be one of {}, or one of them after -", words.join(", "))
+        })
+    }
+
+    /// Brings items into this order. Those that `compare` calls equal stay in the order in which they are.
+    pub fn arrange<T>(self, items: &mut [T], compare: impl Fn(K, &T, &T) -> Ordering) {
+        items.sort_by(|a, b| if self.descending { compare(self.by, b, a) } else { compare(self.by, a, b) });
+    }
+}
+
+/// Every way to ask for an order by these keys.
+pub fn sort_schema<K: SortKey>() -> RefOr<Schema> {
+    let words = K::ALL.iter().flat_map(|key| [key.word().to_owned(), format!("-{}", key.word())]);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+}
+
+/// `sort`, `limit` and `offset`, and nothing else.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct PageParams {
+pub struct PageParams<K: SortKey + ToSchema> {
+    /// By what the list is ordered; `-` before it reverses.
+    #[param(inline, value_type = Option<K>)]
+    pub sort: Option<Sort<K>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -49,9 +119,9 @@ pub struct PageParams {
     pub page: Page,
 }
 
-impl FromParams for PageParams {
+impl<K: SortKey + ToSchema> FromParams for PageParams<K> {
     fn from_params(params: &mut Params) -> Self {
-        Self { limit: (), offset: (), page: params.page(100) }
+        Self { sort: params.sort(), limit: (), offset: (), page: params.page(100) }
     }
 }
 
@@ -72,7 +142,13 @@ impl<S: Send + Sync, T: FromParams> FromRequestParts<S> for Query<T> {
 impl Params {
     fn parse(query: &str) -> Self {
         let mut params = Self::default();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        for pair in query.split('&') {
+            let Some((name, value)) = url::form_urlencoded::parse(pair.as_bytes()).next() else { continue };
+            // What is no text was replaced, and would be looked for as something that nobody has written.
+            if percent_decode_str(pair).decode_utf8().is_err() {
+                params.refuse(&name, "invalid", "must be percent-encoded UTF-8");
+                continue;
+            }
             if params.values.insert(name.to_string(), value.into_owned()).is_some() {
                 params.refuse(&name, "conflict", "is given more than once");
             }
@@ -134,6 +210,11 @@ impl Params {
     /// its first instant.
     pub fn instant(&mut self, name: &str) -> Option<Moment> {
         self.parsed(name, parse_moment)
+    }
+
+    /// `sort`.
+    pub fn sort<K: SortKey>(&mut self) -> Option<Sort<K>> {
+        self.parsed("sort", Sort::parse)
     }
 
     /// `limit` and `offset`.
@@ -233,6 +314,46 @@ mod tests {
     fn a_day_at_the_end_of_a_range_is_included_whole() {
         let day = parse_moment("2024-01-25").unwrap();
         assert_eq!(day.as_end().to_rfc3339(), "2024-01-26T00:00:00+00:00");
+    }
+
+    sort_keys! {
+        /// Of a list in a test.
+        enum Key {
+            Name = "name",
+            Size = "size",
+        }
+    }
+
+    #[test]
+    fn a_list_is_ordered_by_a_key_in_both_directions_and_what_is_alike_stays() {
+        let by = |text: &str| {
+            let mut items = [("b", 1), ("a", 2), ("c", 1)];
+            Sort::<Key>::parse(text).map(|sort| {
+                sort.arrange(&mut items, |key, x, y| match key {
+                    Key::Name => x.0.cmp(y.0),
+                    Key::Size => x.1.cmp(&y.1),
+                });
+                items.map(|(name, _)| name).concat()
+            })
+        };
+        for (text, order) in [("name", "abc"), ("-name", "cba"), ("size", "bca"), ("-size", "abc")] {
+            assert_eq!(by(text).as_deref(), Ok(order), "{text}");
+        }
+        for text in ["", "-", "--name", "Name", "name,size", "password"] {
+            assert_eq!(by(text), Err("must be one of name, size, or one of them after -".to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_with_its_name() {
+        for (query, name) in [("search=%ff", "search"), ("a=1&tag=x%C3", "tag"), ("%ff=1", "\u{fffd}")] {
+            let errors = Params::parse(query).errors;
+            let told: Vec<_> = errors.iter().map(|e| format!("{:?} {}", e.place, e.rule)).collect();
+            assert_eq!(told, [format!("Parameter({name:?}) invalid")], "{query}");
+        }
+        for query in ["search=%C3%A9&tag=a+b", "search=%00", "", "&&", "search=100%", "search=%zz"] {
+            assert!(Params::parse(query).errors.is_empty(), "{query}");
+        }
     }
 
     #[test]

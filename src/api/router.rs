@@ -44,6 +44,7 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
         trusted_proxies: api.trusted_proxies,
         is_encrypted: api.tls.is_some(),
         collections: ctx.operations.collections.clone(),
+        access: ctx.config.logging.access,
     };
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
     let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);

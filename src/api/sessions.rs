@@ -1,5 +1,6 @@
 //! `/api/v1/sessions`: signing in with a key, seeing who is signed in, signing out.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -15,7 +16,7 @@ use super::client_address::client;
 use super::error::{Problem, ProblemKind};
 use super::extract::{OptionalJsonBody, TextPath};
 use super::origin::Here;
-use super::pagination::{FromParams, Page, Params, Query};
+use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use super::session_cookie;
 use crate::config::Secret;
 use crate::domain::Timestamp;
@@ -33,12 +34,27 @@ const CURRENT: &str = "current";
 /// The longest key that is looked at.
 const MAX_KEY: usize = 1_000;
 
+sort_keys! {
+    /// By what sessions are ordered.
+    pub enum SessionSort {
+        Id = "id",
+        Name = "name",
+        State = "state",
+        CreatedAt = "created_at",
+        LastSeenAt = "last_seen_at",
+        ExpiresAt = "expires_at",
+    }
+}
+
 /// Which sessions.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SessionParams {
     /// Only those in this state.
     state: Option<SessionState>,
+    /// By what the list is ordered; `-` before it reverses. Default: by id.
+    #[param(inline, value_type = Option<SessionSort>)]
+    sort: Option<Sort<SessionSort>>,
     /// Items of one page, 1 to 1000. Default 100.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[expect(dead_code, reason = "read into `page`; here for the documentation")]
@@ -53,7 +69,13 @@ pub struct SessionParams {
 
 impl FromParams for SessionParams {
     fn from_params(params: &mut Params) -> Self {
-        Self { state: params.word("state", "active, expired"), limit: (), offset: (), page: params.page(100) }
+        Self {
+            state: params.word("state", "active, expired"),
+            sort: params.sort(),
+            limit: (),
+            offset: (),
+            page: params.page(100),
+        }
     }
 }
 
@@ -66,7 +88,7 @@ pub struct SignIn {
     key: Option<Secret>,
 }
 
-/// A page of sessions, by their ids.
+/// A page of sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionList {
     sessions: Vec<SessionItem>,
@@ -144,6 +166,18 @@ impl SessionItem {
     }
 }
 
+fn compare(key: SessionSort, a: &Shown, b: &Shown) -> Ordering {
+    let name = |shown: &Shown| shown.key.as_ref().map(|key| key.name.clone());
+    match key {
+        SessionSort::Id => a.session.id.cmp(&b.session.id),
+        SessionSort::Name => name(a).cmp(&name(b)),
+        SessionSort::State => a.state.as_str().cmp(b.state.as_str()),
+        SessionSort::CreatedAt => a.session.created_at.cmp(&b.session.created_at),
+        SessionSort::LastSeenAt => a.session.last_seen_at.cmp(&b.session.last_seen_at),
+        SessionSort::ExpiresAt => a.expires_at.cmp(&b.expires_at),
+    }
+}
+
 /// List sessions
 ///
 /// Administrators see all of them, others those of their own key. No token is shown.
@@ -157,6 +191,9 @@ pub async fn list(
 ) -> Json<SessionList> {
     let mut all = verbs::list(&ctx, &actor, &identity);
     all.retain(|shown| params.state.is_none_or(|state| shown.state == state));
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut all, compare);
+    }
     let (now, total, Page { limit, offset }) = (ctx.clock.now(), all.len() as u64, params.page);
     let item = |shown| SessionItem::new(shown, now, identity.session);
     let sessions = params.page.cut(all).into_iter().map(item).collect();

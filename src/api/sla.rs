@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::Problem;
+use super::error::{Problem, ProblemKind};
+use super::extract::accepts_type;
 use super::pagination::{FromParams, Params, Query};
 use super::stats::WindowQuery;
 use crate::domain::Timestamp;
@@ -145,7 +146,18 @@ pub struct SlaReport {
 pub async fn report(
     State(ctx): State<Arc<ServiceContext>>,
     Query(query): Query<SlaQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let format = query.format.unwrap_or(ReportFormat::Json);
+    let kind = match format {
+        ReportFormat::Json => "application/json",
+        ReportFormat::Csv => "text/csv",
+        ReportFormat::Html => "text/html",
+    };
+    if !accepts_type(&headers, kind) {
+        let detail = format!("The report is `{kind}` with `format={format}`: accept it, or ask for another format");
+        return Err(Problem::new(ProblemKind::NotAcceptable, detail));
+    }
     let (_, from, to) = query.window.window(ctx.clock.now(), Period::Month)?;
     let target = query.target.unwrap_or(USUAL_TARGET);
     let selection = Selection {
@@ -154,7 +166,7 @@ pub async fn report(
         tag: query.tag,
     };
     let found = sla::report(&ctx, &selection, from..to, target).await?;
-    Ok(match query.format.unwrap_or(ReportFormat::Json) {
+    Ok(match format {
         ReportFormat::Json => Json(in_json(&found, from, to, target)).into_response(),
         ReportFormat::Csv => {
             let csv = sla::csv(&found).map_err(|error| ServiceError::Unavailable(error.to_string()))?;

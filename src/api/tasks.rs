@@ -9,13 +9,26 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Problem;
-use super::extract::TextPath;
-use super::pagination::{Page, PageParams, Query};
+use super::extract::{NoBody, TextPath};
+use super::pagination::{Page, PageParams, Query, sort_keys};
 use crate::domain::Timestamp;
 use crate::service::operations::{self as verbs, JobReport, JobStatus, When};
 use crate::service::{Actor, ServiceContext};
 
 type Ctx = State<Arc<ServiceContext>>;
+
+sort_keys! {
+    /// By what tasks are ordered.
+    pub enum TaskSort {
+        Name = "name",
+        Runs = "runs",
+        LastRunAt = "last_run_at",
+        LastDurationSeconds = "last_duration_seconds",
+        NextRunAt = "next_run_at",
+    }
+}
+
+type TaskParams = PageParams<TaskSort>;
 
 /// A page of tasks.
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,10 +99,21 @@ impl From<(&JobStatus, JobReport)> for TaskItem {
 }
 
 /// List the tasks
-#[utoipa::path(get, path = "/api/v1/tasks", tag = "operations", params(PageParams),
+#[utoipa::path(get, path = "/api/v1/tasks", tag = "operations", params(TaskParams),
     responses((status = 200, body = TaskList)))]
-pub async fn list(State(ctx): Ctx, Query(params): Query<PageParams>) -> Result<Json<TaskList>, Problem> {
-    let tasks: Vec<TaskItem> = verbs::tasks(&ctx).into_iter().map(TaskItem::from).collect();
+pub async fn list(State(ctx): Ctx, Query(params): Query<TaskParams>) -> Result<Json<TaskList>, Problem> {
+    let mut tasks: Vec<TaskItem> = verbs::tasks(&ctx).into_iter().map(TaskItem::from).collect();
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut tasks, |key, a, b| match key {
+            TaskSort::Name => a.name.cmp(&b.name),
+            TaskSort::Runs => a.runs.cmp(&b.runs),
+            TaskSort::LastRunAt => a.last_run_at.cmp(&b.last_run_at),
+            TaskSort::LastDurationSeconds => {
+                a.last_duration_seconds.unwrap_or(-1.0).total_cmp(&b.last_duration_seconds.unwrap_or(-1.0))
+            }
+            TaskSort::NextRunAt => a.next_run_at.cmp(&b.next_run_at),
+        });
+    }
     let (total, Page { limit, offset }) = (tasks.len() as u64, params.page);
     Ok(Json(TaskList { tasks: params.page.cut(tasks), total, limit, offset }))
 }
@@ -114,6 +138,7 @@ pub async fn run(
     actor: Actor,
     TextPath(name): TextPath,
     Query(()): Query<()>,
+    _: NoBody,
 ) -> Result<(StatusCode, Json<TaskItem>), Problem> {
     let begun = verbs::run_task(&ctx, &actor, &name).await?;
     Ok((StatusCode::ACCEPTED, Json(begun.into())))

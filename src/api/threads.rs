@@ -1,5 +1,6 @@
 //! `/api/v1/threads`: the threads that do the work, and how busy they are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,15 +9,32 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Problem;
-use super::pagination::{Page, PageParams, Query};
+use super::pagination::{Page, PageParams, Query, sort_keys};
 use crate::service::ServiceContext;
 use crate::service::operations::{self as verbs, SeenRuntime};
+
+sort_keys! {
+    /// By what workers are ordered.
+    pub enum ThreadSort {
+        Id = "id",
+        BusySeconds = "busy_seconds",
+        BusyRatio = "busy_ratio",
+        Parks = "parks",
+    }
+}
+
+type ThreadParams = PageParams<ThreadSort>;
+
+const NOT_TOLD: &str = "The runtime tells it only where it is built for experiments";
 
 /// The runtimes, and a page of their workers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ThreadList {
     runtimes: Vec<RuntimeItem>,
     threads: Vec<ThreadItem>,
+    /// Why a field is null, by its name.
+    #[schema(example = json!({"local_queue_depth": "The runtime tells it only where it is built for experiments"}))]
+    reasons: BTreeMap<&'static str, &'static str>,
     /// Of workers.
     total: u64,
     limit: u64,
@@ -35,7 +53,7 @@ pub struct RuntimeItem {
     alive_tasks: u64,
     /// Tasks that wait for any of the workers.
     global_queue_depth: u64,
-    /// Always null: the runtime tells it only where it is built for experiments.
+    /// Always null, see `reasons`.
     blocking_threads: Option<u64>,
     #[schema(minimum = 0)]
     uptime_seconds: f64,
@@ -60,7 +78,7 @@ pub struct ThreadItem {
     parks: u64,
     /// Whether it sleeps now.
     is_parked: bool,
-    /// Always null: the runtime tells it only where it is built for experiments.
+    /// Always null, see `reasons`.
     local_queue_depth: Option<u64>,
 }
 
@@ -101,15 +119,24 @@ impl From<&SeenRuntime> for RuntimeItem {
 /// List the threads
 ///
 /// The workers of the two runtimes: checks, recording and telling on one, this API on the other.
-#[utoipa::path(get, path = "/api/v1/threads", tag = "operations", params(PageParams),
+#[utoipa::path(get, path = "/api/v1/threads", tag = "operations", params(ThreadParams),
     responses((status = 200, body = ThreadList)))]
 pub async fn list(
     State(ctx): State<Arc<ServiceContext>>,
-    Query(params): Query<PageParams>,
+    Query(params): Query<ThreadParams>,
 ) -> Result<Json<ThreadList>, Problem> {
     let seen = verbs::runtimes(&ctx);
-    let threads: Vec<ThreadItem> = seen.iter().flat_map(workers).collect();
+    let mut threads: Vec<ThreadItem> = seen.iter().flat_map(workers).collect();
+    if let Some(sort) = params.sort {
+        sort.arrange(&mut threads, |key, a, b| match key {
+            ThreadSort::Id => (&a.runtime, a.worker).cmp(&(&b.runtime, b.worker)),
+            ThreadSort::BusySeconds => a.busy_seconds.total_cmp(&b.busy_seconds),
+            ThreadSort::BusyRatio => a.busy_ratio.total_cmp(&b.busy_ratio),
+            ThreadSort::Parks => a.parks.cmp(&b.parks),
+        });
+    }
+    let reasons = ["blocking_threads", "local_queue_depth"].map(|field| (field, NOT_TOLD)).into();
     let runtimes = seen.iter().map(RuntimeItem::from).collect();
     let (total, Page { limit, offset }) = (threads.len() as u64, params.page);
-    Ok(Json(ThreadList { runtimes, threads: params.page.cut(threads), total, limit, offset }))
+    Ok(Json(ThreadList { runtimes, threads: params.page.cut(threads), reasons, total, limit, offset }))
 }

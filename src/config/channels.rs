@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use self::made::{MadeChannel, Mistake, Settings, as_far_as_possible, read_made};
+pub use self::transports::{DEFAULT_SMTP_HOST, DEFAULT_SMTP_PORT};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;

@@ -90,6 +90,11 @@ impl Listing {
         self.made.len()
     }
 
+    /// How many groups were made through the API.
+    pub fn made_groups(&self) -> usize {
+        self.groups.values().filter(|group| matches!(group.made, GroupMade::Stored(_))).count()
+    }
+
     /// Adds a channel made through the API, or puts it in the place of the one of its name.
     pub fn put_channel(&mut self, channel: ChannelConfig, made: MadeChannel) {
         self.made.insert(channel.name.clone(), made);
@@ -132,6 +137,7 @@ fn configured(group: &GroupConfig) -> Group {
         description: group.description.clone(),
         settings: group.settings.clone(),
         made: GroupMade::Configured { source: format!("{file}:{line}") },
+        unreadable: None,
     }
 }
 

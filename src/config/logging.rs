@@ -20,6 +20,7 @@ pub struct LoggingConfig {
     pub rotation: LogRotation,
     /// Files of earlier periods that are kept, at least 1.
     pub keep: u32,
+    pub access: LogAccess,
 }
 
 /// The least severe messages that are logged.
@@ -114,6 +115,26 @@ impl LogRotation {
     }
 }
 
+/// Which requests to the API are told at `INFO`; the others are told at `DEBUG`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogAccess {
+    /// All but probes and those beyond the rate limit.
+    All,
+    /// Of these only what may change something, and what failed here.
+    Changes,
+}
+
+impl LogAccess {
+    /// As the configuration spells it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Changes => "changes",
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawLogging {
@@ -123,6 +144,7 @@ struct RawLogging {
     console: Option<bool>,
     rotation: Option<LogRotation>,
     keep: Option<u32>,
+    access: Option<LogAccess>,
 }
 
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> LoggingConfig {
@@ -144,5 +166,6 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> LoggingConfig 
         console,
         rotation: raw.rotation.unwrap_or(LogRotation::Daily),
         keep: section.in_range("keep", raw.keep, 7, 1, 10_000, report),
+        access: raw.access.unwrap_or(LogAccess::All),
     }
 }

@@ -56,7 +56,7 @@ pub use self::database::{PostgresConfig, TlsMode};
 pub use self::directory::{Directory, Listing};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
-pub use self::logging::{LogFormat, LogLevel, LogRotation, LoggingConfig};
+pub use self::logging::{LogAccess, LogFormat, LogLevel, LogRotation, LoggingConfig};
 pub use self::prometheus::{DEFAULT_METRICS_PATH, PrometheusConfig};
 use self::report::Report;
 pub use self::running::{Adjustable, RunningSettings};

@@ -12,6 +12,18 @@ pub struct Group {
     /// Inherited by its endpoints; without name, url, group and description.
     pub settings: EndpointSettings,
     pub made: GroupMade,
+    /// What of its stored settings cannot be read, and so does not apply; a sentence.
+    pub unreadable: Option<String>,
+}
+
+impl Group {
+    /// `None`: the configuration has it.
+    pub fn revision(&self) -> Option<i64> {
+        match &self.made {
+            GroupMade::Configured { .. } => None,
+            GroupMade::Stored(stored) => Some(stored.revision),
+        }
+    }
 }
 
 /// Who declared a group.

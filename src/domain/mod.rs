@@ -21,6 +21,7 @@ pub mod placeholder;
 pub mod retry;
 pub mod role;
 pub mod schedule;
+pub mod secret_names;
 pub mod session;
 pub mod setting;
 pub mod suggest;

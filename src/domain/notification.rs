@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::domain::alert_rule::{AlertId, Comparison};
 use crate::domain::outcome::words;
+use crate::domain::secret_names::hide_query;
 use crate::domain::{Timestamp, micros};
 
 words! {
@@ -265,12 +266,12 @@ impl Routing {
     }
 }
 
-/// A URL as it may be told: without user and password.
+/// A URL as it may be told: without user and password, and without the secrets of its query.
 pub fn without_credentials(url: &url::Url) -> String {
     let mut shown = url.clone();
     // These fail only for URLs that cannot hold credentials.
     if shown.set_username("").and_then(|()| shown.set_password(None)).is_err() {
-        return url.to_string();
+        return hide_query(url.as_str(), "***");
     }
-    shown.to_string()
+    hide_query(shown.as_str(), "***")
 }

@@ -224,29 +224,33 @@ fn reason_for_ever(form: IpAddr) -> Option<Reason> {
 
 /// The IPv4 addresses that an IPv6 address may stand for, if it has the form of one of the ways to write one in the
 /// other. A translator with a prefix of its operator's choice cannot be known: such prefixes belong into `deny`.
-fn carried_by(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+fn carried_by(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     let s = v6.segments();
     let octets = v6.octets();
     let two = |a: u16, b: u16| Some(Ipv4Addr::from_bits((u32::from(a) << 16) | u32::from(b)));
     let last = two(s[6], s[7]);
     match s {
         // `::` and `::1` are IPv6's own.
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None, None],
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 4],
         // ::1.2.3.4 (RFC 4291, given up), ::ffff:1.2.3.4, ::ffff:0:1.2.3.4 (RFC 2765), 64:ff9b::1.2.3.4 (RFC 6052)
         [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => {
-            [last, None]
+            [last, None, None, None]
         }
-        // 64:ff9b:1::/48 (RFC 8215): at the end, or around the octet that is left out (RFC 6052). Where one of the two
-        // is, the other is nothing.
-        [0x64, 0xff9b, 1, ..] => [last, Some(Ipv4Addr::new(octets[6], octets[7], octets[9], octets[10]))]
-            .map(|carried| carried.filter(|v4| !v4.is_unspecified())),
+        // 64:ff9b:1::/48 (RFC 8215): at the end, or around the octet that is left out, for each length that its operator
+        // may have chosen (RFC 6052). Where one of them is, the others begin with nothing.
+        [0x64, 0xff9b, 1, ..] => {
+            let at = |places: [usize; 4]| Ipv4Addr::from(places.map(|place| octets[place]));
+            let long = |places| Some(at(places)).filter(|v4| v4.octets()[0] != 0);
+            let short = |v4: Ipv4Addr| Some(v4).filter(|v4| !v4.is_unspecified());
+            [last.and_then(short), short(at([6, 7, 9, 10])), long([7, 9, 10, 11]), long([9, 10, 11, 12])]
+        }
         // 2002:102:304:: (RFC 3056)
-        [0x2002, a, b, ..] => [two(a, b), None],
+        [0x2002, a, b, ..] => [two(a, b), None, None, None],
         // Teredo (RFC 4380): the server, and the client with its bits turned round.
-        [0x2001, 0, a, b, ..] => [two(a, b), two(!s[6], !s[7])],
+        [0x2001, 0, a, b, ..] => [two(a, b), two(!s[6], !s[7]), None, None],
         // ISATAP (RFC 5214), under any prefix.
-        [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => [last, None],
-        _ => [None, None],
+        [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => [last, None, None, None],
+        _ => [None; 4],
     }
 }
 
@@ -288,6 +292,8 @@ mod tests {
             "64:ff9b::169.254.169.254",
             "64:ff9b:1::169.254.169.254",
             "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:12a9:fe:a9fe::",
+            "64:ff9b:1:1234:a9:fea9:fe00:0",
             "2002:a9fe:a9fe::1",
             "2001:0:808:808::5601:5601",
             "2001:db8::5efe:169.254.169.254",

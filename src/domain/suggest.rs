@@ -1,7 +1,14 @@
 //! `did you mean …`.
 
+/// The longest word for which something is suggested, in bytes.
+const MAX_WORD: usize = 200;
+
 /// The candidate a person most likely meant: the same but for case and separators, or a few letters off.
 pub fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    // Comparing takes time with the length, and nobody means a name by so long a word.
+    if word.len() > MAX_WORD {
+        return None;
+    }
     let plain = normalised(word);
     candidates
         .into_iter()

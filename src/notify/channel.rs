@@ -97,6 +97,9 @@ const MAX_SHOWN_CHARS: usize = 300;
 /// What another side said, fit to be stored and shown: shortened, on one line, without the channel's `secrets`.
 pub(super) fn shown<'s>(text: &str, secrets: impl IntoIterator<Item = &'s str>) -> String {
     let mut text = text.to_owned();
+    let mut secrets: Vec<&str> = secrets.into_iter().collect();
+    // One may be a part of another, the rest of which would stay.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     for secret in secrets {
         // A very short one is no secret, and would tear words apart.
         if secret.len() >= 4 {

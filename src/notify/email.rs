@@ -4,6 +4,8 @@ mod server;
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono_tz::Tz;
 use futures_util::future::BoxFuture;
 use lettre::Address;
@@ -34,7 +36,8 @@ pub(super) struct Email {
     to: Vec<Mailbox>,
     subject: Option<Template>,
     body: Option<Template>,
-    password: Option<Secret>,
+    /// What must not be shown: the password, as it is and as it is sent.
+    secrets: Vec<String>,
     timezone: Tz,
     clock: std::sync::Arc<dyn Clock>,
 }
@@ -84,7 +87,7 @@ impl Email {
             to,
             subject: template("subject_template", &config.subject_template)?,
             body: template("body_template", &config.body_template)?,
-            password: config.login.as_ref().map(|(_, password)| password.clone()),
+            secrets: config.login.as_ref().map(secrets).unwrap_or_default(),
             timezone,
             clock,
         })
@@ -174,7 +177,7 @@ impl Email {
     }
 
     fn clean(&self, text: &str) -> String {
-        shown(text, self.password.as_ref().map(Secret::expose))
+        shown(text, self.secrets.iter().map(String::as_str))
     }
 
     fn said(&self, error: &lettre::transport::smtp::Error) -> String {
@@ -219,6 +222,13 @@ impl Channel for Email {
             })
         })
     }
+}
+
+/// The password, alone and in every form in which it is sent: a server may repeat the line that it refuses.
+fn secrets((user, password): &(String, Secret)) -> Vec<String> {
+    let password = password.expose();
+    let sent = [password.to_owned(), format!("\0{user}\0{password}"), format!("{user}:{password}")];
+    sent.iter().map(|text| STANDARD.encode(text)).chain([password.to_owned()]).collect()
 }
 
 fn address_error(text: &str, error: lettre::address::AddressError) -> String {

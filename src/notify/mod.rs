@@ -37,7 +37,7 @@ use crate::config::channels::{ChannelConfig, Transport};
 use crate::domain::endpoint::Origin;
 use crate::outbound::Outbound;
 use reach::Reach;
-use tls::{Authorities, Line, TelegramLine};
+use tls::{Authorities, Line};
 
 pub use lines::Lines;
 
@@ -130,7 +130,6 @@ struct Workshop {
 struct Ways {
     reach: Reach,
     http: Line,
-    telegram: TelegramLine,
 }
 
 impl Workshop {
@@ -139,8 +138,7 @@ impl Workshop {
         let tls = authorities.client_config()?;
         let lines = |origin| {
             let reach = Reach::new(Arc::clone(outbound), origin);
-            let (http, telegram) = (tls::http_line(&tls, reach.clone())?, tls::telegram_line(&tls, reach.clone())?);
-            Ok::<_, String>(Ways { reach, http, telegram })
+            Ok::<_, String>(Ways { http: tls::http_line(&tls, reach.clone())?, reach })
         };
         let (configured, of_api) = (lines(Origin::Config)?, lines(Origin::Api)?);
         Ok(Self { authorities, configured, of_api })
@@ -149,7 +147,7 @@ impl Workshop {
     fn build(&self, config: &ChannelConfig, context: &BuildContext) -> Result<Arc<dyn Channel>, (String, String)> {
         let (timezone, clock) = (context.timezone, Arc::clone(&context.clock));
         let own = |(key, message): (&str, String)| (key.to_owned(), message);
-        let Ways { reach, http, telegram: to_telegram } = match config.origin {
+        let Ways { reach, http } = match config.origin {
             Origin::Config => &self.configured,
             Origin::Api => &self.of_api,
         };
@@ -159,7 +157,7 @@ impl Workshop {
                 Arc::new(email::Email::new(email, &self.authorities, reach.clone(), timezone, clock).map_err(own)?)
             }
             Transport::Telegram(telegram) => {
-                Arc::new(telegram::Telegram::new(telegram, to_telegram.clone(), timezone).map_err(own)?)
+                Arc::new(telegram::Telegram::new(telegram, http.clone(), timezone).map_err(own)?)
             }
             Transport::Webhook(webhook) => {
                 Arc::new(webhook::Webhook::new(webhook, http.clone(), timezone, clock).map_err(own)?)

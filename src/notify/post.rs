@@ -26,6 +26,8 @@ pub(super) struct Post {
     timeout: Duration,
     /// What must not be shown: parts of the URL, values of headers.
     secrets: Vec<String>,
+    /// As what the other side is spoken of, if not by its host.
+    service: Option<&'static str>,
 }
 
 /// What the other side said.
@@ -54,7 +56,12 @@ impl Post {
             secrets.extend(url.path_segments().into_iter().flatten().filter(|s| s.len() >= 16).map(str::to_owned));
         }
         secrets.extend(url.query().map(str::to_owned));
-        Ok(Self { line, method, url, timeout, secrets })
+        Ok(Self { line, method, url, timeout, secrets, service: None })
+    }
+
+    /// The other side is spoken of by this name.
+    pub(super) fn named(self, service: &'static str) -> Self {
+        Self { service: Some(service), ..self }
     }
 
     /// What else must not be shown.
@@ -131,12 +138,13 @@ impl Post {
         if body.is_empty() { status } else { format!("{status}: {body}") }
     }
 
-    fn clean(&self, text: &str) -> String {
+    /// A text of the other side, short and without secrets.
+    pub(super) fn clean(&self, text: &str) -> String {
         shown(text, self.secrets.iter().map(String::as_str))
     }
 
     fn host(&self) -> &str {
-        self.url.host_str().unwrap_or_default()
+        self.service.or_else(|| self.url.host_str()).unwrap_or_default()
     }
 }
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use reqwest::dns::Addrs;
 use url::Url;
 
 use crate::domain::endpoint::Origin;
@@ -54,24 +55,12 @@ pub(super) fn unreachable<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Fa
     causes.find_map(|error| error.downcast_ref::<Unreachable>()).map(|unreachable| &unreachable.0)
 }
 
-type Found = Box<dyn Iterator<Item = SocketAddr> + Send>;
-
-impl Reach {
-    /// As both lines of the HTTP library want it.
-    async fn found(self, name: String) -> Result<Found, Box<dyn Error + Send + Sync>> {
-        let addresses = self.addresses(&name).await.map_err(Unreachable)?;
-        Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))))
-    }
-}
-
 impl reqwest::dns::Resolve for Reach {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(self.clone().found(name.as_str().to_owned()))
-    }
-}
-
-impl reqwest012::dns::Resolve for Reach {
-    fn resolve(&self, name: reqwest012::dns::Name) -> reqwest012::dns::Resolving {
-        Box::pin(self.clone().found(name.as_str().to_owned()))
+        let reach = self.clone();
+        Box::pin(async move {
+            let addresses = reach.addresses(name.as_str()).await.map_err(Unreachable)?;
+            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
+        })
     }
 }

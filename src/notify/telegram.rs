@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use futures_util::future::BoxFuture;
-use teloxide::payloads::SendMessageSetters;
-use teloxide::prelude::Requester;
-use teloxide::types::{ChatId, LinkPreviewOptions, MessageId, ParseMode, Recipient, ThreadId};
-use teloxide::{ApiError, Bot, RequestError};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::Deserialize;
+use teloxide::ApiError;
+use teloxide::payloads::{SendMessage, SendMessageSetters};
+use teloxide::types::{ChatId, LinkPreviewOptions, MessageId, ParseMode, Recipient, ResponseParameters, ThreadId};
 
-use super::channel::{Channel, Message, Receipt, SendError, cut, root_cause, shown};
-use super::reach::{Reach, not_connected, unreachable};
+use super::channel::{Channel, Message, Receipt, SendError, cut};
+use super::post::{Answer, Post};
 use super::render::{Facts, with_line_breaks};
-use super::tls::TelegramLine;
+use super::tls::Line;
 use crate::config::channels::{TelegramConfig, TelegramParseMode as Mode};
 use crate::domain::template::Template;
 
@@ -26,10 +27,7 @@ const VALUE_CHARS: [usize; 5] = [usize::MAX, 2000, 700, 200, 60];
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Telegram {
-    bot: Bot,
-    /// Where the bot interface is.
-    api_url: url::Url,
-    reach: Reach,
+    post: Post,
     chat: Recipient,
     topic: Option<ThreadId>,
     mode: Mode,
@@ -38,7 +36,7 @@ pub(super) struct Telegram {
 }
 
 impl std::fmt::Debug for Telegram {
-    /// Without the bot, whose `Debug` would print the token.
+    /// Without the address, which holds the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Telegram").field("chat", &self.chat).finish_non_exhaustive()
     }
@@ -47,27 +45,26 @@ impl std::fmt::Debug for Telegram {
 impl Telegram {
     /// # Errors
     /// The key of the configuration that cannot be used, and why.
-    pub(super) fn new(
-        config: &TelegramConfig,
-        line: TelegramLine,
-        timezone: Tz,
-    ) -> Result<Self, (&'static str, String)> {
+    pub(super) fn new(config: &TelegramConfig, line: Line, timezone: Tz) -> Result<Self, (&'static str, String)> {
         let mut api_url: url::Url = config.api_url.parse().map_err(|e| ("api_url", format!("{e}")))?;
         if !matches!(api_url.scheme(), "http" | "https") {
             return Err(("api_url", "it must begin with http:// or https://".to_owned()));
         }
-        if let Ok(mut path) = api_url.path_segments_mut() {
-            path.pop_if_empty();
-        }
-        if config.bot_token.expose().trim().is_empty() {
+        let token = config.bot_token.expose().trim();
+        if token.is_empty() {
             return Err(("bot_token", "it is empty".to_owned()));
         }
+        if let Ok(mut path) = api_url.path_segments_mut() {
+            path.pop_if_empty().push(&format!("bot{token}")).push("sendMessage");
+        }
+        let mut post = Post::new(line, "POST", api_url.as_str(), TIMEOUT)
+            .map_err(|(key, reason)| (if key == "url" { "api_url" } else { key }, reason))?
+            .named("Telegram");
+        post.hide(token);
         let template = config.message_template.as_deref().map(|text| Template::parse(&with_line_breaks(text)));
         let chat = config.chat_id.trim();
         Ok(Self {
-            bot: Bot::with_client(config.bot_token.expose().trim(), line.client).set_api_url(api_url.clone()),
-            api_url,
-            reach: line.reach,
+            post,
             chat: match chat.parse() {
                 Ok(id) => Recipient::Id(ChatId(id)),
                 Err(_) if chat.starts_with('@') => Recipient::ChannelUsername(chat.to_owned()),
@@ -99,8 +96,8 @@ impl Telegram {
         (cut_to_units(&text, MAX_TEXT_UNITS), Mode::None)
     }
 
-    async fn post(&self, chat: Recipient, text: &str, mode: Mode) -> Result<String, RequestError> {
-        let mut request = self.bot.send_message(chat, text).link_preview_options(LinkPreviewOptions {
+    async fn post(&self, chat: Recipient, text: &str, mode: Mode) -> Result<Said, SendError> {
+        let mut message = SendMessage::new(chat, text).link_preview_options(LinkPreviewOptions {
             is_disabled: true,
             url: None,
             prefer_small_media: false,
@@ -108,79 +105,81 @@ impl Telegram {
             show_above_text: false,
         });
         match mode {
-            Mode::Html => request = request.parse_mode(ParseMode::Html),
-            Mode::MarkdownV2 => request = request.parse_mode(ParseMode::MarkdownV2),
+            Mode::Html => message = message.parse_mode(ParseMode::Html),
+            Mode::MarkdownV2 => message = message.parse_mode(ParseMode::MarkdownV2),
             #[expect(deprecated, reason = "the original's parse mode, for which people's templates are written")]
-            Mode::Markdown => request = request.parse_mode(ParseMode::Markdown),
+            Mode::Markdown => message = message.parse_mode(ParseMode::Markdown),
             Mode::None => {}
         }
         if let Some(topic) = self.topic {
-            request = request.message_thread_id(topic);
+            message = message.message_thread_id(topic);
         }
-        match request.await {
-            Ok(sent) => Ok(format!("message {}", sent.id.0)),
-            // The library does not know every form of a message. It was sent: a second try would tell it twice.
-            Err(RequestError::InvalidJson { raw, .. }) if is_accepted(&raw) => Ok("accepted".to_owned()),
-            Err(error) => Err(error),
-        }
+        let body = serde_json::to_vec(&message).map_err(|e| SendError::lasting(e.to_string()))?;
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let answer = self.post.send(headers, body).await?;
+        let reply = serde_json::from_str(&answer.body).ok();
+        Ok(Said { answer, reply })
     }
 
     async fn deliver(&self, message: &Message) -> Result<Receipt, SendError> {
-        // Of a name the client's resolver sees to it.
-        self.reach.examine(&self.api_url)?;
         let facts = Facts::new(&message.notification, self.timezone);
         let (mut text, mut mode) = self.text(&facts, self.mode);
         let mut chat = self.chat.clone();
         let mut remark = "";
         // At most: once as wanted, once as plain text, once to where the group has moved.
         for _ in 0..2 {
-            match self.post(chat.clone(), &text, mode).await {
-                Err(RequestError::Api(ApiError::CantParseEntities(_))) if mode != Mode::None => {
+            let said = self.post(chat.clone(), &text, mode).await?;
+            match &said.reply {
+                Some(Reply { ok: false, parameters: Some(ResponseParameters::MigrateToChatId(moved)), .. }) => {
+                    chat = Recipient::Id(*moved);
+                    remark = ", to the supergroup that the group has become: set its chat_id";
+                }
+                Some(Reply { ok: false, description: Some(ApiError::CantParseEntities(_)), .. })
+                    if mode != Mode::None =>
+                {
                     (text, mode) = self.text(&facts, Mode::None);
                     remark = ", as plain text because its markup could not be read";
                 }
-                Err(RequestError::MigrateToChatId(moved)) => {
-                    chat = Recipient::Id(moved);
-                    remark = ", to the supergroup that the group has become: set its chat_id";
-                }
-                sent => return self.outcome(sent, remark),
+                _ => return self.outcome(&said, remark),
             }
         }
-        let sent = self.post(chat, &text, mode).await;
-        self.outcome(sent, remark)
+        let said = self.post(chat, &text, mode).await?;
+        self.outcome(&said, remark)
     }
 
-    fn outcome(&self, sent: Result<String, RequestError>, remark: &str) -> Result<Receipt, SendError> {
-        let clean = |text: &str| shown(text, [self.bot.token()]);
-        match sent {
-            Ok(answer) => Ok(Receipt { answer: format!("{answer}{remark}") }),
-            Err(RequestError::RetryAfter(seconds)) => {
-                let wait = seconds.duration();
-                Err(SendError::later(format!("Telegram wants a pause of {} s", wait.as_secs()), wait))
-            }
-            Err(RequestError::Api(error)) => {
-                let reason = match &error {
-                    ApiError::Unknown(text) => text.clone(),
-                    error => error.to_string(),
-                };
-                Err(SendError::lasting(format!("Telegram refused: {}", clean(&reason))))
-            }
-            Err(RequestError::MigrateToChatId(id)) => {
-                Err(SendError::lasting(format!("Telegram refused: the group has become the supergroup {id}")))
-            }
-            Err(RequestError::InvalidJson { raw, .. }) => {
-                Err(SendError::passing(format!("Telegram's answer is not what it should be: {}", clean(&raw))))
-            }
-            Err(RequestError::Network(error)) => {
-                if let Some(failure) = unreachable(&*error) {
-                    let reason = format!("Telegram cannot be reached: {}", failure.message);
-                    return Err(not_connected(failure, reason));
-                }
-                let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&*error) };
-                Err(SendError::passing(format!("Telegram cannot be reached: {}", clean(&reason))))
-            }
-            Err(error) => Err(SendError::passing(clean(&error.to_string()))),
+    fn outcome(&self, said: &Said, remark: &str) -> Result<Receipt, SendError> {
+        let Some(reply) = &said.reply else {
+            let raw = self.post.clean(&said.answer.body);
+            return Err(SendError::passing(format!("Telegram's answer is not what it should be: {raw}")));
+        };
+        if reply.ok {
+            let answer = match &reply.result {
+                Some(Sent { message_id: Some(id) }) => format!("message {id}"),
+                // It was sent: a second try would tell it twice.
+                _ => "accepted".to_owned(),
+            };
+            return Ok(Receipt { answer: format!("{answer}{remark}") });
         }
+        match &reply.parameters {
+            Some(ResponseParameters::RetryAfter(seconds)) => {
+                let wait = seconds.duration();
+                return Err(SendError::later(format!("Telegram wants a pause of {} s", wait.as_secs()), wait));
+            }
+            Some(ResponseParameters::MigrateToChatId(id)) => {
+                let reason = format!("Telegram refused: the group has become the supergroup {id}");
+                return Err(SendError::lasting(reason));
+            }
+            None => {}
+        }
+        let reason = match &reply.description {
+            Some(ApiError::Unknown(text)) => text.clone(),
+            Some(error) => error.to_string(),
+            None => said.answer.status.to_string(),
+        };
+        let reason = format!("Telegram refused: {}", self.post.clean(&reason));
+        // Trouble of the service's own, or too much at once, passes; what it says of us lasts.
+        let passes = said.answer.status.is_server_error() || said.answer.status.as_u16() == 429;
+        Err(if passes { SendError::passing(reason) } else { SendError::lasting(reason) })
     }
 }
 
@@ -226,6 +225,29 @@ fn cut_to_units(text: &str, max: usize) -> String {
     short
 }
 
-fn is_accepted(answer: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(answer).is_ok_and(|answer| answer["ok"] == true)
+/// An answer of the bot interface.
+struct Said {
+    answer: Answer,
+    /// `None` when it is of another form.
+    reply: Option<Reply>,
+}
+
+/// <https://core.telegram.org/bots/api#making-requests>
+#[derive(Deserialize)]
+struct Reply {
+    ok: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    result: Option<Sent>,
+    description: Option<ApiError>,
+    parameters: Option<ResponseParameters>,
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    message_id: Option<i64>,
+}
+
+/// A message that was sent in a form that is not known is sent all the same.
+fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Sent>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(|value| serde_json::from_value(value).ok())
 }

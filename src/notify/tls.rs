@@ -1,5 +1,6 @@
 //! Whom outgoing messages trust, and the HTTP clients made of it. The only place of `notify` that builds clients.
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +43,15 @@ impl Authorities {
     pub(super) fn of_file(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         let unreadable = |reason: String| format!("{path} cannot be read: {reason}");
         let metadata = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?;
-        if !metadata.is_file() || metadata.len() > MAX_CA_FILE_BYTES {
+        let mut pem = Vec::new();
+        if metadata.is_file() {
+            // Some files do not say how long they are.
+            let file = std::fs::File::open(path).map_err(|e| unreadable(e.to_string()))?;
+            file.take(MAX_CA_FILE_BYTES + 1).read_to_end(&mut pem).map_err(|e| unreadable(e.to_string()))?;
+        }
+        if !metadata.is_file() || u64::try_from(pem.len()).is_ok_and(|length| length > MAX_CA_FILE_BYTES) {
             return Err(unreadable("it is no file of at most 1 MiB".to_owned()));
         }
-        let pem = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let mut certificates = certificates.map_err(|e| unreadable(format!("it is not PEM ({e})")))?;
         certificates.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
@@ -68,21 +74,14 @@ impl Authorities {
     }
 }
 
-/// What webhooks and presets of one origin speak through. Connections that are kept are never used for another origin.
+/// What webhooks, presets and Telegram of one origin speak through. Connections that are kept are never used for another origin.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) client: reqwest::Client,
     pub(super) reach: Reach,
 }
 
-/// As [`Line`], for Telegram.
-#[derive(Debug, Clone)]
-pub(super) struct TelegramLine {
-    pub(super) client: reqwest012::Client,
-    pub(super) reach: Reach,
-}
-
-/// The client of webhooks and presets. No redirects: a message goes where it was said to go. Timeouts are each
+/// The client of webhooks, presets and Telegram. No redirects: a message goes where it was said to go. Timeouts are each
 /// channel's own.
 ///
 /// # Errors
@@ -114,26 +113,4 @@ fn marks(reach: &Reach) -> HeaderMap {
         Origin::Config => HeaderMap::new(),
         Origin::Api => HeaderMap::from_iter([(HeaderName::from_static(CHECK_HEADER), HeaderValue::from_static("1"))]),
     }
-}
-
-/// The client that teloxide speaks through, which is of an older line of the same library.
-///
-/// # Errors
-/// Why it cannot be built, in one sentence.
-pub(super) fn telegram_line(tls: &ClientConfig, reach: Reach) -> Result<TelegramLine, String> {
-    #[expect(clippy::disallowed_methods, reason = "the one place of notify that builds clients")]
-    let builder = reqwest012::Client::builder();
-    let client = builder
-        .use_preconfigured_tls(tls.clone())
-        .dns_resolver(Arc::new(reach.clone()))
-        .default_headers(marks(&reach))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .redirect(reqwest012::redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        .pool_max_idle_per_host(1)
-        .build()
-        .map_err(|e| e.to_string())?;
-    Ok(TelegramLine { client, reach })
 }

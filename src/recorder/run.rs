@@ -20,7 +20,7 @@ use crate::domain::outcome::Status;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Recorded, Submission};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
-use crate::handover::{FROM_MEMORY, Handed, Handover};
+use crate::handover::{Handed, Handover};
 use crate::store::{Store, StoreError};
 use crate::telemetry::jobs::{JobStatus, Run};
 use crate::telemetry::metrics::Metrics;
@@ -505,9 +505,7 @@ impl Recorder {
                 left.push_back(handed);
                 continue;
             }
-            let mut told = (*handed.told).clone();
-            told.facts.remarks.push(FROM_MEMORY.to_owned());
-            if !self.parts.handover.hand(Handed { told: Arc::new(told), ..handed.clone() }, false) {
+            if !self.parts.handover.hand_from_memory(handed.clone()) {
                 left.push_back(handed);
             }
         }

@@ -16,8 +16,7 @@ use crate::domain::outcome::{Failure, Status};
 use crate::feed::{self, IncidentNews};
 use crate::handover::{Handed, Told};
 use crate::store::incidents::{self, IncidentEvent, IncidentEventKind, Resolution};
-use crate::store::outbox::{self, NewNotification};
-use crate::store::{ConnectionTrait, StoreError};
+use crate::store::{ConnectionTrait, Outgoing, StoreError};
 
 use super::outages::Outages;
 
@@ -42,16 +41,6 @@ pub struct Telling {
     incident: OpenIncident,
     id: i64,
     told: Option<Outgoing>,
-}
-
-/// What is told, to whom.
-#[derive(Debug)]
-struct Outgoing {
-    told: Arc<Told>,
-    channels: Vec<String>,
-    held_by: Option<&'static str>,
-    /// Channels among them that are there no longer.
-    gone: Vec<String>,
 }
 
 impl Telling {
@@ -79,12 +68,9 @@ impl Telling {
             };
             let facts = happened.facts(&incident, id, tell, routing);
             let first = outage.tell(&facts, &channels);
-            // Whoever was told may be reached no longer: a channel that was removed or switched off since.
-            let gone = channels.iter().filter(|name| !routing.has(name)).cloned().collect();
-            let held_by = routing.held_by(&channels, tell.event);
             let told =
                 Told { facts, endpoint: Some(happened.known.id), incident: Some(id), first_of_incident: Some(first) };
-            Outgoing { told: Arc::new(told), channels, held_by, gone }
+            Outgoing::new(told, channels, routing, happened.now)
         });
         Some(Self { happened, incident, id, told })
     }
@@ -118,15 +104,12 @@ impl Telling {
 
     /// The id of what is told, whoever is there to be told.
     pub fn notification(&self) -> Option<&str> {
-        self.told.as_ref().map(|outgoing| outgoing.told.facts.id.as_str())
+        self.told.as_ref().map(|outgoing| outgoing.facts().id.as_str())
     }
 
     /// What is to be delivered through channels that are there.
     pub fn to_deliver(&self) -> Option<Handed> {
-        let outgoing = self.told.as_ref()?;
-        let channels: Vec<_> = outgoing.channels.iter().filter(|name| !outgoing.gone.contains(name)).cloned().collect();
-        let told = outgoing.told.clone();
-        (!channels.is_empty()).then_some(Handed { told, channels, created_at: self.happened.now })
+        self.told.as_ref()?.to_deliver()
     }
 
     /// Writes the incident, its timeline and what is to be told.
@@ -135,20 +118,10 @@ impl Telling {
     /// When the database fails.
     pub async fn write(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
         let id = self.write_incident(db).await?;
-        let Some(Outgoing { told, channels, held_by, gone }) = &self.told else { return Ok(()) };
-        let new = NewNotification {
-            facts: &told.facts,
-            endpoint: told.endpoint,
-            incident: Some(id),
-            held_by: *held_by,
-            channels,
-            now: self.happened.now,
-        };
-        outbox::insert(db, &new).await?;
-        for name in gone {
-            outbox::give_up(db, Some(&told.facts.id), name, outbox::NO_SUCH_CHANNEL, self.happened.now).await?;
+        match &self.told {
+            Some(outgoing) => outgoing.write(db, Some(id)).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Writes the incident and its timeline; gives its id, which is another one than ours only if its row was made

@@ -20,7 +20,7 @@ use crate::config::Listing;
 use crate::config::channels::{ChannelConfig, Transport};
 use crate::domain::Timestamp;
 use crate::domain::alert_rule::{AlertId, AlertSettings, Bounds, Quantity, QuantityKind, Standing};
-use crate::domain::notification::AlertEnding;
+use crate::domain::notification::{AlertEnding, Severity};
 use crate::domain::role::Role;
 use crate::domain::suggest::closest;
 use crate::store::{StoreError, alert_rules, audit};
@@ -48,9 +48,11 @@ pub struct AlertRule {
     pub shown: Option<String>,
     /// Of `measured`.
     pub unit: Option<&'static str>,
-    /// Back past this it clears, in `unit`.
+    /// Back at this it clears, in `unit`.
     pub clears_at: Option<f64>,
     pub channel: ActionChannel,
+    /// What of it cannot be read; then it is not looked at.
+    pub unreadable: Option<String>,
     pub created_at: Timestamp,
     pub created_by: String,
     pub updated_at: Timestamp,
@@ -63,23 +65,50 @@ pub struct ActionChannel {
     pub name: String,
     pub exists: bool,
     pub enabled: bool,
+    /// The channels that are told when the rule fires now. Not only itself: where there is none of it any more, or not
+    /// yet, those of the default route, so that nobody goes untold. One that is off tells nobody.
+    pub tells: Vec<String>,
 }
 
-/// The channel that an action means; `None` when it can mean none.
-fn channel_of(action: &str, listing: &Listing) -> Option<ActionChannel> {
-    let there =
-        |channel: &ChannelConfig| ActionChannel { name: channel.name.clone(), exists: true, enabled: channel.enabled };
+impl ActionChannel {
+    fn of(settings: &AlertSettings, listing: &Listing) -> Self {
+        let action = settings.action.as_deref().unwrap_or_default();
+        let (name, channel) = match meant(action, listing) {
+            Some(Meant::Channel(channel)) => (channel.name.as_str(), Some(channel)),
+            Some(Meant::Kind(kind)) => (kind, None),
+            None => (action.strip_suffix(NOTIFY).unwrap_or(action), None),
+        };
+        let routing = listing.routing();
+        let tells = match channel {
+            _ if !routing.enabled => Vec::new(),
+            Some(channel) => channel.enabled.then(|| channel.name.clone()).into_iter().collect(),
+            None => routing.channels_for(None, settings.severity.unwrap_or(Severity::Warning)),
+        };
+        let enabled = channel.is_some_and(|channel| channel.enabled);
+        Self { name: name.to_owned(), exists: channel.is_some(), enabled, tells }
+    }
+}
+
+/// What an action means.
+enum Meant<'l> {
+    Channel(&'l ChannelConfig),
+    /// Of which there is no channel.
+    Kind(&'static str),
+}
+
+/// `None` when it can mean nothing.
+fn meant<'l>(action: &str, listing: &'l Listing) -> Option<Meant<'l>> {
     if let Some(channel) = listing.channel(action) {
-        return Some(there(channel));
+        return Some(Meant::Channel(channel));
     }
     let stem = action.strip_suffix(NOTIFY)?;
     if let Some(channel) = listing.channel(stem) {
-        return Some(there(channel));
+        return Some(Meant::Channel(channel));
     }
     let kind = KINDS.into_iter().find(|kind| *kind == stem)?;
     let of_kind = || listing.channels.iter().filter(|channel| kind_of(&channel.transport) == Some(kind));
     let channel = of_kind().find(|channel| channel.enabled).or_else(|| of_kind().next());
-    Some(channel.map_or_else(|| ActionChannel { name: kind.to_owned(), exists: false, enabled: false }, there))
+    Some(channel.map_or(Meant::Kind(kind), Meant::Channel))
 }
 
 fn kind_of(transport: &Transport) -> Option<&'static str> {
@@ -138,14 +167,9 @@ impl<'c> Round<'c> {
 
 fn as_it_stands(watched: Watched, round: &mut Round<'_>, listing: &Listing) -> AlertRule {
     let Watched { stored, state } = watched;
-    let measured = round.measure(&stored.settings);
+    let measured = if stored.unreadable.is_none() { round.measure(&stored.settings) } else { None };
     let is_on = stored.settings.enabled.unwrap_or(true);
-    let action = stored.settings.action.as_deref().unwrap_or_default();
-    let channel = channel_of(action, listing).unwrap_or_else(|| ActionChannel {
-        name: action.strip_suffix(NOTIFY).unwrap_or(action).to_owned(),
-        exists: false,
-        enabled: false,
-    });
+    let channel = ActionChannel::of(&stored.settings, listing);
     let value = measured.as_ref().and_then(|measured| measured.value);
     AlertRule {
         id: AlertId(stored.id),
@@ -156,6 +180,7 @@ fn as_it_stands(watched: Watched, round: &mut Round<'_>, listing: &Listing) -> A
         clears_at: measured.as_ref().map(|m| m.bounds.clear),
         measured: value,
         channel,
+        unreadable: stored.unreadable,
         settings: stored.settings,
         created_at: stored.created_at,
         created_by: stored.created_by,
@@ -168,6 +193,15 @@ fn as_it_stands(watched: Watched, round: &mut Round<'_>, listing: &Listing) -> A
 pub fn list(ctx: &ServiceContext) -> Vec<AlertRule> {
     let (mut round, listing) = (Round::new(ctx), ctx.directory.get());
     ctx.alerts.list().into_iter().map(|watched| as_it_stands(watched, &mut round, &listing)).collect()
+}
+
+/// The rules whose action means this channel, by id.
+pub(super) fn naming(ctx: &ServiceContext, listing: &Listing, channel: &str) -> Vec<AlertId> {
+    let names_it = |watched: &Watched| {
+        let action = watched.stored.settings.action.as_deref().unwrap_or_default();
+        matches!(meant(action, listing), Some(Meant::Channel(meant)) if meant.name == channel)
+    };
+    ctx.alerts.list().iter().filter(|watched| names_it(watched)).map(|watched| AlertId(watched.stored.id)).collect()
 }
 
 /// A rule by its id. Works without the database.
@@ -210,7 +244,7 @@ async fn create_locked(
     let mut row = actor.audit_row(now, "alert.create", subject(stored.id));
     row.after = Some(audited(&stored.settings));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-    transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    ctx.alerts.commit(transaction).await?;
     let subject = subject(stored.id);
     let watched = ctx.alerts.put(stored, now);
     ctx.announce(actor, "alert.create", &subject);
@@ -258,7 +292,7 @@ async fn change_locked(
         Change::Patch(patch) => (patched(&before.settings, patch)?, "alert.patch"),
     };
     check(ctx, &settings, Some(&before.settings))?;
-    if settings == before.settings {
+    if settings == before.settings && before.unreadable.is_none() {
         return Ok(as_it_stands(held.watched.clone(), &mut Round::new(ctx), &ctx.directory.get()));
     }
     let ending = Happened::ended(ctx, &held.watched, AlertEnding::RuleChanged, now);
@@ -267,13 +301,13 @@ async fn change_locked(
     let stored = match alert_rules::update(&transaction, before.id, &settings, before.revision, now).await {
         Ok(stored) => stored,
         // It was changed before, by a commit whose answer was lost.
-        Err(StoreError::Stale) => {
-            if let Some(stored) = alert_rules::find(&transaction, before.id).await.map_err(ServiceError::Store)? {
-                let revision = stored.revision;
-                ctx.alerts.put(stored, now);
-                return Err(ServiceError::Stale { revision });
-            }
-            return Err(unknown(id));
+        Err(StoreError::Stale | StoreError::NotFound) => {
+            drop(transaction);
+            take_up(ctx).await.map_err(ServiceError::Store)?;
+            let known = ctx.alerts.get(AlertId(before.id));
+            return Err(
+                known.map_or_else(|| unknown(id), |known| ServiceError::Stale { revision: known.stored.revision })
+            );
         }
         Err(error) => return Err(ServiceError::Store(error)),
     };
@@ -283,7 +317,7 @@ async fn change_locked(
     let mut row = actor.audit_row(now, action, subject(before.id));
     (row.before, row.after) = (Some(audited(&before.settings)), Some(audited(&settings)));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-    transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    ctx.alerts.commit(transaction).await?;
     let watched = ctx.alerts.put(stored, now);
     ctx.announce(actor, action, &subject(before.id));
     tell(ctx, ending);
@@ -326,13 +360,20 @@ pub async fn delete(
         let mut row = actor.audit_row(now, "alert.delete", subject(before.id));
         row.before = Some(audited(&before.settings));
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-        transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+        work.alerts.commit(transaction).await?;
         work.alerts.remove(AlertId(before.id));
         work.announce(&actor, "alert.delete", &subject(before.id));
         tell(&work, ending);
         Ok(())
     })
     .await
+}
+
+/// Takes up what changes made whose commits were not answered. Whoever calls it holds `changes`.
+async fn take_up(ctx: &ServiceContext) -> Result<(), StoreError> {
+    let table = alert_rules::list(ctx.store.writer()).await?;
+    ctx.alerts.follow(table, ctx.clock.now());
+    Ok(())
 }
 
 /// Hands over what is told of a change whose rows are written.
@@ -369,12 +410,17 @@ fn check(ctx: &ServiceContext, settings: &AlertSettings, before: Option<&AlertSe
                 };
                 errors.push(FieldError::at("/metric", "unknown", detail));
             }
-            Some(metric) => {
-                if let Err(broken) = Bounds::of(settings, quantity(&metric)) {
+            Some(metric) => match Bounds::of(settings, quantity(&metric)) {
+                Ok(bounds) if bounds.always_holds(quantity(&metric)) => {
+                    let detail = "the comparison would hold whatever is measured, so that it never clears";
+                    errors.push(FieldError::at("/threshold", "out_of_range", detail));
+                }
+                Ok(_) => {}
+                Err(broken) => {
                     let told = |(field, rule, detail)| FieldError::at(format!("/{field}"), rule, detail);
                     errors.extend(broken.into_iter().map(told));
                 }
-            }
+            },
         },
     }
     let listing = ctx.directory.get();
@@ -383,7 +429,7 @@ fn check(ctx: &ServiceContext, settings: &AlertSettings, before: Option<&AlertSe
             errors.push(FieldError::at("/action", "required", format!("a rule has an action: {}", actions(&listing))));
         }
         Some(action) if before.is_some_and(|before| before.action.as_deref() == Some(action)) => {}
-        Some(action) if channel_of(action, &listing).is_none() => {
+        Some(action) if meant(action, &listing).is_none() => {
             let stem = action.strip_suffix(NOTIFY).unwrap_or(action);
             let names = listing.channels.iter().map(|channel| channel.name.as_str()).chain(KINDS);
             let detail = match closest(stem, names) {

@@ -2,6 +2,7 @@
 //! names. Only administrators come here; a key is shown to whoever makes it, once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,7 +19,10 @@ use crate::domain::api_key::{
 use crate::domain::role::Role;
 use crate::keyring::Keyring;
 use crate::store::api_keys::{ApiKeyUpdate, NewApiKey};
-use crate::store::{Store, StoreError, api_keys, audit};
+use crate::store::{DatabaseTransaction, Store, StoreError, api_keys, audit, within};
+
+/// How long a change that failed looks for what became of it.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What of a key is set, as it is written.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -131,11 +135,18 @@ async fn create_locked(
         now,
     };
     let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
-    let key = api_keys::insert(&transaction, new).await.map_err(ServiceError::Store)?;
+    let name = new.name.clone();
+    let key = match api_keys::insert(&transaction, new).await {
+        Ok(key) => key,
+        Err(error) => {
+            drop(transaction);
+            return Err(behind(ctx, None, &name, error).await);
+        }
+    };
     let mut row = actor.audit_row(now, "api_key.create", subject(&key.id));
     row.after = Some(audited(&key));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-    transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    commit(ctx, transaction).await?;
     ctx.keyring.put(key.clone());
     ctx.announce(actor, "api_key.create", &subject(&key.id));
     Ok((key, Secret::new(secret)))
@@ -190,14 +201,21 @@ async fn change_locked(
     if after.role < Role::Admin {
         require_another_admin(ctx, &key, now)?;
     }
+    let name = after.name.clone();
     let update =
         ApiKeyUpdate { name: after.name, role: after.role, expires_at: after.expires_at, expected_revision: revision };
     let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
-    let changed = api_keys::update(&transaction, id, update, now).await.map_err(ServiceError::Store)?;
+    let changed = match api_keys::update(&transaction, id, update, now).await {
+        Ok(changed) => changed,
+        Err(error) => {
+            drop(transaction);
+            return Err(behind(ctx, Some(&key.id), &name, error).await);
+        }
+    };
     let mut row = actor.audit_row(now, action, subject(&key.id));
     (row.before, row.after) = (Some(audited(&key)), Some(audited(&changed)));
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-    transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+    commit(ctx, transaction).await?;
     let known = changed.id.clone();
     ctx.keyring.put(changed.clone());
     ctx.announce(actor, action, &subject(&key.id));
@@ -234,12 +252,57 @@ pub async fn delete(
         let mut row = actor.audit_row(now, "api_key.delete", subject(&key.id));
         row.before = Some(audited(&key));
         audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-        transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+        commit(&work, transaction).await?;
         work.keyring.remove(&key.id);
         work.announce(&actor, "api_key.delete", &subject(&key.id));
         Ok(())
     })
     .await
+}
+
+/// Commits a change of the keys. When the answer is an error it may have been made all the same, and a key whose role
+/// was lowered must not keep it: the table says, if it can be asked.
+async fn commit(ctx: &ServiceContext, transaction: DatabaseTransaction) -> Result<(), ServiceError> {
+    let Err(error) = transaction.commit().await else { return Ok(()) };
+    if let Err(error) = within(LOOK_LIMIT, follow(ctx)).await {
+        tracing::warn!(%error, "what the table has of the keys cannot be read after a change that failed");
+    }
+    Err(ServiceError::Store(error.into()))
+}
+
+/// Has the keyring hold what the table has. Whoever calls it holds `changes`.
+async fn follow(ctx: &ServiceContext) -> Result<(), StoreError> {
+    let table = api_keys::list(ctx.store.writer()).await?;
+    for known in ctx.keyring.list() {
+        if known.made.is_some() && !table.iter().any(|key| key.id == known.id) {
+            ctx.keyring.remove(&known.id);
+        }
+    }
+    for key in table {
+        if ctx.keyring.get(&key.id).is_none_or(|known| known.made != key.made) {
+            tracing::warn!(key = key.name, "a key is as a change made it that was answered with an error");
+            ctx.keyring.put(key);
+        }
+    }
+    Ok(())
+}
+
+/// The database refused a change because it has other keys than the keyring: one whose commit was answered with an
+/// error had been made all the same. The keyring follows it, and the client is told so.
+async fn behind(ctx: &ServiceContext, id: Option<&KeyId>, name: &str, error: StoreError) -> ServiceError {
+    if !matches!(error, StoreError::Stale | StoreError::NotFound | StoreError::Conflict(_)) {
+        return ServiceError::Store(error);
+    }
+    if let Err(error) = follow(ctx).await {
+        return ServiceError::Store(error);
+    }
+    let revision = id.and_then(|id| ctx.keyring.get(id)?.made).map(|made| made.revision);
+    match (error, id, revision) {
+        (StoreError::Conflict(_), ..) => ServiceError::Conflict(Conflict::KeyNameTaken { name: name.to_owned() }),
+        (_, _, Some(revision)) => ServiceError::Stale { revision },
+        (_, Some(id), None) => unknown(&id.to_string()),
+        (error, None, None) => ServiceError::Store(error),
+    }
 }
 
 /// The key that may be changed, with its id in the store and its revision.

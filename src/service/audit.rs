@@ -6,7 +6,7 @@ use crate::domain::role::Role;
 use crate::store::audit;
 pub use crate::store::audit::{AuditEntry, AuditQuery, StoredAuditEntry};
 
-/// A page of the log, newest first, and how many entries the filters let through on all pages.
+/// A page of the log in the order that is asked for, and how many entries the filters let through on all pages.
 ///
 /// # Errors
 /// `Forbidden`, `Store`.

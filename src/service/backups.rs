@@ -27,6 +27,9 @@ const ROW_LIMIT: Duration = Duration::from_secs(2);
 /// How long the start waits for the folder.
 const TIDYING: Duration = Duration::from_secs(2);
 
+/// How long the disk may take to remove one, so that what became of it can still be noted.
+const REMOVING: Duration = Duration::from_secs(15);
+
 /// The backups of this monitor.
 #[derive(Debug)]
 pub struct Backups {
@@ -319,7 +322,8 @@ async fn note(ctx: &ServiceContext, row: AuditEntry) {
     }
 }
 
-/// Removes a backup, or forgets one that failed.
+/// Removes a backup, or forgets one that failed. The disk is worked on while no transaction is open, so that a folder
+/// that hangs holds up nothing else; so the row is there first, and one that could not be removed has a second one.
 ///
 /// # Errors
 /// `Forbidden`, `NotFound`; `Conflict` while it is made; `Unavailable` when the file cannot be removed.
@@ -329,30 +333,48 @@ pub async fn delete(ctx: &Arc<ServiceContext>, actor: &Actor, id: &str) -> Resul
     detached_change(ctx, async move {
         let _one = work.backups.one_at_a_time.lock().await;
         let backup = get(&work, &actor, &id).await?;
-        let transaction = work.store.begin_durable().await.map_err(ServiceError::Store)?;
-        let row = actor.audit_row(work.clock.now(), "backup.delete", subject(&id));
-        audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
-        match backup.state {
-            BackupState::Running(_) => return Err(running(&id)),
-            BackupState::Failed(_) => work.backups.state().failed.retain(|failed| failed.id != id),
-            BackupState::Done { .. } => {
-                let gone = id.clone();
-                match work.backups.in_folder(move |folder| folder.remove(&gone)).await {
-                    Err(ServiceError::Store(StoreError::NotFound)) => return Err(unknown(&id)),
-                    other => other?,
-                }
-            }
+        if matches!(backup.state, BackupState::Running(_)) {
+            return Err(running(&id));
         }
+        let transaction = work.store.begin_durable().await.map_err(ServiceError::Store)?;
+        let row = actor.audit_row(work.clock.now(), DELETED, subject(&id));
+        audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
         transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
-        work.announce(&actor, "backup.delete", &subject(&id));
+        if let BackupState::Done { .. } = backup.state {
+            if let Err(error) = remove(&work, &id).await {
+                tracing::warn!(backup = id, %error, "a backup cannot be removed");
+                let mut row = actor.audit_row(work.clock.now(), DELETED, subject(&id));
+                row.result = format!("failed: {error}");
+                note(&work, row).await;
+                return Err(error);
+            }
+        } else {
+            work.backups.state().failed.retain(|failed| failed.id != id);
+        }
+        work.announce(&actor, DELETED, &subject(&id));
         Ok(())
     })
     .await
 }
 
+async fn remove(ctx: &ServiceContext, id: &str) -> Result<(), ServiceError> {
+    let gone = id.to_owned();
+    let removing = ctx.backups.in_folder(move |folder| folder.remove(&gone));
+    match tokio::time::timeout(REMOVING, removing).await {
+        // It is gone, whoever removed it.
+        Ok(Err(ServiceError::Store(StoreError::NotFound))) => Ok(()),
+        Ok(removed) => removed,
+        Err(_) => Err(ServiceError::Unavailable(
+            "The folder of the backups did not answer in time; it may be removed all the same".to_owned(),
+        )),
+    }
+}
+
 /// What is audited when a backup is begun, and when it is whole or failed.
 const STARTED: &str = "backup.create";
 const FINISHED: &str = "backup.finish";
+/// When one is to be removed.
+const DELETED: &str = "backup.delete";
 const OK: &str = "ok";
 const SUBJECT: &str = "backup/";
 

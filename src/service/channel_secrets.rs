@@ -5,7 +5,7 @@ use url::Url;
 
 use super::error::FieldError;
 use super::redaction::{HIDDEN, kept_userinfo, userinfo};
-use crate::config::channels::Settings;
+use crate::config::channels::{DEFAULT_SMTP_HOST, DEFAULT_SMTP_PORT, Settings};
 
 /// The keys whose values are secrets, or often hold some; so do the values of all headers.
 const SECRETS: [&str; 6] = ["url", "secret", "bot_token", "smtp_password", "payload_template", "recovery_template"];
@@ -54,7 +54,7 @@ pub(super) fn restore(new: &mut Settings, given: &Settings, stored: Option<&Sett
         && destination(stored) != Some(leads_to)
     {
         errors.extend(kept_secrets(new, given).into_iter().map(|pointer| {
-            let detail = "the stored value would be sent to another host than before: write it out, or leave it out";
+            let detail = "the stored value would be sent to another place than before: write it out, or leave it out";
             FieldError::at(pointer, "conflict", detail)
         }));
     }
@@ -108,12 +108,21 @@ fn header_pointer(name: &str) -> String {
     format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Where a channel leads: scheme, host and port, or the mail server. `None`: nowhere, so that nothing is sent.
+/// Where a channel leads: scheme, host and port, or the mail server and how it is spoken with. `None`: nowhere, so that nothing is sent.
 fn destination(settings: &Settings) -> Option<String> {
     let text = |key: &str| settings.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
     let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin().ascii_serialization());
     match text("type")? {
-        "email" => Some(format!("mail server {}", text("smtp_host").unwrap_or_default().to_ascii_lowercase())),
+        "email" => {
+            let value = |key: &str| {
+                settings.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            };
+            let host = text("smtp_host").unwrap_or(DEFAULT_SMTP_HOST).to_ascii_lowercase();
+            let port = value("smtp_port").unwrap_or_else(|| DEFAULT_SMTP_PORT.to_string());
+            // Who listens on the way, and who may pass for the server, is a part of it.
+            let is_encrypted = value("smtp_use_tls").unwrap_or_else(|| true.to_string());
+            Some(format!("mail server {host}:{port}, encrypted: {is_encrypted}, trusted: {:?}", text("ca_file")))
+        }
         "telegram" => origin(text("api_url").unwrap_or("https://api.telegram.org")),
         _ => origin(text("url")?),
     }
@@ -177,6 +186,15 @@ mod tests {
         let moved = |host: &str| json!({"type": "email", "smtp_host": host, "smtp_password": "***"});
         assert_eq!(replaced(&mail, moved("b.example")).unwrap_err(), ["/smtp_password"]);
         assert_eq!(replaced(&mail, moved("A.example")).unwrap()["smtp_password"], "1");
+        let with = |more: Value| {
+            let mut new = moved("a.example");
+            new.as_object_mut().unwrap().extend(settings(more));
+            replaced(&mail, new)
+        };
+        assert!(with(json!({"smtp_port": 587, "smtp_use_tls": true})).is_ok(), "as it was");
+        for elsewhere in [json!({"smtp_port": 25}), json!({"smtp_use_tls": false}), json!({"ca_file": "/tmp/ca.pem"})] {
+            assert_eq!(with(elsewhere).unwrap_err(), ["/smtp_password"]);
+        }
         let chat = settings(json!({"type": "telegram", "bot_token": "1:a"}));
         let moved = json!({"type": "telegram", "bot_token": "***", "api_url": "https://b.example"});
         assert_eq!(replaced(&chat, moved).unwrap_err(), ["/bot_token"]);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
+use super::alerts;
 use super::channel_secrets::{redacted, restore as restore_secrets};
 use super::context::{Actor, ServiceContext, detached, detached_change};
 use super::error::{Conflict, FieldError, ServiceError, key_text};
@@ -379,6 +380,7 @@ fn users(ctx: &ServiceContext, listing: &Listing, name: &str) -> Option<String> 
         let endpoint = &entry.known.endpoint;
         format!("the endpoint {}", key_text(&endpoint.group, &endpoint.name))
     }));
+    users.extend(alerts::naming(ctx, listing, name).into_iter().map(|id| format!("the alert rule {id}")));
     let more = users.len().saturating_sub(MOST_USERS);
     users.truncate(MOST_USERS);
     if more > 0 {

@@ -82,14 +82,14 @@ pub async fn try_out(
     let layers = directory.layers(settings.group.as_deref().unwrap_or_default());
     let redact = redaction::applying(&settings, layers);
     let inherited = layers.group.map_or_else(|| layers.defaults.clone(), |group| overlay(layers.defaults, group));
-    let keeps = redaction::keeps_any(&settings);
-    if keeps || !redaction::sent_along(&settings, &inherited, &redact).is_empty() {
+    // Nor is anything told of the files of this machine to whoever only checks.
+    let names_a_file = settings.tls.as_ref().is_some_and(|tls| tls.ca_file.is_some());
+    if names_a_file
+        || redaction::keeps_any(&settings)
+        || !redaction::sent_along(&settings, &inherited, &redact).is_empty()
+    {
         // Whoever makes endpoints can send them anywhere; whoever only checks cannot.
         actor.require(Role::Editor)?;
-    }
-    if keeps && of.as_ref().is_some_and(|known| !redaction::same_place(&settings, &known.settings)) {
-        let detail = "what is stored for *** is not sent to another scheme, host or port: write it out";
-        return Err(ServiceError::invalid(FieldError::at("/url", "conflict", detail)));
     }
     let stored =
         of.as_ref().map(|known| redaction::Stored { settings: &known.settings, redact: &known.endpoint.check.redact });

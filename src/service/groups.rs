@@ -10,19 +10,22 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::context::{Actor, ServiceContext, detached_change};
-use super::endpoints::tell_of_statuses;
-use super::error::{Conflict, FieldError, Place, ServiceError, key_text};
+use super::endpoints::{tell_of_statuses, unknown_channels};
+use super::error::{Conflict, FieldError, Place, Precondition, ServiceError, key_text};
 use super::{merge_patch, redaction};
 use crate::board::Entry;
 use crate::config::{Config, Listing};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{
-    Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, overlay, resolve,
+    Aftermath, Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, overlay, resolve,
 };
 use crate::domain::group::{Group, GroupMade, GroupOrigin};
 use crate::domain::role::Role;
 use crate::store::groups::GroupContent;
 use crate::store::{ConnectionTrait, StoreError, audit, endpoints, groups, states};
+
+/// The most groups made through the API. Further ones are refused.
+pub const MOST_MADE: usize = 1_000;
 
 /// Endpoints that are named when a change does not suit them; the rest is counted.
 const NAMED: usize = 20;
@@ -74,6 +77,20 @@ pub async fn listing(db: &impl ConnectionTrait, config: &Config) -> Result<Listi
     Ok(listing)
 }
 
+/// Says which groups cannot be read as a whole, for whoever mends them. At the start.
+pub fn tell_of_unreadable(listing: &Listing) {
+    for (group, Group { unreadable, .. }) in &listing.groups {
+        if let Some(why) = unreadable {
+            tracing::error!(
+                group,
+                why,
+                "a group made through the API is in force without what cannot be read of it: replace it with \
+                 PUT /api/v1/groups/{{name}}, or delete it"
+            );
+        }
+    }
+}
+
 /// Every group, by name. Works without the database.
 pub fn list(ctx: &ServiceContext) -> Vec<GroupReport> {
     let listing = ctx.directory.get();
@@ -123,7 +140,8 @@ fn plain_endpoint() -> EndpointSettings {
 /// Makes a group. Endpoints that bear its name already inherit from now on.
 ///
 /// # Errors
-/// `Invalid`, also when it does not suit one of its endpoints; `Conflict` when it is declared already.
+/// `Invalid`, also when it does not suit one of its endpoints; `Conflict` when it is declared already, or there are too
+/// many.
 pub async fn create(
     ctx: &Arc<ServiceContext>,
     actor: &Actor,
@@ -147,13 +165,13 @@ pub async fn create(
 /// Replaces all settings of a group, or makes it.
 ///
 /// # Errors
-/// `Invalid`, also when it would not suit one of its endpoints; `Conflict` when the configuration has it; `Stale` when
-/// `expected_revision` is no longer its revision.
+/// `Invalid`, also when it would not suit one of its endpoints; `Conflict` when the configuration has it, or there are
+/// too many; `Stale`, `NotThere` or `IsThere` when the precondition does not hold.
 pub async fn put(
     ctx: &Arc<ServiceContext>,
     actor: &Actor,
     name: String,
-    expected_revision: Option<i64>,
+    precondition: Precondition,
     settings: EndpointSettings,
 ) -> Result<Put, ServiceError> {
     actor.require(Role::Editor)?;
@@ -161,8 +179,9 @@ pub async fn put(
     detached_change(ctx, async move {
         let _changes = work.changes.lock().await;
         let listing = work.directory.get();
-        changeable(&listing, &name, expected_revision)?;
         let is_new = get(&work, &name).is_err();
+        let revision = changeable(&listing, &name, None)?.and_then(Group::revision).unwrap_or(0);
+        precondition.require((!is_new).then_some(revision))?;
         let (action, now) = (if is_new { "group.create" } else { "group.replace" }, work.clock.now());
         let report = apply(&work, &actor, Edit { listing, name, action, settings: Some(settings) }, now).await?;
         Ok(if is_new { Put::Created(report) } else { Put::Replaced(report) })
@@ -257,8 +276,7 @@ struct Edit {
 /// An endpoint that is another one by the change.
 struct Changed {
     known: KnownEndpoint,
-    reschedule: bool,
-    recount: bool,
+    aftermath: Aftermath,
 }
 
 async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) -> Result<GroupReport, ServiceError> {
@@ -266,27 +284,37 @@ async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) 
     let before = listing.groups.get(&name);
     let content = settings.map(|settings| content(&listing, &name, before, settings, now)).transpose()?;
     let is_same = |content: &GroupContent| {
-        before.is_some_and(|b| b.description == content.description && b.settings == content.settings)
+        before.is_some_and(|b| {
+            b.unreadable.is_none() && b.description == content.description && b.settings == content.settings
+        })
     };
     if content.as_ref().is_some_and(is_same) {
         return get(ctx, &name);
     }
+    if before.is_none() && content.is_some() && listing.made_groups() >= MOST_MADE {
+        return Err(ServiceError::Conflict(Conflict::TooManyGroups { most: MOST_MADE }));
+    }
     let new_settings = content.as_ref().map(|content| &content.settings);
     let layers = Layers { group: new_settings, ..listing.layers(&name) };
-    let changed = tried(members(ctx, &name), listing.layers(&name), layers, now)?;
+    let (changed, errors) = tried(members(ctx, &name), listing.layers(&name), layers, now);
+    if !errors.is_empty() {
+        return Err(ServiceError::Invalid(errors));
+    }
 
     let transaction = ctx.store.begin_durable().await.map_err(ServiceError::Store)?;
-    let stored = match (&content, before.map(|group| &group.made)) {
-        (None, _) => {
-            groups::delete(&transaction, &name).await.map_err(ServiceError::Store)?;
-            None
-        }
+    let written = match (&content, before.map(|group| &group.made)) {
+        // Also when it went before, by a commit whose answer was lost: it is only remembered.
+        (None, _) => groups::delete(&transaction, &name).await.map(|_| None),
         (Some(content), Some(GroupMade::Stored(stored))) => {
-            let written = groups::update(&transaction, &name, content, stored.revision, now).await;
-            Some(written.map_err(ServiceError::Store)?)
+            groups::update(&transaction, &name, content, stored.revision, now).await.map(Some)
         }
-        (Some(content), _) => {
-            Some(groups::insert(&transaction, &name, content, now).await.map_err(ServiceError::Store)?)
+        (Some(content), _) => groups::insert(&transaction, &name, content, now).await.map(Some),
+    };
+    let stored = match written {
+        Ok(stored) => stored,
+        Err(error) => {
+            drop(transaction);
+            return Err(behind(ctx, &listing, &name, error).await);
         }
     };
     let recounted = write_endpoints(&transaction, &changed, now).await.map_err(ServiceError::Store)?;
@@ -296,10 +324,24 @@ async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) 
     audit::append(&transaction, row).await.map_err(ServiceError::Store)?;
     transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
 
-    let mut after = (*listing).clone();
-    match stored {
-        Some(group) => after.groups.insert(name.clone(), group),
-        None => after.groups.remove(&name),
+    put_in_force(ctx, &listing, &name, stored, changed, recounted);
+    ctx.announce(actor, action, &format!("group/{name}"));
+    Ok(report(&ctx.directory.get(), name.clone(), members(ctx, &name), now))
+}
+
+/// Shows a group as it is stored now in the directory, and on the board what its endpoints have become by that.
+fn put_in_force(
+    ctx: &ServiceContext,
+    listing: &Listing,
+    name: &str,
+    group: Option<Group>,
+    changed: Vec<Changed>,
+    recounted: Vec<EndpointId>,
+) {
+    let mut after = listing.clone();
+    match group {
+        Some(group) => after.groups.insert(name.to_owned(), group),
+        None => after.groups.remove(name),
     };
     ctx.directory.set(after);
     let ids: Vec<EndpointId> = changed.iter().map(|change| change.known.id).collect();
@@ -310,8 +352,36 @@ async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) 
     ctx.board.update(recounted, |_, live| live.state = live.state.recounted());
     ctx.scheduler.nudge();
     tell_of_statuses(ctx, &ids, &before);
-    ctx.announce(actor, action, &format!("group/{name}"));
-    Ok(report(&ctx.directory.get(), name.clone(), members(ctx, &name), now))
+}
+
+/// The database refused a change because it has another group than the directory: one whose commit was answered with an
+/// error had been made all the same. Directory and board follow it, and the client is told so.
+async fn behind(ctx: &ServiceContext, listing: &Listing, name: &str, error: StoreError) -> ServiceError {
+    if !matches!(error, StoreError::Stale | StoreError::NotFound | StoreError::Conflict(_)) {
+        return ServiceError::Store(error);
+    }
+    let group = match groups::find(ctx.store.writer(), name).await {
+        Ok(group) => group,
+        Err(error) => return ServiceError::Store(error),
+    };
+    let stored = group.as_ref().and_then(|group| match group.made {
+        GroupMade::Stored(stored) => Some(stored),
+        GroupMade::Configured { .. } => None,
+    });
+    // What of the endpoints changed was written with it.
+    let made_at = stored.map_or_else(|| ctx.clock.now(), |stored| stored.updated_at);
+    let layers = Layers { group: group.as_ref().map(|group| &group.settings), ..listing.layers(name) };
+    // An endpoint that it does not suit stays as it is.
+    let (changed, _) = tried(members(ctx, name), listing.layers(name), layers, made_at);
+    let recounted = changed.iter().filter(|change| change.aftermath.recount).map(|change| change.known.id).collect();
+    put_in_force(ctx, listing, name, group, changed, recounted);
+    match (error, stored) {
+        (StoreError::Conflict(_), Some(_)) => {
+            ServiceError::Conflict(Conflict::GroupNameTaken { name: name.to_owned() })
+        }
+        (_, Some(stored)) => ServiceError::Stale { revision: stored.revision },
+        (_, None) => unknown(name),
+    }
 }
 
 /// What changes with the endpoints: from when their schedule applies, and their counters. Gives the endpoints whose
@@ -324,9 +394,9 @@ async fn write_endpoints(
     let ids = |wanted: fn(&Changed) -> bool| {
         changed.iter().filter(move |change| wanted(change)).map(|change| change.known.id)
     };
-    let rescheduled: Vec<_> = ids(|change| change.reschedule).collect();
+    let rescheduled: Vec<_> = ids(|change| change.aftermath.reschedule).collect();
     endpoints::reschedule(db, &rescheduled, now).await?;
-    let recounted: std::collections::BTreeSet<_> = ids(|change| change.recount).collect();
+    let recounted: std::collections::BTreeSet<_> = ids(|change| change.aftermath.recount).collect();
     if !recounted.is_empty() {
         let all = states::list(db).await?.into_iter().filter(|(id, _)| recounted.contains(id));
         let again: Vec<_> = all.map(|(id, state)| (id, state.recounted())).collect();
@@ -377,7 +447,7 @@ fn content(
         errors.extend(refused);
     }
     let probe = overlay(&settings, &EndpointSettings { group: Some(name.to_owned()), ..plain_endpoint() });
-    for mut rule in resolve(&probe, layers, now).err().unwrap_or_default() {
+    for mut rule in resolve(&probe, layers.of_any_channel(), now).err().unwrap_or_default() {
         if rule.pointer == "/group" {
             "/name".clone_into(&mut rule.pointer);
         } else {
@@ -385,6 +455,7 @@ fn content(
         }
         errors.push(rule.into());
     }
+    errors.extend(unknown_channels(listing, &settings, before.map(|group| &group.settings)));
     if !errors.is_empty() {
         return Err(ServiceError::Invalid(errors));
     }
@@ -408,17 +479,15 @@ fn within(settings: &EndpointSettings, own: &EndpointSettings, rule: &RuleError)
     }
 }
 
-/// The endpoints as they are with these layers, those only that become others.
-///
-/// # Errors
-/// Names those that would break a rule, or whose hidden values would become readable. One that does not fit what it
-/// inherits already is no obstacle: it stays as it is.
+/// The endpoints as they are with these layers, those only that become others; and the mistakes, which name those that
+/// would break a rule, or whose hidden values would become readable. One that does not fit what it inherits already is
+/// no obstacle: it stays as it is.
 fn tried(
     members: Vec<Entry>,
     before: Layers<'_>,
     layers: Layers<'_>,
     now: Timestamp,
-) -> Result<Vec<Changed>, ServiceError> {
+) -> (Vec<Changed>, Vec<FieldError>) {
     let (mut changed, mut errors, mut others) = (Vec::new(), Vec::new(), 0_usize);
     let mut refuse = |known: &KnownEndpoint, rule: RuleError| {
         if errors.len() == NAMED {
@@ -454,17 +523,14 @@ fn tried(
         if endpoint == known.endpoint {
             continue;
         }
-        let starts = endpoint.is_active && !known.paused && !known.is_checked();
-        let reschedule = starts || endpoint.schedule != known.endpoint.schedule;
-        let recount = endpoint.check != known.endpoint.check;
-        let scheduled_from = if reschedule { now } else { known.scheduled_from };
-        let known = KnownEndpoint { scheduled_from, endpoint, ..(*known).clone() };
-        changed.push(Changed { known, reschedule, recount });
+        let aftermath = Aftermath::of((&known.endpoint, known.paused), (&endpoint, known.paused));
+        let scheduled_from = if aftermath.reschedule { now } else { known.scheduled_from };
+        changed.push(Changed { known: KnownEndpoint { scheduled_from, endpoint, ..(*known).clone() }, aftermath });
     }
     if others > 0 {
         errors.push(FieldError::at("", "conflict", format!("{others} more mistakes of this kind are not named")));
     }
-    if errors.is_empty() { Ok(changed) } else { Err(ServiceError::Invalid(errors)) }
+    (changed, errors)
 }
 
 fn settings_of(name: &str, group: Option<&Group>) -> EndpointSettings {

@@ -28,7 +28,8 @@ pub fn known(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Resul
     Ok(with_meaning(stored, endpoint))
 }
 
-fn with_meaning(stored: StoredEndpoint, endpoint: crate::domain::endpoint::Endpoint) -> KnownEndpoint {
+/// A stored endpoint that means this.
+pub(super) fn with_meaning(stored: StoredEndpoint, endpoint: crate::domain::endpoint::Endpoint) -> KnownEndpoint {
     KnownEndpoint {
         id: stored.id,
         origin: stored.origin,
@@ -45,7 +46,7 @@ fn with_meaning(stored: StoredEndpoint, endpoint: crate::domain::endpoint::Endpo
 
 /// As [`known`]; an endpoint that no longer fits what it inherits is watched without its group, or else with the
 /// built-in defaults, and the log says so: going unwatched would be worse.
-fn known_at_any_rate(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Option<KnownEndpoint> {
+pub(super) fn known_at_any_rate(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Option<KnownEndpoint> {
     let errors = match known(stored.clone(), listing, now) {
         Ok(known) => return Some(known),
         Err(errors) => errors,

@@ -2,8 +2,12 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
+
 use super::error::FieldError;
 use crate::domain::endpoint::{EndpointSettings, Layers, SECRET_HEADERS};
+use crate::domain::secret_names::{hide_query, is_secret_name, secrets_of_query};
+use crate::domain::setting::RequestBody;
 
 /// What is shown in the place of a secret.
 pub const HIDDEN: &str = "***";
@@ -38,12 +42,34 @@ pub fn redacted(settings: &EndpointSettings, redact: &[String]) -> EndpointSetti
         }
     }
     shown.url = settings.url.as_deref().map(redacted_url);
+    if let Some(RequestBody::Json(body)) = &mut shown.body {
+        hide_in_body(body, false);
+    }
     shown
 }
 
-/// A URL without its user and password: `https://***@host/path`.
+/// Hides what stands under names of secrets, at any depth.
+fn hide_in_body(value: &mut Value, is_secret: bool) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                hide_in_body(value, is_secret || is_secret_name(name));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| hide_in_body(item, is_secret)),
+        Value::String(_) | Value::Number(_) if is_secret => *value = HIDDEN.into(),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
+    }
+}
+
+/// A URL without its user and password, and without the values of its query that are secrets by their names:
+/// `https://***@host/path?token=***`.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
+    hide_query(&without_userinfo(text), HIDDEN)
+}
+
+fn without_userinfo(text: &str) -> String {
     let Ok(mut url) = url::Url::parse(text) else { return text.to_owned() };
     if url.username().is_empty() && url.password().is_none() {
         return text.to_owned();
@@ -77,20 +103,38 @@ pub fn sent_along(settings: &EndpointSettings, inherited: &EndpointSettings, red
 
 /// Whether `***` stands anywhere for what is stored.
 pub fn keeps_any(settings: &EndpointSettings) -> bool {
-    let in_url = |url: &String| userinfo(url).and_then(|range| url.get(range)) == Some(HIDDEN);
-    settings.headers.iter().flatten().any(|(_, value)| value == HIDDEN) || settings.url.as_ref().is_some_and(in_url)
+    let in_url = |url: &String| {
+        userinfo(url).and_then(|range| url.get(range)) == Some(HIDDEN)
+            || secrets_of_query(url).iter().any(|secret| url.get(secret.range.clone()) == Some(HIDDEN))
+    };
+    let in_body = |body: &RequestBody| matches!(body, RequestBody::Json(body) if keeps_in_body(body, false));
+    settings.headers.iter().flatten().any(|(_, value)| value == HIDDEN)
+        || settings.url.as_ref().is_some_and(in_url)
+        || settings.body.as_ref().is_some_and(in_body)
 }
 
-/// Whether two sets of settings ask the same place: scheme, host and port.
-pub fn same_place(one: &EndpointSettings, other: &EndpointSettings) -> bool {
-    let origin = |settings: &EndpointSettings| Some(url::Url::parse(settings.url.as_deref()?).ok()?.origin());
-    origin(one).is_some_and(|one| one.is_tuple() && Some(one) == origin(other))
+fn keeps_in_body(value: &Value, is_secret: bool) -> bool {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().any(|(name, value)| keeps_in_body(value, is_secret || is_secret_name(name)))
+        }
+        Value::Array(items) => items.iter().any(|item| keeps_in_body(item, is_secret)),
+        value => is_secret && value == HIDDEN,
+    }
+}
+
+/// Whether two sets of settings ask the same place: scheme, host and port. Those without a URL (of groups) do.
+fn same_place(one: &EndpointSettings, other: &EndpointSettings) -> bool {
+    match (&one.url, &other.url) {
+        (Some(one), Some(other)) => same_origin(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }
 
 /// Puts the stored secrets where `***` was written back. `redact` applies to the new settings.
 ///
 /// # Errors
-/// Where there is nothing stored to keep, where the stored credentials would go to another host, and where a
+/// Where there is nothing stored to keep, where what is stored would go to another place than it went to, and where a
 /// stored secret would become readable.
 pub fn restore(
     new: &mut EndpointSettings,
@@ -98,6 +142,7 @@ pub fn restore(
     stored: Option<Stored<'_>>,
 ) -> Result<(), Vec<FieldError>> {
     let mut errors = Vec::new();
+    let goes_elsewhere = stored.is_some_and(|stored| !same_place(new, stored.settings));
     let stored_header = |name: &str| {
         stored.and_then(|s| {
             s.settings.headers.as_ref()?.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
@@ -106,13 +151,14 @@ pub fn restore(
     for (name, value) in new.headers.iter_mut().flatten() {
         let was_secret = stored.is_some_and(|s| is_secret(s.redact, name));
         let becomes_readable = was_secret && !is_secret(redact, name);
-        let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/headers/{}", escaped(name));
         if value == HIDDEN {
-            if let Some(kept) = stored_header(name) {
-                kept.clone_into(value);
-            } else {
-                errors.push(FieldError::at(&pointer, "invalid", "no value is stored that *** could keep"));
-                continue;
+            match kept(stored_header(name), goes_elsewhere) {
+                Ok(kept) => kept.clone_into(value),
+                Err((rule, detail)) => {
+                    errors.push(FieldError::at(&pointer, rule, detail));
+                    continue;
+                }
             }
         }
         if becomes_readable && stored_header(name).is_some_and(|kept| kept == value) {
@@ -120,11 +166,39 @@ pub fn restore(
             errors.push(FieldError::at(&pointer, "conflict", detail));
         }
     }
-    if let Some(url) = &mut new.url
-        && let Some(range) = userinfo(url)
-        && url.get(range.clone()) == Some(HIDDEN)
-    {
-        match stored.and_then(|s| s.settings.url.as_deref()).and_then(|old| kept_userinfo(old, url)) {
+    if let Some(url) = &mut new.url {
+        restore_url(url, stored.and_then(|stored| stored.settings.url.as_deref()), &mut errors);
+    }
+    if let Some(RequestBody::Json(body)) = &mut new.body {
+        let stored = match stored.map(|stored| &stored.settings.body) {
+            Some(Some(RequestBody::Json(stored))) => Some(stored),
+            _ => None,
+        };
+        restore_body(body, stored, false, goes_elsewhere, "/body", &mut errors);
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// What `***` stands for, if it may.
+fn kept<T>(stored: Option<T>, goes_elsewhere: bool) -> Result<T, (&'static str, &'static str)> {
+    match stored {
+        None => Err(("invalid", "no value is stored that *** could keep")),
+        Some(_) if goes_elsewhere => Err((
+            "conflict",
+            "what is stored is not sent to another scheme, host or port: write it out, or leave it out",
+        )),
+        Some(stored) => Ok(stored),
+    }
+}
+
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn restore_url(url: &mut String, stored: Option<&str>, errors: &mut Vec<FieldError>) {
+    let hidden = |url: &str, range: &Range<usize>| url.get(range.clone()) == Some(HIDDEN);
+    if let Some(range) = userinfo(url).filter(|range| hidden(url, range)) {
+        match stored.and_then(|stored| kept_userinfo(stored, url)) {
             Some(kept) => url.replace_range(range, &kept),
             None => errors.push(FieldError::at(
                 "/url",
@@ -133,13 +207,65 @@ pub fn restore(
             )),
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    // From the end on, so that the places before stay where they are. The last of a name is the last of that name.
+    let stored = stored.filter(|stored| same_origin(stored, url)).unwrap_or_default().to_owned();
+    let mut left = secrets_of_query(&stored);
+    let places: Vec<(String, Range<usize>)> =
+        secrets_of_query(url).into_iter().map(|secret| (secret.name.to_owned(), secret.range)).collect();
+    for (name, range) in places.into_iter().rev() {
+        let same = left.iter().rposition(|secret| secret.name == name).map(|at| left.remove(at));
+        if hidden(url, &range) {
+            match same.and_then(|secret| stored.get(secret.range)) {
+                Some(kept) => url.replace_range(range, kept),
+                None => errors.push(FieldError::at(
+                    "/url",
+                    "invalid",
+                    format!("no `{name}` is stored for this host that *** could keep: write it out"),
+                )),
+            }
+        }
+    }
+}
+
+fn restore_body(
+    new: &mut Value,
+    stored: Option<&Value>,
+    is_secret: bool,
+    goes_elsewhere: bool,
+    pointer: &str,
+    errors: &mut Vec<FieldError>,
+) {
+    match new {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let (below, stored) = (format!("{pointer}/{}", escaped(name)), stored.and_then(|s| s.get(name)));
+                restore_body(value, stored, is_secret || is_secret_name(name), goes_elsewhere, &below, errors);
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter_mut().enumerate() {
+                let stored = stored.and_then(|stored| stored.get(at));
+                restore_body(item, stored, is_secret, goes_elsewhere, &format!("{pointer}/{at}"), errors);
+            }
+        }
+        value if is_secret && value == HIDDEN => {
+            match kept(stored.filter(|stored| stored.is_string() || stored.is_number()), goes_elsewhere) {
+                Ok(kept) => *value = kept.clone(),
+                Err((rule, detail)) => errors.push(FieldError::at(pointer, rule, detail)),
+            }
+        }
+        _ => {}
+    }
+}
+
+fn same_origin(one: &str, other: &str) -> bool {
+    let origin = |text: &str| url::Url::parse(text).ok().map(|url| url.origin());
+    origin(one).is_some_and(|one| one.is_tuple() && Some(one) == origin(other))
 }
 
 /// The stored user and password, if the new URL goes to the same place: they are not sent anywhere else.
 pub(super) fn kept_userinfo(old: &str, new: &str) -> Option<String> {
-    let (old_url, new_url) = (url::Url::parse(old).ok()?, url::Url::parse(new).ok()?);
-    (old_url.origin() == new_url.origin()).then(|| userinfo(old).and_then(|range| old.get(range)))?.map(str::to_owned)
+    same_origin(old, new).then(|| userinfo(old).and_then(|range| old.get(range)))?.map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -194,5 +320,38 @@ mod tests {
         assert_eq!(refused(made_public)[0].rule, "conflict");
         assert_eq!(refused(serde_json::json!({"url": "https://***@elsewhere.test/x"})).len(), 1);
         assert_eq!(refused(serde_json::json!({"headers": {"Cookie": "***"}})).len(), 1);
+        for elsewhere in ["http://example.com/x", "https://example.com:444/x", "https://elsewhere.test/x"] {
+            let moved = serde_json::json!({"url": elsewhere, "headers": {"X-Own": "***"}, "redact": ["X-Own"]});
+            assert_eq!(refused(moved)[0].rule, "conflict", "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_the_query_and_the_body_are_kept_by_their_names() {
+        let url = "https://example.com/x?token=1&page=2&token=3";
+        let body = serde_json::json!({"user": "u", "auth": {"password": "p", "list": [1, "2", true]}, "apiKey": 5});
+        let stored = settings(serde_json::json!({"name": "a", "url": url, "body": body}));
+        let shown = redacted(&stored, &[]);
+        assert_eq!(shown.url.as_deref(), Some("https://example.com/x?token=***&page=2&token=***"));
+        let hidden = serde_json::json!(
+            {"user": "u", "auth": {"password": "***", "list": ["***", "***", true]}, "apiKey": "***"});
+        assert_eq!(serde_json::to_value(&shown.body).unwrap(), hidden);
+        assert!(keeps_any(&shown) && !keeps_any(&stored));
+
+        let was = Stored { settings: &stored, redact: &[] };
+        let mut written = shown.clone();
+        restore(&mut written, &[], Some(was)).unwrap();
+        assert_eq!(written, stored);
+        let mut fewer = settings(serde_json::json!({"url": "https://example.com/y?token=***"}));
+        restore(&mut fewer, &[], Some(was)).unwrap();
+        assert_eq!(fewer.url.as_deref(), Some("https://example.com/y?token=3"));
+        let mut moved =
+            EndpointSettings { url: Some("https://elsewhere.test/x?token=***".to_owned()), ..shown.clone() };
+        assert_eq!(restore(&mut moved, &[], Some(was)).unwrap_err().len(), 5);
+        let mut renamed =
+            settings(serde_json::json!({"url": "https://example.com/x?key=***", "body": {"token": "***"}}));
+        assert_eq!(restore(&mut renamed, &[], Some(was)).unwrap_err().len(), 2);
+        let mut new = shown;
+        assert_eq!(restore(&mut new, &[], None).unwrap_err().len(), 6);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::entities::alert_rules as table;
 use super::{StoreError, decode};
-use crate::domain::alert_rule::{AlertSettings, Fired};
+use crate::domain::alert_rule::{AlertId, AlertSettings, Fired};
 use crate::domain::{Timestamp, from_micros, micros};
 
 /// A rule as it is kept.
@@ -21,6 +21,8 @@ pub struct StoredRule {
     pub updated_at: Timestamp,
     /// Counts changes of the settings.
     pub revision: i64,
+    /// What of the settings cannot be read: damage, or the work of a newer version. The rest is in `settings`.
+    pub unreadable: Option<String>,
 }
 
 fn settings_json(settings: &AlertSettings) -> Result<Value, StoreError> {
@@ -43,7 +45,7 @@ pub async fn insert(
         updated_at: ActiveValue::Set(micros(now)),
         revision: ActiveValue::Set(1),
     };
-    read(table::Entity::insert(row).exec_with_returning(db).await?)
+    Ok(read(table::Entity::insert(row).exec_with_returning(db).await?))
 }
 
 /// Changes the settings of a rule, and counts its revision up; it has not fired with them.
@@ -105,22 +107,30 @@ pub async fn delete(db: &impl ConnectionTrait, id: i64) -> Result<(), StoreError
 
 /// A rule by its id.
 pub async fn find(db: &impl ConnectionTrait, id: i64) -> Result<Option<StoredRule>, StoreError> {
-    table::Entity::find_by_id(id).one(db).await?.map(read).transpose()
+    Ok(table::Entity::find_by_id(id).one(db).await?.map(read))
 }
 
-/// All rules, by id.
+/// All rules, by id, also those that cannot be read as a whole.
 pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<StoredRule>, StoreError> {
-    table::Entity::find().order_by(table::Column::Id, Order::Asc).all(db).await?.into_iter().map(read).collect()
+    Ok(table::Entity::find().order_by(table::Column::Id, Order::Asc).all(db).await?.into_iter().map(read).collect())
 }
 
-fn read(row: table::Model) -> Result<StoredRule, StoreError> {
-    Ok(StoredRule {
+fn read(row: table::Model) -> StoredRule {
+    let (settings, unreadable) = decode::settings(row.settings);
+    let fired = row.firing.map(|json| decode::json(json, "alert_rules.firing")).transpose();
+    let fired = fired.unwrap_or_else(|error| {
+        let alert = AlertId(row.id);
+        tracing::error!(%alert, %error, "that an alert rule fires cannot be read: if it still does it is told again");
+        None
+    });
+    StoredRule {
         id: row.id,
-        settings: decode::json(row.settings, "alert_rules.settings")?,
-        fired: row.firing.map(|json| decode::json(json, "alert_rules.firing")).transpose()?,
+        settings,
+        fired,
         created_at: from_micros(row.created_at),
         created_by: row.created_by,
         updated_at: from_micros(row.updated_at),
         revision: row.revision,
-    })
+        unreadable,
+    }
 }

@@ -85,8 +85,10 @@ pub struct AuditQuery {
     pub result: Option<String>,
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
-    /// Only entries before this one: the last of the page before. Does not change the [`count`].
-    pub before: Option<i64>,
+    /// In the order in which they were written; else the newest first.
+    pub is_oldest_first: bool,
+    /// Only entries that come after this one in the order: the last of the page before. Does not change the [`count`].
+    pub beyond: Option<i64>,
     pub limit: u64,
     pub offset: u64,
 }
@@ -106,13 +108,15 @@ impl AuditQuery {
     }
 }
 
-/// Entries, newest first.
+/// Entries in the order that is asked for.
 pub async fn page(db: &impl ConnectionTrait, query: &AuditQuery) -> Result<Vec<StoredAuditEntry>, StoreError> {
     let mut select = query.select();
-    if let Some(id) = query.before {
-        select = select.filter(table::Column::Id.lt(id));
+    let id = table::Column::Id;
+    if let Some(beyond) = query.beyond {
+        select = select.filter(if query.is_oldest_first { id.gt(beyond) } else { id.lt(beyond) });
     }
-    let rows = select.order_by(table::Column::Id, Order::Desc).limit(query.limit).offset(query.offset).all(db).await?;
+    let order = if query.is_oldest_first { Order::Asc } else { Order::Desc };
+    let rows = select.order_by(id, order).limit(query.limit).offset(query.offset).all(db).await?;
     Ok(rows.into_iter().map(read).collect())
 }
 

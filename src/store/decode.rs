@@ -29,6 +29,28 @@ pub(super) fn stored(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// Stored settings, each key by itself: those that can be read, and the names of those that cannot, in a sentence. What
+/// they hold is not in it: it may be a secret.
+pub(super) fn settings<T: serde::de::DeserializeOwned + Default>(value: serde_json::Value) -> (T, Option<String>) {
+    let serde_json::Value::Object(settings) = value else {
+        return (T::default(), Some("what is stored of its settings cannot be read".to_owned()));
+    };
+    let (mut readable, mut others) = (serde_json::Map::new(), Vec::new());
+    for (key, value) in settings {
+        let alone = serde_json::Map::from_iter([(key.clone(), value.clone())]);
+        if serde_json::from_value::<T>(alone.into()).is_ok() {
+            readable.insert(key, value);
+        } else {
+            others.push(key);
+        }
+    }
+    let unreadable = (!others.is_empty()).then(|| format!("what is stored of {} cannot be read", others.join(", ")));
+    match serde_json::from_value(readable.into()) {
+        Ok(settings) => (settings, unreadable),
+        Err(_) => (T::default(), Some("what is stored of its settings cannot be read".to_owned())),
+    }
+}
+
 /// A stored JSON value of a known form.
 pub(super) fn json<T: serde::de::DeserializeOwned>(
     value: serde_json::Value,

@@ -3,8 +3,8 @@
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder};
 
-use super::StoreError;
 use super::entities::groups as table;
+use super::{StoreError, decode};
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::group::{Group, GroupMade, StoredAs};
 use crate::domain::{Timestamp, from_micros, micros};
@@ -36,7 +36,7 @@ pub async fn insert(
         created_at: ActiveValue::Set(micros(now)),
         updated_at: ActiveValue::Set(micros(now)),
     };
-    read(table::Entity::insert(row).exec_with_returning(db).await?).map(|(_, group)| group)
+    Ok(read(table::Entity::insert(row).exec_with_returning(db).await?).1)
 }
 
 /// Changes a group and counts its revision up.
@@ -59,11 +59,10 @@ pub async fn update(
         .filter(table::Column::Revision.eq(expected_revision))
         .exec(db)
         .await?;
-    let row = table::Entity::find().filter(table::Column::Name.eq(name)).one(db).await?;
-    match (changed.rows_affected, row) {
+    match (changed.rows_affected, find(db, name).await?) {
         (_, None) => Err(StoreError::NotFound),
         (0, Some(_)) => Err(StoreError::Stale),
-        (_, Some(row)) => read(row).map(|(_, group)| group),
+        (_, Some(group)) => Ok(group),
     }
 }
 
@@ -73,22 +72,27 @@ pub async fn delete(db: &impl ConnectionTrait, name: &str) -> Result<bool, Store
     Ok(gone.rows_affected > 0)
 }
 
-/// All groups that are kept, by name.
+/// A group by its name.
+pub async fn find(db: &impl ConnectionTrait, name: &str) -> Result<Option<Group>, StoreError> {
+    let row = table::Entity::find().filter(table::Column::Name.eq(name)).one(db).await?;
+    Ok(row.map(|row| read(row).1))
+}
+
+/// All groups that are kept, by name, also those that cannot be read as a whole.
 pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<(String, Group)>, StoreError> {
-    table::Entity::find().order_by(table::Column::Name, Order::Asc).all(db).await?.into_iter().map(read).collect()
+    Ok(table::Entity::find().order_by(table::Column::Name, Order::Asc).all(db).await?.into_iter().map(read).collect())
 }
 
 fn spec_of(settings: &EndpointSettings) -> Result<serde_json::Value, StoreError> {
     serde_json::to_value(settings).map_err(|e| StoreError::Other(format!("the settings cannot be stored: {e}")))
 }
 
-fn read(row: table::Model) -> Result<(String, Group), StoreError> {
-    let settings = serde_json::from_value(row.spec)
-        .map_err(|e| StoreError::Other(format!("the stored settings of the group {} cannot be read: {e}", row.name)))?;
+fn read(row: table::Model) -> (String, Group) {
+    let (settings, unreadable) = decode::settings(row.spec);
     let made = GroupMade::Stored(StoredAs {
         revision: row.revision,
         created_at: from_micros(row.created_at),
         updated_at: from_micros(row.updated_at),
     });
-    Ok((row.name, Group { description: row.description, settings, made }))
+    (row.name, Group { description: row.description, settings, made, unreadable })
 }

@@ -224,6 +224,8 @@ pub struct IncidentQuery {
     pub from: Option<Timestamp>,
     /// Those begun before this.
     pub to: Option<Timestamp>,
+    /// By their beginning; else the newest first.
+    pub is_oldest_first: bool,
     pub limit: u64,
     pub offset: u64,
 }
@@ -247,11 +249,12 @@ fn matching(query: &IncidentQuery) -> Select<table::Entity> {
     select
 }
 
-/// Incidents, the newest first.
+/// Incidents in the order that is asked for.
 pub async fn list(db: &impl ConnectionTrait, query: &IncidentQuery) -> Result<Vec<StoredIncident>, StoreError> {
+    let order = if query.is_oldest_first { Order::Asc } else { Order::Desc };
     matching(query)
-        .order_by(table::Column::StartedAt, Order::Desc)
-        .order_by(table::Column::Id, Order::Desc)
+        .order_by(table::Column::StartedAt, order.clone())
+        .order_by(table::Column::Id, order)
         .offset(query.offset)
         .limit(query.limit)
         .all(db)

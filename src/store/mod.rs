@@ -24,6 +24,7 @@ mod integrity;
 mod lock;
 mod open;
 pub mod outbox;
+mod outgoing;
 pub mod recount;
 pub mod rollups;
 mod schema;
@@ -42,6 +43,7 @@ use dialect::{postgres, sqlite};
 pub use error::StoreError;
 pub use integrity::Integrity;
 use lock::ProcessLock;
+pub use outgoing::Outgoing;
 use sea_orm::Statement;
 pub use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 

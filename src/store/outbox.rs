@@ -338,6 +338,8 @@ pub struct NotificationQuery {
     pub event: Option<Event>,
     /// Those with a delivery in this state.
     pub state: Option<DeliveryState>,
+    /// By their creation; else the newest first.
+    pub is_oldest_first: bool,
     pub limit: u64,
     pub offset: u64,
 }
@@ -363,11 +365,12 @@ fn matching(query: &NotificationQuery) -> Select<notifications::Entity> {
     select
 }
 
-/// Notifications with their deliveries, the newest first.
+/// Notifications with their deliveries in the order that is asked for.
 pub async fn list(db: &impl ConnectionTrait, query: &NotificationQuery) -> Result<Vec<StoredNotification>, StoreError> {
+    let order = if query.is_oldest_first { Order::Asc } else { Order::Desc };
     let rows = matching(query)
-        .order_by(notifications::Column::CreatedAt, Order::Desc)
-        .order_by(notifications::Column::Id, Order::Desc)
+        .order_by(notifications::Column::CreatedAt, order.clone())
+        .order_by(notifications::Column::Id, order)
         .offset(query.offset)
         .limit(query.limit)
         .all(db)

@@ -18,7 +18,8 @@ use crate::config::tree::{Node, Trail, Value};
 use crate::config::validate::is_host;
 
 /// Where mail goes through when nothing is said: it asks for a login.
-const DEFAULT_SMTP_HOST: &str = "smtp.gmail.com";
+pub const DEFAULT_SMTP_HOST: &str = "smtp.gmail.com";
+pub const DEFAULT_SMTP_PORT: u16 = 587;
 const MAX_TEMPLATE: usize = 65_536;
 
 /// A transport, and the pointers of what had to be left out of it because it is mistaken.
@@ -107,7 +108,7 @@ fn email(raw: RawEmail, section: &Section<'_>, report: &mut Report) -> Transport
     if !is_host(&smtp_host) {
         section.wrong("smtp_host", "is not a host name or an IP address, such as smtp.example.com", report);
     }
-    let smtp_port = raw.smtp_port.unwrap_or(587);
+    let smtp_port = raw.smtp_port.unwrap_or(DEFAULT_SMTP_PORT);
     if smtp_port == 0 {
         section.wrong("smtp_port", "0 is out of range: 1 to 65535", report);
     }

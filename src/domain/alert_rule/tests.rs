@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 
@@ -86,6 +89,12 @@ fn it_clears_a_twentieth_away_unless_it_is_said_where() {
         (json!({"threshold": "10%"}), FILES, 9.5),
         (json!({"threshold": "80%", "clear_threshold": "50%"}), MEMORY, 50.0),
         (json!({"threshold": 5, "clear_threshold": 5}), MEMORY, 5.0),
+        (json!({"threshold": 40, "comparison": "lt"}), COUNT, 40.0),
+        (json!({"threshold": 40, "comparison": "lte"}), COUNT, 40.0),
+        (json!({"threshold": "90%", "comparison": "lt"}), FILES, 94.5),
+        (json!({"threshold": "97%", "comparison": "lt"}), FILES, 100.0),
+        (json!({"threshold": 97, "comparison": "lte"}), CPU, 100.0),
+        (json!({"threshold": 97, "clear_threshold": 120, "comparison": "lte"}), CPU, 100.0),
     ] {
         let bounds = Bounds::of(&settings(written.clone()), quantity).unwrap();
         assert!((bounds.clear - clear).abs() < 1e-9, "{written}: {bounds:?}");
@@ -159,6 +168,8 @@ fn the_machine_as_a_table() {
         (&held, &[81.0, 81.0, none, 81.0, 81.0, 81.0], "pp-ppf"),
         (&lower, &[10.0, 9.0, 11.9, 12.0, 11.0, 9.9], "ofFcof"),
         (&bounds_of_gte(), &[4.0, 5.0, 5.0, 4.9], "ofFc"),
+        (&bounds(Comparison::Gte, 5.0, 0.0, 0), &[5.0, 0.5, 0.0], "fFc"),
+        (&bounds(Comparison::Lte, 97.0, 100.0, 0), &[97.0, 99.0, 100.0], "fFc"),
     ] {
         assert_eq!(run(bounds, &every_five(values)), told, "{bounds:?} {values:?}");
     }
@@ -189,7 +200,46 @@ prop_compose! {
     }
 }
 
+/// Where a measurement can be no better: at 0, at 100 %, or of things as soon as it is not wrong any more.
+fn best(bounds: &Bounds, quantity: Quantity) -> f64 {
+    match bounds.comparison {
+        Comparison::Gt | Comparison::Gte => 0.0,
+        _ if bounds.is_share || quantity.kind == QuantityKind::Percent => 100.0,
+        Comparison::Lt => bounds.threshold.ceil(),
+        Comparison::Lte => bounds.threshold.floor() + 1.0,
+    }
+}
+
 proptest! {
+    #[test]
+    fn at_the_best_that_can_be_measured_it_clears(
+        comparison in prop::sample::select(Comparison::ALL),
+        quantity in prop::sample::select(&[MEMORY, FILES, CPU, COUNT, LAG][..]),
+        threshold in prop_oneof![(0_u32..=100).prop_map(f64::from), 0.0..100.0_f64, Just(99.999)],
+        in_percent in any::<bool>(),
+        clear in prop::option::of(0.0..150.0_f64),
+    ) {
+        // How high bytes and times can come is not known: it clears at the level that is shown.
+        let is_known = comparison.is_upper() || !matches!(quantity.kind, QuantityKind::Bytes | QuantityKind::Seconds);
+        let in_percent = quantity.has_whole && (in_percent || !is_known);
+        prop_assume!(is_known || in_percent);
+        // How many things there can be is known to whoever says where it clears.
+        let clear = clear.filter(|_| comparison.is_upper() || in_percent || quantity == CPU);
+        let clear = clear.map(|clear| if comparison.is_upper() { clear.min(threshold) } else { clear.max(threshold) });
+        let written = |level: f64| if in_percent { json!(format!("{level}%")) } else { json!(level) };
+        let mut rule = json!({"comparison": comparison, "threshold": written(threshold)});
+        if let Some(clear) = clear {
+            rule["clear_threshold"] = written(clear);
+        }
+        let bounds = Bounds::of(&settings(rule), quantity).unwrap();
+        let best = best(&bounds, quantity);
+        let is_good = !comparison.holds(best, bounds.threshold);
+        prop_assert_eq!(is_good, !bounds.always_holds(quantity), "{:?} at {}", bounds, best);
+        let firing = Firing { crossed_at: at(0), fired_at: at(0), value: 0.0 };
+        let (_, change) = step(RuleState::Firing(firing), Some(best), &bounds, at(5));
+        prop_assert_eq!(change, is_good.then_some(Change::Cleared(firing)), "{:?} at {}", bounds, best);
+    }
+
     #[test]
     fn each_fire_has_one_clear_and_neither_comes_too_early(
         bounds in any_bounds(),
@@ -214,7 +264,10 @@ proptest! {
                 Some(Change::Cleared(firing)) => {
                     prop_assert_eq!(open.take(), Some(firing), "the one that fired");
                     // Inside the band nothing happens.
-                    prop_assert!(!bounds.comparison.holds(value.unwrap(), bounds.clear));
+                    let value = value.unwrap();
+                    let is_back =
+                        if bounds.comparison.is_upper() { value <= bounds.clear } else { value >= bounds.clear };
+                    prop_assert!(is_back && !bounds.comparison.holds(value, bounds.threshold));
                 }
                 None => {
                     let held = wrong_since.map(|since| second - since);

@@ -19,9 +19,19 @@ use crate::domain::suggest::closest;
 #[derive(Default)]
 struct Rules(Vec<RuleError>);
 
+/// As many broken rules are told: whoever breaks more has not written by hand.
+const MAX_MISTAKES: usize = 100;
+
 impl Rules {
     fn fail(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
+        if self.is_full() {
+            return;
+        }
         self.0.push(RuleError { pointer: pointer.to_owned(), code, detail: detail.into() });
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.len() >= MAX_MISTAKES
     }
 
     fn check(&mut self, good: bool, pointer: &str, code: &'static str, detail: &str) {
@@ -41,6 +51,8 @@ impl Rules {
 /// The longest accepted name, group, tag: bytes that fit every place they are shown.
 const MAX_NAME: usize = 200;
 const MAX_TEXT: usize = 10_000;
+/// The longest body that is sent, as text or as JSON.
+const MAX_BODY: usize = 65_536;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Applies the defaults and checks every rule. `now` serves only to refuse cron expressions without a next date.
@@ -98,6 +110,9 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
 /// Not every database holds a NUL character, and no setting needs one.
 fn refuse_nul(rules: &mut Rules, settings: &EndpointSettings) {
     fn walk(rules: &mut Rules, value: &serde_json::Value, pointer: &str) {
+        if rules.is_full() {
+            return;
+        }
         let has_nul = match value {
             serde_json::Value::String(text) => text.contains('\0'),
             serde_json::Value::Array(items) => {
@@ -250,11 +265,15 @@ fn resolve_reminder(rules: &mut Rules, setting: &ReminderSetting) -> Option<Remi
     Some(ReminderPolicy { every, backoff, max })
 }
 
+/// Of an endpoint.
+const MAX_CHANNELS: usize = 100;
+
 /// Each channel once. What no channel is called is refused where the channels are known.
 fn resolve_notify(rules: &mut Rules, names: &[String], channels: Option<&[String]>) -> Vec<String> {
-    rules.check(names.len() <= 100, "/notify", "out_of_range", "too many channels: at most 100");
+    let few = names.len() <= MAX_CHANNELS;
+    rules.check(few, "/notify", "out_of_range", &format!("too many channels: at most {MAX_CHANNELS}"));
     let mut told: Vec<String> = Vec::new();
-    for (i, name) in names.iter().enumerate() {
+    for (i, name) in names.iter().enumerate().take(MAX_CHANNELS) {
         if let Some(known) = channels.filter(|known| !known.contains(name)) {
             rules.fail(&format!("/notify/{i}"), "invalid", no_such_channel(name, known));
         } else if !told.contains(name) {
@@ -264,12 +283,18 @@ fn resolve_notify(rules: &mut Rules, names: &[String], channels: Option<&[String
     told
 }
 
-/// What is said of a name that no channel has.
+/// What is said of a name that no channel has. Of many channels, and of a long name, only the beginning is shown.
 pub fn no_such_channel(name: &str, known: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let short: String = name.chars().take(MAX_NAME).collect();
     match closest(name, known.iter().map(String::as_str)) {
-        Some(meant) => format!("there is no channel `{name}`: did you mean {meant} ?"),
-        None if known.is_empty() => format!("there is no channel `{name}`: no channel is configured"),
-        None => format!("there is no channel `{name}`: there are {}", known.join(", ")),
+        Some(meant) => format!("there is no channel `{short}`: did you mean {meant} ?"),
+        None if known.is_empty() => format!("there is no channel `{short}`: no channel is configured"),
+        None => {
+            let more = if known.len() > SHOWN { ", …" } else { "" };
+            let shown = known.get(..SHOWN).unwrap_or(known).join(", ");
+            format!("there is no channel `{short}`: there are {shown}{more}")
+        }
     }
 }
 
@@ -297,9 +322,12 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
         headers.insert(name.to_ascii_lowercase(), value.clone());
     }
     rules.check(headers.len() <= 100, "/headers", "out_of_range", "too many headers: at most 100");
-    if let Some(RequestBody::Text(text)) = &s.body {
-        rules.check(text.len() <= 1_048_576, "/body", "out_of_range", "too long: at most 1 MiB");
-    }
+    let body_length = match &s.body {
+        None => 0,
+        Some(RequestBody::Text(text)) => text.len(),
+        Some(RequestBody::Json(value)) => value.to_string().len(),
+    };
+    rules.check(body_length <= MAX_BODY, "/body", "out_of_range", "too long: at most 64 KiB");
 
     let timeout = match s.timeout {
         Some(timeout) => {

@@ -91,7 +91,7 @@ struct World {
     state: EndpointState,
     policy: AlertPolicy,
     wall_us: i64,
-    /// Time that really went by.
+    /// Time that really went by, in microseconds.
     passed: i64,
     checks: i64,
     /// The identity of the open incident.
@@ -176,6 +176,7 @@ impl World {
         self.wall_us += 1;
         let began = from_micros(self.wall_us);
         self.wall_us += SECOND / 10;
+        self.passed += SECOND / 10 + 1;
         let result = CheckResult {
             endpoint_id: EndpointId(1),
             scheduled_at: began,
@@ -217,7 +218,7 @@ impl World {
         while left > 0 {
             let pause = left.min(7);
             left -= pause;
-            self.passed += pause;
+            self.passed += pause * SECOND;
             self.wall_us += pause * SECOND;
             self.let_time_work();
         }
@@ -310,7 +311,7 @@ impl World {
                 assert_eq!(before.status, Status::Down, "no reminder while a recovery is held");
                 let reminder = self.policy.reminder.as_ref().unwrap();
                 let silent = u64::try_from(self.passed.saturating_sub(self.outage_told)).unwrap();
-                assert!(Duration::from_secs(silent) + Duration::from_secs(1) >= reminder.every.min(reminder.max));
+                assert!(Duration::from_micros(silent) >= reminder.every.min(reminder.max));
                 self.outage_told = self.passed;
                 let ordinal = before.incident.as_ref().unwrap().reminders + 1;
                 Some(Tell { event: Event::Reminder, span: before.since, ordinal })
@@ -339,10 +340,8 @@ impl World {
             return;
         }
         if let Some(told) = self.recovery_told {
-            let apart = u64::try_from(self.passed - told).unwrap();
-            // Checks take a little time too, which `passed` leaves out.
-            let checks = u64::try_from(self.checks).unwrap() / 10 + 1;
-            assert!(apart + checks >= self.policy.cooldown.as_secs(), "{apart} s apart");
+            let apart = Duration::from_micros(u64::try_from(self.passed - told).unwrap());
+            assert!(apart >= self.policy.cooldown, "{apart:?} apart");
         }
         self.recovery_told = Some(self.passed);
     }

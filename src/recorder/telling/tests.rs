@@ -10,7 +10,7 @@ use crate::domain::incident::{Step, Surroundings, abandon, advance, step};
 use crate::domain::notification::ChannelRoute;
 use crate::domain::outcome::{FailureKind, Outcome};
 use crate::domain::{from_micros, micros};
-use crate::store::{Store, StoreOptions, StoreTarget};
+use crate::store::{Store, StoreOptions, StoreTarget, outbox};
 
 fn at(second: i64) -> Timestamp {
     let start: Timestamp = "2026-11-21T07:00:00.120Z".parse().unwrap();

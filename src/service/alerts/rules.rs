@@ -10,7 +10,7 @@ use crate::domain::alert_rule::{AlertId, RuleState};
 use crate::handover::Handover;
 use crate::service::error::ServiceError;
 use crate::store::alert_rules::{self, StoredRule};
-use crate::store::{ConnectionTrait, Store, StoreError};
+use crate::store::{ConnectionTrait, DatabaseTransaction, Store, StoreError};
 use crate::wakeup::Wakeup;
 
 /// A rule and how it stands.
@@ -30,6 +30,8 @@ struct Inner {
     held: BTreeSet<i64>,
     /// In the order in which it happened.
     unwritten: VecDeque<Arc<Happened>>,
+    /// A commit was not answered: the table may have other rules than these.
+    in_doubt: bool,
 }
 
 /// The rules.
@@ -48,6 +50,7 @@ impl AlertRules {
     /// When the store cannot be read.
     pub async fn load(store: &Store, handover: Arc<Handover>, now: Timestamp) -> Result<Self, StoreError> {
         let stored = alert_rules::list(store.readers()).await?;
+        tell_of_unreadable(&stored);
         let rules = stored.into_iter().map(|stored| (stored.id, watched(stored, now))).collect();
         let inner = Mutex::new(Inner { rules, ..Inner::default() });
         Ok(Self { inner, handover, look: Wakeup::new() })
@@ -82,6 +85,37 @@ impl AlertRules {
         self.lock().rules.remove(&id.0);
     }
 
+    /// Commits a change of the table. As long as there is no answer the table may have it or not.
+    pub(super) async fn commit(&self, transaction: DatabaseTransaction) -> Result<(), ServiceError> {
+        let before = std::mem::replace(&mut self.lock().in_doubt, true);
+        transaction.commit().await.map_err(|e| ServiceError::Store(e.into()))?;
+        self.lock().in_doubt = before;
+        Ok(())
+    }
+
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.lock().in_doubt
+    }
+
+    /// Takes up the changes that the table has and whose commits were not answered. Whoever calls it holds
+    /// `ServiceContext::changes`.
+    pub(super) fn follow(&self, table: Vec<StoredRule>, now: Timestamp) {
+        tell_of_unreadable(&table);
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        inner.in_doubt = false;
+        inner.rules.retain(|id, _| table.iter().any(|stored| stored.id == *id));
+        for stored in table {
+            let known = inner.rules.get(&stored.id);
+            if known.is_none_or(|known| known.stored.revision != stored.revision) {
+                let alert = AlertId(stored.id);
+                tracing::warn!(%alert, "an alert rule is as a change made it that was answered with an error");
+                inner.rules.insert(stored.id, watched(stored, now));
+            }
+        }
+        self.look.nudge();
+    }
+
     /// A rule that stays as it is until what is returned is dropped.
     pub(super) fn hold(self: &Arc<Self>, id: AlertId) -> Option<Held> {
         let mut inner = self.lock();
@@ -99,7 +133,8 @@ impl AlertRules {
             if inner.unwritten.len() >= UNWRITTEN {
                 return;
             }
-            if inner.held.contains(id) || !rule.stored.settings.enabled.unwrap_or(true) {
+            let is_off = rule.stored.unreadable.is_some() || !rule.stored.settings.enabled.unwrap_or(true);
+            if inner.held.contains(id) || is_off {
                 continue;
             }
             let (state, happened) = look(rule);
@@ -119,6 +154,16 @@ impl AlertRules {
     /// The oldest so many are written.
     pub(super) fn written(&self, count: usize) {
         self.lock().unwritten.drain(..count);
+    }
+}
+
+/// For whoever mends them.
+fn tell_of_unreadable(rules: &[StoredRule]) {
+    for StoredRule { id, unreadable, .. } in rules {
+        if let Some(why) = unreadable {
+            let alert = AlertId(*id);
+            tracing::error!(%alert, why, "an alert rule cannot be read and is not looked at: replace it with PUT /api/v1/alerts/{alert}, or delete it");
+        }
     }
 }
 

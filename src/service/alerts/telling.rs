@@ -1,9 +1,7 @@
 //! What is told of an alert rule, and its rows: the rule's state, the notification and its delivery, written in one
 //! transaction before anything is sent.
 
-use std::sync::Arc;
-
-use super::{Measured, Round, Watched, channel_of};
+use super::{ActionChannel, Measured, Round, Watched};
 use crate::domain::Timestamp;
 use crate::domain::alert_rule::{AlertId, Bounds, Change, Comparison, Fired, Firing, ThresholdSetting};
 use crate::domain::notification::{
@@ -11,8 +9,7 @@ use crate::domain::notification::{
 };
 use crate::handover::{Handed, Told};
 use crate::service::context::ServiceContext;
-use crate::store::outbox::{self, NewNotification};
-use crate::store::{ConnectionTrait, StoreError, alert_rules};
+use crate::store::{ConnectionTrait, Outgoing, StoreError, alert_rules};
 
 /// A rule fired, or what it had fired is over.
 #[derive(Debug)]
@@ -21,12 +18,7 @@ pub(super) struct Happened {
     revision: i64,
     /// Of the rule afterwards.
     pub(super) fired: Option<Fired>,
-    told: Arc<Told>,
-    channels: Vec<String>,
-    held_by: Option<&'static str>,
-    /// Channels among them that are there no longer.
-    gone: Vec<String>,
-    now: Timestamp,
+    outgoing: Outgoing,
 }
 
 impl Happened {
@@ -40,10 +32,8 @@ impl Happened {
     ) -> Self {
         match change {
             Change::Fired(firing) => {
-                let action = rule.stored.settings.action.as_deref().unwrap_or_default();
-                let channel = channel_of(action, &ctx.directory.get()).filter(|channel| channel.enabled);
-                let told = channel.map(|channel| channel.name).filter(|_| ctx.config.telling.enabled);
-                let fired = Fired { firing, cause: cause(rule, &firing, measured), told: told.into_iter().collect() };
+                let told = ActionChannel::of(&rule.stored.settings, &ctx.directory.get()).tells;
+                let fired = Fired { firing, cause: cause(rule, &firing, measured), told };
                 let facts = facts(rule, &fired, Some(measured), None, now);
                 Self::new(ctx, rule, Some(fired.clone()), facts, fired.told, now)
             }
@@ -73,34 +63,31 @@ impl Happened {
         now: Timestamp,
     ) -> Self {
         let listing = ctx.directory.get();
+        let routing = listing.routing();
         // A resolve goes to whoever was told, but not while nothing is told at all.
-        let channels = if ctx.config.telling.enabled { channels } else { Vec::new() };
-        let is_on = |name: &str| listing.channel(name).is_some_and(|channel| channel.enabled);
-        let gone = channels.iter().filter(|name| !is_on(name)).cloned().collect();
-        let held_by = match facts.event {
-            _ if !ctx.config.telling.enabled => Some("notifications_disabled"),
-            event if channels.is_empty() && event.is_resolve() => Some("nobody_was_told"),
-            _ if channels.is_empty() => Some("nobody_to_tell"),
-            _ => None,
-        };
+        let channels = if routing.enabled { channels } else { Vec::new() };
         let first_of_incident = facts.first_of_alert();
-        let told = Arc::new(Told { facts, endpoint: None, incident: None, first_of_incident });
-        Self { rule: rule.stored.id, revision: rule.stored.revision, fired, told, channels, held_by, gone, now }
+        let told = Told { facts, endpoint: None, incident: None, first_of_incident };
+        let outgoing = Outgoing::new(told, channels, routing, now);
+        Self { rule: rule.stored.id, revision: rule.stored.revision, fired, outgoing }
     }
 
     pub(super) fn id(&self) -> &str {
-        &self.told.facts.id
+        &self.outgoing.facts().id
     }
 
     pub(super) fn facts(&self) -> &Notification {
-        &self.told.facts
+        self.outgoing.facts()
+    }
+
+    /// What keeps it back from everybody, by a word.
+    pub(super) fn held_by(&self) -> Option<&'static str> {
+        self.outgoing.held_by()
     }
 
     /// What is to be delivered through channels that are there.
     pub(super) fn to_deliver(&self) -> Option<Handed> {
-        let channels: Vec<_> = self.channels.iter().filter(|name| !self.gone.contains(name)).cloned().collect();
-        let handed = || Handed { told: self.told.clone(), channels: channels.clone(), created_at: self.now };
-        (!channels.is_empty()).then(handed)
+        self.outgoing.to_deliver()
     }
 
     /// Writes how the rule stands, unless it was changed since, and what is told.
@@ -111,19 +98,7 @@ impl Happened {
 
     /// Writes what is told, if it is not there already.
     pub(super) async fn write_notification(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        let new = NewNotification {
-            facts: &self.told.facts,
-            endpoint: None,
-            incident: None,
-            held_by: self.held_by,
-            channels: &self.channels,
-            now: self.now,
-        };
-        outbox::insert(db, &new).await?;
-        for name in &self.gone {
-            outbox::give_up(db, Some(&self.told.facts.id), name, outbox::NO_SUCH_CHANNEL, self.now).await?;
-        }
-        Ok(())
+        self.outgoing.write(db, None).await
     }
 }
 

@@ -14,7 +14,6 @@ use super::telling::Happened;
 use super::{Round, Watched};
 use crate::domain::alert_rule::{RuleState, step};
 use crate::domain::notification::Event;
-use crate::handover::{FROM_MEMORY, Handed};
 use crate::service::context::ServiceContext;
 use crate::store::{Store, StoreError, within};
 
@@ -39,7 +38,7 @@ type Writing = BoxFuture<'static, Result<(), StoreError>>;
 /// The part that looks at alert rules.
 pub struct AlertWatch {
     ctx: Arc<ServiceContext>,
-    /// What is being written: how many, since when, and the attempt.
+    /// What is being written: how many, and the attempt. None: what the table has is read again.
     writing: Option<(usize, Writing)>,
     /// When the oldest that is not written happened, as far as it was noticed.
     waiting_since: Option<Instant>,
@@ -92,7 +91,10 @@ impl AlertWatch {
     fn go_on(&mut self) {
         if self.writing.is_none() && self.not_before.is_none_or(|at| at <= Instant::now()) {
             let batch = self.ctx.alerts.unwritten(BATCH);
-            if !batch.is_empty() {
+            if batch.is_empty() && self.ctx.alerts.is_in_doubt() {
+                let ctx = Arc::clone(&self.ctx);
+                self.writing = Some((0, Box::pin(async move { within(LIMIT, take_up(&ctx)).await })));
+            } else if !batch.is_empty() {
                 let store = Arc::clone(&self.ctx.store);
                 self.writing = Some((batch.len(), Box::pin(async move { within(LIMIT, write(&store, &batch)).await })));
             }
@@ -135,7 +137,9 @@ impl AlertWatch {
                 self.ctx.deliver.nudge();
             }
             Err(error) => {
-                if !self.complained {
+                if count == 0 {
+                    tracing::debug!(%error, "whether the table has other alert rules cannot be read yet");
+                } else if !self.complained {
                     tracing::warn!(%error, "what alert rules did cannot be written; it is told from memory");
                 }
                 self.complained = true;
@@ -149,13 +153,10 @@ impl AlertWatch {
         let all = self.ctx.alerts.unwritten(usize::MAX);
         let before = self.told;
         for happened in &all[self.told.min(all.len())..] {
-            if let Some(Handed { told, channels, created_at }) = happened.to_deliver() {
-                let mut told = (*told).clone();
-                told.facts.remarks.push(FROM_MEMORY.to_owned());
-                if !self.ctx.alerts.handover.hand(Handed { told: Arc::new(told), channels, created_at }, false) {
-                    // It goes out once the database is back, as the recorder's do.
-                    break;
-                }
+            let is_out = happened.to_deliver().is_none_or(|handed| self.ctx.alerts.handover.hand_from_memory(handed));
+            if !is_out {
+                // It goes out once the database is back, as the recorder's do.
+                break;
             }
             self.told += 1;
         }
@@ -203,13 +204,22 @@ fn look_at(
     if let Some(happened) = &happened {
         let facts = happened.facts();
         let (alert, why) = (facts.endpoint_name.as_str(), facts.error.as_deref());
-        if facts.event == Event::AlertFiring {
+        if facts.event == Event::AlertFiring && happened.held_by().is_some() {
+            let (held_by, action) = (happened.held_by(), rule.stored.settings.action.as_deref());
+            tracing::warn!(alert, why, held_by, action, "an alert rule fires, and nobody is told of it");
+        } else if facts.event == Event::AlertFiring {
             tracing::warn!(alert, why, "an alert rule fires");
         } else {
             tracing::info!(alert, "an alert rule has cleared");
         }
     }
     (state, happened)
+}
+
+/// Takes up the rules of the table, once no change is under way.
+async fn take_up(ctx: &ServiceContext) -> Result<(), StoreError> {
+    let _changes = ctx.changes.lock().await;
+    super::take_up(ctx).await
 }
 
 async fn write(store: &Store, batch: &[Arc<Happened>]) -> Result<(), StoreError> {

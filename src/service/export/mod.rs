@@ -182,11 +182,10 @@ async fn all_incidents<W: Write + Send>(
     for (done, endpoint) in (1..).zip(chosen) {
         let mut page = IncidentQuery {
             endpoint: Some(endpoint.id),
-            open: None,
             from: query.from,
             to: query.to,
             limit: PAGE,
-            offset: 0,
+            ..IncidentQuery::default()
         };
         loop {
             let found = incidents::list(&db, &page).await?;

@@ -87,6 +87,7 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("logging.console", logging.console.into()),
         ("logging.rotation", logging.rotation.word().into()),
         ("logging.keep", logging.keep.into()),
+        ("logging.access", logging.access.word().into()),
         ("api.host", api.host.as_str().into()),
         ("api.port", api.port.into()),
         (

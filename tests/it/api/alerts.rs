@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use api_monitor::clock::Clock;
 use api_monitor::domain::notification::Event;
 use api_monitor::service::alerts::watch::AlertWatch;
+use api_monitor::store::alert_rules;
 use api_monitor::store::outbox::{self, NotificationQuery, StoredNotification};
 use serde_json::{Value, json};
 
@@ -67,7 +69,7 @@ async fn a_rule_is_made_shown_changed_and_removed_with_a_row_each() {
         "alert_id": "alert_001", "metric": "memory_usage", "comparison": "gt", "threshold": "80%",
         "clear_threshold": null, "for": 0, "action": "email_notify", "severity": "warning", "enabled": true,
         "state": "no_data", "since": "2026-03-01T12:00:01Z", "value": null, "numeric_value": null, "unit": "percent",
-        "clears_at": 76.0, "channel": {"name": "post", "enabled": false, "exists": true},
+        "clears_at": 76.0, "channel": {"name": "post", "enabled": false, "exists": true, "tells": []}, "error": null,
         "created_at": "2026-03-01T12:00:01Z", "created_by": "local", "updated_at": "2026-03-01T12:00:01Z", "revision": 1
     });
     assert_eq!(made, expected);
@@ -147,6 +149,9 @@ async fn what_a_rule_cannot_be_is_refused_with_its_place() {
         (with(json!({"threshold": [80]})), "/threshold", "a threshold"),
         (with(json!({"clear_threshold": "90%"})), "/clear_threshold", "above"),
         (with(json!({"clear_threshold": "1GB"})), "/clear_threshold", "share"),
+        (with(json!({"comparison": "gte", "threshold": 0})), "/threshold", "never clears"),
+        (with(json!({"comparison": "lt", "threshold": "120%"})), "/threshold", "never clears"),
+        (with(json!({"comparison": "lte", "threshold": "100%"})), "/threshold", "never clears"),
         (with(json!({"comparison": "above"})), "/comparison", "gt"),
         (with(json!({"for": "8d"})), "/for", "7 days"),
         (with(json!({"for": -1})), "/for", "negative"),
@@ -175,9 +180,11 @@ async fn what_a_rule_cannot_be_is_refused_with_its_place() {
     for action in ["hook", "hook_notify", "post", "post_notify", "email_notify", "webhook_notify", "telegram_notify"] {
         let channel = &make(&app, &with(json!({ "action": action }))).await["channel"];
         let expected = match action {
-            "hook" | "hook_notify" | "webhook_notify" => json!({"name": "hook", "enabled": true, "exists": true}),
-            "telegram_notify" => json!({"name": "telegram", "enabled": false, "exists": false}),
-            _ => json!({"name": "post", "enabled": false, "exists": true}),
+            "hook" | "hook_notify" | "webhook_notify" => {
+                json!({"name": "hook", "enabled": true, "exists": true, "tells": ["hook"]})
+            }
+            "telegram_notify" => json!({"name": "telegram", "enabled": false, "exists": false, "tells": []}),
+            _ => json!({"name": "post", "enabled": false, "exists": true, "tells": []}),
         };
         assert_eq!(channel, &expected, "{action}");
     }
@@ -286,6 +293,93 @@ async fn what_keeps_an_alert_back_is_on_its_row() {
         assert_eq!(held, [fired, cleared]);
         assert!(told.iter().all(|one| one.deliveries.is_empty()));
     }
+}
+
+#[tokio::test]
+async fn a_channel_that_rules_name_goes_only_by_force() {
+    let app = TestApp::with_config("api: {port: 0}\n").await;
+    let chat = json!({"name": "chat", "type": "telegram", "bot_token": "123456:AAAAAAAAAAAAAAAAAAAA", "chat_id": "-1"});
+    let other = json!({"name": "other", "type": "console"});
+    for channel in [chat, other] {
+        let answer = app.post("/api/v1/channels", &channel).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    for action in ["telegram_notify", "chat", "other", "chat_notify", "email_notify"] {
+        make(&app, &json!({"metric": "memory_usage", "threshold": "80%", "action": action})).await;
+    }
+    let problem = app.call("DELETE", "/api/v1/channels/chat").send().await.problem(409, "channel-in-use");
+    let detail = problem["detail"].as_str().unwrap();
+    let expected = "named by the alert rule alert_001, the alert rule alert_002, the alert rule alert_004: change";
+    assert!(detail.contains(expected), "{detail}");
+    for id in [1, 2, 4] {
+        assert_eq!(app.call("DELETE", &format!("{ALERTS}/alert_00{id}")).send().await.status, 204);
+    }
+    assert_eq!(app.call("DELETE", "/api/v1/channels/chat").send().await.status, 204);
+}
+
+#[tokio::test]
+async fn where_its_channel_is_gone_the_default_route_is_told() {
+    let app = TestApp::with_config(CHANNELS).await;
+    let mut watch = AlertWatch::new(app.ctx.clone());
+    let ops = json!({"name": "ops", "type": "webhook", "url": "http://127.0.0.1:9/", "default": false});
+    assert_eq!(app.post("/api/v1/channels", &ops).await.status, 201);
+    make(&app, &json!({"metric": "schedule_lag", "threshold": "5s", "action": "ops_notify", "severity": "critical"}))
+        .await;
+    let tells = async || shown(&app, "alert_001").await["channel"].clone();
+    assert_eq!(tells().await, json!({"name": "ops", "enabled": true, "exists": true, "tells": ["ops"]}));
+    assert_eq!(app.call("DELETE", "/api/v1/channels/ops?force=true").send().await.status, 204);
+    assert_eq!(tells().await, json!({"name": "ops", "enabled": false, "exists": false, "tells": ["hook"]}));
+    for seconds in [9, 1] {
+        lag(&app, seconds);
+        look(&app, &mut watch).await;
+    }
+    let told = told(&app).await;
+    let channels: Vec<Vec<&str>> =
+        told.iter().map(|one| one.deliveries.iter().map(|delivery| delivery.channel.as_str()).collect()).collect();
+    assert_eq!(channels, [vec!["hook"], vec!["hook"]], "its end goes to whoever was told");
+    assert!(told.iter().all(|one| one.held_by.is_none()), "{told:#?}");
+
+    // What is off tells nobody, here as in `notify`, and that is shown.
+    let off = json!({"name": "ops", "type": "console", "enabled": false});
+    assert_eq!(app.post("/api/v1/channels", &off).await.status, 201);
+    assert_eq!(tells().await, json!({"name": "ops", "enabled": false, "exists": true, "tells": []}));
+}
+
+#[tokio::test]
+async fn what_commits_made_whose_answers_were_lost_is_taken_up() {
+    let app = TestApp::with_config(CHANNELS).await;
+    let mut watch = AlertWatch::new(app.ctx.clone());
+    make(&app, &lag_rule()).await;
+    let (db, now) = (app.ctx.store.writer(), app.clock.now());
+    let settings = |rule: &Value| serde_json::from_value(rule.clone()).unwrap();
+    let total = async || app.get(ALERTS).await.json()["total"].clone();
+
+    // As if only the answer had been lost.
+    app.fail_commits().await;
+    assert_eq!(app.post(ALERTS, &lag_rule()).await.status, 500);
+    app.let_commit().await;
+    alert_rules::insert(db, &settings(&lag_rule()), "local", now).await.unwrap();
+    assert_eq!(total().await, 1);
+    watch.flush().await;
+    assert_eq!(total().await, 2, "it is there, and will be after a restart");
+    lag(&app, 9);
+    look(&app, &mut watch).await;
+    assert_eq!(shown(&app, "alert_002").await["state"], "firing", "it is looked at");
+    assert_eq!(shown(&app, "alert_001").await["state"], "firing");
+
+    let mut other = lag_rule();
+    other["threshold"] = json!("7s");
+    alert_rules::update(db, 1, &settings(&other), 1, now).await.unwrap();
+    let patch =
+        async |id: i64| app.call("PATCH", &format!("{ALERTS}/alert_00{id}")).json(&json!({"for": 5})).send().await;
+    patch(1).await.problem(412, "stale");
+    let rule = shown(&app, "alert_001").await;
+    assert_eq!((&rule["threshold"], &rule["revision"], &rule["state"]), (&json!("7s"), &json!(2), &json!("no_data")));
+    assert_eq!(shown(&app, "alert_002").await["state"], "firing", "what is as it was goes on");
+    assert_eq!(patch(1).await.status, 200);
+    alert_rules::delete(db, 2).await.unwrap();
+    patch(2).await.problem(404, "not-found");
+    assert_eq!(total().await, 1);
 }
 
 #[tokio::test]

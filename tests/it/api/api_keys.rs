@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use api_monitor::clock::Clock;
+use api_monitor::domain::api_key::KeyDigest;
+use api_monitor::domain::role::Role;
 use api_monitor::jobs::key_uses::KeyUses;
+use api_monitor::store::api_keys::{self, ApiKeyUpdate, NewApiKey};
 use api_monitor::store::audit::AuditEntry;
 use serde_json::{Value, json};
 
@@ -148,7 +152,7 @@ async fn bad_input_is_told_with_its_place() {
     for id in ["key_7", "7", "key_99999999999999999999", "config_nobody", "x", "%20"] {
         call("GET", &format!("{KEYS}/{id}")).send().await.problem(404, "not-found");
     }
-    for query in ["?limit=0", "?role=root", "?origin=file", "?nonsense=1", "?sort=name"] {
+    for query in ["?limit=0", "?role=root", "?origin=file", "?nonsense=1", "?sort=key"] {
         call("GET", &format!("{KEYS}{query}")).send().await.problem(400, "invalid-parameter");
     }
     // An expiry that has passed is no mistake while it is not changed.
@@ -296,4 +300,51 @@ async fn the_last_admin_stays_where_nothing_else_is_one() {
     let alone = TestApp::start().await;
     make(&alone, &json!({"name": "only", "role": "admin"})).await;
     assert_eq!(alone.call("DELETE", &format!("{KEYS}/key_1")).send().await.status, 204);
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_was_lost_is_followed() {
+    let app = TestApp::start().await;
+    let made = make(&app, &json!({"name": "ci", "role": "editor"})).await;
+    make(&app, &json!({"name": "other", "role": "viewer"})).await;
+    let (db, now) = (app.ctx.store.writer(), app.clock.now());
+    let patch = async |id: &str, body: Value| app.call("PATCH", &format!("{KEYS}/{id}")).json(&body).send().await;
+    let may_edit = async || {
+        let call = app.call("POST", "/api/v1/endpoints").header("x-api-key", made["key"].as_str().unwrap());
+        call.json(&json!({})).send().await.status != 403
+    };
+    // As if only the answer had been lost.
+    let lowered = ApiKeyUpdate { name: "ci".to_owned(), role: Role::Viewer, expires_at: None, expected_revision: 1 };
+    api_keys::update(db, 1, lowered.clone(), now).await.unwrap();
+    assert!(may_edit().await, "nobody knows yet");
+    patch("key_1", json!({"name": "ci2"})).await.problem(412, "stale");
+    assert!(!may_edit().await, "a role that was lowered is");
+    assert_eq!(patch("key_1", json!({"name": "ci2", "role": "editor"})).await.json()["revision"], 3);
+    assert!(may_edit().await);
+
+    let new = |name: &str| NewApiKey {
+        name: name.to_owned(),
+        role: Role::Viewer,
+        digest: KeyDigest::of(name.as_bytes()),
+        prefix: "am_lost12".to_owned(),
+        expires_at: None,
+        created_by: "local".to_owned(),
+        now,
+    };
+    api_keys::insert(db, new("lost")).await.unwrap();
+    app.post(KEYS, &json!({"name": "lost", "role": "viewer"})).await.problem(409, "name-taken");
+    assert_eq!(app.get(&format!("{KEYS}/key_3")).await.json()["name"], "lost");
+    api_keys::insert(db, new("found")).await.unwrap();
+    patch("key_3", json!({"name": "found"})).await.problem(409, "name-taken");
+    api_keys::delete(db, 3).await.unwrap();
+    patch("key_3", json!({"name": "x"})).await.problem(404, "not-found");
+    assert_eq!(app.get(KEYS).await.json()["total"], 3);
+
+    // What a commit that failed may have done is looked for at once.
+    app.fail_commits().await;
+    let update = ApiKeyUpdate { name: "ci2".to_owned(), expected_revision: 3, ..lowered };
+    api_keys::update(db, 1, update, now).await.unwrap();
+    assert_eq!(patch("key_2", json!({"name": "new"})).await.status, 500);
+    assert!(!may_edit().await);
+    assert_eq!(app.get(&format!("{KEYS}/key_2")).await.json()["name"], "other");
 }

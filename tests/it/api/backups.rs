@@ -202,3 +202,35 @@ async fn one_at_a_time_is_made() {
     drop(claim);
     assert_eq!(back_up(&app, &json!({})).await["state"], "done");
 }
+
+#[tokio::test]
+async fn a_removal_is_noted_first_and_again_when_it_fails() {
+    let app = TestApp::start().await;
+    let backup = back_up(&app, &json!({})).await;
+    let id = backup["backup_id"].as_str().unwrap();
+    let file = folder(&app).join(format!("{id}.db"));
+    audited(&app, "backup.finish", 1).await;
+    let delete = async || app.call("DELETE", &format!("{BACKUPS}/{id}")).send().await;
+    app.fail_commits().await;
+    assert_eq!(delete().await.status, 500);
+    assert!(file.exists(), "nothing goes without its row");
+    app.let_commit().await;
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let set = |mode| std::fs::set_permissions(folder(&app), std::fs::Permissions::from_mode(mode)).unwrap();
+        set(0o500);
+        // Whoever runs the tests as root is kept from nothing.
+        if std::fs::File::create(folder(&app).join("probe")).is_err() {
+            delete().await.problem(503, "unavailable");
+            let results: Vec<_> = audited(&app, "backup.delete", 2).await.into_iter().map(|row| row.result).collect();
+            assert_eq!(results[0], "ok");
+            assert!(results[1].starts_with("failed: the backup cannot be removed"), "{results:?}");
+            assert!(file.exists());
+        }
+        set(0o700);
+    }
+    assert_eq!(delete().await.status, 204);
+    assert!(!file.exists());
+}

@@ -9,6 +9,7 @@ use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::incident::EndpointState;
 use api_monitor::domain::outcome::Status;
 use api_monitor::service;
+use api_monitor::store::groups::{self, GroupContent};
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
@@ -338,7 +339,70 @@ async fn a_group_has_every_setting_of_an_endpoint_but_its_own() {
     assert_eq!(app.document["components"]["schemas"]["GroupSettings"]["additionalProperties"], false);
 }
 
+async fn a_change_whose_answer_was_lost_is_followed(kind: Kind) {
+    let app = TestApp::on(kind).await;
+    let (db, now) = (app.ctx.store.writer(), app.clock.now());
+    make(&app, &json!({"name": "core", "interval": 30})).await;
+    let id = app.create(&json!({"name": "a", "url": "https://example.com", "group": "core"})).await;
+    let id = EndpointId(id["id"].as_i64().unwrap());
+    let interval = || app.ctx.board.get(id).unwrap().known.endpoint.schedule.interval(now).as_secs();
+    let content = |interval: u64| GroupContent {
+        description: "of the row".to_owned(),
+        settings: serde_json::from_value(json!({ "interval": interval })).unwrap(),
+    };
+    // As if only the answer had been lost.
+    groups::update(db, "core", &content(15), 1, now).await.unwrap();
+    let body = json!({"name": "core", "interval": 60});
+    put(&app, "core", &body).await.problem(412, "stale");
+    let shown = app.get("/api/v1/groups/core").await.json();
+    assert_eq!(
+        (&shown["revision"], &shown["interval"], &shown["description"]),
+        (&json!(2), &json!(15), &json!("of the row"))
+    );
+    assert_eq!(interval(), 15, "what endpoints inherit follows");
+    assert_eq!(put(&app, "core", &body).await.status, 200);
+    assert_eq!(interval(), 60);
+
+    groups::insert(db, "lost", &content(20), now).await.unwrap();
+    app.get("/api/v1/groups/lost").await.problem(404, "not-found");
+    app.post(GROUPS, &json!({"name": "lost", "interval": 5})).await.problem(409, "name-taken");
+    assert_eq!(app.get("/api/v1/groups/lost").await.json()["interval"], 20);
+    assert_eq!(put(&app, "lost", &json!({"name": "lost", "interval": 5})).await.status, 200);
+
+    groups::delete(db, "core").await.unwrap();
+    put(&app, "core", &json!({"name": "core", "interval": 5})).await.problem(404, "not-found");
+    assert_eq!(app.get("/api/v1/groups/core").await.json()["origin"], "implicit");
+    assert_eq!(interval(), 60, "the built-in default");
+    assert_eq!(put(&app, "core", &json!({"name": "core", "interval": 5})).await.status, 200);
+    groups::delete(db, "core").await.unwrap();
+    assert_eq!(app.call("DELETE", "/api/v1/groups/core").send().await.status, 204, "it is only remembered");
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_groups() {
+    let app = TestApp::with_config("api: {port: 0}\ngroups: {filed: {interval: 30}}\n").await;
+    app.create(&json!({"name": "a", "url": "https://example.com", "group": "implicit"})).await;
+    let transaction = app.ctx.store.begin().await.unwrap();
+    let settings = serde_json::from_value(json!({"interval": 30})).unwrap();
+    let content = GroupContent { description: String::new(), settings };
+    for number in 0..service::groups::MOST_MADE {
+        groups::insert(&transaction, &format!("g{number}"), &content, app.clock.now()).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    let listing = service::groups::listing(app.ctx.store.readers(), &app.ctx.config).await.unwrap();
+    app.ctx.directory.set(listing);
+    let new = json!({"name": "more", "interval": 30});
+    app.post(GROUPS, &new).await.problem(409, "too-many-groups");
+    put(&app, "more", &new).await.problem(409, "too-many-groups");
+    let patch = app.call("PATCH", "/api/v1/groups/implicit").json(&json!({"interval": 30})).send().await;
+    patch.problem(409, "too-many-groups");
+    assert_eq!(put(&app, "g7", &json!({"name": "g7", "interval": 45})).await.status, 200, "what is there changes");
+    assert_eq!(app.call("DELETE", "/api/v1/groups/g8").send().await.status, 204);
+    assert_eq!(app.post(GROUPS, &new).await.status, 201);
+}
+
 on_both_databases!(
+    a_change_whose_answer_was_lost_is_followed,
     a_group_is_made_shown_changed_and_removed,
     a_change_reaches_every_endpoint_that_inherits,
     groups_are_there_again_after_a_start_and_the_file_adopts_its_names,

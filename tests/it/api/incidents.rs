@@ -54,6 +54,9 @@ async fn incidents_are_listed_filtered_and_paged() {
         ("?to=2026-03-01T11:30:00Z", vec![1]),
         ("?from=2026-03-01T11:15:00Z&to=2026-03-01T11:16:00Z", vec![1]),
         ("?to=2026-02-28", vec![]),
+        ("", vec![2, 1]),
+        ("?sort=-started_at", vec![2, 1]),
+        ("?sort=started_at", vec![1, 2]),
     ] {
         let count = i64::try_from(expected.len()).unwrap();
         assert_eq!(ids(query).await, (expected, count), "{query}");

@@ -58,6 +58,7 @@ async fn notifications_are_listed_filtered_and_paged() {
         assert_eq!(get(query).await["total"], total, "{query}");
     }
     assert_eq!(get("?limit=1&offset=1").await["notifications"][0]["id"], id.as_str());
+    assert_eq!(get("?limit=1&sort=created_at").await["notifications"][0]["id"], id.as_str());
     let one = app.get(&format!("/api/v1/notifications/{id}")).await.json();
     insta::assert_json_snapshot!("notification", one);
     app.get("/api/v1/notifications/ntf_none").await.problem(404, "not-found");

@@ -162,6 +162,36 @@ async fn without_a_key_only_this_machine_may_do_more_than_read() {
 }
 
 #[tokio::test]
+async fn without_a_key_pages_of_other_servers_change_nothing() {
+    let app = TestApp::with_config("api: {port: 0, rate_limit: false}\n").await;
+    app.create(&json!({"name": "a", "url": "https://example.com"})).await;
+    let pause = |headers: &[(&'static str, &str)]| {
+        let call = app.call("POST", "/api/v1/endpoints/1/pause").header("host", "localhost:8000");
+        let call = call.from("127.0.0.1".parse().unwrap());
+        headers.iter().fold(call, |call, (name, value)| call.header(name, value))
+    };
+    for foreign in [
+        &[("sec-fetch-site", "cross-site")][..],
+        &[("origin", "http://localhost:3000")],
+        &[("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site")],
+        &[("origin", "http://localhost:8000"), ("sec-fetch-site", "cross-site")],
+    ] {
+        pause(foreign).send().await.problem(403, "forbidden");
+    }
+    for own in [
+        &[][..],
+        &[("origin", "http://localhost:8000")],
+        &[("origin", "http://localhost:8000"), ("sec-fetch-site", "same-origin")],
+        &[("sec-fetch-site", "none")],
+    ] {
+        assert_eq!(pause(own).send().await.status, 200, "{own:?}");
+    }
+    // What a person follows a link to.
+    let link = app.call("GET", "/api/v1/audit").header("sec-fetch-site", "cross-site").send().await;
+    assert_eq!(link.status, 200);
+}
+
+#[tokio::test]
 async fn what_only_comes_by_way_of_this_machine_is_not_of_it() {
     let app = TestApp::start().await;
     let new = json!({"name": "n", "url": "https://example.com"});

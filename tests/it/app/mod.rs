@@ -31,6 +31,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
@@ -188,13 +189,21 @@ impl TestApp {
         Self::on_with_config(Kind::Sqlite, yaml).await
     }
 
+    /// As [`start`](Self::start), in this database.
+    pub(crate) async fn in_database(database: Database) -> Self {
+        Self::over(database, "api: {port: 0}\n").await
+    }
+
     pub(crate) async fn on_with_config(kind: Kind, yaml: &str) -> Self {
+        Self::over(Database::of(kind), yaml).await
+    }
+
+    async fn over(database: Database, yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let start: Timestamp = START.parse().unwrap();
         let clock = Arc::new(ManualClock::at(start));
         clock.advance(Duration::from_secs(1));
         let config = loaded(folder.path(), yaml);
-        let database = Database::of(kind);
         let store = database.open().await;
         let kept = tempfile::tempdir().unwrap();
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
@@ -220,6 +229,7 @@ impl TestApp {
             directory,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
+            purge: Wakeup::new(),
             deliver: Wakeup::new(),
             checks: sender,
             trials: trial_sender,
@@ -272,6 +282,7 @@ impl TestApp {
             directory: directory(&old.store, &config, &*old.clock).await,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
+            purge: Wakeup::new(),
             checks: sender,
             trials: trial_sender,
             deliver: Wakeup::new(),
@@ -340,6 +351,19 @@ impl TestApp {
             paused: false,
         });
         stored.id
+    }
+
+    /// From now on commits that have a row of the audit log fail, as one whose answer was lost does. SQLite only.
+    pub(crate) async fn fail_commits(&self) {
+        let sql = "CREATE TABLE nobody (id INTEGER PRIMARY KEY);
+            CREATE TABLE refused (id INTEGER REFERENCES nobody (id) DEFERRABLE INITIALLY DEFERRED);
+            CREATE TRIGGER refuses AFTER INSERT ON audit_log BEGIN INSERT INTO refused VALUES (7); END;";
+        self.ctx.store.writer().execute_unprepared(sql).await.unwrap();
+    }
+
+    /// The end of [`fail_commits`](Self::fail_commits).
+    pub(crate) async fn let_commit(&self) {
+        self.ctx.store.writer().execute_unprepared("DROP TRIGGER refuses").await.unwrap();
     }
 
     /// The audit log, oldest first.

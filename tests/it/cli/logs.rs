@@ -276,8 +276,9 @@ fn the_level_of_the_environment_beats_the_file_and_must_be_one() {
     let shown = call(&address, "GET", "/api/v1/config", PLAIN, "").json();
     let level = &shown["settings"]["logging.level"];
     assert_eq!(level, &json!({"value": "DEBUG", "source": "environment", "at": "LOG_LEVEL", "key": "logging_level"}));
+    call(&address, "GET", "/health", PLAIN, "");
     let told = lines(&stop(monitor).stderr);
-    assert!(told.iter().any(|line| line["level"] == "DEBUG" && line["route"] == "/api/v1/config"), "{told:?}");
+    assert!(told.iter().any(|line| line["level"] == "DEBUG" && line["route"] == "/health"), "{told:?}");
 }
 
 #[test]

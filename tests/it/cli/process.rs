@@ -64,7 +64,7 @@ impl Running {
             let log = self.stderr.text();
             let started = log.lines().find(|line| line.contains("api-monitor started"))?;
             let line: serde_json::Value = serde_json::from_str(started).unwrap();
-            Some(line["url"].as_str()?.strip_prefix("http://")?.to_owned())
+            Some(line["url"].as_str()?.split_once("://")?.1.to_owned())
         })
     }
 

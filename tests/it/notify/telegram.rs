@@ -41,7 +41,7 @@ async fn a_message_is_sent_as_the_bot_api_wants_it() {
     notification.endpoint_name = "my_api *2*".to_owned();
     assert_eq!(channel.send(&message(notification)).await.unwrap().answer, "message 7");
     let request = &receiver.received()[0];
-    assert_eq!(request.uri.path(), format!("/bot{TOKEN}/SendMessage"));
+    assert_eq!(request.uri.path(), format!("/bot{TOKEN}/sendMessage"));
     let body = request.json();
     assert_eq!((&body["chat_id"], &body["message_thread_id"]), (&json!(-100_123), &json!(5)));
     assert_eq!(body["parse_mode"], "Markdown");
@@ -93,6 +93,22 @@ async fn a_rate_limit_is_honoured_and_a_refusal_waits_for_a_person() {
         let channel = build(Transport::Telegram(Box::new(config(&receiver)))).unwrap();
         let (reason, after, permanent_looking) = retry(channel.send(&message(down())).await.unwrap_err());
         assert_eq!((after, permanent_looking), (None, true), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn trouble_of_the_service_passes_and_an_endless_answer_is_cut() {
+    let busy = refused(500, "Internal Server Error", Value::Null);
+    let receiver =
+        Receiver::answering([busy, answer(502, "<html>Bad Gateway"), answer(200, &" ".repeat(10_000_000))]).await;
+    let channel = build(Transport::Telegram(Box::new(config(&receiver)))).unwrap();
+    for said in [
+        "Telegram refused: Internal Server Error",
+        "Telegram's answer is not what it should be: <html>Bad Gateway",
+        "Telegram's answer is not what it should be: ",
+    ] {
+        let (reason, _, permanent_looking) = retry(channel.send(&message(down())).await.unwrap_err());
+        assert_eq!((reason.as_str(), permanent_looking), (said, false));
     }
 }
 

@@ -93,7 +93,7 @@ async fn the_documents_example_makes_an_alert() {
     let made = answer.json();
     assert_eq!((&made["status"], &made["alert_id"]), (&json!("Alert created"), &json!("alert_001")));
     assert_eq!(answer.header("location"), "/api/v1/alerts/alert_001");
-    assert_eq!(made["channel"], json!({"name": "email", "enabled": false, "exists": false}));
+    assert_eq!(made["channel"], json!({"name": "email", "enabled": false, "exists": false, "tells": []}));
     let list = platform.ask(platform.request("GET", ALERTS).header("X-API-Key", "your-api-token")).await.expect(200);
     let list = list.json();
     let (first, total) = (&list["alerts"][0], &list["total"]);
@@ -215,6 +215,50 @@ async fn after_a_kill_a_firing_rule_is_not_told_again_and_its_end_is() {
     let shown = platform.get(&format!("{ALERTS}/{lasting}")).await.expect(200).json();
     assert!(shown["state"] == "firing" && shown["value"].is_string(), "{shown}");
     assert_eq!(events(&hook, &lasting), ["alert_firing"], "it goes on, and is not told again");
+}
+
+#[tokio::test]
+async fn rules_and_groups_that_cannot_be_read_do_not_keep_the_monitor_from_starting() {
+    let yaml = "database: {url: 'sqlite://monitor.db'}\nendpoints: []\n";
+    let platform = Platform::start(yaml);
+    let rule = json!({"metric": "memory_usage", "threshold": "1MB", "action": "email_notify"});
+    let later = json!({"metric": "memory_usage", "threshold": "1MB", "for": "1d", "action": "email_notify"});
+    let (odd, good) = (platform.alert(later).await, platform.alert(rule.clone()).await);
+    let group = json!({"name": "core", "interval": 30, "timeout": 5});
+    platform.send("POST", "/api/v1/groups", &group).await.expect(201);
+    let Platform { folder, process, .. } = platform;
+    process.signal("TERM");
+    tokio::task::spawn_blocking(move || process.wait(SOON)).await.unwrap();
+
+    // As a newer version would have written them.
+    let url = format!("sqlite://{}", folder.path().join("monitor.db").display());
+    let db = sea_orm::Database::connect(url).await.unwrap();
+    for sql in [
+        "UPDATE alert_rules SET settings = json_set(settings, '$.comparison', 'ne', '$.tone', 'SECRET') WHERE id = 1",
+        "UPDATE groups SET spec = json_set(spec, '$.timeout', 'SECRET')",
+    ] {
+        assert_eq!(db.execute_unprepared(sql).await.unwrap().rows_affected(), 1);
+    }
+    db.close().await.unwrap();
+
+    let platform = Platform::start_in(folder, &[]);
+    platform.process.logs(SOON, "an alert rule cannot be read and is not looked at");
+    platform.process.logs(SOON, "is in force without what cannot be read of it");
+    platform.stands(&good, "firing").await;
+    let shown = platform.get(&format!("{ALERTS}/{odd}")).await.expect(200).json();
+    assert_eq!((&shown["state"], &shown["metric"]), (&json!("no_data"), &json!("memory_usage")), "{shown}");
+    assert_eq!(shown["error"], "what is stored of comparison, tone cannot be read");
+    platform.send("PUT", &format!("{ALERTS}/{odd}"), &rule).await.expect(200);
+    platform.stands(&odd, "firing").await;
+    let core = "/api/v1/groups/core";
+    let shown = platform.get(core).await.expect(200).json();
+    assert_eq!((&shown["interval"], &shown["error"]), (&json!(30), &json!("what is stored of timeout cannot be read")));
+    assert_eq!(platform.send("PUT", core, &group).await.expect(200).json()["error"], Value::Null);
+    platform.ask(platform.request("DELETE", &format!("{ALERTS}/{odd}"))).await.expect(204);
+    let Platform { process, .. } = platform;
+    process.signal("TERM");
+    let ended = tokio::task::spawn_blocking(move || process.wait(SOON)).await.unwrap();
+    assert!(!ended.stderr.contains("SECRET"), "{}", ended.stderr);
 }
 
 /// Somebody else holds the lock of the database `monitor.db`.

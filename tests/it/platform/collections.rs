@@ -139,13 +139,20 @@ async fn a_collection_measures_processors_and_memory() {
     }
     assert_eq!(collection["memory"]["data"]["usedHeapAfterGCPeak"], Value::Null);
     assert_eq!(collection["memory"]["units"], json!({"usedHeapAfterGCPeak": "bytes", "usedNativePeak": "bytes"}));
-    assert_eq!(collection["gc"], json!({"data": {"gcTime": 0.0}, "units": {"gcTime": fraction}}));
+    assert_eq!(collection["gc"], json!({"data": {"gcTime": null}, "units": {"gcTime": fraction}}));
+    assert_eq!(
+        collection["reasons"],
+        json!({"gc.gcTime": NO_GARBAGE, "memory.usedHeapAfterGCPeak": NO_GARBAGE}),
+        "each null has its reason, and nothing else has one: {collection}"
+    );
     let time = &collection["time"];
     let (start, end) = (time["data"]["start"].as_i64().unwrap(), time["data"]["end"].as_i64().unwrap());
     assert!(before <= start && start < end && end <= chrono_now(), "{time}");
     assert_eq!(time["units"], json!({"start": "UNIX time (ms)", "end": "UNIX time (ms)"}));
     assert_eq!(collection["id"], 0);
 }
+
+const NO_GARBAGE: &str = "This program collects no garbage";
 
 #[expect(clippy::disallowed_methods, reason = "the clock by which the program is judged")]
 fn chrono_now() -> i64 {

@@ -10,19 +10,24 @@ use tempfile::TempDir;
 
 use crate::cli::process::Running;
 
+mod access;
 mod alerts;
 mod backups;
+mod bad_input;
 mod channels;
 mod collections;
 mod connections;
 mod descriptions;
 mod endpoints;
 mod events;
+mod examples;
 mod groups;
+mod lists;
 mod metrics;
 mod modules;
 mod outbound;
 mod query_stats;
+mod requests;
 mod root;
 mod sessions;
 mod statistics;

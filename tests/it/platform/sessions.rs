@@ -66,7 +66,7 @@ async fn a_cookie_signs_in_until_it_signs_out() {
 
 #[tokio::test]
 async fn a_session_whose_time_is_over_is_expired_until_it_is_removed() {
-    let yaml = "database: {url: 'sqlite://monitor.db'}\nendpoints: []\napi: {auth: {session: {lifetime: 1m}}}\n";
+    let yaml = "database: {url: 'sqlite://monitor.db'}\nendpoints: []\napi: {rate_limit: false, auth: {session: {lifetime: 1m}}}\n";
     let platform = Platform::start_with(yaml, KEYS);
     let (cookie, session) = sign_in(&platform, KEY).await;
     assert_eq!(session["state"], "active", "{session}");

@@ -26,6 +26,9 @@ async fn the_workers_of_both_runtimes_are_seen() {
         assert!(runtime["global_queue_depth"].is_u64(), "{runtime}");
         assert_eq!(runtime["blocking_threads"], Value::Null, "it is not told");
     }
+    for field in ["blocking_threads", "local_queue_depth"] {
+        assert!(first["reasons"][field].as_str().is_some_and(|why| !why.is_empty()), "{first}");
+    }
     let workers: u64 = runtimes.iter().map(|runtime| runtime["workers"].as_u64().unwrap()).sum();
     assert_eq!(
         (&first["total"], first["threads"].as_array().unwrap().len()),

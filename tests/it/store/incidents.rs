@@ -13,7 +13,7 @@ use crate::database::{Kind, on_both_databases};
 const ONE: EndpointId = EndpointId(1);
 
 const EVERYTHING: IncidentQuery =
-    IncidentQuery { endpoint: None, open: None, from: None, to: None, limit: 1_000, offset: 0 };
+    IncidentQuery { endpoint: None, open: None, from: None, to: None, is_oldest_first: false, limit: 1_000, offset: 0 };
 
 fn start() -> Timestamp {
     at("2026-11-21T10:00:00.123456Z")

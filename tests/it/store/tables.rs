@@ -67,11 +67,17 @@ async fn the_audit_log_is_listed_newest_first_and_paged(kind: Kind) {
         }
         let query = AuditQuery { limit: 3, ..AuditQuery::default() };
         let first = audit::page(store.readers(), &query).await.unwrap();
-        let after = AuditQuery { before: Some(first[2].id), ..query.clone() };
+        let after = AuditQuery { beyond: Some(first[2].id), ..query.clone() };
         let next = audit::page(store.readers(), &after).await.unwrap();
         assert_eq!(audit::count(store.readers(), &after).await.unwrap(), 5, "on all pages");
         let listed: Vec<_> = first.into_iter().chain(next).map(|stored| stored.entry).collect();
         assert_eq!(listed, (0..5).rev().map(entry).collect::<Vec<_>>());
+        let oldest = AuditQuery { is_oldest_first: true, ..query };
+        let first = audit::page(store.readers(), &oldest).await.unwrap();
+        let after = AuditQuery { beyond: Some(first[2].id), ..oldest };
+        let next = audit::page(store.readers(), &after).await.unwrap();
+        let listed: Vec<_> = first.into_iter().chain(next).map(|stored| stored.entry).collect();
+        assert_eq!(listed, (0..5).map(entry).collect::<Vec<_>>());
     })
     .await;
 }

@@ -157,7 +157,8 @@ where
                 say(stream, "220 go ahead").await?;
                 return Ok(true);
             }
-            "AUTH" if talk.refuses_login => say(stream, "535 5.7.8 authentication failed").await?,
+            // Some repeat what they refuse.
+            "AUTH" if talk.refuses_login => say(stream, &format!("535 5.7.8 authentication failed: {line}")).await?,
             "AUTH" => {
                 let encoded = line.strip_prefix("AUTH PLAIN ").unwrap();
                 let decoded = String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap();
