@@ -146,6 +146,7 @@ impl Monitor {
         let board = Arc::new(service::rebuild::board(&store, &listing, clock.now()).await?);
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
+        let quiet = Arc::new(service::maintenance::load(&store, &config, clock.now()).await?);
         let handover = Arc::new(Handover::default());
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
@@ -180,6 +181,7 @@ impl Monitor {
             close_hours: household.hours.nudged.clone(),
             hours: household.hours.status.clone(),
             directory: directory.clone(),
+            quiet: quiet.clone(),
             deliver: deliver.clone(),
             left_behind,
             handover: handover.clone(),
@@ -256,6 +258,7 @@ impl Monitor {
             keyring,
             alerts,
             sessions,
+            quiet,
             backups: Arc::new(Backups::new(backup_folder, beside_options(&store, &config))),
             clock,
             config,

@@ -11,6 +11,7 @@ use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::counts::Counts;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::hold::{HeldBy, Hold};
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
 use crate::domain::uptime::{Bucket, OpenHour, hour_of, uptime_percentage};
@@ -24,8 +25,34 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Inner {
     /// By id, so that lists come in the order of creation.
-    entries: BTreeMap<EndpointId, Entry>,
+    entries: BTreeMap<EndpointId, Seen>,
     keys: HashMap<(String, String), EndpointId>,
+    /// What keeps messages back at this moment, in the order in which it counts.
+    holds: Vec<Arc<Hold>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    known: Arc<KnownEndpoint>,
+    live: Arc<Live>,
+}
+
+impl Inner {
+    fn entry(&self, seen: &Seen) -> Entry {
+        let of = |by| {
+            let mut all = self.holds.iter().filter(|hold| hold.by == by);
+            let first = all.find(|hold| hold.is_of(&seen.known))?;
+            // Of several the one that lasts longest.
+            let last = all.filter(|hold| hold.until > first.until && hold.is_of(&seen.known));
+            Some(last.max_by_key(|hold| hold.until).unwrap_or(first).clone())
+        };
+        Entry {
+            known: seen.known.clone(),
+            live: seen.live.clone(),
+            maintenance: of(HeldBy::Maintenance),
+            silence: of(HeldBy::Silence),
+        }
+    }
 }
 
 /// One endpoint as it is now.
@@ -33,6 +60,10 @@ struct Inner {
 pub struct Entry {
     pub known: Arc<KnownEndpoint>,
     pub live: Arc<Live>,
+    /// The maintenance window that is open for it.
+    pub maintenance: Option<Arc<Hold>>,
+    /// The silence that it is under.
+    pub silence: Option<Arc<Hold>>,
 }
 
 /// What was seen of an endpoint.
@@ -147,14 +178,30 @@ impl Live {
 }
 
 impl Entry {
-    /// The status to show: paused while it is not checked, else what is confirmed.
+    /// The status to show: paused while it is not checked, maintenance while a window is open for it, else what is
+    /// confirmed.
     pub fn status(&self) -> Status {
-        if self.known.is_checked() { self.live.state.status } else { Status::Paused }
+        if !self.known.is_checked() {
+            Status::Paused
+        } else if self.maintenance.is_some() {
+            Status::Maintenance
+        } else {
+            self.live.state.status
+        }
+    }
+
+    /// What keeps messages about it back.
+    pub fn hold(&self) -> Option<&Hold> {
+        self.maintenance.as_deref().or(self.silence.as_deref())
     }
 
     /// Since when the status holds.
     pub fn since(&self) -> Timestamp {
-        if self.known.is_checked() { self.live.state.since } else { self.known.updated_at }
+        match &self.maintenance {
+            _ if !self.known.is_checked() => self.known.updated_at,
+            Some(window) => window.since,
+            None => self.live.state.since,
+        }
     }
 
     /// The uptimes of the closed hours in each window and the open hour.
@@ -201,7 +248,7 @@ impl Board {
             None => Arc::new(Live::pending(known.created_at)),
         };
         inner.keys.insert(key, id);
-        inner.entries.insert(id, Entry { known, live });
+        inner.entries.insert(id, Seen { known, live });
     }
 
     /// Takes an endpoint off: it is no longer monitored.
@@ -231,18 +278,33 @@ impl Board {
     }
 
     pub fn get(&self, id: EndpointId) -> Option<Entry> {
-        self.read().entries.get(&id).cloned()
+        let inner = self.read();
+        inner.entries.get(&id).map(|seen| inner.entry(seen))
     }
 
     pub fn find_by_key(&self, group: &str, name: &str) -> Option<Entry> {
         let inner = self.read();
         let id = inner.keys.get(&(group.to_owned(), name.to_owned()))?;
-        inner.entries.get(id).cloned()
+        inner.entries.get(id).map(|seen| inner.entry(seen))
     }
 
     /// Every endpoint, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
-        self.read().entries.values().cloned().collect()
+        let inner = self.read();
+        inner.entries.values().map(|seen| inner.entry(seen)).collect()
+    }
+
+    /// Shows what keeps messages back at this moment, in the order in which it counts.
+    pub fn set_holds(&self, holds: Vec<Arc<Hold>>) {
+        let is_same = self.read().holds == holds;
+        if !is_same {
+            self.write().holds = holds;
+        }
+    }
+
+    /// Whether any window is open.
+    pub fn has_maintenance(&self) -> bool {
+        self.read().holds.iter().any(|hold| hold.by == HeldBy::Maintenance)
     }
 
     pub fn len(&self) -> usize {

@@ -27,6 +27,8 @@ pub struct Submission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfirmRequest {
     pub endpoint_id: EndpointId,
+    /// Now, whatever the policy says: what is to be told waits for it.
+    pub at_once: bool,
 }
 
 /// A person asks the scheduler for a check now. Joins a check that is running.

@@ -18,6 +18,7 @@ pub mod keyring;
 pub mod lifecycle;
 pub mod notify;
 pub mod outbound;
+pub mod quiet;
 pub mod recorder;
 pub mod scheduler;
 pub mod service;

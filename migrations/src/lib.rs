@@ -19,6 +19,8 @@ mod m20261121_000013_create_channels;
 mod m20261121_000025_index_audit_log;
 mod m20261121_000030_mark_endpoints_to_purge;
 mod m20261121_000039_index_incidents;
+mod m20261121_000050_create_maintenance_windows;
+mod m20261121_000051_create_silences;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -47,6 +49,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000025_index_audit_log::Migration),
             Box::new(m20261121_000030_mark_endpoints_to_purge::Migration),
             Box::new(m20261121_000039_index_incidents::Migration),
+            Box::new(m20261121_000050_create_maintenance_windows::Migration),
+            Box::new(m20261121_000051_create_silences::Migration),
         ]
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::check_view::Check;
+use super::hold_view::HoldItem;
 use crate::board::Entry;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{
@@ -66,6 +67,8 @@ pub struct EndpointItem {
     uptime: UptimeShares,
     /// The incident that is not resolved, if there is one.
     incident: Option<CurrentIncident>,
+    /// What keeps messages about it back now: a maintenance window that is open, or else a silence.
+    held_by: Option<HoldItem>,
 }
 
 /// The open incident of an endpoint; by itself it is in `/api/v1/incidents?endpoint={id}&open=true`.
@@ -175,6 +178,7 @@ impl From<&Entry> for EndpointItem {
             last_check: live.last_verdict.as_ref().map(|result| Check::from(&**result)),
             uptime: UptimeShares { day: uptimes.day, week: uptimes.week, month: uptimes.month },
             incident: live.state.incident.as_ref().map(CurrentIncident::from),
+            held_by: entry.hold().map(HoldItem::from),
         }
     }
 }

@@ -312,7 +312,8 @@ impl From<ServiceError> for Problem {
                 Conflict::NameTaken { .. }
                 | Conflict::KeyNameTaken { .. }
                 | Conflict::ChannelNameTaken { .. }
-                | Conflict::GroupNameTaken { .. },
+                | Conflict::GroupNameTaken { .. }
+                | Conflict::WindowNameTaken { .. },
             ) => Self::new(ProblemKind::NameTaken, capitalised(&detail)),
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
                 Self::new(ProblemKind::ManagedByConfig, capitalised(&detail))

@@ -212,6 +212,18 @@ impl<S: Send + Sync> FromRequestParts<S> for IncidentPath {
     }
 }
 
+/// The id of a silence in the path, read as [`EndpointPath`].
+#[derive(Debug, Clone, Copy)]
+pub struct SilencePath(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for SilencePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        id_in_path(parts, state, "a silence").await.map(Self)
+    }
+}
+
 async fn id_in_path<S: Send + Sync>(parts: &mut Parts, state: &S, of: &str) -> Result<i64, Problem> {
     let TextPath(text) = TextPath::from_request_parts(parts, state).await?;
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
 use super::extract::IncidentPath;
+use super::hold_view::HoldItem;
 use super::notifications::NotificationItem;
 use super::pagination::{FromParams, Moment, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
@@ -145,11 +146,13 @@ pub struct IncidentItem {
     failure_kind: FailureKind,
     /// The newest cause, in a sentence.
     error_message: String,
+    /// What keeps messages about it back now, of one that is open; what was kept back stands at each notification.
+    held_by: Option<HoldItem>,
 }
 
 impl IncidentItem {
     fn new(named: NamedIncident, now: Timestamp) -> Self {
-        let NamedIncident { incident, endpoint_name } = named;
+        let NamedIncident { incident, endpoint_name, hold } = named;
         let status = if incident.resolved_at.is_some() { IncidentStatus::Resolved } else { IncidentStatus::Open };
         Self {
             id: incident.id,
@@ -164,6 +167,7 @@ impl IncidentItem {
             duration_seconds: (incident.resolved_at.unwrap_or(now) - incident.started_at).num_seconds().max(0),
             failure_kind: incident.cause.kind,
             error_message: incident.cause.message,
+            held_by: hold.as_ref().map(HoldItem::from),
         }
     }
 }

@@ -19,8 +19,8 @@ use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
     alerts, api_keys, audit, away, backups, bulk, channels, collections, conditional, config, connections, cors,
-    endpoints, events, groups, health, incidents, metrics, modules, notifications, observe, openapi, query_stats,
-    rate_limit, root, series, sessions, sla, stats, tasks, threads,
+    endpoints, events, groups, health, incidents, maintenance_windows, metrics, modules, notifications, observe,
+    openapi, query_stats, rate_limit, root, series, sessions, silences, sla, stats, tasks, threads,
 };
 use crate::service::ServiceContext;
 
@@ -131,6 +131,15 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(channels::list, channels::create))
         .routes(routes!(channels::get, channels::replace, channels::patch, channels::delete))
         .routes(routes!(channels::test))
+        .routes(routes!(maintenance_windows::list, maintenance_windows::create))
+        .routes(routes!(
+            maintenance_windows::get,
+            maintenance_windows::replace,
+            maintenance_windows::patch,
+            maintenance_windows::delete
+        ))
+        .routes(routes!(silences::list, silences::create))
+        .routes(routes!(silences::get, silences::replace, silences::patch, silences::delete))
         .routes(routes!(alerts::list, alerts::create))
         .routes(routes!(alerts::get, alerts::replace, alerts::patch, alerts::delete))
         .routes(routes!(api_keys::list, api_keys::create))

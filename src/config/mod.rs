@@ -24,6 +24,7 @@ mod files;
 mod layer;
 mod load;
 mod logging;
+mod maintenance;
 mod original;
 mod outbound;
 mod overrides;
@@ -57,6 +58,7 @@ pub use self::directory::{Directory, Listing};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 pub use self::logging::{LogAccess, LogFormat, LogLevel, LogRotation, LoggingConfig};
+pub use self::maintenance::ConfiguredWindow;
 pub use self::prometheus::{DEFAULT_METRICS_PATH, PrometheusConfig};
 use self::report::Report;
 pub use self::running::{Adjustable, RunningSettings};
@@ -102,6 +104,7 @@ pub struct Config {
     pub groups: BTreeMap<String, GroupConfig>,
     /// Those of `endpoints:` in their order, then those of the groups.
     pub endpoints: Vec<ConfiguredEndpoint>,
+    pub maintenance_windows: Vec<ConfiguredWindow>,
     pub monitoring: MonitoringConfig,
     pub logging: LoggingConfig,
     pub api: ApiConfig,

@@ -13,15 +13,16 @@ use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
-    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, outbound, overrides, prometheus, resolver,
-    telling,
+    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, maintenance, outbound, overrides,
+    prometheus, resolver, telling,
 };
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
+use crate::domain::selector::Selectable;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "database",
     "backup",
     "public_url",
@@ -34,6 +35,7 @@ const SECTIONS: [&str; 18] = [
     "heartbeat",
     "groups",
     "endpoints",
+    "maintenance_windows",
     "monitoring",
     "resolver",
     "outbound",
@@ -52,8 +54,15 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let mut section = |name| root.remove(name).map(|entry| entry.value);
     let sections =
         Sections { defaults: section("defaults"), groups: section("groups"), endpoints: section("endpoints") };
+    let mistakes = report.errors.len();
     let Resolved { defaults, groups, endpoints } = endpoints::read(sections, rules, report);
     let root = &root;
+    let there = Selectable {
+        endpoints: endpoints.iter().map(|configured| (None, &configured.endpoint)).collect(),
+        groups: groups.keys().map(String::as_str).collect(),
+    };
+    let all_read = report.errors.len() == mistakes;
+    let maintenance_windows = maintenance::read(root, rules, all_read.then_some(&there), report);
     let database = database::read(&Section::of(root, "database"), report);
     let backup = backup::read(&Section::of(root, "backup"), &database.target, report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
@@ -72,6 +81,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         defaults,
         groups,
         endpoints,
+        maintenance_windows,
         monitoring,
         logging,
         api,

@@ -108,6 +108,8 @@ pub enum IncidentChange {
         at: Timestamp,
     },
     Reminded,
+    /// What kept it from being told is over, and it still lasts.
+    HoldEnded,
 }
 
 /// One thing to tell, by the deterministic parts of its id.
@@ -198,7 +200,7 @@ impl Step {
 
 /// Advances the machine by one result, taken in at `now`.
 ///
-/// Missed results and those in maintenance change nothing. A failure by hand ends a run of good checks but
+/// Missed results change nothing, nor do those in maintenance, but that good ones end an incident. A failure by hand ends a run of good checks but
 /// never advances the failure threshold; a good check by hand counts fully.
 pub fn step(
     state: &EndpointState,
@@ -207,7 +209,7 @@ pub fn step(
     around: Surroundings,
     now: Timestamp,
 ) -> Step {
-    if result.in_maintenance {
+    if result.in_maintenance && !(result.outcome.is_good() && state.incident.is_some()) {
         return Step::unchanged(state);
     }
     match &result.outcome {

@@ -35,9 +35,15 @@ impl PartialEq for Schedule {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Interval(a), Self::Interval(b)) => a == b,
-            (Self::Cron(a), Self::Cron(b)) => a.expression == b.expression && a.timezone == b.timezone,
+            (Self::Cron(a), Self::Cron(b)) => a == b,
             _ => false,
         }
+    }
+}
+
+impl PartialEq for CronSchedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.expression == other.expression && self.timezone == other.timezone
     }
 }
 
@@ -70,7 +76,8 @@ impl CronSchedule {
         self.cron.find_next_occurrence(&local, false).ok().map(|t| t.to_utc())
     }
 
-    fn at_or_before(&self, at: Timestamp) -> Option<Timestamp> {
+    /// The last time not after `at`.
+    pub fn at_or_before(&self, at: Timestamp) -> Option<Timestamp> {
         let local = whole_second(at).with_timezone(&self.timezone);
         self.cron.find_previous_occurrence(&local, true).ok().map(|t| t.to_utc())
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::EndpointState;
-use crate::domain::notification::Notification;
+use crate::domain::notification::{Event, Notification};
 use crate::store::{Store, StoreError, incidents, outbox};
 
 /// The newest outage of each endpoint, and the ids of incidents, which are given here: there is one recorder.
@@ -25,6 +25,8 @@ pub struct Outage {
     pub told: Vec<String>,
     /// The first notification of it.
     first: Option<String>,
+    /// What tells of it and is kept back for a time.
+    pub held: Option<Event>,
 }
 
 impl Outage {
@@ -63,8 +65,8 @@ impl Outages {
         let ids: Vec<i64> = found.iter().map(|(_, _, id)| *id).collect();
         let mut told_of = outbox::told_of(db, &ids).await?;
         for (endpoint, started_at, id) in found {
-            let outbox::ToldOf { first, channels } = told_of.remove(&id).unwrap_or_default();
-            outages.by_endpoint.insert(endpoint, Outage { id, started_at, told: channels, first });
+            let outbox::ToldOf { first, channels, held } = told_of.remove(&id).unwrap_or_default();
+            outages.by_endpoint.insert(endpoint, Outage { id, started_at, told: channels, first, held });
         }
         Ok(outages)
     }
@@ -74,13 +76,18 @@ impl Outages {
         let last_id = &mut self.last_id;
         let mut new = || {
             *last_id += 1;
-            Outage { id: *last_id, started_at, told: Vec::new(), first: None }
+            Outage { id: *last_id, started_at, told: Vec::new(), first: None, held: None }
         };
         let outage = self.by_endpoint.entry(endpoint).or_insert_with(&mut new);
         if outage.started_at != started_at {
             *outage = new();
         }
         outage
+    }
+
+    /// What tells of this outage and is kept back for a time.
+    pub fn held(&self, endpoint: EndpointId, started_at: Timestamp) -> Option<Event> {
+        self.by_endpoint.get(&endpoint).filter(|outage| outage.started_at == started_at)?.held
     }
 
     /// Forgets the endpoints that are gone.

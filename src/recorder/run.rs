@@ -16,11 +16,12 @@ use crate::config::Directory;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{EndpointState, Transition};
-use crate::domain::outcome::Status;
+use crate::domain::outcome::{Outcome, Status};
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Recorded, Submission};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
 use crate::handover::{Handed, Handover};
+use crate::quiet::Quiet;
 use crate::store::{Store, StoreError};
 use crate::telemetry::jobs::{JobStatus, Run};
 use crate::telemetry::metrics::Metrics;
@@ -29,6 +30,7 @@ use crate::wakeup::Wakeup;
 use super::batch::{Batch, Failed};
 use super::buffer::{BATCH, Buffer, Limits};
 use super::grace::StartGrace;
+use super::maintained::{Changes, Maintained};
 use super::outages::Outages;
 use super::telling::{Happened, Telling};
 use super::tracked::{Effect, Tracked};
@@ -70,6 +72,8 @@ pub struct RecorderParts {
     pub hours: Arc<JobStatus>,
     /// Says who is told.
     pub directory: Arc<Directory>,
+    /// Says what is checked in maintenance, and what nobody is told of for a time.
+    pub quiet: Arc<Quiet>,
     /// Nudged when there is something to deliver.
     pub deliver: Wakeup,
     /// What is to be told, in memory.
@@ -116,6 +120,7 @@ pub struct Recorder {
     /// Endpoints with an open incident, on which time works.
     with_incident: HashSet<EndpointId>,
     grace: StartGrace,
+    maintained: Maintained,
 }
 
 struct Committing {
@@ -145,6 +150,8 @@ impl Recorder {
         let with_incident =
             tracked.iter().filter(|(_, tracked)| tracked.state.incident.is_some()).map(|(id, _)| *id).collect();
         let grace = StartGrace::begin(&parts.board, parts.clock.monotonic());
+        parts.board.set_holds(parts.quiet.holds(parts.clock.now()));
+        let maintained = Maintained::begin(&parts.board);
         let (limits, session) = (parts.limits, parts.store.writing_session());
         Self {
             parts,
@@ -163,6 +170,7 @@ impl Recorder {
             overfull: false,
             with_incident,
             grace,
+            maintained,
         }
     }
 
@@ -201,7 +209,7 @@ impl Recorder {
 
     /// Takes one submission in; nothing is written yet.
     pub fn take(&mut self, submission: Submission) {
-        let Submission { result, seen, waiters } = submission;
+        let Submission { mut result, seen, waiters } = submission;
         let id = result.endpoint_id;
         // An endpoint that was removed while its check was under way leaves no row behind.
         let Some(entry) = self.parts.board.get(id) else { return };
@@ -209,6 +217,10 @@ impl Recorder {
         tracked.know(&entry.known);
         let now = self.parts.clock.now();
         let before = tracked.state.status;
+        // From its first attempt until now: whoever begins work does so while a check is under way, too.
+        let is_verdict = !matches!(result.outcome, Outcome::Missed(_));
+        result.in_maintenance |=
+            is_verdict && self.parts.quiet.maintenance(&entry.known, result.started_at, now).is_some();
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic());
         let effect = tracked.take(&result, &entry.known, around, now);
         if effect.repeated {
@@ -218,7 +230,9 @@ impl Recorder {
             return;
         }
         tracked.note(&result, seen);
-        if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id }).is_err() {
+        if effect.confirm
+            && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id, at_once: false }).is_err()
+        {
             tracing::debug!(
                 endpoint = entry.known.endpoint.name,
                 endpoint_id = id.0,
@@ -268,6 +282,7 @@ impl Recorder {
                 change,
                 tell: effect.tell,
                 result: tracked.last_verdict.clone(),
+                hold: self.parts.quiet.hold(known, now).map(|hold| hold.by),
                 now,
             };
             let listing = self.parts.directory.get();
@@ -281,8 +296,8 @@ impl Recorder {
             self.urgent = true;
             let name = known.endpoint.name.as_str();
             let why = tracked.state.cause.as_ref().map(|cause| cause.message.as_str());
-            // While it is paused, that is what is shown.
-            if self.parts.board.get(id).is_some_and(|entry| entry.known.is_checked()) {
+            // While it is paused or in maintenance, that is what is shown.
+            if self.parts.board.get(id).is_some_and(|entry| entry.known.is_checked() && entry.maintenance.is_none()) {
                 let since = tracked.state.since;
                 let error_message = why.filter(|_| to == Status::Down);
                 let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message };
@@ -299,20 +314,59 @@ impl Recorder {
         }
     }
 
-    /// Releases held recoveries, reminds, and closes the incidents of endpoints that are no longer monitored.
+    /// Follows the maintenance windows and silences, releases held recoveries, reminds, tells what was kept back, and
+    /// closes the incidents of endpoints that are no longer monitored.
     pub fn let_time_pass(&mut self) {
         let now = self.parts.clock.now();
+        self.follow_windows(now);
         let ids: Vec<EndpointId> = self.with_incident.iter().copied().collect();
         for id in ids {
             let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
             let Some(tracked) = self.tracked.get_mut(&id) else { continue };
             let before = tracked.state.status;
-            let effect = match &monitored {
-                Some(entry) => tracked.advance(&entry.known.endpoint.alert_policy, now),
-                None => tracked.abandon(now),
+            let Some(entry) = monitored else {
+                if let Some(effect) = tracked.abandon(now) {
+                    self.keep(id, effect, before, now);
+                }
+                continue;
+            };
+            let is_held = self.parts.quiet.hold(&entry.known, now).is_some()
+                || self.maintained.waits_for_a_check(id, tracked.last_verdict.as_deref(), now);
+            let started_at = tracked.state.incident.as_ref().map(|incident| incident.started_at);
+            let kept_back = started_at.filter(|_| !is_held).and_then(|at| self.parts.outages.held(id, at));
+            let effect = match kept_back.and_then(|event| tracked.hold_ended(event)) {
+                Some(effect) => Some(effect),
+                None => tracked.advance(&entry.known.endpoint.alert_policy, is_held, now),
             };
             if let Some(effect) = effect {
                 self.keep(id, effect, before, now);
+            }
+        }
+    }
+
+    /// Shows which windows and silences there are now. What failed in a window that is over is checked at once, so that
+    /// it is told if it still does.
+    fn follow_windows(&mut self, now: Timestamp) {
+        self.parts.board.set_holds(self.parts.quiet.holds(now));
+        let Changes { begun, ended } = self.maintained.follow(&self.parts.board, now);
+        for entry in begun {
+            let Some(hold) = &entry.maintenance else { continue };
+            let (from, to) = (Some(entry.live.state.status), Some(Status::Maintenance));
+            let news = StatusNews { at: now, from, to, since: hold.since, error_message: None };
+            self.parts.feed.publish(Event::status(&entry.known, news));
+        }
+        for entry in ended {
+            let state = &entry.live.state;
+            let why = state.cause.as_ref().filter(|_| state.status == Status::Down).map(|cause| cause.message.as_str());
+            let (from, to) = (Some(Status::Maintenance), Some(state.status));
+            let news = StatusNews { at: now, from, to, since: state.since, error_message: why };
+            self.parts.feed.publish(Event::status(&entry.known, news));
+            let newest = self.tracked.get(&entry.known.id).and_then(|tracked| tracked.last_verdict.as_ref());
+            let has_failed = newest.is_some_and(|verdict| !verdict.outcome.is_good());
+            let request = ConfirmRequest { endpoint_id: entry.known.id, at_once: true };
+            if has_failed && self.parts.confirmations.try_send(request).is_err() {
+                let (endpoint, endpoint_id) = (entry.known.endpoint.name.as_str(), entry.known.id.0);
+                tracing::debug!(endpoint, endpoint_id, "no room for a check after a window; the next slot makes it");
             }
         }
     }

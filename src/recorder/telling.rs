@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::hold::{HeldBy, keeps_back};
 use crate::domain::incident::{EndpointState, IncidentChange, OpenIncident, Tell};
 use crate::domain::notification::{
     CheckFacts, EndpointFacts, Event, IncidentFacts, Notification, Routing, Subject, notification_id,
@@ -31,6 +32,8 @@ pub struct Happened {
     pub tell: Option<Tell>,
     /// The result that caused it, if one did.
     pub result: Option<Arc<CheckResult>>,
+    /// What keeps messages about it back.
+    pub hold: Option<HeldBy>,
     pub now: Timestamp,
 }
 
@@ -59,7 +62,8 @@ impl Telling {
         let id = outage.id;
         let told = happened.tell.map(|tell| {
             let endpoint = &happened.known.endpoint;
-            let channels = if !routing.enabled {
+            let hold = happened.hold.filter(|_| keeps_back(tell.event) && routing.enabled);
+            let channels = if !routing.enabled || hold.is_some() {
                 Vec::new()
             } else if tell.event.is_resolve() {
                 outage.told.clone()
@@ -70,7 +74,13 @@ impl Telling {
             let first = outage.tell(&facts, &channels);
             let told =
                 Told { facts, endpoint: Some(happened.known.id), incident: Some(id), first_of_incident: Some(first) };
-            Outgoing::new(told, channels, routing, happened.now)
+            if keeps_back(tell.event) {
+                outage.held = hold.map(|_| tell.event);
+            }
+            match hold {
+                Some(by) => Outgoing::held(told, by, happened.now),
+                None => Outgoing::new(told, channels, routing, happened.now),
+            }
         });
         Some(Self { happened, incident, id, told })
     }
@@ -87,6 +97,7 @@ impl Telling {
             IncidentChange::Resolved { resolved_at, .. } => (IncidentEventKind::Resolved, Some(*resolved_at)),
             IncidentChange::Abandoned { at, .. } => (IncidentEventKind::NoLongerMonitored, Some(*at)),
             IncidentChange::Reminded => (IncidentEventKind::Reminded, None),
+            IncidentChange::HoldEnded => (IncidentEventKind::HoldEnded, None),
         };
         let news = IncidentNews {
             at: happened.now,
@@ -161,6 +172,7 @@ impl Telling {
                 (IncidentEventKind::NoLongerMonitored, *at, None)
             }
             IncidentChange::Reminded => (IncidentEventKind::Reminded, happened.now, None),
+            IncidentChange::HoldEnded => (IncidentEventKind::HoldEnded, happened.now, None),
         };
         let event = IncidentEvent { incident_id: id, at, kind, failure: failure.cloned() };
         incidents::add_event(db, &event).await?;

@@ -11,7 +11,8 @@ use crate::domain::endpoint::KnownEndpoint;
 use crate::domain::incident::{
     EndpointState, IncidentChange, Step, Surroundings, Tell, Transition, abandon, advance, step,
 };
-use crate::domain::outcome::Outcome;
+use crate::domain::notification::Event;
+use crate::domain::outcome::{Outcome, Status};
 use crate::domain::uptime::{OpenHour, Rollup, hour_of};
 
 /// The running state of one endpoint.
@@ -107,11 +108,24 @@ impl Tracked {
         self.certificate_expires_at = seen.certificate_expires_at.or(self.certificate_expires_at);
     }
 
-    /// Lets the passing of time work on the incident. `None`: nothing was due.
-    pub fn advance(&mut self, policy: &AlertPolicy, now: Timestamp) -> Option<Effect> {
+    /// Lets the passing of time work on the incident. `is_held`: nobody is reminded of it; what would be due stays due.
+    /// `None`: nothing was due.
+    pub fn advance(&mut self, policy: &AlertPolicy, is_held: bool, now: Timestamp) -> Option<Effect> {
         let mut effect = Effect::default();
-        self.apply(advance(&self.state, policy, now)?, &mut effect);
+        let step = advance(&self.state, policy, now)?;
+        if is_held && step.incident == Some(IncidentChange::Reminded) {
+            return None;
+        }
+        self.apply(step, &mut effect);
         Some(effect)
+    }
+
+    /// What kept this from being told is over. `None`: it is over itself, or is about to be.
+    pub fn hold_ended(&self, event: Event) -> Option<Effect> {
+        let incident = self.state.incident.as_ref()?;
+        let lasts = self.state.status == Status::Down && incident.held.is_none();
+        let tell = Tell { event, span: incident.span_started_at, ordinal: 0 };
+        lasts.then(|| Effect { incident: Some(IncidentChange::HoldEnded), tell: Some(tell), ..Effect::default() })
     }
 
     /// The endpoint is no longer monitored. `None`: it had no incident.

@@ -142,6 +142,12 @@ impl Plan {
         if planned.next.is_some_and(|(next_at, _)| at + endpoint.check.timeout > next_at) {
             return;
         }
+        self.check_at(id, at);
+    }
+
+    /// Plans a confirming check for `at`, instead of one that is planned already.
+    pub fn check_at(&mut self, id: EndpointId, at: Timestamp) {
+        let Some(planned) = self.entries.get_mut(&id) else { return };
         self.generation += 1;
         planned.confirm_generation = self.generation;
         self.queue.push(Reverse(Queued { at, id, kind: QueuedKind::Confirm, generation: self.generation }));

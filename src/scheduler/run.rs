@@ -146,7 +146,14 @@ impl Scheduler {
                 Happened::Stop => break,
                 Happened::Due => {}
                 Happened::Changed => self.follow_board(),
-                Happened::Confirm(request) => self.plan.confirm(request.endpoint_id, self.context.clock.now()),
+                Happened::Confirm(ConfirmRequest { endpoint_id, at_once }) => {
+                    let now = self.context.clock.now();
+                    if at_once {
+                        self.plan.check_at(endpoint_id, now);
+                    } else {
+                        self.plan.confirm(endpoint_id, now);
+                    }
+                }
                 Happened::Requested(request) => self.check_now(request),
                 Happened::Trial(request) => self.try_out(request),
             }

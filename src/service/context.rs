@@ -25,6 +25,7 @@ use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, TrialRequ
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
+use crate::quiet::Quiet;
 use crate::sessions::Sessions;
 use crate::store::audit::AuditEntry;
 use crate::store::{Store, StoreError, audit, within};
@@ -41,6 +42,8 @@ pub struct ServiceContext {
     pub alerts: Arc<AlertRules>,
     pub backups: Arc<Backups>,
     pub sessions: Arc<Sessions>,
+    /// The maintenance windows and silences that there are now.
+    pub quiet: Arc<Quiet>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.

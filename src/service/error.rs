@@ -110,6 +110,8 @@ pub enum Conflict {
     /// Something would lose the channel that it names.
     #[error("the channel `{name}` is named by {users}: change that first, or delete it all the same with ?force=true")]
     ChannelInUse { name: String, users: String },
+    #[error("`{name}` is already the name of a maintenance window: choose another name")]
+    WindowNameTaken { name: String },
     #[error("at most {most} channels are made through the API: delete one first")]
     TooManyChannels { most: usize },
     #[error("at most {most} groups are made through the API: delete one first")]

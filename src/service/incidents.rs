@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::context::ServiceContext;
 use super::error::ServiceError;
 use crate::domain::endpoint::EndpointId;
+use crate::domain::hold::Hold;
 pub use crate::store::incidents::{IncidentEvent, IncidentEventKind, IncidentQuery, Resolution, StoredIncident};
 use crate::store::outbox::{self, NotificationQuery, StoredNotification};
 use crate::store::{ConnectionTrait, StoreError, endpoints, incidents};
@@ -18,6 +19,16 @@ pub struct NamedIncident {
     pub incident: StoredIncident,
     /// `None` when the endpoint was purged.
     pub endpoint_name: Option<String>,
+    /// What keeps messages about it back, while it is open.
+    pub hold: Option<Hold>,
+}
+
+impl NamedIncident {
+    fn new(ctx: &ServiceContext, incident: StoredIncident, endpoint_name: Option<String>) -> Self {
+        let entry = ctx.board.get(incident.endpoint_id).filter(|_| incident.resolved_at.is_none());
+        let hold = entry.and_then(|entry| entry.hold().cloned());
+        Self { incident, endpoint_name, hold }
+    }
 }
 
 /// An incident with all that happened in it.
@@ -42,7 +53,7 @@ pub async fn list(ctx: &ServiceContext, query: &IncidentQuery) -> Result<(Vec<Na
     let mut named = Vec::with_capacity(found.len());
     for incident in found {
         let endpoint_name = endpoint_names.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
-        named.push(NamedIncident { incident, endpoint_name });
+        named.push(NamedIncident::new(ctx, incident, endpoint_name));
     }
     Ok((named, total))
 }
@@ -60,7 +71,7 @@ pub async fn get(ctx: &ServiceContext, id: i64) -> Result<IncidentDetail, Servic
     let mut notifications = outbox::list(&db, &query).await.map_err(ServiceError::Store)?;
     notifications.reverse();
     let endpoint_name = Names::default().of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
-    Ok(IncidentDetail { named: NamedIncident { incident, endpoint_name }, events, notifications })
+    Ok(IncidentDetail { named: NamedIncident::new(ctx, incident, endpoint_name), events, notifications })
 }
 
 /// The names of endpoints, those of archived ones too, each looked up once.

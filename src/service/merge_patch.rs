@@ -21,6 +21,32 @@ pub fn apply(settings: &EndpointSettings, patch: Value) -> Result<EndpointSettin
     read(document)
 }
 
+/// The settings after a patch of settings without nested ones: `null` removes, everything else replaces.
+///
+/// # Errors
+/// As [`apply`]. `what` names the thing in sentences.
+pub(super) fn apply_flat<T>(settings: &T, patch: Value, what: &str) -> Result<T, FieldError>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let Value::Object(fields) = patch else {
+        return Err(FieldError::at("", "invalid", format!("A merge patch of {what} is a JSON object")));
+    };
+    // Its mistakes by themselves, also of a field that would only be removed.
+    read::<T>(Value::Object(fields.clone()))?;
+    let mut document = serde_json::to_value(settings).unwrap_or_default();
+    if let Value::Object(document) = &mut document {
+        for (key, value) in fields {
+            if value.is_null() {
+                document.remove(&key);
+            } else {
+                document.insert(key, value);
+            }
+        }
+    }
+    read(document)
+}
+
 /// Applies a patch to any document.
 pub(super) fn merge(target: &mut Value, patch: Value) {
     let Value::Object(changes) = patch else {

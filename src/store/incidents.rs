@@ -38,6 +38,8 @@ words! {
         /// Good again; the recovery is held for the cooldown.
         RecoveryHeld = "recovery_held",
         Reminded = "reminded",
+        /// What kept it from being told is over, and it still lasted.
+        HoldEnded = "hold_ended",
         Resolved = "resolved",
         NoLongerMonitored = "no_longer_monitored",
     }

@@ -22,6 +22,7 @@ pub mod history;
 pub mod incidents;
 mod integrity;
 mod lock;
+pub mod maintenance_windows;
 mod open;
 pub mod outbox;
 mod outgoing;
@@ -30,6 +31,7 @@ pub mod rollups;
 mod schema;
 pub mod sessions;
 pub mod settings;
+pub mod silences;
 pub mod states;
 pub mod windows;
 

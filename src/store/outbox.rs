@@ -12,6 +12,7 @@ use sea_orm::{
 use super::entities::{deliveries, incidents, notifications};
 use super::{StoreError, decode};
 use crate::domain::endpoint::EndpointId;
+use crate::domain::hold::HeldBy;
 use crate::domain::notification::{Event, Notification};
 use crate::domain::outcome::{without_nul, words};
 use crate::domain::{Timestamp, from_micros, micros};
@@ -71,10 +72,12 @@ pub struct StoredNotification {
     pub deliveries: Vec<Delivery>,
 }
 
-/// Adds a notification and its deliveries. One that is there already, by its id, is left as it is.
+/// Adds a notification and its deliveries. One that is there already, by its id, is left as it is, but for one that was
+/// kept back for a time and no longer is.
 pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Result<(), StoreError> {
     let facts = serde_json::to_value(new.facts)
         .map_err(|e| StoreError::Other(format!("the notification cannot be stored: {e}")))?;
+    let released = facts.clone();
     notifications::Entity::insert(notifications::ActiveModel {
         id: ActiveValue::Set(new.facts.id.clone()),
         endpoint_id: ActiveValue::Set(new.endpoint.map(|id| id.0)),
@@ -88,6 +91,15 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
     .on_conflict(OnConflict::column(notifications::Column::Id).do_nothing().to_owned())
     .exec_without_returning(db)
     .await?;
+    if new.held_by.is_none() {
+        notifications::Entity::update_many()
+            .col_expr(notifications::Column::HeldBy, Expr::value(None::<String>))
+            .col_expr(notifications::Column::Facts, Expr::value(released))
+            .filter(notifications::Column::Id.eq(new.facts.id.clone()))
+            .filter(notifications::Column::HeldBy.is_in(HeldBy::ALL.iter().map(|by| by.as_str())))
+            .exec(db)
+            .await?;
+    }
     for channel in new.channels {
         deliveries::Entity::insert(deliveries::ActiveModel {
             id: ActiveValue::NotSet,
@@ -134,15 +146,22 @@ pub struct ToldOf {
     pub first: Option<String>,
     /// Those that heard of an outage of it, or are about to, each once, in the order of their rows.
     pub channels: Vec<String>,
+    /// The newest that tells of an outage is kept back for a time.
+    pub held: Option<Event>,
 }
 
 /// Who was told of these incidents; those without a notification are left out.
 pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<HashMap<i64, ToldOf>, StoreError> {
     let mut all: HashMap<i64, ToldOf> = HashMap::new();
     for chunk in incidents.chunks(500) {
-        let rows: Vec<(String, i64, String)> = notifications::Entity::find()
+        let rows: Vec<(String, i64, String, Option<String>)> = notifications::Entity::find()
             .select_only()
-            .columns([notifications::Column::Id, notifications::Column::IncidentId, notifications::Column::Event])
+            .columns([
+                notifications::Column::Id,
+                notifications::Column::IncidentId,
+                notifications::Column::Event,
+                notifications::Column::HeldBy,
+            ])
             .filter(notifications::Column::IncidentId.is_in(chunk.iter().copied()))
             .order_by(notifications::Column::CreatedAt, Order::Asc)
             .order_by(notifications::Column::OccurredAt, Order::Asc)
@@ -150,9 +169,15 @@ pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<Has
             .all(db)
             .await?;
         let mut incident_of = HashMap::new();
-        for (id, incident, event) in rows {
-            all.entry(incident).or_default().first.get_or_insert_with(|| id.clone());
-            if tells_of_an_outage(decode::word(&event, "notifications.event")?) {
+        for (id, incident, event, held_by) in rows {
+            let of = all.entry(incident).or_default();
+            of.first.get_or_insert_with(|| id.clone());
+            let event = decode::word(&event, "notifications.event")?;
+            if matches!(event, Event::Down | Event::DownAgain) {
+                // Other words are for good.
+                of.held = held_by.and_then(|word| word.parse::<HeldBy>().ok()).map(|_| event);
+            }
+            if tells_of_an_outage(event) {
                 incident_of.insert(id, incident);
             }
         }

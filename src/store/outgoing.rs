@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::outbox::{self, NewNotification};
 use super::{ConnectionTrait, StoreError};
 use crate::domain::Timestamp;
+use crate::domain::hold::HeldBy;
 use crate::domain::notification::{Notification, Routing};
 use crate::handover::{Handed, Told};
 
@@ -26,6 +27,11 @@ impl Outgoing {
         let gone = channels.iter().filter(|name| !routing.has(name)).cloned().collect();
         let held_by = routing.held_by(&channels, told.facts.event);
         Self { told: Arc::new(told), channels, held_by, gone, now }
+    }
+
+    /// Kept back from everybody for a time.
+    pub fn held(told: Told, by: HeldBy, now: Timestamp) -> Self {
+        Self { told: Arc::new(told), channels: Vec::new(), held_by: Some(by.as_str()), gone: Vec::new(), now }
     }
 
     pub fn facts(&self) -> &Notification {

@@ -13,6 +13,7 @@ const LEVELS: [&[&str]; 6] = [
         "feed",
         "handover",
         "outbound",
+        "quiet",
         "wakeup",
         "board",
         "keyring",

@@ -51,6 +51,8 @@ pub(super) fn all() -> Result<Vec<TableForm>, StoreError> {
         form::<entities::incident_events::Entity>()?,
         form::<entities::notifications::Entity>()?,
         form::<entities::deliveries::Entity>()?,
+        form::<entities::maintenance_windows::Entity>()?,
+        form::<entities::silences::Entity>()?,
         form::<entities::alert_rules::Entity>()?,
         form::<entities::api_keys::Entity>()?,
         form::<entities::channels::Entity>()?,

@@ -1,0 +1,201 @@
+//! The maintenance windows and silences that there are now, in memory: what is checked and told goes by this, also
+//! while the database is away. The verbs that change them do so after their commit. It decides nothing but what is
+//! open, and reads no clock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::Timestamp;
+use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::hold::{HeldBy, Hold};
+use crate::domain::maintenance::{KnownWindow, Span, Window};
+use crate::domain::silence::Silence;
+
+/// The windows and silences.
+#[derive(Debug, Default)]
+pub struct Quiet {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// By name.
+    windows: BTreeMap<String, Entry>,
+    /// By id.
+    silences: BTreeMap<i64, Arc<Silence>>,
+    /// A commit was not answered: the tables may have others than these.
+    in_doubt: bool,
+}
+
+/// A window, and what of its calendar was looked up last: a calendar is slow, and asked at every check.
+#[derive(Debug)]
+struct Entry {
+    known: Arc<KnownWindow>,
+    looked: Option<Looked>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    at: Timestamp,
+    /// The newest span that had begun.
+    last: Option<Span>,
+    /// When the next begins.
+    next: Option<Timestamp>,
+}
+
+impl Entry {
+    fn new(known: KnownWindow) -> Self {
+        Self { known: Arc::new(known), looked: None }
+    }
+
+    /// The newest span that has begun by `now`, which may be over.
+    fn last_begun(&mut self, now: Timestamp) -> Option<Span> {
+        let window = self.known.window.as_ref()?;
+        // Also after the clock was set back.
+        let holds = |looked: &Looked| looked.at <= now && looked.next.is_none_or(|next| now < next);
+        let looked = match self.looked.filter(holds) {
+            Some(looked) => looked,
+            None => {
+                let (last, next) = (window.last_begun(now), window.next_after(now).map(|span| span.start));
+                *self.looked.insert(Looked { at: now, last, next })
+            }
+        };
+        looked.last
+    }
+}
+
+fn hold_of(window: &Window, span: Span) -> Hold {
+    Hold {
+        by: HeldBy::Maintenance,
+        name: window.name.clone(),
+        since: span.start,
+        until: span.end,
+        reason: window.reason.clone(),
+        made_by: None,
+        selectors: window.selectors.clone(),
+    }
+}
+
+fn hold_by(silence: &Silence) -> Hold {
+    Hold {
+        by: HeldBy::Silence,
+        name: silence.id.to_string(),
+        since: silence.created_at,
+        until: silence.until(),
+        reason: silence.settings.comment.clone().unwrap_or_default(),
+        made_by: Some(silence.created_by.clone()),
+        selectors: silence.settings.selectors.clone().unwrap_or_default(),
+    }
+}
+
+impl Quiet {
+    pub fn new(windows: Vec<KnownWindow>, silences: Vec<Silence>) -> Self {
+        let quiet = Self::default();
+        quiet.set_windows(windows);
+        quiet.set_silences(silences);
+        quiet
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes these instead of all windows.
+    pub fn set_windows(&self, windows: Vec<KnownWindow>) {
+        let windows = windows.into_iter().map(|known| (known.name().to_owned(), Entry::new(known))).collect();
+        self.lock().windows = windows;
+    }
+
+    /// Takes these instead of all silences.
+    pub fn set_silences(&self, silences: Vec<Silence>) {
+        self.lock().silences = silences.into_iter().map(|silence| (silence.id, Arc::new(silence))).collect();
+    }
+
+    /// Notes that the tables may have others, or that they have these.
+    pub fn set_in_doubt(&self, in_doubt: bool) {
+        self.lock().in_doubt = in_doubt;
+    }
+
+    pub fn is_in_doubt(&self) -> bool {
+        self.lock().in_doubt
+    }
+
+    /// A window that is new, or is another one than it was.
+    pub fn put_window(&self, known: KnownWindow) {
+        self.lock().windows.insert(known.name().to_owned(), Entry::new(known));
+    }
+
+    pub fn remove_window(&self, name: &str) {
+        self.lock().windows.remove(name);
+    }
+
+    pub fn put_silence(&self, silence: Silence) {
+        self.lock().silences.insert(silence.id, Arc::new(silence));
+    }
+
+    pub fn remove_silence(&self, id: i64) {
+        self.lock().silences.remove(&id);
+    }
+
+    /// Every window, by name.
+    pub fn windows(&self) -> Vec<Arc<KnownWindow>> {
+        self.lock().windows.values().map(|entry| entry.known.clone()).collect()
+    }
+
+    pub fn window(&self, name: &str) -> Option<Arc<KnownWindow>> {
+        self.lock().windows.get(name).map(|entry| entry.known.clone())
+    }
+
+    /// Every silence, by id, those that have ended included.
+    pub fn silences(&self) -> Vec<Arc<Silence>> {
+        self.lock().silences.values().cloned().collect()
+    }
+
+    pub fn silence(&self, id: i64) -> Option<Arc<Silence>> {
+        self.lock().silences.get(&id).cloned()
+    }
+
+    /// Whatever keeps messages back at this moment, windows first.
+    pub fn holds(&self, now: Timestamp) -> Vec<Arc<Hold>> {
+        let mut inner = self.lock();
+        let mut holds = Vec::new();
+        for entry in inner.windows.values_mut() {
+            if let Some(span) = entry.last_begun(now).filter(|span| now < span.end)
+                && let Some(window) = &entry.known.window
+            {
+                holds.push(Arc::new(hold_of(window, span)));
+            }
+        }
+        let on = inner.silences.values().filter(|silence| silence.is_on(now));
+        holds.extend(on.map(|silence| Arc::new(hold_by(silence))));
+        holds
+    }
+
+    /// What keeps messages about an endpoint back at this moment: the first by order, of several the one that lasts
+    /// longest.
+    pub fn hold(&self, known: &KnownEndpoint, now: Timestamp) -> Option<Hold> {
+        if let Some(hold) = self.maintenance(known, now, now) {
+            return Some(hold);
+        }
+        let inner = self.lock();
+        let of_it = |silence: &&Arc<Silence>| {
+            silence.is_on(now) && silence.settings.selectors.as_ref().is_some_and(|all| all.select(known))
+        };
+        inner.silences.values().filter(of_it).max_by_key(|silence| silence.until()).map(|silence| hold_by(silence))
+    }
+
+    /// The window that was open for an endpoint at any time between `from` and `now`, of several the one that ends last.
+    pub fn maintenance(&self, known: &KnownEndpoint, from: Timestamp, now: Timestamp) -> Option<Hold> {
+        let mut inner = self.lock();
+        let mut found: Option<Hold> = None;
+        for entry in inner.windows.values_mut() {
+            let Some(span) = entry.last_begun(now).filter(|span| from < span.end) else { continue };
+            if let Some(window) = entry.known.window.as_ref().filter(|window| window.selectors.select(known))
+                && found.as_ref().is_none_or(|found| found.until < span.end)
+            {
+                found = Some(hold_of(window, span));
+            }
+        }
+        found
+    }
+}
