@@ -768,6 +768,48 @@ static CONFIG_FOLDER: std::sync::LazyLock<PathBuf> =
     std::sync::LazyLock::new(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("config"));
 
 #[test]
+fn maintenance_windows_are_read_and_each_mistake_is_told_at_its_line() {
+    let config = good(
+        "timezone: Europe/Berlin\nendpoints: [{name: a, group: g, url: 'http://one.example'}]\nmaintenance_windows:\n  \
+         - {name: nightly, at: \"02:30\", every: day, for: 90m, match: [group:g, 'id:7']}\n  \
+         - {name: once, start: 2026-12-01T22:00:00Z, for: 2h, match: g/a, timezone: UTC, reason: disks}\n",
+    );
+    let [nightly, once] = &config.maintenance_windows[..] else { panic!("{:?}", config.maintenance_windows) };
+    assert_eq!((nightly.window.timezone, once.window.timezone), (chrono_tz::Europe::Berlin, chrono_tz::UTC));
+    let covers = |text: &str| nightly.window.covers(text.parse().unwrap());
+    assert!(covers("2026-07-01T00:30:00Z") && covers("2026-12-01T02:59:59Z") && !covers("2026-12-01T03:00:00Z"));
+    assert_eq!((once.window.reason.as_str(), once.source.line), ("disks", 5));
+
+    let told = errors(
+        "endpoints: [{name: a, group: g, url: 'http://one.example'}]\nmaintenance_windows:\n  \
+         - {name: w, at: \"02:30\", every: someday, for: 1h, match: a}\n  \
+         - {name: x, at: \"02:30\", every: day, for: 1d, match: [a, group:h]}\n  \
+         - {name: x, cron: '0 1 * * *', for: soon, match: a}\n  \
+         - {name: y, cron: '0 1 * * *', for: 1h, match: b, tz: UTC}\n  \
+         - {name: ok, cron: '0 1 * * *', for: 1h, match: a}\n  \
+         - {name: ok, cron: '0 1 * * *', for: 1h, match: a}\n  \
+         - just text\n  \
+         - {}\n",
+    );
+    for said in [
+        (3, "maintenance_windows[0].every"),
+        (4, "maintenance_windows[1].for"),
+        (4, "there is no group `h`"),
+        (5, "maintenance_windows[2].for"),
+        (6, "there is no endpoint `b`"),
+        (6, "tz"),
+        (8, "the name `ok` is taken"),
+        (9, "a mapping with name"),
+        (10, "maintenance_windows[7].match"),
+    ] {
+        let (line, text) = said;
+        let is_told = |told: &str| told.contains(&format!("config.yaml:{line}:")) && told.contains(text);
+        assert!(told.split("\n\n").any(is_told), "{said:?} in\n{told}");
+    }
+    assert!(!told.contains("maintenance_windows[4]"), "that one is good:\n{told}");
+}
+
+#[test]
 fn every_key_has_its_default() {
     let config = good(&shipped("config/every-key.yaml"));
     let plain = good("endpoints: [{name: api-monitor itself, url: 'http://127.0.0.1:8000/health/live'}]");

@@ -21,6 +21,10 @@ async fn every_documented_operation_answers() {
     app.call("POST", "/api/v1/collections").send().await;
     let rule = json!({"metric": "cpu_usage", "threshold": "90%", "action": "n"});
     assert_eq!(app.post("/api/v1/alerts", &rule).await.status, 201);
+    let window = json!({"name": "n", "at": "02:00", "every": "day", "for": 60, "match": "*"});
+    assert_eq!(app.post("/api/v1/maintenance-windows", &window).await.status, 201);
+    let silence = json!({"match": "*", "until": app.ctx.clock.now() + chrono::TimeDelta::days(1)});
+    assert_eq!(app.post("/api/v1/silences", &silence).await.status, 201);
     app.ctx.operations.connections.enter("127.0.0.1:1".parse().unwrap(), app.ctx.clock.now(), false);
     let told = app.get("/api/v1/incidents/1").await.json()["notifications"][0]["id"].as_str().unwrap().to_owned();
     // Without a scheduler a check by hand answers at once.
@@ -37,7 +41,7 @@ async fn every_documented_operation_answers() {
     assert!(operations.len() > 25, "{operations:?}");
     for (method, path) in operations {
         let id = match path.split('/').nth(3) {
-            Some("incidents" | "sessions") => "1",
+            Some("incidents" | "sessions" | "silences") => "1",
             Some("notifications") => told.as_str(),
             Some("api-keys") => "key_1",
             Some("backups") => backup.as_str(),

@@ -18,7 +18,7 @@ use api_monitor::service::alerts::AlertRules;
 use api_monitor::service::backups::Backups;
 use api_monitor::service::context::{ChannelTrial, RecentReads};
 use api_monitor::service::operations::{Job, Module, ModuleType, Operations};
-use api_monitor::service::{ServiceContext, api_keys, channels, sessions};
+use api_monitor::service::{ServiceContext, api_keys, channels, maintenance, sessions};
 use api_monitor::store::Store;
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::backup::BackupFolder;
@@ -216,12 +216,14 @@ impl TestApp {
         metrics.scheduler_heartbeat.beat(clock.monotonic());
         metrics.recorder_heartbeat.beat(clock.monotonic());
         let directory = directory(&store, &config, &*clock).await;
+        let quiet = maintenance::load(&store, &config, start).await.unwrap();
         let ctx = Arc::new(ServiceContext {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
             keyring: Arc::new(keyring),
             alerts,
             sessions: Arc::new(signed_in),
+            quiet: Arc::new(quiet),
             backups: Arc::new(Backups::new(Arc::new(BackupFolder::new(kept.path().to_owned(), 3)), database.options())),
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
@@ -275,6 +277,7 @@ impl TestApp {
             keyring: Arc::new(keyring),
             alerts: old.alerts.clone(),
             sessions: Arc::new(signed_in),
+            quiet: Arc::new(maintenance::load(&old.store, &config, old.clock.now()).await.unwrap()),
             backups: old.backups.clone(),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),

@@ -26,13 +26,17 @@ async fn furnished(platform: &Platform) -> Vec<(String, String)> {
     platform.send("POST", "/api/v1/alerts", &rule).await.expect(201);
     platform.send("POST", "/api/v1/api-keys", &json!({"name": "made", "role": "viewer"})).await.expect(201);
     platform.ask(platform.request("POST", "/api/v1/collections")).await.expect(201);
+    let window = json!({"name": "made", "at": "02:00", "every": "day", "for": 60, "match": "*"});
+    platform.send("POST", "/api/v1/maintenance-windows", &window).await.expect(201);
+    let silence = json!({"match": "*", "until": chrono::Utc::now() + chrono::TimeDelta::days(1)});
+    platform.send("POST", "/api/v1/silences", &silence).await.expect(201);
 
     let document = platform.get("/api/v1/openapi.json").await.expect(200).json();
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         let at = |start: &str| path.starts_with(&format!("/api/v1/{start}/"));
         let id = match () {
-            () if at("groups") || at("channels") => "made",
+            () if at("groups") || at("channels") || at("maintenance-windows") => "made",
             () if at("alerts") => "alert_001",
             () if at("api-keys") => "key_1",
             () if at("collections") => "0",

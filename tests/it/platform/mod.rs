@@ -23,6 +23,7 @@ mod events;
 mod examples;
 mod groups;
 mod lists;
+mod maintenance;
 mod metrics;
 mod modules;
 mod outbound;

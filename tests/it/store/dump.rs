@@ -128,6 +128,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             close_hours: Wakeup::new(),
             hours: Arc::new(JobStatus::new("hours", "", When::AtStart)),
             directory: Arc::new(Directory::new(Listing::of(&config))),
+            quiet: Arc::default(),
             deliver: Wakeup::new(),
             left_behind,
             handover: Arc::default(),

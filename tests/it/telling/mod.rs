@@ -5,6 +5,7 @@ pub(crate) mod hook;
 mod hostile;
 mod kill;
 mod life;
+mod maintenance;
 mod measure;
 mod scripted;
 mod trouble;
