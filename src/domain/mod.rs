@@ -25,6 +25,7 @@ pub mod secret_names;
 pub mod session;
 pub mod setting;
 pub mod suggest;
+pub mod suppression;
 pub mod template;
 pub mod uptime;
 

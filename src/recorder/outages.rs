@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::EndpointState;
-use crate::domain::notification::Notification;
+use crate::domain::notification::{Event, Notification, Subject, notification_id};
 use crate::store::{Store, StoreError, incidents, outbox};
 
 /// The newest outage of each endpoint, and the ids of incidents, which are given here: there is one recorder.
@@ -14,6 +14,8 @@ use crate::store::{Store, StoreError, incidents, outbox};
 pub struct Outages {
     last_id: i64,
     by_endpoint: HashMap<EndpointId, Outage>,
+    /// Who was told that an endpoint is not watched.
+    unwatched: HashMap<EndpointId, Vec<String>>,
 }
 
 /// The newest outage of an endpoint.
@@ -51,14 +53,24 @@ impl Outages {
         states: impl IntoIterator<Item = (EndpointId, &'a EndpointState)>,
     ) -> Result<Self, StoreError> {
         let db = store.readers();
+        let mut unwatched: HashMap<String, EndpointId> = HashMap::new();
         let wanted: Vec<_> = states
             .into_iter()
             .filter_map(|(id, state)| {
+                if let Some(since) = state.trail.unwatched {
+                    unwatched.insert(notification_id(Subject::Endpoint(id.0), since, Event::NoData, 0), id);
+                }
                 let open = state.incident.as_ref().map(|incident| incident.started_at);
                 Some((id, open.or(state.recovered.map(|recovered| recovered.started_at))?))
             })
             .collect();
-        let mut outages = Self { last_id: incidents::newest_id(db).await?, by_endpoint: HashMap::new() };
+        let mut outages = Self { last_id: incidents::newest_id(db).await?, ..Self::default() };
+        let ids: Vec<String> = unwatched.keys().cloned().collect();
+        for (notification, channels) in outbox::channels_of(db, &ids).await? {
+            if let Some(endpoint) = unwatched.get(&notification) {
+                outages.unwatched.insert(*endpoint, channels);
+            }
+        }
         let found = incidents::ids_of(db, &wanted).await?;
         let ids: Vec<i64> = found.iter().map(|(_, _, id)| *id).collect();
         let mut told_of = outbox::told_of(db, &ids).await?;
@@ -83,8 +95,19 @@ impl Outages {
         outage
     }
 
+    /// Notes who was told that an endpoint is not watched.
+    pub fn tell_unwatched(&mut self, endpoint: EndpointId, channels: Vec<String>) {
+        self.unwatched.insert(endpoint, channels);
+    }
+
+    /// Whoever was told that it is not watched, if somebody was; they are told of the end.
+    pub fn take_unwatched(&mut self, endpoint: EndpointId) -> Vec<String> {
+        self.unwatched.remove(&endpoint).unwrap_or_default()
+    }
+
     /// Forgets the endpoints that are gone.
     pub fn retain(&mut self, is_there: impl Fn(EndpointId) -> bool) {
         self.by_endpoint.retain(|id, _| is_there(*id));
+        self.unwatched.retain(|id, _| is_there(*id));
     }
 }

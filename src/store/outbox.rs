@@ -71,7 +71,8 @@ pub struct StoredNotification {
     pub deliveries: Vec<Delivery>,
 }
 
-/// Adds a notification and its deliveries. One that is there already, by its id, is left as it is.
+/// Adds a notification and its deliveries. One that is there already, by its id, is left as it is, but for what keeps
+/// it back: what was kept back until now is told by this.
 pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Result<(), StoreError> {
     let facts = serde_json::to_value(new.facts)
         .map_err(|e| StoreError::Other(format!("the notification cannot be stored: {e}")))?;
@@ -85,7 +86,7 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
         held_by: ActiveValue::Set(new.held_by.map(str::to_owned)),
         created_at: ActiveValue::Set(micros(new.now)),
     })
-    .on_conflict(OnConflict::column(notifications::Column::Id).do_nothing().to_owned())
+    .on_conflict(OnConflict::column(notifications::Column::Id).update_column(notifications::Column::HeldBy).to_owned())
     .exec_without_returning(db)
     .await?;
     for channel in new.channels {
@@ -179,7 +180,29 @@ pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<Has
 
 /// Whoever is told of this is told of the end.
 pub fn tells_of_an_outage(event: Event) -> bool {
-    matches!(event, Event::Down | Event::DownAgain | Event::Reminder)
+    matches!(event, Event::Down | Event::DownAgain | Event::Reminder | Event::Flapping | Event::Escalated)
+}
+
+/// The channels that these notifications are, or were, delivered to.
+pub async fn channels_of(
+    db: &impl ConnectionTrait,
+    notifications: &[String],
+) -> Result<HashMap<String, Vec<String>>, StoreError> {
+    let mut all: HashMap<String, Vec<String>> = HashMap::new();
+    for chunk in notifications.chunks(500) {
+        let rows: Vec<(String, String)> = deliveries::Entity::find()
+            .select_only()
+            .columns([deliveries::Column::NotificationId, deliveries::Column::Channel])
+            .filter(deliveries::Column::NotificationId.is_in(chunk.iter().cloned()))
+            .order_by(deliveries::Column::Id, Order::Asc)
+            .into_tuple()
+            .all(db)
+            .await?;
+        for (notification, channel) in rows {
+            all.entry(notification).or_default().push(channel);
+        }
+    }
+    Ok(all)
 }
 
 /// How a delivery stands.

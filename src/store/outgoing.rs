@@ -7,6 +7,7 @@ use super::outbox::{self, NewNotification};
 use super::{ConnectionTrait, StoreError};
 use crate::domain::Timestamp;
 use crate::domain::notification::{Notification, Routing};
+use crate::domain::suppression::Suppressor;
 use crate::handover::{Handed, Told};
 
 /// What is told, and to whom.
@@ -26,6 +27,31 @@ impl Outgoing {
         let gone = channels.iter().filter(|name| !routing.has(name)).cloned().collect();
         let held_by = routing.held_by(&channels, told.facts.event);
         Self { told: Arc::new(told), channels, held_by, gone, now }
+    }
+
+    /// Something keeps it back from everybody: it is noted, and may be told later under its id. What would hold
+    /// anyway comes first.
+    #[must_use]
+    pub fn kept_back(mut self, by: Option<Suppressor>) -> Self {
+        if let (None, Some(by)) = (self.held_by, by) {
+            self.held_by = Some(by.as_str());
+            self.channels.clear();
+            self.gone.clear();
+        }
+        self
+    }
+
+    /// Of an incident whose first notification has this id.
+    #[must_use]
+    pub fn in_thread_of(mut self, first: String) -> Self {
+        let told = Told { first_of_incident: Some(first), ..Arc::unwrap_or_clone(self.told) };
+        self.told = Arc::new(told);
+        self
+    }
+
+    /// Who shall be told.
+    pub fn channels(&self) -> &[String] {
+        &self.channels
     }
 
     pub fn facts(&self) -> &Notification {

@@ -3,12 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::domain::alert_policy::AlertPolicy;
+use crate::domain::alert_policy::{AlertPolicy, FailureThreshold};
 use crate::domain::check::{Timings, Trigger};
 use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
-use crate::domain::incident::{Step, Surroundings, abandon, advance, step};
+use crate::domain::incident::{Step, abandon, advance, step};
 use crate::domain::notification::ChannelRoute;
-use crate::domain::outcome::{FailureKind, Outcome};
+use crate::domain::outcome::{Failure, FailureKind, Outcome};
+use crate::domain::suppression::Facts;
 use crate::domain::{from_micros, micros};
 use crate::store::{Store, StoreOptions, StoreTarget, outbox};
 
@@ -26,7 +27,7 @@ fn known() -> Arc<KnownEndpoint> {
     let defaults = EndpointSettings::default();
     let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
     let mut endpoint = resolve(&settings, layers, at(0)).unwrap();
-    endpoint.alert_policy = AlertPolicy { failure_threshold: 1, ..AlertPolicy::default() };
+    endpoint.alert_policy = AlertPolicy { failure_threshold: FailureThreshold::in_a_row(1), ..AlertPolicy::default() };
     Arc::new(KnownEndpoint {
         id: EndpointId(1),
         origin: Origin::Api,
@@ -100,13 +101,13 @@ impl Told {
     async fn check(&mut self, second: i64, outcome: Outcome) -> bool {
         let result = checked(second, outcome);
         let policy = &self.known.endpoint.alert_policy;
-        let step = step(&self.state, &result, policy, Surroundings::default(), at(second));
+        let step = step(&self.state, &result, policy, &Facts::default(), at(second));
         self.last = Some(Arc::new(result));
         self.keep(step, second).await
     }
 
     async fn let_time_pass(&mut self, second: i64) -> bool {
-        let step = advance(&self.state, &self.known.endpoint.alert_policy, at(second)).unwrap();
+        let step = advance(&self.state, &self.known.endpoint.alert_policy, &Facts::default(), at(second)).unwrap();
         self.keep(step, second).await
     }
 
@@ -126,6 +127,7 @@ impl Told {
             change,
             tell: step.tell,
             result: self.last.clone(),
+            by: None,
             now: at(second),
         };
         let telling = Telling::new(happened, &mut self.outages, &self.routing).unwrap();
