@@ -17,7 +17,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers, schemas};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::Kind;
-use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, Submission, TrialRequest};
+use crate::events::{
+    ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, IncidentRequest, Submission, TrialRequest,
+};
 use crate::feed::Feed;
 use crate::handover::Handover;
 use crate::jobs::Turns;
@@ -62,6 +64,9 @@ const CONFIRMATIONS: usize = 4_096;
 
 /// Checks by hand that wait for the scheduler. When it is full the API answers 503.
 const REQUESTS: usize = 256;
+
+/// Decisions about incidents that wait for the recorder. When it is full the API answers 503.
+const DECISIONS: usize = 64;
 
 /// Definitions that wait to be tried. When it is full the API answers 503.
 const TRIALS: usize = 16;
@@ -160,6 +165,7 @@ impl Monitor {
         let (submissions, submitted) = mpsc::channel::<Submission>(SUBMISSIONS);
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
+        let (decisions, to_decide) = mpsc::channel::<IncidentRequest>(DECISIONS);
         let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
         let (changes, deliver) = (Wakeup::new(), Wakeup::new());
         let household = Household::new(config.monitoring.cleanup_interval, &clock, &feed, tasks.stopping())
@@ -178,6 +184,7 @@ impl Monitor {
             metrics: metrics.clone(),
             submissions: submitted,
             confirmations,
+            decisions: to_decide,
             close_hours: household.hours.nudged.clone(),
             hours: household.hours.status.clone(),
             directory: directory.clone(),
@@ -268,6 +275,7 @@ impl Monitor {
             scheduler: changes,
             purge: household.purge.nudged.clone(),
             checks: requests,
+            decisions,
             trials,
             deliver,
             channel_tests,

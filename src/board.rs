@@ -11,9 +11,10 @@ use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::counts::Counts;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
-use crate::domain::hold::{HeldBy, Hold};
+use crate::domain::hold::Hold;
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
+use crate::domain::suppression::{Facts, Suppressor};
 use crate::domain::uptime::{Bucket, OpenHour, hour_of, uptime_percentage};
 
 /// The live state of every current endpoint.
@@ -49,8 +50,8 @@ impl Inner {
         Entry {
             known: seen.known.clone(),
             live: seen.live.clone(),
-            maintenance: of(HeldBy::Maintenance),
-            silence: of(HeldBy::Silence),
+            maintenance: of(Suppressor::MaintenanceWindow),
+            silence: of(Suppressor::Silence),
         }
     }
 }
@@ -195,6 +196,12 @@ impl Entry {
         self.maintenance.as_deref().or(self.silence.as_deref())
     }
 
+    /// The same, to be decided by.
+    pub fn facts(&self) -> Facts {
+        let fact = |hold: &Option<Arc<Hold>>| hold.as_ref().map(|hold| hold.fact());
+        Facts { maintenance: fact(&self.maintenance), silence: fact(&self.silence), ..Facts::default() }
+    }
+
     /// Since when the status holds.
     pub fn since(&self) -> Timestamp {
         match &self.maintenance {
@@ -304,7 +311,7 @@ impl Board {
 
     /// Whether any window is open.
     pub fn has_maintenance(&self) -> bool {
-        self.read().holds.iter().any(|hold| hold.by == HeldBy::Maintenance)
+        self.read().holds.iter().any(|hold| hold.by == Suppressor::MaintenanceWindow)
     }
 
     pub fn len(&self) -> usize {

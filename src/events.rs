@@ -1,8 +1,11 @@
 //! What the parts of the monitor hand to each other. `app` makes the channels and gives each part its end, so
 //! that neighbours never import one another.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
+use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, CheckSpec, Seen};
 use crate::domain::endpoint::EndpointId;
 
@@ -46,6 +49,50 @@ pub struct CheckRequest {
 pub struct ChannelsChanged {
     /// Told when deliveries go by it.
     pub in_force: oneshot::Sender<()>,
+}
+
+/// A person decides about an incident that is open, as far as they know.
+#[derive(Debug)]
+pub struct IncidentRequest {
+    pub endpoint_id: EndpointId,
+    /// Of the incident, by which it is told from a later one.
+    pub started_at: Timestamp,
+    pub decision: Decision,
+    pub by: Decider,
+    /// Answered once it is committed, or once it is clear that this takes longer; dropped when the monitor stops.
+    pub reply: oneshot::Sender<Result<Decided, Undecidable>>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Reminders and escalation are kept back, for so long or for as long as the policy says.
+    Acknowledge { note: Option<String>, wanted: Option<Duration> },
+    /// It is over, though its recovery is held or not confirmed.
+    Resolve { note: Option<String> },
+}
+
+/// Who decides, as the logs call them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decider {
+    pub name: String,
+    pub address: Option<String>,
+}
+
+/// It is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// It is committed. Otherwise the database is away, and it waits in memory.
+    pub stored: bool,
+}
+
+/// Why nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecidable {
+    /// It is not open any longer.
+    NotOpen,
+    /// It cannot be resolved while checks fail.
+    ChecksFail,
 }
 
 /// A person wants to see what a check of something says that is not watched. Nothing of it is recorded.

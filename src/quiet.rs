@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::Timestamp;
 use crate::domain::endpoint::KnownEndpoint;
-use crate::domain::hold::{HeldBy, Hold};
+use crate::domain::hold::Hold;
 use crate::domain::maintenance::{KnownWindow, Span, Window};
 use crate::domain::silence::Silence;
+use crate::domain::suppression::{Facts, Suppressor};
 
 /// The windows and silences.
 #[derive(Debug, Default)]
@@ -66,7 +67,7 @@ impl Entry {
 
 fn hold_of(window: &Window, span: Span) -> Hold {
     Hold {
-        by: HeldBy::Maintenance,
+        by: Suppressor::MaintenanceWindow,
         name: window.name.clone(),
         since: span.start,
         until: span.end,
@@ -78,7 +79,7 @@ fn hold_of(window: &Window, span: Span) -> Hold {
 
 fn hold_by(silence: &Silence) -> Hold {
     Hold {
-        by: HeldBy::Silence,
+        by: Suppressor::Silence,
         name: silence.id.to_string(),
         since: silence.created_at,
         until: silence.until(),
@@ -171,12 +172,20 @@ impl Quiet {
         holds
     }
 
-    /// What keeps messages about an endpoint back at this moment: the first by order, of several the one that lasts
-    /// longest.
-    pub fn hold(&self, known: &KnownEndpoint, now: Timestamp) -> Option<Hold> {
-        if let Some(hold) = self.maintenance(known, now, now) {
-            return Some(hold);
-        }
+    /// What of these keeps messages about an endpoint back at this moment.
+    pub fn facts(&self, known: &KnownEndpoint, now: Timestamp) -> Facts {
+        self.beside(Facts::default(), known, now)
+    }
+
+    /// As [`facts`](Self::facts), beside others.
+    pub fn beside(&self, facts: Facts, known: &KnownEndpoint, now: Timestamp) -> Facts {
+        let maintenance = self.maintenance(known, now, now).map(|hold| hold.fact());
+        let silence = self.silence_of(known, now).map(|hold| hold.fact());
+        Facts { maintenance, silence, ..facts }
+    }
+
+    /// The silence that an endpoint is under, of several the one that lasts longest.
+    fn silence_of(&self, known: &KnownEndpoint, now: Timestamp) -> Option<Hold> {
         let inner = self.lock();
         let of_it = |silence: &&Arc<Silence>| {
             silence.is_on(now) && silence.settings.selectors.as_ref().is_some_and(|all| all.select(known))

@@ -19,6 +19,7 @@ mod m20261121_000013_create_channels;
 mod m20261121_000025_index_audit_log;
 mod m20261121_000030_mark_endpoints_to_purge;
 mod m20261121_000039_index_incidents;
+mod m20261121_000040_remember_alerting;
 mod m20261121_000050_create_maintenance_windows;
 mod m20261121_000051_create_silences;
 
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000025_index_audit_log::Migration),
             Box::new(m20261121_000030_mark_endpoints_to_purge::Migration),
             Box::new(m20261121_000039_index_incidents::Migration),
+            Box::new(m20261121_000040_remember_alerting::Migration),
             Box::new(m20261121_000050_create_maintenance_windows::Migration),
             Box::new(m20261121_000051_create_silences::Migration),
         ]

@@ -9,14 +9,17 @@ use super::check_view::Check;
 use super::hold_view::HoldItem;
 use crate::board::Entry;
 use crate::domain::Timestamp;
+use crate::domain::alert_policy::{EscalationStep, FailureThreshold};
 use crate::domain::endpoint::{
-    AlertPolicySettings, Endpoint, EndpointSettings, Kind, Origin, RedirectSettings, RetrySettings, TlsSettings,
+    AlertPolicySettings, Endpoint, EndpointSettings, EscalationStepSettings, Kind, Origin, RedirectSettings,
+    RetrySettings, TlsSettings,
 };
 use crate::domain::incident::OpenIncident;
 use crate::domain::outcome::{FailureKind, OutcomeWord, Status};
 use crate::domain::schedule::Schedule;
 use crate::domain::setting::{
-    DurationSetting, ExpectedStatus, ReminderSetting, ReminderSettings, RequestBody, SizeSetting,
+    DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, FlapSettings, ReminderSetting,
+    ReminderSettings, RequestBody, SizeSetting, WindowThreshold,
 };
 use crate::service::redaction;
 
@@ -201,6 +204,19 @@ fn schedule_of(schedule: &Schedule) -> (Option<DurationSetting>, Option<String>)
     }
 }
 
+fn shown_threshold(threshold: FailureThreshold) -> FailureThresholdSetting {
+    let FailureThreshold { failures, of } = threshold;
+    if threshold.is_in_a_row() {
+        FailureThresholdSetting::InARow(failures)
+    } else {
+        FailureThresholdSetting::Among(WindowThreshold { failures, of })
+    }
+}
+
+fn shown_step(step: &EscalationStep) -> EscalationStepSettings {
+    EscalationStepSettings { after: DurationSetting(step.after), notify: step.notify.clone() }
+}
+
 /// Every setting as it applies, in the form in which it would be set.
 pub(super) fn effective(endpoint: &Endpoint) -> EndpointSettings {
     let (check, retry, policy) = (&endpoint.check, &endpoint.retry, &endpoint.alert_policy);
@@ -235,7 +251,7 @@ pub(super) fn effective(endpoint: &Endpoint) -> EndpointSettings {
             jitter: Some(retry.jitter),
         }),
         alert_policy: Some(AlertPolicySettings {
-            failure_threshold: Some(policy.failure_threshold),
+            failure_threshold: Some(shown_threshold(policy.failure_threshold)),
             confirm_interval: Some(DurationSetting(policy.confirm_interval)),
             success_threshold: Some(policy.success_threshold),
             send_recovery: Some(policy.send_recovery),
@@ -247,6 +263,14 @@ pub(super) fn effective(endpoint: &Endpoint) -> EndpointSettings {
                     max: Some(DurationSetting(reminder.max)),
                 })
             })),
+            flap: Some(
+                policy
+                    .flap
+                    .map_or(FlapSetting::Off, |flap| FlapSetting::On(FlapSettings { changes: Some(flap.changes) })),
+            ),
+            acknowledge_for: Some(DurationSetting(policy.acknowledge_for)),
+            escalation: Some(policy.escalation.iter().map(shown_step).collect()),
+            no_data_after: Some(policy.no_data_after.unwrap_or(0)),
         }),
         redirects: Some(RedirectSettings { follow: Some(check.redirects.follow), max: Some(check.redirects.max) }),
         tls: Some(TlsSettings { verify: Some(check.tls.verify), ca_file: check.tls.ca_file.clone() }),

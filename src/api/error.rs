@@ -32,6 +32,9 @@ pub enum ProblemKind {
     NameTaken,
     ManagedByConfig,
     NothingToRetry,
+    IncidentOver,
+    ChecksFail,
+    TooManyNotes,
     ChannelOff,
     LastAdmin,
     ChannelInUse,
@@ -55,7 +58,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -66,6 +69,9 @@ impl ProblemKind {
         Self::NameTaken,
         Self::ManagedByConfig,
         Self::NothingToRetry,
+        Self::IncidentOver,
+        Self::ChecksFail,
+        Self::TooManyNotes,
         Self::ChannelOff,
         Self::LastAdmin,
         Self::ChannelInUse,
@@ -102,6 +108,9 @@ impl ProblemKind {
             Self::NameTaken => ("name-taken", "The name is taken", StatusCode::CONFLICT),
             Self::ManagedByConfig => ("managed-by-config", "Managed by the configuration", StatusCode::CONFLICT),
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
+            Self::IncidentOver => ("incident-over", "The incident is over", StatusCode::CONFLICT),
+            Self::ChecksFail => ("checks-fail", "Its checks fail", StatusCode::CONFLICT),
+            Self::TooManyNotes => ("too-many-notes", "There are too many notes", StatusCode::CONFLICT),
             Self::ChannelOff => ("channel-off", "The channel is off", StatusCode::CONFLICT),
             Self::LastAdmin => ("last-admin", "Nobody could manage keys", StatusCode::CONFLICT),
             Self::ChannelInUse => ("channel-in-use", "Something names the channel", StatusCode::CONFLICT),
@@ -320,6 +329,15 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Conflict(Conflict::NothingToRetry { .. }) => {
                 Self::new(ProblemKind::NothingToRetry, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::IncidentOver { .. }) => {
+                Self::new(ProblemKind::IncidentOver, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::ChecksFail { .. }) => {
+                Self::new(ProblemKind::ChecksFail, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::TooManyNotes { .. }) => {
+                Self::new(ProblemKind::TooManyNotes, capitalised(&detail))
             }
             ServiceError::Conflict(Conflict::ChannelOff { .. }) => {
                 Self::new(ProblemKind::ChannelOff, capitalised(&detail))

@@ -4,12 +4,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
-use crate::domain::hold::{HeldBy, Hold};
+use crate::domain::hold::Hold;
+use crate::domain::suppression::Suppressor;
 
 /// What keeps messages about an endpoint back, and until when.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HoldItem {
-    by: HeldBy,
+    by: Suppressor,
     /// Of the maintenance window, or the id of the silence.
     #[schema(example = "database upgrade")]
     name: String,

@@ -1,4 +1,4 @@
-//! `/api/v1/incidents`: confirmed outages and what was told of them.
+//! `/api/v1/incidents`: confirmed outages, what was told of them, and what people do with them.
 
 use std::sync::Arc;
 
@@ -8,17 +8,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use super::extract::IncidentPath;
-use super::hold_view::HoldItem;
+use super::extract::{IncidentPath, JsonBody, OptionalJsonBody};
 use super::notifications::NotificationItem;
 use super::pagination::{FromParams, Moment, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::Severity;
 use crate::domain::outcome::FailureKind;
-use crate::service::ServiceContext;
+use crate::domain::setting::DurationSetting;
+use crate::domain::suppression::{Held, Suppressor};
 use crate::service::error::FieldError;
-use crate::service::incidents::{self as verbs, IncidentEvent, IncidentEventKind, NamedIncident, Resolution};
+use crate::service::incidents::{
+    self as verbs, Acknowledgement, IncidentDetail, IncidentEvent, IncidentEventKind, NamedIncident, Resolution,
+};
+use crate::service::{Actor, ServiceContext};
 
 type Ctx = State<Arc<ServiceContext>>;
 
@@ -146,13 +149,64 @@ pub struct IncidentItem {
     failure_kind: FailureKind,
     /// The newest cause, in a sentence.
     error_message: String,
-    /// What keeps messages about it back now, of one that is open; what was kept back stands at each notification.
-    held_by: Option<HoldItem>,
+    /// The newest acknowledgement.
+    acknowledgement: Option<AcknowledgementItem>,
+    /// Since when it goes up and down; null: it does not, or the incident is over.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    flapping_since: Option<Timestamp>,
+    /// Reminders told; null when it is over.
+    reminders: Option<u32>,
+    /// Null: none is due, or the incident is over.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_reminder_at: Option<Timestamp>,
+    /// Steps of its escalation told; null when it is over.
+    escalation_steps: Option<u32>,
+    /// What keeps its recovery back, or, while it is down, its reminders. Null: nothing does.
+    held_by: Option<HeldItem>,
+}
+
+/// Who looks, or looked, after an incident.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AcknowledgementItem {
+    /// The name of the key.
+    #[schema(example = "on-call")]
+    by: String,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Until then nobody is reminded.
+    #[schema(value_type = String, format = DateTime)]
+    until: Timestamp,
+    note: Option<String>,
+}
+
+impl From<Acknowledgement> for AcknowledgementItem {
+    fn from(acknowledgement: Acknowledgement) -> Self {
+        let Acknowledgement { by, at, until, note } = acknowledgement;
+        Self { by, at, until, note }
+    }
+}
+
+/// What keeps a message back.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeldItem {
+    by: Suppressor,
+    /// Which one, if there are several of its kind.
+    name: Option<String>,
+    /// Null: until what it is about ends.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+impl From<Held> for HeldItem {
+    fn from(held: Held) -> Self {
+        Self { by: held.by, name: Some(held.name).filter(|name| !name.is_empty()), until: held.until }
+    }
 }
 
 impl IncidentItem {
     fn new(named: NamedIncident, now: Timestamp) -> Self {
-        let NamedIncident { incident, endpoint_name, hold } = named;
+        let NamedIncident { incident, endpoint_name, live, held } = named;
+        let live = live.as_ref();
         let status = if incident.resolved_at.is_some() { IncidentStatus::Resolved } else { IncidentStatus::Open };
         Self {
             id: incident.id,
@@ -167,7 +221,12 @@ impl IncidentItem {
             duration_seconds: (incident.resolved_at.unwrap_or(now) - incident.started_at).num_seconds().max(0),
             failure_kind: incident.cause.kind,
             error_message: incident.cause.message,
-            held_by: hold.as_ref().map(HoldItem::from),
+            acknowledgement: incident.acknowledgement.map(AcknowledgementItem::from),
+            flapping_since: live.and_then(|open| open.flapping).map(|flapping| flapping.since),
+            reminders: live.map(|open| open.reminders),
+            next_reminder_at: live.and_then(|open| open.remind_at),
+            escalation_steps: live.map(|open| open.escalated),
+            held_by: held.map(HeldItem::from),
         }
     }
 }
@@ -190,12 +249,16 @@ pub struct TimelineEntry {
     event: IncidentEventKind,
     failure_kind: Option<FailureKind>,
     error_message: Option<String>,
+    /// Who did it: the name of a key. Null: nobody.
+    actor: Option<String>,
+    /// What they wrote.
+    note: Option<String>,
 }
 
 impl From<IncidentEvent> for TimelineEntry {
     fn from(event: IncidentEvent) -> Self {
         let (failure_kind, error_message) = event.failure.map(|f| (f.kind, f.message)).unzip();
-        Self { at: event.at, event: event.kind, failure_kind, error_message }
+        Self { at: event.at, event: event.kind, failure_kind, error_message, actor: event.actor, note: event.note }
     }
 }
 
@@ -230,10 +293,106 @@ pub async fn get(
     IncidentPath(id): IncidentPath,
     Query(()): Query<()>,
 ) -> Result<Json<IncidentResource>, Problem> {
-    let detail = verbs::get(&ctx, id).await?;
-    Ok(Json(IncidentResource {
+    Ok(Json(resource(&ctx, verbs::get(&ctx, id).await?)))
+}
+
+fn resource(ctx: &ServiceContext, detail: IncidentDetail) -> IncidentResource {
+    IncidentResource {
         item: IncidentItem::new(detail.named, ctx.clock.now()),
         events: detail.events.into_iter().map(TimelineEntry::from).collect(),
         notifications: detail.notifications.into_iter().map(NotificationItem::from).collect(),
-    }))
+    }
+}
+
+/// How an incident is acknowledged.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AcknowledgeOptions {
+    /// What is to be known of it; not blank.
+    #[schema(min_length = 1, max_length = 2000)]
+    note: Option<String>,
+    /// For how long reminders and escalation are kept back, 1 min to 30 days. Default: `acknowledge_for` of the policy.
+    #[serde(rename = "for")]
+    #[schema(nullable)]
+    wanted: Option<DurationSetting>,
+}
+
+/// How an incident is resolved.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResolveOptions {
+    /// What is to be known of it; not blank.
+    #[schema(min_length = 1, max_length = 2000)]
+    note: Option<String>,
+}
+
+/// Something to be written down.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewNote {
+    /// Not blank.
+    #[schema(min_length = 1, max_length = 2000, example = "The provider is told")]
+    note: String,
+}
+
+/// Acknowledge an incident
+///
+/// Reminders and escalation are kept back for some time; whoever was told of the outage is told who looks after it. Of
+/// several acknowledgements the newest counts.
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/acknowledge", tag = "incidents",
+    request_body = Option<AcknowledgeOptions>, params(("id" = i64, Path, minimum = 1)),
+    responses(
+        (status = 200, body = IncidentResource),
+        (status = 409, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn acknowledge(
+    State(ctx): Ctx,
+    actor: Actor,
+    IncidentPath(id): IncidentPath,
+    Query(()): Query<()>,
+    OptionalJsonBody(options): OptionalJsonBody<AcknowledgeOptions>,
+) -> Result<Json<IncidentResource>, Problem> {
+    let AcknowledgeOptions { note, wanted } = options.unwrap_or_default();
+    let detail = verbs::acknowledge(&ctx, &actor, id, note, wanted.map(|wanted| wanted.0)).await?;
+    Ok(Json(resource(&ctx, detail)))
+}
+
+/// Resolve an incident by hand
+///
+/// While its checks are good, though its recovery is held or not confirmed yet. While they fail it is refused: it would
+/// open again at once.
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/resolve", tag = "incidents",
+    request_body = Option<ResolveOptions>, params(("id" = i64, Path, minimum = 1)),
+    responses(
+        (status = 200, body = IncidentResource),
+        (status = 409, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn resolve(
+    State(ctx): Ctx,
+    actor: Actor,
+    IncidentPath(id): IncidentPath,
+    Query(()): Query<()>,
+    OptionalJsonBody(options): OptionalJsonBody<ResolveOptions>,
+) -> Result<Json<IncidentResource>, Problem> {
+    let detail = verbs::resolve(&ctx, &actor, id, options.unwrap_or_default().note).await?;
+    Ok(Json(resource(&ctx, detail)))
+}
+
+/// Write a note to an incident
+///
+/// Open or not; nobody is told.
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/notes", tag = "incidents",
+    request_body = NewNote, params(("id" = i64, Path, minimum = 1)),
+    responses(
+        (status = 200, body = IncidentResource),
+        (status = 409, response = super::openapi::ProblemResponse),
+    ))]
+pub async fn note(
+    State(ctx): Ctx,
+    actor: Actor,
+    IncidentPath(id): IncidentPath,
+    Query(()): Query<()>,
+    JsonBody(NewNote { note }): JsonBody<NewNote>,
+) -> Result<Json<IncidentResource>, Problem> {
+    Ok(Json(resource(&ctx, verbs::note(&ctx, &actor, id, note).await?)))
 }

@@ -1,25 +1,15 @@
-//! What keeps messages about an endpoint back for a time, with its reason and its end.
+//! A maintenance window that is open, or a silence that is on, with its reason and its end.
 
 use crate::domain::Timestamp;
 use crate::domain::endpoint::KnownEndpoint;
-use crate::domain::notification::Event;
-use crate::domain::outcome::words;
 use crate::domain::selector::Selectors;
+use crate::domain::suppression::{self, Suppressor};
 
-words! {
-    /// What keeps a message back; the first that holds is the reason.
-    pub enum HeldBy {
-        /// A maintenance window is open.
-        Maintenance = "maintenance",
-        /// Somebody wants not to be told.
-        Silence = "silence",
-    }
-}
-
-/// Something that keeps messages back now.
+/// Something that somebody made and that keeps messages back now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    pub by: HeldBy,
+    /// A window or a silence.
+    pub by: Suppressor,
     /// Of the window, or the number of the silence.
     pub name: String,
     pub since: Timestamp,
@@ -36,9 +26,9 @@ impl Hold {
     pub fn is_of(&self, known: &KnownEndpoint) -> bool {
         self.selectors.select(known)
     }
-}
 
-/// Whether a message of this kind is kept back: what tells of an outage is, its end never.
-pub fn keeps_back(event: Event) -> bool {
-    matches!(event, Event::Down | Event::DownAgain | Event::Reminder)
+    /// As a fact to be decided by.
+    pub fn fact(&self) -> suppression::Hold {
+        suppression::Hold { name: self.name.clone(), until: Some(self.until) }
+    }
 }

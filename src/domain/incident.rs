@@ -2,7 +2,15 @@
 //! what is to be told.
 //!
 //! It does not send, store, sleep or read a clock. The recorder feeds it results in the order of `scheduled_at`
-//! and stores what changed, with the notifications, in the transaction of the results.
+//! and stores what changed, with the notifications, in the transaction of the results. What keeps a message back is
+//! decided by [`suppression`](crate::domain::suppression) alone: the machine adds what it knows itself to the facts
+//! that it is given.
+
+mod by_hand;
+mod passing;
+mod unwatched;
+
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -12,6 +20,11 @@ use crate::domain::alert_policy::AlertPolicy;
 use crate::domain::check::{CheckResult, Trigger};
 use crate::domain::notification::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, Status};
+use crate::domain::suppression::{self, Facts, Hold, Matter, Suppressor, decide};
+
+pub use by_hand::{Acknowledging, Unresolvable, acknowledge, resolve_by_hand};
+pub use passing::advance;
+pub use unwatched::{MissedRun, watch};
 
 /// What is remembered of an endpoint between two checks. Stored, so that a restart in the middle of a run
 /// neither repeats nor forgets. A good check of a healthy endpoint changes nothing here.
@@ -21,7 +34,7 @@ pub struct EndpointState {
     pub status: Status,
     /// Since when: the first check of the run that confirmed it; for pending when the endpoint was made.
     pub since: Timestamp,
-    /// Failed checks in a row while not down, at most the threshold.
+    /// Failed checks in a row, or in the window, while not down; at most the threshold.
     pub failures: u32,
     /// Good checks in a row while down, at most the threshold.
     pub successes: u32,
@@ -33,6 +46,25 @@ pub struct EndpointState {
     pub incident: Option<OpenIncident>,
     /// The last recovery that was told, for the cooldown.
     pub recovered: Option<Recovered>,
+    /// The rest.
+    pub trail: Trail,
+}
+
+/// What has no column of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trail {
+    /// The newest checks that count for a threshold of N of M, from the first failure on: when a failed one began, and
+    /// null for a good one. Empty for thresholds in a row, and without a failure. At most
+    /// [`MOST_CHECKS`](crate::domain::alert_policy::MOST_CHECKS).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub window: Vec<Option<Timestamp>>,
+    /// The newest changes of status, for flapping; one more than the policy lets pass, at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Timestamp>,
+    /// It was told that nobody watches it, since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwatched: Option<Timestamp>,
 }
 
 /// An incident that is not resolved.
@@ -53,14 +85,61 @@ pub struct OpenIncident {
     pub remind_at: Option<Timestamp>,
     /// A recovery that is not told yet.
     pub held: Option<HeldRecovery>,
+    /// The outage that something keeps back: told once nothing does, if it is still down.
+    #[serde(default)]
+    pub untold: Option<Event>,
+    /// Something of it was told, so its end is told too.
+    #[serde(default = "yes")]
+    pub is_told: bool,
+    /// Steps of the escalation told.
+    #[serde(default)]
+    pub escalated: u32,
+    #[serde(default)]
+    pub escalate_at: Option<Timestamp>,
+    /// The newest acknowledgement.
+    #[serde(default)]
+    pub acknowledged: Option<Acknowledged>,
+    /// How many there were.
+    #[serde(default)]
+    pub acknowledgements: u32,
+    /// It goes up and down.
+    #[serde(default)]
+    pub flapping: Option<Flapping>,
 }
 
-/// A recovery that waits until the endpoint has stayed good for the cooldown.
+/// Before anything could be kept back, everything was told.
+fn yes() -> bool {
+    true
+}
+
+/// A recovery that waits until the endpoint has stayed good for the cooldown, or, flapping, for its window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRecovery {
     /// The first good check of the run.
     pub since: Timestamp,
     pub release_at: Timestamp,
+}
+
+/// Somebody looks after an outage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The name of the key.
+    pub by: String,
+    pub at: Timestamp,
+    pub until: Timestamp,
+    pub note: Option<String>,
+    /// Its time is up: reminders and escalation go on.
+    #[serde(default)]
+    pub is_over: bool,
+}
+
+/// An endpoint that goes up and down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flapping {
+    /// The change that was one too many.
+    pub since: Timestamp,
+    /// When it has stayed down for long enough to be told so; `None` while it is up.
+    pub steady_at: Option<Timestamp>,
 }
 
 /// A recovery that was told.
@@ -108,8 +187,34 @@ pub enum IncidentChange {
         at: Timestamp,
     },
     Reminded,
-    /// What kept it from being told is over, and it still lasts.
-    HoldEnded,
+    /// What was kept back is told.
+    Told,
+    /// It was flapping, and stays down.
+    StaysDown,
+    /// Others are told.
+    Escalated {
+        /// The first is 1.
+        step: u32,
+        notify: Vec<String>,
+    },
+    Acknowledged,
+    /// The time of the acknowledgement is up.
+    AcknowledgementEnded,
+    /// No incident: nobody watches it, since then.
+    Unwatched {
+        since: Timestamp,
+    },
+    /// No incident: it is watched again, or not any longer on purpose.
+    WatchedAgain {
+        since: Timestamp,
+    },
+}
+
+impl IncidentChange {
+    /// Whether it is the change of an incident.
+    pub fn is_of_incident(&self) -> bool {
+        !matches!(self, Self::Unwatched { .. } | Self::WatchedAgain { .. })
+    }
 }
 
 /// One thing to tell, by the deterministic parts of its id.
@@ -119,8 +224,16 @@ pub struct Tell {
     /// The instant that began what is told: of the first failed check for down events, of the first good one
     /// for recoveries.
     pub span: Timestamp,
-    /// Counts reminders.
+    /// Counts reminders, acknowledgements and steps of the escalation.
     pub ordinal: u32,
+    /// What keeps it back: it is noted, not told. It may be told later, under the same id.
+    pub held_by: Option<Suppressor>,
+}
+
+impl Tell {
+    fn of(event: Event, span: Timestamp) -> Self {
+        Self { event, span, ordinal: 0, held_by: None }
+    }
 }
 
 /// What one result, or the passing of time, did.
@@ -132,14 +245,6 @@ pub struct Step {
     pub confirm: bool,
     pub incident: Option<IncidentChange>,
     pub tell: Option<Tell>,
-}
-
-/// What holds around the endpoint when a result is taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Surroundings {
-    /// The process has just started and nothing has succeeded yet: failures of the name and connect layers may be
-    /// our own network's, and open nothing.
-    pub start_grace: bool,
 }
 
 /// Whether a failure lies in the layers that our own network, just coming up, would fail in.
@@ -158,8 +263,12 @@ fn may_be_our_network(kind: FailureKind) -> bool {
     )
 }
 
-fn after(at: Timestamp, pause: std::time::Duration) -> Timestamp {
+fn after(at: Timestamp, pause: Duration) -> Timestamp {
     TimeDelta::from_std(pause).ok().and_then(|pause| at.checked_add_signed(pause)).unwrap_or(Timestamp::MAX_UTC)
+}
+
+fn before(at: Timestamp, pause: Duration) -> Timestamp {
+    TimeDelta::from_std(pause).ok().and_then(|pause| at.checked_sub_signed(pause)).unwrap_or(Timestamp::MIN_UTC)
 }
 
 impl EndpointState {
@@ -174,17 +283,104 @@ impl EndpointState {
             cause: None,
             incident: None,
             recovered: None,
+            trail: Trail::default(),
         }
     }
 
     /// The same status with its counters started again: what is checked was changed. The incident stays.
     #[must_use]
     pub fn recounted(&self) -> Self {
-        Self { failures: 0, successes: 0, run_started_at: None, ..self.clone() }
+        let trail = Trail { changes: Vec::new(), ..self.trail.clone() };
+        Self { trail, ..self.clone() }.uncounted()
+    }
+
+    /// No run is under way.
+    fn uncounted(mut self) -> Self {
+        (self.failures, self.successes, self.run_started_at) = (0, 0, None);
+        self.trail.window.clear();
+        self
     }
 
     fn is_down(&self) -> bool {
         self.status == Status::Down
+    }
+
+    /// With one more check that counts, while not down: the start of a failed one, `None` for a good one.
+    fn counted(&self, failed: Option<Timestamp>, policy: &AlertPolicy) -> Self {
+        if failed.is_none() && self.failures == 0 && self.trail.window.is_empty() {
+            // The everyday case.
+            return self.clone().uncounted();
+        }
+        let mut window = self.trail.window.clone();
+        if window.is_empty()
+            && let Some(began) = self.run_started_at
+        {
+            // In a row until now.
+            window = vec![Some(began); self.failures.min(policy.failure_threshold.of) as usize];
+        }
+        window.push(failed);
+        let first = if policy.failure_threshold.is_in_a_row() {
+            window.iter().rposition(Option::is_none).map_or(0, |good| good + 1)
+        } else {
+            let surplus = window.len().saturating_sub(policy.failure_threshold.of as usize);
+            window.iter().skip(surplus).position(Option::is_some).map_or(window.len(), |at| surplus + at)
+        };
+        window.drain(..first);
+        let mut state = self.clone().uncounted();
+        state.failures = u32::try_from(window.iter().flatten().count()).unwrap_or(u32::MAX);
+        state.run_started_at = window.first().copied().flatten();
+        if !policy.failure_threshold.is_in_a_row() {
+            state.trail.window = window;
+        }
+        state
+    }
+
+    /// Notes a change of status; whether it was one too many.
+    fn note_change(&mut self, at: Timestamp, policy: &AlertPolicy) -> bool {
+        let Some(flap) = &policy.flap else {
+            self.trail.changes.clear();
+            return false;
+        };
+        let oldest = before(at, flap.window);
+        let changes = &mut self.trail.changes;
+        // Those of the future are of a clock that was set back.
+        changes.retain(|change| *change > oldest && *change <= at);
+        changes.push(at);
+        let allowed = flap.changes as usize;
+        changes.drain(..changes.len().saturating_sub(allowed + 1));
+        changes.len() > allowed
+    }
+
+    /// What the machine itself knows to keep messages back, added to what is known around it.
+    pub fn facts(&self, around: &Facts) -> Facts {
+        let Some(incident) = &self.incident else { return around.clone() };
+        let hold = |until| Some(Hold { name: String::new(), until: Some(until) });
+        let ends = incident.held.map(|held| held.release_at);
+        let acknowledged = incident.acknowledged.as_ref().filter(|acknowledged| !acknowledged.is_over);
+        Facts {
+            acknowledged: acknowledged.map(|a| Hold { name: a.by.clone(), until: Some(a.until) }),
+            flapping: incident.flapping.and_then(|flapping| hold(ends.or(flapping.steady_at)?)),
+            cooldown: ends.filter(|_| incident.flapping.is_none()).and_then(hold),
+            ..around.clone()
+        }
+    }
+}
+
+impl OpenIncident {
+    /// For how long a recovery is held; `None`: it is not.
+    fn holds(&self, policy: &AlertPolicy) -> Option<Duration> {
+        match (self.flapping, &policy.flap) {
+            (Some(_), Some(flap)) => Some(flap.window.max(policy.cooldown)),
+            _ if self.reopened => Some(policy.cooldown).filter(|cooldown| !cooldown.is_zero()),
+            _ => None,
+        }
+    }
+
+    /// Plans reminders and escalation from now on.
+    fn planned(self, policy: &AlertPolicy, now: Timestamp) -> Self {
+        let remind_at = policy.reminder.as_ref().map(|reminder| after(now, reminder.pause(self.reminders + 1)));
+        let escalate_at = passing::pause_of_step(policy, self.escalated).map(|pause| after(now, pause));
+        Self { remind_at, escalate_at, ..self }
     }
 }
 
@@ -202,20 +398,16 @@ impl Step {
 ///
 /// Missed results change nothing, nor do those in maintenance, but that good ones end an incident. A failure by hand ends a run of good checks but
 /// never advances the failure threshold; a good check by hand counts fully.
-pub fn step(
-    state: &EndpointState,
-    result: &CheckResult,
-    policy: &AlertPolicy,
-    around: Surroundings,
-    now: Timestamp,
-) -> Step {
+pub fn step(state: &EndpointState, result: &CheckResult, policy: &AlertPolicy, around: &Facts, now: Timestamp) -> Step {
     if result.in_maintenance && !(result.outcome.is_good() && state.incident.is_some()) {
         return Step::unchanged(state);
     }
     match &result.outcome {
         Outcome::Missed(_) => Step::unchanged(state),
         Outcome::Down(failure) => after_failure(state, result, failure, policy, around, now),
-        Outcome::Up | Outcome::Degraded => after_success(state, result, policy, now),
+        Outcome::Up | Outcome::Degraded => {
+            unwatched::ended(after_success(state, result, policy, around, now), result, policy)
+        }
     }
 }
 
@@ -224,12 +416,12 @@ fn after_failure(
     result: &CheckResult,
     failure: &Failure,
     policy: &AlertPolicy,
-    around: Surroundings,
+    around: &Facts,
     now: Timestamp,
 ) -> Step {
     if state.is_down() {
         // A recovery under way did not hold.
-        let mut step = Step::to(state.recounted());
+        let mut step = Step::to(state.clone().uncounted());
         if state.cause.as_ref().is_some_and(|cause| cause.kind != failure.kind) {
             step.state.cause = Some(failure.clone());
             if let Some(incident) = &mut step.state.incident {
@@ -248,87 +440,110 @@ fn after_failure(
         let confirm = state.failures > 0;
         return Step { confirm, ..Step::to(state) };
     }
-    let run_started_at = match state.run_started_at {
-        Some(at) if state.failures > 0 => at,
-        _ => result.started_at,
+    let mut state = state.counted(Some(result.started_at), policy);
+    let around = Facts {
+        start_grace: around.start_grace.clone().filter(|_| may_be_our_network(failure.kind)),
+        ..around.clone()
     };
-    let failures = state.failures.saturating_add(1);
-    let held_back = around.start_grace && may_be_our_network(failure.kind) && state.incident.is_none();
-    if failures < policy.failure_threshold || held_back {
-        let failures = failures.min(policy.failure_threshold);
-        let state = EndpointState { failures, run_started_at: Some(run_started_at), ..state };
+    let held_back =
+        state.incident.is_none() && decide(Matter::Opening, &around, now).is_some_and(|held| held.by.opens_nothing());
+    if state.failures < policy.failure_threshold.failures || held_back {
+        state.failures = state.failures.min(policy.failure_threshold.failures);
         return Step { confirm: true, ..Step::to(state) };
     }
-    confirmed_down(&state, result, failure, run_started_at, policy, now)
+    // What keeps an incident closed does not keep an open one quiet.
+    let held_by = suppression::all(Matter::Opening, &around, now).map(|held| held.by).find(|by| !by.opens_nothing());
+    confirmed_down(&state, result, failure, policy, held_by, now)
 }
 
+/// `held_by`: what keeps the message back, though the incident opens.
 fn confirmed_down(
     state: &EndpointState,
     result: &CheckResult,
     failure: &Failure,
-    span: Timestamp,
     policy: &AlertPolicy,
+    held_by: Option<Suppressor>,
     now: Timestamp,
 ) -> Step {
+    let span = state.run_started_at.unwrap_or(result.started_at);
     let transition = Transition { from: state.status, to: Status::Down, since: span, at: result.started_at };
-    let remind_at = policy.reminder.as_ref().map(|reminder| after(now, reminder.pause(1)));
+    let mut down = state.clone().uncounted();
+    let too_many = state.status != Status::Pending && down.note_change(result.started_at, policy);
     let recent = state.recovered.filter(|recovered| now < after(recovered.told_at, policy.cooldown));
-    let (incident, change, tell) = match (&state.incident, recent) {
+    let begun = |started_at, opened_at, reopened| OpenIncident {
+        started_at,
+        opened_at,
+        span_started_at: span,
+        reopened,
+        cause: failure.clone(),
+        reminders: 0,
+        remind_at: None,
+        held: None,
+        untold: None,
+        is_told: false,
+        escalated: 0,
+        escalate_at: None,
+        acknowledged: None,
+        acknowledgements: 0,
+        flapping: None,
+    };
+    let (mut incident, change, event) = match (&state.incident, recent) {
         (Some(incident), _) => {
+            let flapping = incident.flapping.filter(|_| policy.flap.is_some());
+            let begins = flapping.is_none() && too_many;
+            let since = flapping.map_or(span, |flapping| flapping.since);
+            let steady_at = Some(after(now, policy.cooldown));
+            let flapping = (flapping.is_some() || begins).then_some(Flapping { since, steady_at });
             let cause = failure.clone();
-            let incident = OpenIncident { span_started_at: span, held: None, cause, ..incident.clone() };
-            (incident, IncidentChange::DownAgain, None)
+            // Where nothing is flapping any longer by the policy, what was left untold for it is told.
+            let is_over = incident.flapping.is_some() && policy.flap.is_none();
+            let event = if is_over { Some(Event::DownAgain) } else { begins.then_some(Event::Flapping) };
+            let incident = OpenIncident { span_started_at: span, held: None, cause, flapping, ..incident.clone() };
+            (incident, IncidentChange::DownAgain, event)
         }
         (None, Some(recovered)) => {
-            let incident = OpenIncident {
-                started_at: recovered.started_at,
-                opened_at: recovered.opened_at,
-                span_started_at: span,
-                reopened: true,
-                cause: failure.clone(),
-                reminders: 0,
-                remind_at,
-                held: None,
-            };
+            let incident = begun(recovered.started_at, recovered.opened_at, true).planned(policy, now);
             (incident, IncidentChange::Reopened, Some(Event::DownAgain))
         }
         (None, None) => {
-            let incident = OpenIncident {
-                started_at: span,
-                opened_at: result.started_at,
-                span_started_at: span,
-                reopened: false,
-                cause: failure.clone(),
-                reminders: 0,
-                remind_at,
-                held: None,
-            };
+            let incident = begun(span, result.started_at, false).planned(policy, now);
             (incident, IncidentChange::Opened, Some(Event::Down))
         }
     };
-    let state = EndpointState {
-        status: Status::Down,
-        since: span,
-        cause: Some(failure.clone()),
-        incident: Some(incident),
-        recovered: None,
-        ..state.recounted()
-    };
-    let tell = tell.map(|event| Tell { event, span, ordinal: 0 });
-    Step { state, transition: Some(transition), confirm: false, incident: Some(change), tell }
+    match (event, held_by) {
+        (Some(_), None) => (incident.untold, incident.is_told) = (None, true),
+        (Some(Event::Flapping) | None, _) => {}
+        (Some(event), Some(_)) => incident.untold = Some(event),
+    }
+    down.status = Status::Down;
+    down.since = span;
+    down.cause = Some(failure.clone());
+    down.incident = Some(incident);
+    down.recovered = None;
+    // What is told now tells that too.
+    down.trail.unwatched = None;
+    let tell = event.map(|event| Tell { held_by, ..Tell::of(event, span) });
+    Step { state: down, transition: Some(transition), confirm: false, incident: Some(change), tell }
 }
 
-fn after_success(state: &EndpointState, result: &CheckResult, policy: &AlertPolicy, now: Timestamp) -> Step {
+fn after_success(
+    state: &EndpointState,
+    result: &CheckResult,
+    policy: &AlertPolicy,
+    around: &Facts,
+    now: Timestamp,
+) -> Step {
     if state.status == Status::Pending {
-        return confirmed_up(state, result.started_at, result.started_at, policy, now);
+        return confirmed_up(state, result.started_at, result.started_at, policy, around, now);
     }
     if !state.is_down() {
-        let mut step = Step::to(state.recounted());
+        let mut step = Step::to(state.counted(None, policy));
         if let Some(incident) = &mut step.state.incident
             && incident.held.is_none()
         {
             let since = result.started_at;
-            incident.held = Some(HeldRecovery { since, release_at: after(now, policy.cooldown) });
+            let release_at = after(now, incident.holds(policy).unwrap_or_default());
+            incident.held = Some(HeldRecovery { since, release_at });
         }
         return step;
     }
@@ -341,25 +556,47 @@ fn after_success(state: &EndpointState, result: &CheckResult, policy: &AlertPoli
         let state = EndpointState { successes, run_started_at: Some(run_started_at), ..state.clone() };
         return Step { confirm: true, ..Step::to(state) };
     }
-    confirmed_up(state, run_started_at, result.started_at, policy, now)
+    confirmed_up(state, run_started_at, result.started_at, policy, around, now)
 }
 
-fn confirmed_up(state: &EndpointState, since: Timestamp, at: Timestamp, policy: &AlertPolicy, now: Timestamp) -> Step {
+fn confirmed_up(
+    state: &EndpointState,
+    since: Timestamp,
+    at: Timestamp,
+    policy: &AlertPolicy,
+    around: &Facts,
+    now: Timestamp,
+) -> Step {
     let transition = Transition { from: state.status, to: Status::Up, since, at };
-    let mut up = EndpointState { status: Status::Up, since, cause: None, ..state.recounted() };
+    let mut up = EndpointState { status: Status::Up, since, cause: None, ..state.clone().uncounted() };
+    let too_many = state.status != Status::Pending && up.note_change(at, policy);
     let mut step = match up.incident.take() {
         None => Step::to(up),
-        Some(incident) if incident.reopened && !policy.cooldown.is_zero() => {
-            let held = Some(HeldRecovery { since, release_at: after(now, policy.cooldown) });
-            up.incident = Some(OpenIncident { held, ..incident });
-            Step { incident: Some(IncidentChange::RecoveryHeld { since }), ..Step::to(up) }
+        Some(mut incident) => {
+            let flapping = incident.flapping.filter(|_| policy.flap.is_some());
+            let begins = flapping.is_none() && too_many;
+            let begun = flapping.map_or(since, |flapping| flapping.since);
+            incident.flapping = (flapping.is_some() || begins).then_some(Flapping { since: begun, steady_at: None });
+            match incident.holds(policy) {
+                None => resolved(up, incident, since, policy, now),
+                Some(hold) => {
+                    let held_by = decide(Matter::Opening, around, now).map(|held| held.by);
+                    incident.held = Some(HeldRecovery { since, release_at: after(now, hold) });
+                    if begins && held_by.is_none() {
+                        (incident.untold, incident.is_told) = (None, true);
+                    }
+                    up.incident = Some(incident);
+                    let tell = begins.then(|| Tell { held_by, ..Tell::of(Event::Flapping, since) });
+                    Step { incident: Some(IncidentChange::RecoveryHeld { since }), tell, ..Step::to(up) }
+                }
+            }
         }
-        Some(incident) => resolved(up, incident, since, policy, now),
     };
     step.transition = Some(transition);
     step
 }
 
+/// What nobody was told of ends without a word.
 fn resolved(
     mut state: EndpointState,
     incident: OpenIncident,
@@ -368,66 +605,34 @@ fn resolved(
     now: Timestamp,
 ) -> Step {
     state.incident = None;
-    state.recovered = policy.send_recovery.then_some(Recovered {
-        told_at: now,
-        started_at: incident.started_at,
-        opened_at: incident.opened_at,
-    });
-    let tell = policy.send_recovery.then_some(Tell { event: Event::Up, span: resolved_at, ordinal: 0 });
+    state = state.uncounted();
+    if incident.flapping.is_some() {
+        state.trail.changes.clear();
+    }
+    let is_told = policy.send_recovery && incident.is_told;
+    state.recovered =
+        is_told.then_some(Recovered { told_at: now, started_at: incident.started_at, opened_at: incident.opened_at });
+    let tell = is_told.then(|| Tell::of(Event::Up, resolved_at));
     Step { incident: Some(IncidentChange::Resolved { incident, resolved_at }), tell, ..Step::to(state) }
 }
 
-/// Advances the machine by the passing of time: releases a held recovery, reminds of an open incident. `None` when
-/// nothing is due at `now`.
-///
-/// Nothing waits for longer than the policy says now, whatever was planned: the clock may have been set back since,
-/// or the policy changed.
-pub fn advance(state: &EndpointState, policy: &AlertPolicy, now: Timestamp) -> Option<Step> {
-    let incident = state.incident.as_ref()?;
-    if let Some(held) = incident.held {
-        let release_at = held.release_at.min(after(now, policy.cooldown));
-        if now >= release_at {
-            return Some(resolved(state.clone(), incident.clone(), held.since, policy, now));
-        }
-        let held = Some(HeldRecovery { release_at, ..held });
-        return replanned(state, OpenIncident { held, ..incident.clone() });
-    }
-    if !state.is_down() {
-        return None;
-    }
-    let Some(reminder) = &policy.reminder else {
-        return replanned(state, OpenIncident { remind_at: None, ..incident.clone() });
-    };
-    let latest = after(now, reminder.pause(incident.reminders.saturating_add(1)));
-    let remind_at = incident.remind_at.map_or(latest, |at| at.min(latest));
-    if now < remind_at {
-        return replanned(state, OpenIncident { remind_at: Some(remind_at), ..incident.clone() });
-    }
-    let reminders = incident.reminders.saturating_add(1);
-    let remind_at = Some(after(now, reminder.pause(reminders.saturating_add(1))));
-    let tell = Tell { event: Event::Reminder, span: incident.span_started_at, ordinal: reminders };
-    let state = with_incident(state, OpenIncident { reminders, remind_at, ..incident.clone() });
-    Some(Step { incident: Some(IncidentChange::Reminded), tell: Some(tell), ..Step::to(state) })
-}
-
-fn with_incident(state: &EndpointState, incident: OpenIncident) -> EndpointState {
-    EndpointState { incident: Some(incident), ..state.clone() }
-}
-
-/// The incident with another plan, if it is another one.
-fn replanned(state: &EndpointState, incident: OpenIncident) -> Option<Step> {
-    (state.incident.as_ref() != Some(&incident)).then(|| Step::to(with_incident(state, incident)))
-}
-
 /// The endpoint leaves monitoring (paused, archived, removed): an open incident is closed, and whoever was told of it
-/// is told so. Back again it begins without a verdict. `None` when it had no incident.
+/// is told so. Back again it begins without a verdict. `None` when it had no incident, and nobody was told that it is
+/// not watched.
 pub fn abandon(state: &EndpointState, now: Timestamp) -> Option<Step> {
-    let incident = state.incident.clone()?;
-    let tell = Tell { event: Event::NoLongerMonitored, span: incident.span_started_at, ordinal: 0 };
-    let change = IncidentChange::Abandoned { incident, at: now };
+    let (change, span) = match (&state.incident, state.trail.unwatched) {
+        (Some(incident), _) => {
+            (IncidentChange::Abandoned { incident: incident.clone(), at: now }, incident.span_started_at)
+        }
+        (None, Some(since)) => (IncidentChange::WatchedAgain { since }, since),
+        (None, None) => return None,
+    };
+    let tell = Tell::of(Event::NoLongerMonitored, span);
     Some(Step { incident: Some(change), tell: Some(tell), ..Step::to(EndpointState::pending(now)) })
 }
 
+#[cfg(test)]
+mod expectations;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod session;
 pub mod setting;
 pub mod silence;
 pub mod suggest;
+pub mod suppression;
 pub mod template;
 pub mod uptime;
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::domain::alert_rule::{AlertId, Comparison};
 use crate::domain::outcome::words;
 use crate::domain::secret_names::hide_query;
+use crate::domain::suppression::{self, Matter};
 use crate::domain::{Timestamp, micros};
 
 words! {
@@ -18,6 +19,14 @@ words! {
         /// Down again within the cooldown of a told recovery: the same incident.
         DownAgain = "down_again",
         Reminder = "reminder",
+        /// It goes up and down: that is told once, until it has been steady.
+        Flapping = "flapping",
+        /// Nobody has acknowledged the outage for some time: others are told.
+        Escalated = "escalated",
+        /// Somebody looks after the outage.
+        Acknowledged = "acknowledged",
+        /// No check was made for some time: unwatched, not down.
+        NoData = "no_data",
         /// A channel does not deliver; told through the others.
         ChannelFailing = "channel_failing",
         /// The endpoint was paused or removed while its incident was open.
@@ -110,6 +119,21 @@ pub struct IncidentFacts {
     pub duration_seconds: i64,
     /// A link for a person, when `public_url` is set.
     pub url: Option<String>,
+    /// The newest acknowledgement; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledgement: Option<AcknowledgementFacts>,
+}
+
+/// Who looks after an outage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AcknowledgementFacts {
+    /// The name of the key.
+    #[schema(example = "on-call")]
+    pub by: String,
+    pub at: DateTime<Utc>,
+    /// Until then nobody is reminded.
+    pub until: DateTime<Utc>,
+    pub note: Option<String>,
 }
 
 /// The check of a notification.
@@ -176,7 +200,7 @@ pub enum Subject<'a> {
 }
 
 /// The deterministic id: two processes or two attempts make the same one. `span` is the instant that began what is
-/// told (the first failing check for down events, the first good one for recoveries), `ordinal` counts reminders.
+/// told (the first failing check for down events, the first good one for recoveries), `ordinal` counts reminders, acknowledgements and the steps of an escalation.
 pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordinal: u32) -> String {
     let subject = match subject {
         Subject::Endpoint(id) => format!("e{id}"),
@@ -247,22 +271,26 @@ impl Routing {
         self.channels.iter().any(|there| there.enabled && there.name == channel)
     }
 
+    /// The channels of these names that are on, in the order of all.
+    pub fn named(&self, names: &[String]) -> Vec<String> {
+        let there = self.channels.iter().filter(|channel| channel.enabled && names.contains(&channel.name));
+        there.map(|channel| channel.name.clone()).collect()
+    }
+
     fn knows(&self, channel: &str) -> bool {
         self.channels.iter().any(|there| there.name == channel)
     }
 
     /// What keeps every message back, by a word.
     pub fn held_by(&self, channels: &[String], event: Event) -> Option<&'static str> {
-        if !self.enabled {
-            Some("notifications_disabled")
-        } else if channels.is_empty() && event.is_resolve() {
-            // Nobody was told of the outage.
-            Some("nobody_was_told")
-        } else if channels.is_empty() {
-            Some("nobody_to_tell")
-        } else {
-            None
-        }
+        let facts = suppression::Facts {
+            notifications_disabled: !self.enabled,
+            no_channels: channels.is_empty(),
+            ..suppression::Facts::default()
+        };
+        // Neither ends by the time.
+        let held = suppression::decide(Matter::of(event), &facts, Timestamp::MIN_UTC);
+        held.map(|held| held.by.as_str())
     }
 }
 

@@ -2,6 +2,7 @@
 //! and the stored spec; what was written is what is given back.
 
 mod reminder;
+mod threshold;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,6 +16,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 pub use self::reminder::{ReminderSetting, ReminderSettings};
+pub use self::threshold::{FailureThresholdSetting, FlapSetting, FlapSettings, WindowThreshold};
 
 /// A length of time: a whole number of seconds, or text such as `500ms`, `30s`, `5m`, `1h30m`, `10d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

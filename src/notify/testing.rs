@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use crate::domain::alert_rule::Comparison;
-use crate::domain::notification::{AlertEnding, AlertFacts, Event, Notification};
+use crate::domain::notification::{AcknowledgementFacts, AlertEnding, AlertFacts, Event, Notification};
 
 /// The outage that the integration tests tell, too.
 pub(super) fn down() -> Notification {
@@ -43,6 +43,32 @@ pub(super) fn with_event(event: Event) -> Notification {
             notification.incident = None;
             notification.check = None;
             notification.runbook = None;
+        }
+        Event::Escalated => {
+            notification.occurred_at += TimeDelta::minutes(15);
+            notification.incident.as_mut().unwrap().duration_seconds = 910;
+            notification.remarks = vec!["Nobody has acknowledged it: step 1 of its escalation".to_owned()];
+        }
+        Event::Acknowledged => {
+            notification.occurred_at += TimeDelta::minutes(5);
+            let incident = notification.incident.as_mut().unwrap();
+            incident.duration_seconds = 310;
+            incident.acknowledgement = Some(AcknowledgementFacts {
+                by: "on-call".to_owned(),
+                at: notification.occurred_at,
+                until: notification.occurred_at + TimeDelta::hours(4),
+                note: Some("The provider is told".to_owned()),
+            });
+        }
+        Event::Flapping => {
+            "up".clone_into(&mut notification.status);
+            "down".clone_into(&mut notification.previous_status);
+            notification.remarks = vec!["More than 6 changes of status within 20 min".to_owned()];
+        }
+        Event::NoData => {
+            "unknown".clone_into(&mut notification.status);
+            (notification.error, notification.failure_kind) = (None, None);
+            (notification.incident, notification.check) = (None, None);
         }
         Event::Down | Event::DownAgain => {}
     }

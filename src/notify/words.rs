@@ -84,7 +84,14 @@ impl Said<'_> {
             Event::Down => ("🚨", "Alert: ", "", " is DOWN".to_owned()),
             Event::DownAgain => ("🚨", "Alert: ", "", " is DOWN again".to_owned()),
             Event::Reminder => ("🔁", "Reminder: ", "", format!(" is still DOWN{}", self.lasting())),
+            Event::Up if self.n.incident.is_none() => {
+                ("✅", "Recovery: ", "", " is being checked again, and is up".to_owned())
+            }
             Event::Up => ("✅", "Recovery: ", "", " is back online".to_owned()),
+            Event::Flapping => ("〰️", "Alert: ", "", " goes up and down".to_owned()),
+            Event::Escalated => ("📣", "Escalation: ", "", format!(" is still DOWN{}", self.lasting())),
+            Event::Acknowledged => ("👀", "", "Somebody looks after ", String::new()),
+            Event::NoData => ("❔", "Alert: ", "", " is not being checked".to_owned()),
             Event::NoLongerMonitored => ("⏹️", "", "", " is no longer monitored".to_owned()),
             Event::ChannelFailing => ("⚠️", "", "The channel ", " does not deliver".to_owned()),
             Event::AlertFiring => ("🚨", "Alert: ", "", format!(" is {}", self.trouble())),
@@ -104,7 +111,7 @@ impl Said<'_> {
                 lines.extend(self.cause("Error"));
                 lines
             }
-            Event::Down | Event::DownAgain | Event::Reminder => {
+            Event::Down | Event::DownAgain | Event::Reminder | Event::Escalated => {
                 let mut lines: Vec<String> = self.cause("Error").into_iter().collect();
                 lines.extend(self.since());
                 lines
@@ -115,6 +122,26 @@ impl Said<'_> {
                 lines.extend(self.cause("It was"));
                 lines
             }
+            Event::Flapping => {
+                let mut lines = vec![format!(
+                    "It is {} at this moment; what follows is told once it has been steady.",
+                    one_line(&self.n.status)
+                )];
+                lines.extend(self.cause("Last error"));
+                lines
+            }
+            Event::Acknowledged => {
+                let mut lines: Vec<String> = self.acknowledgement();
+                lines.extend(self.cause("Error"));
+                lines
+            }
+            Event::NoData => {
+                vec![
+                    "No check of it could be made for some time: this monitor is overloaded. Nothing is known of it."
+                        .to_owned(),
+                ]
+            }
+            Event::NoLongerMonitored if self.n.incident.is_none() => Vec::new(),
             Event::NoLongerMonitored => {
                 let mut lines = vec!["Its incident is closed; nothing more will be told about it.".to_owned()];
                 lines.extend(self.left_open());
@@ -149,6 +176,17 @@ impl Said<'_> {
 
     fn cause(&self, lead: &str) -> Option<String> {
         self.n.error.as_ref().map(|error| format!("{lead}: {}", one_line(error)))
+    }
+
+    /// By whom, until when.
+    fn acknowledgement(&self) -> Vec<String> {
+        let Some(a) = self.n.incident.as_ref().and_then(|incident| incident.acknowledgement.as_ref()) else {
+            return Vec::new();
+        };
+        let until = self.instant(a.until);
+        let mut lines = vec![format!("Acknowledged by {}; nobody is reminded until {until}", one_line(&a.by))];
+        lines.extend(a.note.as_ref().map(|note| format!("Note: {}", one_line(note))));
+        lines
     }
 
     /// Since when, and how it was noticed.

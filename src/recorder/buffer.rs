@@ -12,7 +12,7 @@ use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::EndpointState;
 use crate::domain::uptime::{Rollup, hour_of};
-use crate::events::Recorded;
+use crate::events::{Decided, Recorded, Undecidable};
 
 use super::batch::{Batch, Queued};
 use super::telling::Telling;
@@ -41,8 +41,13 @@ impl Default for Limits {
     }
 }
 
-/// Somebody who waits for a result.
-type Waiter = (CheckResult, Vec<oneshot::Sender<Recorded>>);
+/// Somebody who waits for what is committed.
+#[derive(Debug)]
+pub enum Waiter {
+    Result(CheckResult, Vec<oneshot::Sender<Recorded>>),
+    /// What somebody decided about an incident.
+    Decided(oneshot::Sender<Result<Decided, Undecidable>>),
+}
 
 /// Something of each kind.
 #[derive(Debug, Default)]
@@ -181,8 +186,13 @@ impl Buffer {
 
     pub fn await_commit(&mut self, result: CheckResult, waiters: Vec<oneshot::Sender<Recorded>>) {
         if !waiters.is_empty() {
-            self.pending.waiters.push((result, waiters));
+            self.pending.waiters.push(Waiter::Result(result, waiters));
         }
+    }
+
+    /// Somebody waits for what was put in last.
+    pub fn await_decided(&mut self, waiter: oneshot::Sender<Result<Decided, Undecidable>>) {
+        self.pending.waiters.push(Waiter::Decided(waiter));
     }
 
     /// The batch to commit now. `None`: there is nothing.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::board::Board;
+use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::KnownEndpoint;
-use crate::domain::incident::Surroundings;
+use crate::domain::suppression::{Facts, Hold};
 
 /// The longest grace.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -27,12 +28,22 @@ impl StartGrace {
     }
 
     /// What holds for this result; a success that proves the network ends the grace.
-    pub fn around(&mut self, result: &CheckResult, known: &KnownEndpoint, monotonic: Duration) -> Surroundings {
+    pub fn around(
+        &mut self,
+        result: &CheckResult,
+        known: &KnownEndpoint,
+        monotonic: Duration,
+        now: Timestamp,
+    ) -> Facts {
         if !self.over {
             let proof = result.outcome.is_good() && (self.all_on_loopback || !is_on_loopback(known));
             self.over = proof || monotonic.saturating_sub(self.began) > LONGEST;
         }
-        Surroundings { start_grace: !self.over }
+        let left = (self.began + LONGEST).saturating_sub(monotonic);
+        // A moment longer than the grace, which is over by the monotonic clock alone.
+        let until = Some(now + left + Duration::from_secs(1));
+        let start_grace = (!self.over).then(|| Hold { name: String::new(), until });
+        Facts { start_grace, ..Facts::default() }
     }
 }
 

@@ -63,9 +63,14 @@ impl Maintained {
         changes
     }
 
-    /// Whether what is known of an endpoint is of a window that has just ended.
-    pub(super) fn waits_for_a_check(&self, id: EndpointId, newest: Option<&CheckResult>, now: Timestamp) -> bool {
-        let is_recent = self.waiting.get(&id).is_some_and(|until| now < *until);
-        is_recent && newest.is_some_and(|newest| newest.in_maintenance)
+    /// Until when messages wait at most, where what is known of an endpoint is of a window that has just ended.
+    pub(super) fn waits_for_a_check(
+        &self,
+        id: EndpointId,
+        newest: Option<&CheckResult>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let until = self.waiting.get(&id).copied().filter(|until| now < *until);
+        until.filter(|_| newest.is_some_and(|newest| newest.in_maintenance))
     }
 }

@@ -13,12 +13,12 @@ use tokio_util::sync::DropGuard;
 use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::config::Directory;
-use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
-use crate::domain::incident::{EndpointState, Transition};
+use crate::domain::incident::{Acknowledging, EndpointState, Transition, Unresolvable};
 use crate::domain::outcome::{Outcome, Status};
+use crate::domain::suppression::Hold;
 use crate::domain::{Timestamp, from_micros, micros};
-use crate::events::{ConfirmRequest, Recorded, Submission};
+use crate::events::{ConfirmRequest, Decided, Decider, Decision, IncidentRequest, Recorded, Submission, Undecidable};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
 use crate::handover::{Handed, Handover};
 use crate::quiet::Quiet;
@@ -28,7 +28,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
 use super::batch::{Batch, Failed};
-use super::buffer::{BATCH, Buffer, Limits};
+use super::buffer::{BATCH, Buffer, Limits, Waiter};
 use super::grace::StartGrace;
 use super::maintained::{Changes, Maintained};
 use super::outages::Outages;
@@ -64,6 +64,8 @@ pub struct RecorderParts {
     pub metrics: Arc<Metrics>,
     /// From the scheduler; the recorder ends when every sender is gone.
     pub submissions: mpsc::Receiver<Submission>,
+    /// What people decide about incidents.
+    pub decisions: mpsc::Receiver<IncidentRequest>,
     /// To the scheduler. When it is full the next slot confirms instead.
     pub confirmations: mpsc::Sender<ConfirmRequest>,
     /// Nudged when hours may be over.
@@ -117,7 +119,7 @@ pub struct Recorder {
     session: u64,
     /// Something could not even be handed over in memory, and that was said.
     overfull: bool,
-    /// Endpoints with an open incident, on which time works.
+    /// Endpoints with an open incident, or told to be unwatched, on which time works.
     with_incident: HashSet<EndpointId>,
     grace: StartGrace,
     maintained: Maintained,
@@ -147,8 +149,7 @@ impl Recorder {
             let live = Live { state: state.clone(), ..Live::pending(known.created_at) };
             tracked.entry(known.id).or_insert_with(|| Tracked::from_live(&live)).know(known);
         }
-        let with_incident =
-            tracked.iter().filter(|(_, tracked)| tracked.state.incident.is_some()).map(|(id, _)| *id).collect();
+        let with_incident = tracked.iter().filter(|(_, tracked)| tracked.is_open()).map(|(id, _)| *id).collect();
         let grace = StartGrace::begin(&parts.board, parts.clock.monotonic());
         parts.board.set_holds(parts.quiet.holds(parts.clock.now()));
         let maintained = Maintained::begin(&parts.board);
@@ -190,6 +191,7 @@ impl Recorder {
             tokio::select! {
                 biased;
                 outcome = ended(&mut self.committing) => self.settle(outcome),
+                Some(request) = self.parts.decisions.recv() => self.decide(request),
                 count = self.parts.submissions.recv_many(&mut received, BATCH) => {
                     if count == 0 {
                         break;
@@ -221,8 +223,9 @@ impl Recorder {
         let is_verdict = !matches!(result.outcome, Outcome::Missed(_));
         result.in_maintenance |=
             is_verdict && self.parts.quiet.maintenance(&entry.known, result.started_at, now).is_some();
-        let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic());
-        let effect = tracked.take(&result, &entry.known, around, now);
+        let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
+        let around = self.parts.quiet.beside(around, &entry.known, now);
+        let effect = tracked.take(&result, &entry.known, &around, now);
         if effect.repeated {
             tracing::debug!(endpoint = entry.known.endpoint.name, endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
             self.parts.metrics.results_repeated.add(1);
@@ -252,11 +255,56 @@ impl Recorder {
         }
         self.parts.metrics.results_dropped.add(dropped as u64);
         self.show_waiting();
-        self.keep(id, effect, before, now);
+        self.keep(id, effect, before, None, now);
+    }
+
+    /// Does what somebody decided about an incident, if it is still open. It is answered once it is committed.
+    pub fn decide(&mut self, request: IncidentRequest) {
+        let IncidentRequest { endpoint_id: id, started_at, decision, by, reply } = request;
+        let now = self.parts.clock.now();
+        let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
+        let tracked = self.tracked.get_mut(&id);
+        let is_meant = |tracked: &&mut Tracked| {
+            tracked.state.incident.as_ref().is_some_and(|incident| incident.started_at == started_at)
+        };
+        let Some((entry, tracked)) = monitored.zip(tracked.filter(is_meant)) else {
+            return answer(reply, Err(Undecidable::NotOpen));
+        };
+        let policy = &entry.known.endpoint.alert_policy;
+        let before = tracked.state.status;
+        let (effect, note) = match decision {
+            Decision::Acknowledge { note, wanted } => {
+                let acknowledging = Acknowledging { by: by.name.clone(), note: note.clone(), wanted };
+                (tracked.acknowledge(acknowledging, policy, now).ok_or(Undecidable::NotOpen), note)
+            }
+            Decision::Resolve { note } => {
+                let why = |why| match why {
+                    Unresolvable::NothingOpen => Undecidable::NotOpen,
+                    Unresolvable::ChecksFail => Undecidable::ChecksFail,
+                };
+                (tracked.resolve_by_hand(policy, now).map_err(why), note)
+            }
+        };
+        match effect {
+            Ok(effect) => {
+                self.keep(id, effect, before, Some((by, note)), now);
+                self.buffer.await_decided(reply);
+            }
+            Err(why) => answer(reply, Err(why)),
+        }
     }
 
     /// Puts what an effect changed among what is to be committed.
-    fn keep(&mut self, id: EndpointId, effect: Effect, before: Status, now: Timestamp) {
+    ///
+    /// `by`: who did it, if somebody did, and what they wrote.
+    fn keep(
+        &mut self,
+        id: EndpointId,
+        effect: Effect,
+        before: Status,
+        by: Option<(Decider, Option<String>)>,
+        now: Timestamp,
+    ) {
         let Some(tracked) = self.tracked.get(&id) else { return };
         self.changed.insert(id);
         self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
@@ -266,7 +314,7 @@ impl Recorder {
         if let Some(hour) = effect.closed {
             self.buffer.add_hour(id, hour);
         }
-        if tracked.state.incident.is_some() {
+        if tracked.is_open() {
             self.with_incident.insert(id);
         } else {
             self.with_incident.remove(&id);
@@ -282,12 +330,12 @@ impl Recorder {
                 change,
                 tell: effect.tell,
                 result: tracked.last_verdict.clone(),
-                hold: self.parts.quiet.hold(known, now).map(|hold| hold.by),
+                by,
                 now,
             };
             let listing = self.parts.directory.get();
             if let Some(telling) = Telling::new(happened, &mut self.parts.outages, listing.routing()) {
-                incident = Some(telling.event());
+                incident = telling.event();
                 self.unhanded.extend(telling.to_deliver());
                 self.buffer.tell(telling);
             }
@@ -324,22 +372,19 @@ impl Recorder {
             let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
             let Some(tracked) = self.tracked.get_mut(&id) else { continue };
             let before = tracked.state.status;
-            let Some(entry) = monitored else {
-                if let Some(effect) = tracked.abandon(now) {
-                    self.keep(id, effect, before, now);
+            let effect = match &monitored {
+                Some(entry) => {
+                    let mut around = self.parts.quiet.facts(&entry.known, now);
+                    if let Some(until) = self.maintained.waits_for_a_check(id, tracked.last_verdict.as_deref(), now) {
+                        // The window is over, and what is known is of the window.
+                        around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });
+                    }
+                    tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
                 }
-                continue;
-            };
-            let is_held = self.parts.quiet.hold(&entry.known, now).is_some()
-                || self.maintained.waits_for_a_check(id, tracked.last_verdict.as_deref(), now);
-            let started_at = tracked.state.incident.as_ref().map(|incident| incident.started_at);
-            let kept_back = started_at.filter(|_| !is_held).and_then(|at| self.parts.outages.held(id, at));
-            let effect = match kept_back.and_then(|event| tracked.hold_ended(event)) {
-                Some(effect) => Some(effect),
-                None => tracked.advance(&entry.known.endpoint.alert_policy, is_held, now),
+                None => tracked.abandon(now),
             };
             if let Some(effect) = effect {
-                self.keep(id, effect, before, now);
+                self.keep(id, effect, before, None, now);
             }
         }
     }
@@ -698,12 +743,23 @@ fn note(news: &mut VecDeque<Event>, lost: &mut u64, event: Event) {
 }
 
 /// Answers whoever waited.
-fn reply(waiters: Vec<(CheckResult, Vec<oneshot::Sender<Recorded>>)>, stored: bool) {
-    for (result, waiting) in waiters {
-        for waiter in waiting {
-            // Whoever asked may have gone away.
-            drop(waiter.send(Recorded { result: result.clone(), stored }));
+fn reply(waiters: Vec<Waiter>, stored: bool) {
+    for waiter in waiters {
+        match waiter {
+            Waiter::Result(result, waiting) => {
+                for waiter in waiting {
+                    // Whoever asked may have gone away.
+                    drop(waiter.send(Recorded { result: result.clone(), stored }));
+                }
+            }
+            Waiter::Decided(waiter) => answer(waiter, Ok(Decided { stored })),
         }
+    }
+}
+
+fn answer(asked: oneshot::Sender<Result<Decided, Undecidable>>, answer: Result<Decided, Undecidable>) {
+    if asked.send(answer).is_err() {
+        tracing::debug!("whoever decided about an incident did not wait for the answer");
     }
 }
 

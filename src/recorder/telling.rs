@@ -4,19 +4,22 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
-use crate::domain::hold::{HeldBy, keeps_back};
-use crate::domain::incident::{EndpointState, IncidentChange, OpenIncident, Tell};
+use crate::domain::incident::{Acknowledged, EndpointState, IncidentChange, OpenIncident, Tell};
 use crate::domain::notification::{
-    CheckFacts, EndpointFacts, Event, IncidentFacts, Notification, Routing, Subject, notification_id,
-    without_credentials,
+    AcknowledgementFacts, CheckFacts, EndpointFacts, Event, IncidentFacts, Notification, Routing, Subject,
+    notification_id, without_credentials,
 };
-use crate::domain::outcome::{Failure, Status};
+use crate::domain::outcome::Status;
+use crate::events::Decider;
 use crate::feed::{self, IncidentNews};
 use crate::handover::{Handed, Told};
-use crate::store::incidents::{self, IncidentEvent, IncidentEventKind, Resolution};
+use crate::store::audit::{self, AuditEntry};
+use crate::store::incidents::{self, Acknowledgement, IncidentEvent, IncidentEventKind, Resolution};
 use crate::store::{ConnectionTrait, Outgoing, StoreError};
 
 use super::outages::Outages;
@@ -32,17 +35,17 @@ pub struct Happened {
     pub tell: Option<Tell>,
     /// The result that caused it, if one did.
     pub result: Option<Arc<CheckResult>>,
-    /// What keeps messages about it back.
-    pub hold: Option<HeldBy>,
+    /// Who did it, if somebody did, and what they wrote.
+    pub by: Option<(Decider, Option<String>)>,
     pub now: Timestamp,
 }
 
-/// One change of an incident, to be written, with what is told of it.
+/// One change of an incident, or of an endpoint being watched, to be written, with what is told of it.
 #[derive(Debug)]
 pub struct Telling {
     happened: Happened,
-    incident: OpenIncident,
-    id: i64,
+    /// With its id; `None`: it is about no incident.
+    incident: Option<(OpenIncident, i64)>,
     told: Option<Outgoing>,
 }
 
@@ -52,57 +55,56 @@ impl Telling {
         (self.happened.known.id, &self.happened.state)
     }
 
-    /// Decides what is told of it and to whom: no database is needed. `None` where there is no incident.
+    /// Decides what is told of it and to whom: no database is needed. `None` where there is no incident, though it is
+    /// about one.
     pub fn new(happened: Happened, outages: &mut Outages, routing: &Routing) -> Option<Self> {
+        let endpoint = happened.known.id;
         let incident = match &happened.change {
-            IncidentChange::Resolved { incident, .. } | IncidentChange::Abandoned { incident, .. } => incident.clone(),
-            _ => happened.state.incident.clone()?,
-        };
-        let outage = outages.of(happened.known.id, incident.started_at);
-        let id = outage.id;
-        let told = happened.tell.map(|tell| {
-            let endpoint = &happened.known.endpoint;
-            let hold = happened.hold.filter(|_| keeps_back(tell.event) && routing.enabled);
-            let channels = if !routing.enabled || hold.is_some() {
-                Vec::new()
-            } else if tell.event.is_resolve() {
-                outage.told.clone()
-            } else {
-                routing.channels_for(endpoint.notify.as_deref(), endpoint.severity)
-            };
-            let facts = happened.facts(&incident, id, tell, routing);
-            let first = outage.tell(&facts, &channels);
-            let told =
-                Told { facts, endpoint: Some(happened.known.id), incident: Some(id), first_of_incident: Some(first) };
-            if keeps_back(tell.event) {
-                outage.held = hold.map(|_| tell.event);
+            IncidentChange::Resolved { incident, .. } | IncidentChange::Abandoned { incident, .. } => {
+                Some(incident.clone())
             }
-            match hold {
-                Some(by) => Outgoing::held(told, by, happened.now),
-                None => Outgoing::new(told, channels, routing, happened.now),
+            change if change.is_of_incident() => Some(happened.state.incident.clone()?),
+            _ => None,
+        };
+        let incident = incident.map(|incident| {
+            let id = outages.of(endpoint, incident.started_at).id;
+            (incident, id)
+        });
+        let told = happened.tell.map(|tell| {
+            let channels = happened.channels(incident.as_ref(), tell, outages, routing);
+            let facts = happened.facts(incident.as_ref(), tell, routing);
+            let id = incident.as_ref().map(|(_, id)| *id);
+            let told = Told { facts, endpoint: Some(endpoint), incident: id, first_of_incident: None };
+            let outgoing = Outgoing::new(told, channels, routing, happened.now).kept_back(tell.held_by);
+            match &incident {
+                Some((incident, _)) => {
+                    let outage = outages.of(endpoint, incident.started_at);
+                    let first = outage.tell(outgoing.facts(), outgoing.channels());
+                    outgoing.in_thread_of(first)
+                }
+                None => {
+                    if matches!(happened.change, IncidentChange::Unwatched { .. }) {
+                        outages.tell_unwatched(endpoint, outgoing.channels().to_vec());
+                    }
+                    outgoing
+                }
             }
         });
-        Some(Self { happened, incident, id, told })
+        Some(Self { happened, incident, told })
     }
 
-    /// What whoever looks on is told of it.
-    pub fn event(&self) -> feed::Event {
-        let (incident, happened) = (&self.incident, &self.happened);
-        let (change, resolved_at) = match &happened.change {
-            IncidentChange::Opened => (IncidentEventKind::Opened, None),
-            IncidentChange::Reopened => (IncidentEventKind::Reopened, None),
-            IncidentChange::DownAgain => (IncidentEventKind::DownAgain, None),
-            IncidentChange::CauseChanged => (IncidentEventKind::CauseChanged, None),
-            IncidentChange::RecoveryHeld { .. } => (IncidentEventKind::RecoveryHeld, None),
-            IncidentChange::Resolved { resolved_at, .. } => (IncidentEventKind::Resolved, Some(*resolved_at)),
-            IncidentChange::Abandoned { at, .. } => (IncidentEventKind::NoLongerMonitored, Some(*at)),
-            IncidentChange::Reminded => (IncidentEventKind::Reminded, None),
-            IncidentChange::HoldEnded => (IncidentEventKind::HoldEnded, None),
+    /// What whoever looks on is told of it; `None` where it is about no incident.
+    pub fn event(&self) -> Option<feed::Event> {
+        let ((incident, id), happened) = (self.incident.as_ref()?, &self.happened);
+        let resolved_at = match &happened.change {
+            IncidentChange::Resolved { resolved_at, .. } => Some(*resolved_at),
+            IncidentChange::Abandoned { at, .. } => Some(*at),
+            _ => None,
         };
         let news = IncidentNews {
             at: happened.now,
-            change: change.as_str(),
-            incident_id: self.id,
+            change: happened.kind()?.as_str(),
+            incident_id: *id,
             severity: happened.known.endpoint.severity,
             started_at: incident.started_at,
             opened_at: incident.opened_at,
@@ -110,7 +112,7 @@ impl Telling {
             failure_kind: incident.cause.kind,
             error_message: &incident.cause.message,
         };
-        feed::Event::incident(&happened.known, news)
+        Some(feed::Event::incident(&happened.known, news))
     }
 
     /// The id of what is told, whoever is there to be told.
@@ -123,22 +125,33 @@ impl Telling {
         self.told.as_ref()?.to_deliver()
     }
 
-    /// Writes the incident, its timeline and what is to be told.
+    /// Writes the incident, its timeline, what is to be told, and who did it.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn write(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        let id = self.write_incident(db).await?;
-        match &self.told {
-            Some(outgoing) => outgoing.write(db, Some(id)).await,
+        let id = match &self.incident {
+            Some((incident, id)) => Some(self.write_incident(db, incident, *id).await?),
+            None => None,
+        };
+        if let Some(outgoing) = &self.told {
+            outgoing.write(db, id).await?;
+        }
+        match self.happened.audit_row(id) {
+            Some(row) => audit::append(db, row).await,
             None => Ok(()),
         }
     }
 
     /// Writes the incident and its timeline; gives its id, which is another one than ours only if its row was made
     /// by somebody else.
-    async fn write_incident(&self, db: &impl ConnectionTrait) -> Result<i64, StoreError> {
-        let (incident, happened) = (&self.incident, &self.happened);
+    async fn write_incident(
+        &self,
+        db: &impl ConnectionTrait,
+        incident: &OpenIncident,
+        id: i64,
+    ) -> Result<i64, StoreError> {
+        let happened = &self.happened;
         let endpoint = happened.known.id;
         // Opening finds the incident if it is there: so a reminder of one whose row is missing brings it back.
         let found = incidents::find_id(db, endpoint, incident.started_at).await?;
@@ -147,49 +160,172 @@ impl Telling {
             _ => {
                 let severity = happened.known.endpoint.severity;
                 let (started_at, opened_at) = (incident.started_at, incident.opened_at);
-                incidents::open(db, self.id, endpoint, started_at, opened_at, &incident.cause, severity).await?
+                incidents::open(db, id, endpoint, started_at, opened_at, &incident.cause, severity).await?
             }
         };
-        let (kind, at, failure) = match &happened.change {
-            IncidentChange::Opened => (IncidentEventKind::Opened, incident.span_started_at, Some(&incident.cause)),
-            IncidentChange::Reopened => (IncidentEventKind::Reopened, incident.span_started_at, Some(&incident.cause)),
+        let mut failure = None;
+        let at = match &happened.change {
+            IncidentChange::Opened | IncidentChange::Reopened => {
+                failure = Some(&incident.cause);
+                incident.span_started_at
+            }
             IncidentChange::DownAgain => {
                 incidents::set_cause(db, id, &incident.cause).await?;
-                (IncidentEventKind::DownAgain, incident.span_started_at, Some(&incident.cause))
+                failure = Some(&incident.cause);
+                incident.span_started_at
             }
             IncidentChange::CauseChanged => {
                 incidents::set_cause(db, id, &incident.cause).await?;
-                let at = happened.result.as_ref().map_or(happened.now, |result| result.started_at);
-                (IncidentEventKind::CauseChanged, at, Some(&incident.cause))
+                failure = Some(&incident.cause);
+                happened.result.as_ref().map_or(happened.now, |result| result.started_at)
             }
-            IncidentChange::RecoveryHeld { since } => (IncidentEventKind::RecoveryHeld, *since, None),
+            IncidentChange::RecoveryHeld { since } => *since,
             IncidentChange::Resolved { resolved_at, .. } => {
-                incidents::resolve(db, id, *resolved_at, Resolution::Recovered).await?;
-                (IncidentEventKind::Resolved, *resolved_at, None)
+                let by_hand = happened.by.is_some();
+                let resolution = if by_hand { Resolution::ByHand } else { Resolution::Recovered };
+                incidents::resolve(db, id, *resolved_at, resolution).await?;
+                *resolved_at
             }
             IncidentChange::Abandoned { at, .. } => {
                 incidents::resolve(db, id, *at, Resolution::NoLongerMonitored).await?;
-                (IncidentEventKind::NoLongerMonitored, *at, None)
+                *at
             }
-            IncidentChange::Reminded => (IncidentEventKind::Reminded, happened.now, None),
-            IncidentChange::HoldEnded => (IncidentEventKind::HoldEnded, happened.now, None),
+            IncidentChange::Acknowledged => {
+                if let Some(acknowledged) = &incident.acknowledged {
+                    incidents::acknowledge(db, id, &shown(acknowledged)).await?;
+                }
+                happened.now
+            }
+            _ => happened.now,
         };
-        let event = IncidentEvent { incident_id: id, at, kind, failure: failure.cloned() };
-        incidents::add_event(db, &event).await?;
+        let (actor, note) = happened.by.clone().map_or((None, None), |(by, note)| (Some(by.name), note));
+        if let Some(kind) = happened.kind() {
+            let event = IncidentEvent { incident_id: id, at, kind, failure: failure.cloned(), actor, note };
+            incidents::add_event(db, &event).await?;
+        }
+        if let Some(tell) = happened.tell.filter(|tell| tell.event == Event::Flapping) {
+            let (at, kind) = (tell.span, IncidentEventKind::Flapping);
+            let event = IncidentEvent { incident_id: id, at, kind, failure: None, actor: None, note: None };
+            incidents::add_event(db, &event).await?;
+        }
         Ok(id)
     }
 }
 
+fn shown(acknowledged: &Acknowledged) -> Acknowledgement {
+    let Acknowledged { by, at, until, note, .. } = acknowledged.clone();
+    Acknowledgement { by, at, until, note }
+}
+
 impl fmt::Display for Telling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (id, endpoint) = (self.id, self.happened.known.id);
-        write!(f, "a change of incident {id} of endpoint {endpoint}")?;
+        let endpoint = self.happened.known.id;
+        match &self.incident {
+            Some((_, id)) => write!(f, "a change of incident {id} of endpoint {endpoint}")?,
+            None => write!(f, "whether endpoint {endpoint} is watched")?,
+        }
         self.notification().map_or(Ok(()), |notification| write!(f, " and its notification {notification}"))
     }
 }
 
 impl Happened {
-    fn facts(&self, incident: &OpenIncident, id: i64, tell: Tell, routing: &Routing) -> Notification {
+    /// How the timeline calls it.
+    fn kind(&self) -> Option<IncidentEventKind> {
+        Some(match &self.change {
+            IncidentChange::Opened => IncidentEventKind::Opened,
+            IncidentChange::Reopened => IncidentEventKind::Reopened,
+            IncidentChange::DownAgain => IncidentEventKind::DownAgain,
+            IncidentChange::CauseChanged => IncidentEventKind::CauseChanged,
+            IncidentChange::RecoveryHeld { .. } => IncidentEventKind::RecoveryHeld,
+            IncidentChange::Resolved { .. } => IncidentEventKind::Resolved,
+            IncidentChange::Abandoned { .. } => IncidentEventKind::NoLongerMonitored,
+            IncidentChange::Reminded => IncidentEventKind::Reminded,
+            IncidentChange::Told => IncidentEventKind::Told,
+            IncidentChange::StaysDown => IncidentEventKind::StaysDown,
+            IncidentChange::Escalated { .. } => IncidentEventKind::Escalated,
+            IncidentChange::Acknowledged => IncidentEventKind::Acknowledged,
+            IncidentChange::AcknowledgementEnded => IncidentEventKind::AcknowledgementEnded,
+            IncidentChange::Unwatched { .. } | IncidentChange::WatchedAgain { .. } => return None,
+        })
+    }
+
+    /// Who is told: whoever was told of the outage is told of its end and of who looks after it, whatever the route is
+    /// now.
+    fn channels(
+        &self,
+        incident: Option<&(OpenIncident, i64)>,
+        tell: Tell,
+        outages: &mut Outages,
+        routing: &Routing,
+    ) -> Vec<String> {
+        let id = self.known.id;
+        let endpoint = &self.known.endpoint;
+        // Taken in any case: what is told now ends that.
+        let unwatched = match &self.change {
+            IncidentChange::Unwatched { .. } => Vec::new(),
+            _ => outages.take_unwatched(id),
+        };
+        if !routing.enabled {
+            return Vec::new();
+        }
+        let told = |outages: &mut Outages| {
+            incident.map_or_else(Vec::new, |(incident, _)| outages.of(id, incident.started_at).told.clone())
+        };
+        match &self.change {
+            IncidentChange::WatchedAgain { .. } => unwatched,
+            IncidentChange::Escalated { notify, .. } => routing.named(notify),
+            _ if tell.event.is_resolve() || tell.event == Event::Acknowledged => told(outages),
+            _ => {
+                let mut channels = routing.channels_for(endpoint.notify.as_deref(), endpoint.severity);
+                let more = unwatched.into_iter().filter(|name| !channels.contains(name)).collect::<Vec<_>>();
+                channels.extend(more);
+                channels
+            }
+        }
+    }
+
+    /// Who did it, for the audit log.
+    fn audit_row(&self, incident: Option<i64>) -> Option<AuditEntry> {
+        let (by, note) = self.by.as_ref()?;
+        let action = match &self.change {
+            IncidentChange::Acknowledged => "incident.acknowledge",
+            _ => "incident.resolve",
+        };
+        let acknowledged = self.state.incident.as_ref().and_then(|incident| incident.acknowledged.as_ref());
+        let after = match acknowledged {
+            Some(acknowledged) => json!({"note": note, "until": acknowledged.until}),
+            None => json!({"note": note}),
+        };
+        Some(AuditEntry {
+            at: self.now,
+            actor: by.name.clone(),
+            address: by.address.clone(),
+            action: action.to_owned(),
+            subject: format!("incident/{}", incident?),
+            result: "ok".to_owned(),
+            before: None,
+            after: Some(after),
+        })
+    }
+
+    /// What else a person should know.
+    fn remarks(&self, tell: Tell) -> Vec<String> {
+        let remark = match (&self.change, tell.event) {
+            (_, Event::Flapping) => self.known.endpoint.alert_policy.flap.map(|flap| {
+                let minutes = flap.window.as_secs().div_ceil(60);
+                format!("More than {} changes of status within {minutes} min", flap.changes)
+            }),
+            (IncidentChange::StaysDown, _) => Some("It was flapping, and stays down now".to_owned()),
+            (IncidentChange::Told, _) => Some("This was kept back until now".to_owned()),
+            (IncidentChange::Escalated { step, .. }, _) => {
+                Some(format!("Nobody has acknowledged it: step {step} of its escalation"))
+            }
+            _ => None,
+        };
+        remark.into_iter().collect()
+    }
+
+    fn facts(&self, incident: Option<&(OpenIncident, i64)>, tell: Tell, routing: &Routing) -> Notification {
         let endpoint = &self.known.endpoint;
         let resolved_at = match &self.change {
             IncidentChange::Resolved { resolved_at, .. } => Some(*resolved_at),
@@ -197,12 +333,17 @@ impl Happened {
             _ => None,
         };
         let occurred_at = match tell.event {
-            Event::Up => resolved_at.unwrap_or(self.now),
-            Event::Reminder | Event::NoLongerMonitored => self.now,
-            _ => self.result.as_ref().map_or(self.now, |result| result.started_at),
+            Event::Up => resolved_at.unwrap_or(tell.span),
+            Event::Down | Event::DownAgain | Event::Flapping => {
+                self.result.as_ref().map_or(self.now, |result| result.started_at)
+            }
+            _ => self.now,
         };
         let url = without_credentials(&endpoint.check.url);
-        let Failure { kind, message } = &incident.cause;
+        let (kind, message) = incident.map(|(incident, _)| incident.cause.clone()).map(|f| (f.kind, f.message)).unzip();
+        let is_watched = !matches!(self.change, IncidentChange::Unwatched { .. });
+        let was_watched = !matches!(self.change, IncidentChange::WatchedAgain { .. });
+        let unknown = Status::Unknown.to_string();
         Notification {
             version: 1,
             id: notification_id(Subject::Endpoint(self.known.id.0), tell.span, tell.event, tell.ordinal),
@@ -221,24 +362,30 @@ impl Happened {
             url,
             timestamp: occurred_at,
             status: match tell.event {
-                Event::NoLongerMonitored => "unknown".to_owned(),
+                Event::NoLongerMonitored => unknown.clone(),
+                _ if !is_watched => unknown.clone(),
                 _ => self.state.status.to_string(),
             },
             previous_status: match tell.event {
+                _ if !was_watched => unknown,
                 Event::Up | Event::Reminder | Event::NoLongerMonitored => Status::Down.to_string(),
                 _ => self.previous_status.to_string(),
             },
             severity: endpoint.severity,
             runbook: endpoint.runbook.clone(),
-            failure_kind: Some(kind.to_string()),
-            error: Some(message.clone()),
-            incident: Some(IncidentFacts {
-                id,
+            failure_kind: kind.map(|kind| kind.to_string()),
+            error: message,
+            incident: incident.map(|(incident, id)| IncidentFacts {
+                id: *id,
                 started_at: incident.started_at,
                 opened_at: incident.opened_at,
                 resolved_at,
                 duration_seconds: (resolved_at.unwrap_or(occurred_at) - incident.started_at).num_seconds().max(0),
                 url: routing.public_url.as_ref().map(|base| format!("{base}/api/v1/incidents/{id}")),
+                acknowledgement: incident.acknowledged.clone().map(|acknowledged| {
+                    let Acknowledged { by, at, until, note, .. } = acknowledged;
+                    AcknowledgementFacts { by, at, until, note }
+                }),
             }),
             check: self.result.as_ref().map(|result| CheckFacts {
                 scheduled_at: result.scheduled_at,
@@ -247,7 +394,7 @@ impl Happened {
                 response_time_ms: result.response_time_us().map(|us| f64::from(us) / 1_000.0),
             }),
             alert: None,
-            remarks: Vec::new(),
+            remarks: self.remarks(tell),
         }
     }
 }

@@ -9,10 +9,11 @@ use crate::domain::check::{CheckResult, Seen};
 use crate::domain::counts::Counts;
 use crate::domain::endpoint::KnownEndpoint;
 use crate::domain::incident::{
-    EndpointState, IncidentChange, Step, Surroundings, Tell, Transition, abandon, advance, step,
+    Acknowledging, EndpointState, IncidentChange, MissedRun, Step, Tell, Transition, Unresolvable, abandon,
+    acknowledge, advance, resolve_by_hand, step, watch,
 };
-use crate::domain::notification::Event;
-use crate::domain::outcome::{Outcome, Status};
+use crate::domain::outcome::Outcome;
+use crate::domain::suppression::Facts;
 use crate::domain::uptime::{OpenHour, Rollup, hour_of};
 
 /// The running state of one endpoint.
@@ -26,6 +27,8 @@ pub struct Tracked {
     pub closed_until: Option<Timestamp>,
     /// As it was when its newest result came; a change of what is examined starts the counters again.
     known: Option<Arc<KnownEndpoint>>,
+    /// Slots that passed without a check, since this process started.
+    missed: MissedRun,
     /// Hours closed since the board was last told.
     newly_closed: Vec<(Timestamp, Share)>,
     /// Checks since the board was last told.
@@ -66,6 +69,7 @@ impl Tracked {
             open_hour: live.open_hour.clone(),
             closed_until,
             known: None,
+            missed: MissedRun::default(),
             newly_closed: Vec::new(),
             newly_counted: Counts::default(),
             certificate_expires_at: live.certificate_expires_at,
@@ -73,13 +77,7 @@ impl Tracked {
     }
 
     /// Takes one result in.
-    pub fn take(
-        &mut self,
-        result: &CheckResult,
-        known: &Arc<KnownEndpoint>,
-        around: Surroundings,
-        now: Timestamp,
-    ) -> Effect {
+    pub fn take(&mut self, result: &CheckResult, known: &Arc<KnownEndpoint>, around: &Facts, now: Timestamp) -> Effect {
         if self.last.as_ref().is_some_and(|last| result.scheduled_at <= last.scheduled_at) {
             return Effect { repeated: true, ..Effect::default() };
         }
@@ -91,7 +89,11 @@ impl Tracked {
             effect.state_changed = true;
         }
         self.known = Some(known.clone());
-        self.apply(step(&self.state, result, &known.endpoint.alert_policy, around, now), &mut effect);
+        let policy = &known.endpoint.alert_policy;
+        // A slot that is told to be missed has no verdict.
+        let unwatched = watch(&self.state, &mut self.missed, result, policy, around, now);
+        let step = unwatched.unwrap_or_else(|| step(&self.state, result, policy, around, now));
+        self.apply(step, &mut effect);
         self.count(result, &mut effect);
         let result = Arc::new(result.clone());
         if !matches!(result.outcome, Outcome::Missed(_)) {
@@ -108,27 +110,41 @@ impl Tracked {
         self.certificate_expires_at = seen.certificate_expires_at.or(self.certificate_expires_at);
     }
 
-    /// Lets the passing of time work on the incident. `is_held`: nobody is reminded of it; what would be due stays due.
-    /// `None`: nothing was due.
-    pub fn advance(&mut self, policy: &AlertPolicy, is_held: bool, now: Timestamp) -> Option<Effect> {
+    /// Lets the passing of time work on the incident. `None`: nothing was due.
+    pub fn advance(&mut self, policy: &AlertPolicy, around: &Facts, now: Timestamp) -> Option<Effect> {
         let mut effect = Effect::default();
-        let step = advance(&self.state, policy, now)?;
-        if is_held && step.incident == Some(IncidentChange::Reminded) {
-            return None;
-        }
-        self.apply(step, &mut effect);
+        self.apply(advance(&self.state, policy, around, now)?, &mut effect);
         Some(effect)
     }
 
-    /// What kept this from being told is over. `None`: it is over itself, or is about to be.
-    pub fn hold_ended(&self, event: Event) -> Option<Effect> {
-        let incident = self.state.incident.as_ref()?;
-        let lasts = self.state.status == Status::Down && incident.held.is_none();
-        let tell = Tell { event, span: incident.span_started_at, ordinal: 0 };
-        lasts.then(|| Effect { incident: Some(IncidentChange::HoldEnded), tell: Some(tell), ..Effect::default() })
+    /// Somebody looks after the incident. `None`: none is open.
+    pub fn acknowledge(
+        &mut self,
+        acknowledging: Acknowledging,
+        policy: &AlertPolicy,
+        now: Timestamp,
+    ) -> Option<Effect> {
+        let mut effect = Effect::default();
+        self.apply(acknowledge(&self.state, acknowledging, policy, now)?, &mut effect);
+        Some(effect)
     }
 
-    /// The endpoint is no longer monitored. `None`: it had no incident.
+    /// Somebody ends the incident.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn resolve_by_hand(&mut self, policy: &AlertPolicy, now: Timestamp) -> Result<Effect, Unresolvable> {
+        let mut effect = Effect::default();
+        self.apply(resolve_by_hand(&self.state, policy, now)?, &mut effect);
+        Ok(effect)
+    }
+
+    /// Whether time may have something to do.
+    pub fn is_open(&self) -> bool {
+        self.state.incident.is_some() || self.state.trail.unwatched.is_some()
+    }
+
+    /// The endpoint is no longer monitored. `None`: it had no incident, and nobody was told that it is not watched.
     pub fn abandon(&mut self, now: Timestamp) -> Option<Effect> {
         let mut effect = Effect::default();
         self.apply(abandon(&self.state, now)?, &mut effect);
@@ -242,22 +258,20 @@ mod tests {
     #[test]
     fn an_hour_is_closed_once_by_the_first_result_after_it() {
         let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
-        assert!(tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none());
-        assert!(
-            tracked.take(&good(at(10, 3599)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none()
-        );
+        assert!(tracked.take(&good(at(10, 5)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.is_none());
+        assert!(tracked.take(&good(at(10, 3599)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.is_none());
         let (start, rollup) =
-            tracked.take(&good(at(11, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap();
+            tracked.take(&good(at(11, 0)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.unwrap();
         assert_eq!((start, rollup.bucket.up), (at(10, 0), 2));
-        assert!(tracked.take(&good(at(11, 1)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.is_none());
+        assert!(tracked.take(&good(at(11, 1)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.is_none());
     }
 
     #[test]
     fn a_slot_recorded_before_is_refused() {
         let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
-        tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0));
+        tracked.take(&good(at(10, 5)), &Arc::new(known()), &Facts::default(), at(0, 0));
         for repeated in [at(10, 5), at(10, 4), at(9, 0)] {
-            assert!(tracked.take(&good(repeated), &Arc::new(known()), Surroundings::default(), at(0, 0)).repeated);
+            assert!(tracked.take(&good(repeated), &Arc::new(known()), &Facts::default(), at(0, 0)).repeated);
         }
         assert_eq!(tracked.open_hour.unwrap().rollup.bucket.up, 1);
     }
@@ -265,11 +279,11 @@ mod tests {
     #[test]
     fn a_result_for_a_written_hour_amends_it() {
         let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
-        tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0));
+        tracked.take(&good(at(10, 5)), &Arc::new(known()), &Facts::default(), at(0, 0));
         assert!(tracked.close_hour().is_some());
-        let late = tracked.take(&good(at(10, 50)), &Arc::new(known()), Surroundings::default(), at(0, 0));
+        let late = tracked.take(&good(at(10, 50)), &Arc::new(known()), &Facts::default(), at(0, 0));
         assert!(late.amends && late.closed.is_none() && tracked.open_hour.is_none());
-        assert!(!tracked.take(&good(at(11, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).amends);
+        assert!(!tracked.take(&good(at(11, 0)), &Arc::new(known()), &Facts::default(), at(0, 0)).amends);
     }
 
     #[test]
@@ -281,10 +295,10 @@ mod tests {
         present.add(&good(at(10, 1)));
         live.open_hour = Some(present);
         let mut tracked = Tracked::from_live(&live);
-        assert!(tracked.take(&good(at(12, 11)), &Arc::new(known()), Surroundings::default(), at(0, 0)).amends);
+        assert!(tracked.take(&good(at(12, 11)), &Arc::new(known()), &Facts::default(), at(0, 0)).amends);
         assert_eq!(tracked.open_hour.as_ref().unwrap().rollup.bucket.up, 1);
         assert_eq!(
-            tracked.take(&good(at(13, 0)), &Arc::new(known()), Surroundings::default(), at(0, 0)).closed.unwrap().0,
+            tracked.take(&good(at(13, 0)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.unwrap().0,
             at(10, 0)
         );
     }
@@ -307,8 +321,8 @@ mod tests {
     fn telling_the_board_moves_closed_hours_once() {
         let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
         let mut live = Live::pending(at(0, 0));
-        tracked.take(&good(at(10, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0));
-        tracked.take(&good(at(11, 5)), &Arc::new(known()), Surroundings::default(), at(0, 0));
+        tracked.take(&good(at(10, 5)), &Arc::new(known()), &Facts::default(), at(0, 0));
+        tracked.take(&good(at(11, 5)), &Arc::new(known()), &Facts::default(), at(0, 0));
         tracked.tell(&mut live);
         tracked.tell(&mut live);
         let mut expected = Live::pending(at(0, 0)).windows;

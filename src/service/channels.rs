@@ -18,6 +18,7 @@ use super::sync;
 use crate::config::channels::{ChannelConfig, MadeChannel, Mistake, Settings, as_far_as_possible, read_made};
 use crate::config::{Directory, Listing};
 use crate::domain::Timestamp;
+use crate::domain::endpoint::EndpointSettings;
 use crate::domain::role::Role;
 use crate::events::{ChannelTestRequest, ChannelsChanged};
 use crate::store::channels::StoredChannel;
@@ -363,19 +364,24 @@ impl From<Mistake> for FieldError {
 /// Who names a channel, in words; `None` if nobody does.
 fn users(ctx: &ServiceContext, listing: &Listing, name: &str) -> Option<String> {
     let names = |notify: Option<&Vec<String>>| notify.is_some_and(|names| names.iter().any(|other| other == name));
+    let uses = |settings: &EndpointSettings| {
+        let policy = settings.alert_policy.as_ref();
+        let mut steps = policy.and_then(|policy| policy.escalation.as_ref()).into_iter().flatten();
+        names(settings.notify.as_ref()) || steps.any(|step| names(Some(&step.notify)))
+    };
     let mut users = Vec::new();
     if names(ctx.config.telling.default_route.as_ref()) {
         users.push("the top-level `notify`".to_owned());
     }
-    if names(listing.defaults.notify.as_ref()) {
+    if uses(&listing.defaults) {
         users.push("`defaults`".to_owned());
     }
-    let groups = listing.groups.iter().filter(|(_, group)| names(group.settings.notify.as_ref()));
+    let groups = listing.groups.iter().filter(|(_, group)| uses(&group.settings));
     users.extend(groups.map(|(group, _)| format!("the group `{group}`")));
     let others = listing.channels.iter().filter(|other| other.name != name && names(Some(&other.fallback)));
     users.extend(others.map(|other| format!("the fallback of the channel `{}`", other.name)));
     let entries = ctx.board.entries();
-    let endpoints = entries.iter().filter(|entry| names(entry.known.settings.notify.as_ref()));
+    let endpoints = entries.iter().filter(|entry| uses(&entry.known.settings));
     users.extend(endpoints.map(|entry| {
         let endpoint = &entry.known.endpoint;
         format!("the endpoint {}", key_text(&endpoint.group, &endpoint.name))

@@ -21,7 +21,7 @@ use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyId, NOT_KEYS};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::role::Role;
-use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, TrialRequest};
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, IncidentRequest, TrialRequest};
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
@@ -57,6 +57,8 @@ pub struct ServiceContext {
     pub purge: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
     pub checks: mpsc::Sender<CheckRequest>,
+    /// To the recorder; full means that too many people decide about incidents.
+    pub decisions: mpsc::Sender<IncidentRequest>,
     /// To the scheduler; full means that too many definitions are being tried.
     pub trials: mpsc::Sender<TrialRequest>,
     /// Nudged when deliveries became pending.

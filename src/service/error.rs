@@ -99,6 +99,15 @@ pub enum Conflict {
     TaskRunning { name: String },
     #[error("nothing of this notification can be sent again: {reason}")]
     NothingToRetry { reason: String },
+    #[error("incident {id} is over already: there is nothing to acknowledge or to resolve")]
+    IncidentOver { id: i64 },
+    #[error(
+        "the checks of incident {id} fail: resolved now it would open again at once. Acknowledge it to have no reminders, \
+         or silence the endpoint"
+    )]
+    ChecksFail { id: i64 },
+    #[error("incident {id} has {most} notes already, and there can be no more")]
+    TooManyNotes { id: i64, most: u64 },
     #[error("the channel `{name}` is off: set its `enabled` to true{where_to}")]
     ChannelOff {
         name: String,

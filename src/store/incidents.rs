@@ -23,6 +23,8 @@ words! {
         Recovered = "recovered",
         /// It was paused or removed.
         NoLongerMonitored = "no_longer_monitored",
+        /// Somebody ended it, while its checks were good.
+        ByHand = "by_hand",
     }
 }
 
@@ -38,8 +40,19 @@ words! {
         /// Good again; the recovery is held for the cooldown.
         RecoveryHeld = "recovery_held",
         Reminded = "reminded",
-        /// What kept it from being told is over, and it still lasted.
-        HoldEnded = "hold_ended",
+        /// What was kept back until now was told.
+        Told = "told",
+        /// It goes up and down.
+        Flapping = "flapping",
+        /// It was flapping, and stays down.
+        StaysDown = "stays_down",
+        /// Others were told.
+        Escalated = "escalated",
+        Acknowledged = "acknowledged",
+        /// Its time is up.
+        AcknowledgementEnded = "acknowledgement_ended",
+        /// Somebody wrote something down.
+        Noted = "noted",
         Resolved = "resolved",
         NoLongerMonitored = "no_longer_monitored",
     }
@@ -69,6 +82,17 @@ pub struct StoredIncident {
     /// The newest.
     pub cause: Failure,
     pub severity: Severity,
+    /// The newest.
+    pub acknowledgement: Option<Acknowledgement>,
+}
+
+/// Somebody looks, or looked, after an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledgement {
+    pub by: String,
+    pub at: Timestamp,
+    pub until: Timestamp,
+    pub note: Option<String>,
 }
 
 /// One entry of an incident's timeline.
@@ -78,6 +102,10 @@ pub struct IncidentEvent {
     pub at: Timestamp,
     pub kind: IncidentEventKind,
     pub failure: Option<Failure>,
+    /// Who did it, if somebody did.
+    pub actor: Option<String>,
+    /// What they wrote. Not beside a failure.
+    pub note: Option<String>,
 }
 
 /// A time in which an endpoint was down.
@@ -107,6 +135,10 @@ pub async fn open(
             .col_expr(table::Column::Resolution, Expr::value(None::<String>))
             .col_expr(table::Column::FailureKind, Expr::value(cause.kind.as_str()))
             .col_expr(table::Column::FailureMessage, Expr::value(cause.message.clone()))
+            .col_expr(table::Column::AcknowledgedBy, Expr::value(None::<String>))
+            .col_expr(table::Column::AcknowledgedAt, Expr::value(None::<i64>))
+            .col_expr(table::Column::AcknowledgedUntil, Expr::value(None::<i64>))
+            .col_expr(table::Column::AcknowledgementNote, Expr::value(None::<String>))
             .exec(db)
             .await?;
         return Ok(id);
@@ -121,6 +153,10 @@ pub async fn open(
         failure_kind: ActiveValue::Set(cause.kind.to_string()),
         failure_message: ActiveValue::Set(cause.message.clone()),
         severity: ActiveValue::Set(severity.to_string()),
+        acknowledged_by: ActiveValue::Set(None),
+        acknowledged_at: ActiveValue::Set(None),
+        acknowledged_until: ActiveValue::Set(None),
+        acknowledgement_note: ActiveValue::Set(None),
     };
     table::Entity::insert(row).exec_without_returning(db).await?;
     dialect::note_given_id(db, "incidents", id).await?;
@@ -191,6 +227,23 @@ pub async fn resolve(
     Ok(())
 }
 
+/// Sets the newest acknowledgement.
+pub async fn acknowledge(
+    db: &impl ConnectionTrait,
+    id: i64,
+    acknowledgement: &Acknowledgement,
+) -> Result<(), StoreError> {
+    let Acknowledgement { by, at, until, note } = acknowledgement;
+    update(id)
+        .col_expr(table::Column::AcknowledgedBy, Expr::value(by.clone()))
+        .col_expr(table::Column::AcknowledgedAt, Expr::value(micros(*at)))
+        .col_expr(table::Column::AcknowledgedUntil, Expr::value(micros(*until)))
+        .col_expr(table::Column::AcknowledgementNote, Expr::value(note.clone()))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
 /// Sets the newest cause.
 pub async fn set_cause(db: &impl ConnectionTrait, id: i64, cause: &Failure) -> Result<(), StoreError> {
     update(id)
@@ -201,6 +254,19 @@ pub async fn set_cause(db: &impl ConnectionTrait, id: i64, cause: &Failure) -> R
     Ok(())
 }
 
+/// How many entries of a kind an incident's timeline has.
+pub async fn count_events(
+    db: &impl ConnectionTrait,
+    incident: i64,
+    kind: IncidentEventKind,
+) -> Result<u64, StoreError> {
+    Ok(incident_events::Entity::find()
+        .filter(incident_events::Column::IncidentId.eq(incident))
+        .filter(incident_events::Column::Kind.eq(kind.as_str()))
+        .count(db)
+        .await?)
+}
+
 /// Adds an entry to an incident's timeline.
 pub async fn add_event(db: &impl ConnectionTrait, event: &IncidentEvent) -> Result<(), StoreError> {
     incident_events::Entity::insert(incident_events::ActiveModel {
@@ -209,7 +275,8 @@ pub async fn add_event(db: &impl ConnectionTrait, event: &IncidentEvent) -> Resu
         at: ActiveValue::Set(micros(event.at)),
         kind: ActiveValue::Set(event.kind.to_string()),
         failure_kind: ActiveValue::Set(event.failure.as_ref().map(|f| f.kind.to_string())),
-        message: ActiveValue::Set(event.failure.as_ref().map(|f| f.message.clone())),
+        message: ActiveValue::Set(event.failure.as_ref().map(|f| f.message.clone()).or_else(|| event.note.clone())),
+        actor: ActiveValue::Set(event.actor.clone()),
     })
     .exec_without_returning(db)
     .await?;
@@ -415,21 +482,31 @@ fn read(row: table::Model) -> Result<StoredIncident, StoreError> {
         resolution: row.resolution.map(|word| decode::word(&word, "incidents.resolution")).transpose()?,
         cause: Failure::new(decode::word(&row.failure_kind, "incidents.failure_kind")?, row.failure_message),
         severity: decode::word(&row.severity, "incidents.severity")?,
+        acknowledgement: row.acknowledged_by.zip(row.acknowledged_at).zip(row.acknowledged_until).map(
+            |((by, at), until)| Acknowledgement {
+                by,
+                at: from_micros(at),
+                until: from_micros(until),
+                note: row.acknowledgement_note,
+            },
+        ),
     })
 }
 
 fn read_event(row: incident_events::Model) -> Result<IncidentEvent, StoreError> {
-    let failure = row
-        .failure_kind
-        .map(|kind| {
+    let (failure, note) = match row.failure_kind {
+        None => (None, row.message),
+        Some(kind) => {
             let kind = decode::word(&kind, "incident_events.failure_kind")?;
-            Ok::<_, StoreError>(Failure::new(kind, row.message.unwrap_or_default()))
-        })
-        .transpose()?;
+            (Some(Failure::new(kind, row.message.unwrap_or_default())), None)
+        }
+    };
     Ok(IncidentEvent {
         incident_id: row.incident_id,
         at: from_micros(row.at),
         kind: decode::word(&row.kind, "incident_events.kind")?,
         failure,
+        actor: row.actor,
+        note,
     })
 }

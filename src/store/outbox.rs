@@ -12,7 +12,6 @@ use sea_orm::{
 use super::entities::{deliveries, incidents, notifications};
 use super::{StoreError, decode};
 use crate::domain::endpoint::EndpointId;
-use crate::domain::hold::HeldBy;
 use crate::domain::notification::{Event, Notification};
 use crate::domain::outcome::{without_nul, words};
 use crate::domain::{Timestamp, from_micros, micros};
@@ -72,12 +71,11 @@ pub struct StoredNotification {
     pub deliveries: Vec<Delivery>,
 }
 
-/// Adds a notification and its deliveries. One that is there already, by its id, is left as it is, but for one that was
-/// kept back for a time and no longer is.
+/// Adds a notification and its deliveries. One that is there already, by its id, is left as it is, but for what keeps
+/// it back: what was kept back until now is told by this.
 pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Result<(), StoreError> {
     let facts = serde_json::to_value(new.facts)
         .map_err(|e| StoreError::Other(format!("the notification cannot be stored: {e}")))?;
-    let released = facts.clone();
     notifications::Entity::insert(notifications::ActiveModel {
         id: ActiveValue::Set(new.facts.id.clone()),
         endpoint_id: ActiveValue::Set(new.endpoint.map(|id| id.0)),
@@ -88,18 +86,9 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
         held_by: ActiveValue::Set(new.held_by.map(str::to_owned)),
         created_at: ActiveValue::Set(micros(new.now)),
     })
-    .on_conflict(OnConflict::column(notifications::Column::Id).do_nothing().to_owned())
+    .on_conflict(OnConflict::column(notifications::Column::Id).update_column(notifications::Column::HeldBy).to_owned())
     .exec_without_returning(db)
     .await?;
-    if new.held_by.is_none() {
-        notifications::Entity::update_many()
-            .col_expr(notifications::Column::HeldBy, Expr::value(None::<String>))
-            .col_expr(notifications::Column::Facts, Expr::value(released))
-            .filter(notifications::Column::Id.eq(new.facts.id.clone()))
-            .filter(notifications::Column::HeldBy.is_in(HeldBy::ALL.iter().map(|by| by.as_str())))
-            .exec(db)
-            .await?;
-    }
     for channel in new.channels {
         deliveries::Entity::insert(deliveries::ActiveModel {
             id: ActiveValue::NotSet,
@@ -146,22 +135,15 @@ pub struct ToldOf {
     pub first: Option<String>,
     /// Those that heard of an outage of it, or are about to, each once, in the order of their rows.
     pub channels: Vec<String>,
-    /// The newest that tells of an outage is kept back for a time.
-    pub held: Option<Event>,
 }
 
 /// Who was told of these incidents; those without a notification are left out.
 pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<HashMap<i64, ToldOf>, StoreError> {
     let mut all: HashMap<i64, ToldOf> = HashMap::new();
     for chunk in incidents.chunks(500) {
-        let rows: Vec<(String, i64, String, Option<String>)> = notifications::Entity::find()
+        let rows: Vec<(String, i64, String)> = notifications::Entity::find()
             .select_only()
-            .columns([
-                notifications::Column::Id,
-                notifications::Column::IncidentId,
-                notifications::Column::Event,
-                notifications::Column::HeldBy,
-            ])
+            .columns([notifications::Column::Id, notifications::Column::IncidentId, notifications::Column::Event])
             .filter(notifications::Column::IncidentId.is_in(chunk.iter().copied()))
             .order_by(notifications::Column::CreatedAt, Order::Asc)
             .order_by(notifications::Column::OccurredAt, Order::Asc)
@@ -169,15 +151,9 @@ pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<Has
             .all(db)
             .await?;
         let mut incident_of = HashMap::new();
-        for (id, incident, event, held_by) in rows {
-            let of = all.entry(incident).or_default();
-            of.first.get_or_insert_with(|| id.clone());
-            let event = decode::word(&event, "notifications.event")?;
-            if matches!(event, Event::Down | Event::DownAgain) {
-                // Other words are for good.
-                of.held = held_by.and_then(|word| word.parse::<HeldBy>().ok()).map(|_| event);
-            }
-            if tells_of_an_outage(event) {
+        for (id, incident, event) in rows {
+            all.entry(incident).or_default().first.get_or_insert_with(|| id.clone());
+            if tells_of_an_outage(decode::word(&event, "notifications.event")?) {
                 incident_of.insert(id, incident);
             }
         }
@@ -204,7 +180,29 @@ pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<Has
 
 /// Whoever is told of this is told of the end.
 pub fn tells_of_an_outage(event: Event) -> bool {
-    matches!(event, Event::Down | Event::DownAgain | Event::Reminder)
+    matches!(event, Event::Down | Event::DownAgain | Event::Reminder | Event::Flapping | Event::Escalated)
+}
+
+/// The channels that these notifications are, or were, delivered to.
+pub async fn channels_of(
+    db: &impl ConnectionTrait,
+    notifications: &[String],
+) -> Result<HashMap<String, Vec<String>>, StoreError> {
+    let mut all: HashMap<String, Vec<String>> = HashMap::new();
+    for chunk in notifications.chunks(500) {
+        let rows: Vec<(String, String)> = deliveries::Entity::find()
+            .select_only()
+            .columns([deliveries::Column::NotificationId, deliveries::Column::Channel])
+            .filter(deliveries::Column::NotificationId.is_in(chunk.iter().cloned()))
+            .order_by(deliveries::Column::Id, Order::Asc)
+            .into_tuple()
+            .all(db)
+            .await?;
+        for (notification, channel) in rows {
+            all.entry(notification).or_default().push(channel);
+        }
+    }
+    Ok(all)
 }
 
 /// How a delivery stands.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::outbox::{self, NewNotification};
 use super::{ConnectionTrait, StoreError};
 use crate::domain::Timestamp;
-use crate::domain::hold::HeldBy;
 use crate::domain::notification::{Notification, Routing};
+use crate::domain::suppression::Suppressor;
 use crate::handover::{Handed, Told};
 
 /// What is told, and to whom.
@@ -29,9 +29,29 @@ impl Outgoing {
         Self { told: Arc::new(told), channels, held_by, gone, now }
     }
 
-    /// Kept back from everybody for a time.
-    pub fn held(told: Told, by: HeldBy, now: Timestamp) -> Self {
-        Self { told: Arc::new(told), channels: Vec::new(), held_by: Some(by.as_str()), gone: Vec::new(), now }
+    /// Something keeps it back from everybody: it is noted, and may be told later under its id. What would hold
+    /// anyway comes first.
+    #[must_use]
+    pub fn kept_back(mut self, by: Option<Suppressor>) -> Self {
+        if let (None, Some(by)) = (self.held_by, by) {
+            self.held_by = Some(by.as_str());
+            self.channels.clear();
+            self.gone.clear();
+        }
+        self
+    }
+
+    /// Of an incident whose first notification has this id.
+    #[must_use]
+    pub fn in_thread_of(mut self, first: String) -> Self {
+        let told = Told { first_of_incident: Some(first), ..Arc::unwrap_or_clone(self.told) };
+        self.told = Arc::new(told);
+        self
+    }
+
+    /// Who shall be told.
+    pub fn channels(&self) -> &[String] {
+        &self.channels
     }
 
     pub fn facts(&self) -> &Notification {

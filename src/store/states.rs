@@ -6,7 +6,7 @@ use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
 use super::entities::endpoint_states as table;
 use super::{StoreError, decode};
 use crate::domain::endpoint::EndpointId;
-use crate::domain::incident::EndpointState;
+use crate::domain::incident::{EndpointState, Trail};
 use crate::domain::outcome::Failure;
 use crate::domain::{from_micros, micros};
 
@@ -34,6 +34,7 @@ pub async fn upsert_many(db: &impl ConnectionTrait, states: &[(EndpointId, Endpo
                         table::Column::FailureMessage,
                         table::Column::Incident,
                         table::Column::Recovered,
+                        table::Column::Trail,
                     ])
                     .to_owned(),
             )
@@ -62,6 +63,9 @@ fn row_of(id: EndpointId, state: &EndpointState) -> table::ActiveModel {
         // Structs of strings, numbers and instants, which JSON always has.
         incident: ActiveValue::Set(state.incident.as_ref().and_then(|i| serde_json::to_value(i).ok())),
         recovered: ActiveValue::Set(state.recovered.as_ref().and_then(|r| serde_json::to_value(r).ok())),
+        trail: ActiveValue::Set(
+            Some(&state.trail).filter(|trail| **trail != Trail::default()).and_then(|t| serde_json::to_value(t).ok()),
+        ),
     }
 }
 
@@ -82,6 +86,7 @@ fn read(row: table::Model) -> Result<(EndpointId, EndpointState), StoreError> {
         cause,
         incident: row.incident.map(|json| decode::json(json, "endpoint_states.incident")).transpose()?,
         recovered: row.recovered.map(|json| decode::json(json, "endpoint_states.recovered")).transpose()?,
+        trail: row.trail.map(|json| decode::json(json, "endpoint_states.trail")).transpose()?.unwrap_or_default(),
     };
     Ok((EndpointId(row.endpoint_id), state))
 }

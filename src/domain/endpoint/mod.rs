@@ -19,7 +19,8 @@ use crate::domain::schedule::Schedule;
 
 pub use self::resolve::{no_such_channel, resolve};
 pub use self::settings::{
-    AlertPolicySettings, EndpointSettings, RedirectSettings, RetrySettings, TlsSettings, overlay,
+    AlertPolicySettings, EndpointSettings, EscalationStepSettings, RedirectSettings, RetrySettings, TlsSettings,
+    overlay,
 };
 
 /// The id of an endpoint. Never used again after a deletion.

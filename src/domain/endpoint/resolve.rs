@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::settings::{AlertPolicySettings, EndpointSettings, RetrySettings, overlay};
+use super::settings::{AlertPolicySettings, EndpointSettings, EscalationStepSettings, RetrySettings, overlay};
 use super::{Endpoint, Kind, Layers, RuleError, SECRET_HEADERS, runbook};
 use crate::domain::Timestamp;
-use crate::domain::alert_policy::{AlertPolicy, ReminderPolicy};
+use crate::domain::alert_policy::{
+    AlertPolicy, EscalationStep, FailureThreshold, FlapPolicy, MOST_CHECKS, MOST_STEPS, ReminderPolicy,
+};
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::notification::Severity;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
-use crate::domain::setting::{DurationSetting, ExpectedStatus, ReminderSetting, RequestBody};
+use crate::domain::setting::{
+    DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
+};
 use crate::domain::suggest::closest;
 
 /// Collects every broken rule, so that a person mends them all at once.
@@ -80,8 +84,8 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
     let interval = schedule.as_ref().map_or(DAY, |schedule| schedule.interval(now));
     let check = resolve_check(&mut rules, &s, interval);
     let retry = resolve_retry(&mut rules, s.retry.as_ref());
-    let alert_policy = resolve_alert_policy(&mut rules, s.alert_policy.as_ref());
-    let notify = s.notify.as_deref().map(|names| resolve_notify(&mut rules, names, layers.channels));
+    let alert_policy = resolve_alert_policy(&mut rules, s.alert_policy.as_ref(), interval, layers.channels);
+    let notify = s.notify.as_deref().map(|names| resolve_notify(&mut rules, names, layers.channels, "/notify"));
     let runbook = s.runbook.as_deref().and_then(|text| {
         runbook::resolve(text, &name, &group).map_err(|(code, detail)| rules.fail("/runbook", code, detail)).ok()
     });
@@ -210,15 +214,26 @@ fn resolve_retry(rules: &mut Rules, settings: Option<&RetrySettings>) -> RetryPo
     }
 }
 
-fn resolve_alert_policy(rules: &mut Rules, settings: Option<&AlertPolicySettings>) -> AlertPolicy {
+/// `interval`: between checks. `channels`: the names that there are, where they are known.
+fn resolve_alert_policy(
+    rules: &mut Rules,
+    settings: Option<&AlertPolicySettings>,
+    interval: Duration,
+    channels: Option<&[String]>,
+) -> AlertPolicy {
     let default = AlertPolicy::default();
-    let Some(p) = settings else { return default };
-    let mut threshold =
-        |value: Option<u32>, default: u32, pointer: &str| rules.number(value.unwrap_or(default), 1, 1000, pointer);
+    let of_interval = |changes| FlapPolicy::new(changes, interval);
+    let Some(p) = settings else {
+        return AlertPolicy { flap: Some(of_interval(FlapPolicy::CHANGES)), ..default };
+    };
     let failure_threshold =
-        threshold(p.failure_threshold, default.failure_threshold, "/alert_policy/failure_threshold");
-    let success_threshold =
-        threshold(p.success_threshold, default.success_threshold, "/alert_policy/success_threshold");
+        p.failure_threshold.map_or(default.failure_threshold, |setting| resolve_threshold(rules, setting));
+    let success_threshold = rules.number(
+        p.success_threshold.unwrap_or(default.success_threshold),
+        1,
+        1000,
+        "/alert_policy/success_threshold",
+    );
     let confirm_interval = p.confirm_interval.map_or(default.confirm_interval, |d| d.0);
     rules.check(
         confirm_interval >= Duration::from_secs(1),
@@ -232,6 +247,25 @@ fn resolve_alert_policy(rules: &mut Rules, settings: Option<&AlertPolicySettings
         None => default.reminder,
         Some(setting) => resolve_reminder(rules, setting),
     };
+    let flap = match p.flap {
+        Some(FlapSetting::Off) => None,
+        Some(FlapSetting::On(settings)) => {
+            let changes = settings.changes.unwrap_or(FlapPolicy::CHANGES);
+            Some(of_interval(rules.number(changes, 1, 100, "/alert_policy/flap/changes")))
+        }
+        None => Some(of_interval(FlapPolicy::CHANGES)),
+    };
+    let acknowledge_for = p.acknowledge_for.map_or(default.acknowledge_for, |d| d.0);
+    rules.check(
+        acknowledge_for >= Duration::from_mins(1) && acknowledge_for <= 30 * DAY,
+        "/alert_policy/acknowledge_for",
+        "out_of_range",
+        "must be 1 min to 30 days",
+    );
+    let no_data_after = p
+        .no_data_after
+        .map(|slots| rules.number(slots, 0, 1000, "/alert_policy/no_data_after"))
+        .or(default.no_data_after);
     AlertPolicy {
         failure_threshold,
         confirm_interval,
@@ -239,7 +273,48 @@ fn resolve_alert_policy(rules: &mut Rules, settings: Option<&AlertPolicySettings
         send_recovery: p.send_recovery.unwrap_or(default.send_recovery),
         cooldown,
         reminder,
+        flap,
+        acknowledge_for,
+        escalation: resolve_escalation(rules, p.escalation.as_deref().unwrap_or_default(), channels),
+        no_data_after: no_data_after.filter(|slots| *slots > 0),
     }
+}
+
+fn resolve_threshold(rules: &mut Rules, setting: FailureThresholdSetting) -> FailureThreshold {
+    let at = "/alert_policy/failure_threshold";
+    match setting {
+        FailureThresholdSetting::InARow(failures) => {
+            FailureThreshold::in_a_row(rules.number(failures, 1, MOST_CHECKS, at))
+        }
+        FailureThresholdSetting::Among(window) => {
+            let of = rules.number(window.of, 1, MOST_CHECKS, &format!("{at}/of"));
+            let failures = rules.number(window.failures, 1, MOST_CHECKS, &format!("{at}/failures"));
+            rules.check(failures <= of, &format!("{at}/failures"), "conflict", "must not be more than `of`");
+            FailureThreshold { failures, of }
+        }
+    }
+}
+
+fn resolve_escalation(
+    rules: &mut Rules,
+    steps: &[EscalationStepSettings],
+    channels: Option<&[String]>,
+) -> Vec<EscalationStep> {
+    let at = "/alert_policy/escalation";
+    rules.check(steps.len() <= MOST_STEPS, at, "out_of_range", &format!("too many steps: at most {MOST_STEPS}"));
+    let mut resolved: Vec<EscalationStep> = Vec::new();
+    for (i, step) in steps.iter().enumerate().take(MOST_STEPS) {
+        let after = step.after.0;
+        let place = format!("{at}/{i}/after");
+        let in_range = after >= Duration::from_secs(1) && after <= 30 * DAY;
+        rules.check(in_range, &place, "out_of_range", "must be 1 s to 30 days");
+        let later = resolved.last().is_none_or(|before| before.after < after);
+        rules.check(later, &place, "conflict", "must be later than the step before");
+        let place = format!("{at}/{i}/notify");
+        rules.check(!step.notify.is_empty(), &place, "out_of_range", "must name at least one channel");
+        resolved.push(EscalationStep { after, notify: resolve_notify(rules, &step.notify, channels, &place) });
+    }
+    resolved
 }
 
 fn resolve_reminder(rules: &mut Rules, setting: &ReminderSetting) -> Option<ReminderPolicy> {
@@ -269,13 +344,13 @@ fn resolve_reminder(rules: &mut Rules, setting: &ReminderSetting) -> Option<Remi
 const MAX_CHANNELS: usize = 100;
 
 /// Each channel once. What no channel is called is refused where the channels are known.
-fn resolve_notify(rules: &mut Rules, names: &[String], channels: Option<&[String]>) -> Vec<String> {
+fn resolve_notify(rules: &mut Rules, names: &[String], channels: Option<&[String]>, at: &str) -> Vec<String> {
     let few = names.len() <= MAX_CHANNELS;
-    rules.check(few, "/notify", "out_of_range", &format!("too many channels: at most {MAX_CHANNELS}"));
+    rules.check(few, at, "out_of_range", &format!("too many channels: at most {MAX_CHANNELS}"));
     let mut told: Vec<String> = Vec::new();
     for (i, name) in names.iter().enumerate().take(MAX_CHANNELS) {
         if let Some(known) = channels.filter(|known| !known.contains(name)) {
-            rules.fail(&format!("/notify/{i}"), "invalid", no_such_channel(name, known));
+            rules.fail(&format!("{at}/{i}"), "invalid", no_such_channel(name, known));
         } else if !told.contains(name) {
             told.push(name.clone());
         }

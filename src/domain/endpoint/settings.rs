@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 
 use super::Kind;
 use crate::domain::notification::Severity;
-use crate::domain::setting::{DurationSetting, ExpectedStatus, ReminderSetting, RequestBody, SizeSetting};
+use crate::domain::setting::{
+    DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody, SizeSetting,
+};
 
 /// The settings of an endpoint as they were set: what is `None` has its default, from the group, from
 /// `defaults`, or built in. One form for the configuration file, the API and the stored spec.
@@ -123,10 +125,9 @@ pub struct RetrySettings {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertPolicySettings {
-    /// Failed checks in a row that confirm an outage. Default 2.
+    /// Failed checks that confirm an outage, in a row or among the newest. Default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 1000)]
-    pub failure_threshold: Option<u32>,
+    pub failure_threshold: Option<FailureThresholdSetting>,
     /// Time between checks while a change is unconfirmed. Default 10 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_interval: Option<DurationSetting>,
@@ -144,6 +145,32 @@ pub struct AlertPolicySettings {
     /// How often an open outage is told again. Default `{every: 1h, backoff: 2, max: 24h}`; `false`: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reminder: Option<ReminderSetting>,
+    /// More changes of status than this within 10 minutes or 20 intervals, whichever is longer, are told once, as
+    /// flapping. Default `{changes: 6}`; `false`: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flap: Option<FlapSetting>,
+    /// For how long an acknowledgement keeps reminders and escalation back. Default 4 h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledge_for: Option<DurationSetting>,
+    /// Who else is told of an outage that nobody acknowledges, in the order of their times. Default: nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 10)]
+    pub escalation: Option<Vec<EscalationStepSettings>>,
+    /// Slots without a verdict, for want of our own means, after which that is told. Default 5; 0: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1000)]
+    pub no_data_after: Option<u32>,
+}
+
+/// Who is told when nobody has acknowledged an outage for some time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EscalationStepSettings {
+    /// Since the outage was told; later than the step before.
+    pub after: DurationSetting,
+    /// Names of channels.
+    #[schema(min_items = 1, max_items = 100)]
+    pub notify: Vec<String>,
 }
 
 /// What is done with redirects.
@@ -195,6 +222,10 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
                 send_recovery: o.send_recovery.or(b.send_recovery),
                 cooldown_seconds: o.cooldown_seconds.or(b.cooldown_seconds),
                 reminder: merge(b.reminder.as_ref(), o.reminder.as_ref(), ReminderSetting::laid_upon),
+                flap: merge(b.flap.as_ref(), o.flap.as_ref(), FlapSetting::laid_upon),
+                acknowledge_for: o.acknowledge_for.or(b.acknowledge_for),
+                escalation: o.escalation.clone().or_else(|| b.escalation.clone()),
+                no_data_after: o.no_data_after.or(b.no_data_after),
             }),
             redirects: merge(base.redirects.as_ref(), over.redirects.as_ref(), |b, o| RedirectSettings {
                 follow: o.follow.or(b.follow),

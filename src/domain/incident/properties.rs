@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::alert_policy::ReminderPolicy;
+use crate::domain::alert_policy::{EscalationStep, FailureThreshold, FlapPolicy, ReminderPolicy};
 use crate::domain::check::Timings;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::MissedReason;
@@ -27,6 +27,12 @@ enum Move {
     Edit,
     Abandon,
     Policy(AlertPolicy),
+    /// Somebody acknowledges, for so many seconds or for as long as the policy says.
+    Acknowledge(Option<u64>),
+    /// Somebody resolves by hand.
+    Resolve,
+    /// Something keeps outages, reminders and escalation back, from now on or no longer.
+    Silence(bool),
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +52,7 @@ fn sorts() -> impl Strategy<Value = Sort> {
         2 => Just(failure(FailureKind::ConnectRefused)),
         1 => Just(failure(FailureKind::DnsTimeout)),
         1 => Just(Outcome::Missed(MissedReason::Overload)),
+        1 => Just(Outcome::Missed(MissedReason::Stopped)),
     ];
     let trigger =
         prop_oneof![4 => Just(Trigger::Scheduled), 2 => Just(Trigger::Confirming), 1 => Just(Trigger::Manual)];
@@ -57,9 +64,35 @@ fn sorts() -> impl Strategy<Value = Sort> {
 fn policies() -> impl Strategy<Value = AlertPolicy> {
     let cooldown = prop_oneof![Just(0_u64), 1_u64..=600];
     let reminder = prop::option::of((1_u64..200, 1.0_f64..3.0, 200_u64..1_000));
-    (1_u32..=4, 1_u32..=4, any::<bool>(), cooldown, reminder).prop_map(
-        |(failures, successes, tells, cooldown, reminder)| AlertPolicy {
-            failure_threshold: failures,
+    let threshold = prop_oneof![
+        3 => (1_u32..=4).prop_map(FailureThreshold::in_a_row),
+        1 => (1_u32..=3, 0_u32..=3).prop_map(|(failures, more)| FailureThreshold { failures, of: failures + more }),
+    ];
+    let flap = prop::option::of((1_u32..8, 60_u64..900))
+        .prop_map(|flap| flap.map(|(changes, window)| FlapPolicy { changes, window: Duration::from_secs(window) }));
+    let escalation = prop::collection::vec(1_u64..200, 0..3).prop_map(|pauses| {
+        let mut after = 0;
+        let step = |pause| {
+            after += pause;
+            EscalationStep { after: Duration::from_secs(after), notify: vec!["on-call".to_owned()] }
+        };
+        pauses.into_iter().map(step).collect()
+    });
+    let more = (flap, escalation, 60_u64..600, prop::option::of(1_u32..4));
+    (threshold, 1_u32..=4, any::<bool>(), cooldown, reminder, more).prop_map(
+        |(
+            failure_threshold,
+            successes,
+            tells,
+            cooldown,
+            reminder,
+            (flap, escalation, acknowledge_for, no_data_after),
+        )| AlertPolicy {
+            failure_threshold,
+            flap,
+            escalation,
+            acknowledge_for: Duration::from_secs(acknowledge_for),
+            no_data_after,
             success_threshold: successes,
             send_recovery: tells,
             cooldown: Duration::from_secs(cooldown),
@@ -82,6 +115,9 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Edit),
         1 => Just(Move::Abandon),
         1 => policies().prop_map(Move::Policy),
+        2 => prop::option::of(60_u64..600).prop_map(Move::Acknowledge),
+        1 => Just(Move::Resolve),
+        2 => any::<bool>().prop_map(Move::Silence),
     ];
     prop::collection::vec(one, 0..120)
 }
@@ -101,6 +137,8 @@ struct World {
     ids: HashSet<(Event, Timestamp, u32)>,
     /// A recovery was held since the endpoint was last told, or found, down.
     was_held: bool,
+    /// No threshold looked at a window, ever.
+    all_in_a_row: bool,
     /// First checks of the present run of good ones, or of failures that count.
     good_since: Option<Timestamp>,
     bad_since: Option<Timestamp>,
@@ -108,11 +146,20 @@ struct World {
     recovery_told: Option<i64>,
     /// When a reminder, or the outage, was last told.
     outage_told: i64,
+    around: Facts,
+    missed: MissedRun,
+    /// What was told last, in this monitoring.
+    last_word: Option<Event>,
+    /// Ids of what was noted and not told.
+    kept_back: HashSet<(Event, Timestamp, u32)>,
+    /// It was told that it is not watched.
+    unwatched: bool,
 }
 
 impl World {
     fn new(policy: AlertPolicy) -> Self {
         Self {
+            all_in_a_row: policy.failure_threshold.is_in_a_row(),
             state: EndpointState::pending(from_micros(0)),
             policy,
             wall_us: 1_000_000 * SECOND,
@@ -126,6 +173,11 @@ impl World {
             bad_since: None,
             recovery_told: None,
             outage_told: 0,
+            around: Facts::default(),
+            missed: MissedRun::default(),
+            last_word: None,
+            kept_back: HashSet::new(),
+            unwatched: false,
         }
     }
 
@@ -152,8 +204,14 @@ impl World {
                 }
             }
             Move::Abandon => self.abandon(),
+            Move::Acknowledge(wanted) => self.acknowledge(*wanted),
+            Move::Resolve => self.resolve(),
+            Move::Silence(silenced) => {
+                self.around.silence = silenced.then(|| Hold { name: "one".to_owned(), until: None });
+            }
             Move::Policy(policy) => {
                 self.policy = policy.clone();
+                self.all_in_a_row &= policy.failure_threshold.is_in_a_row();
                 self.recovery_told = None;
                 self.outage_told = i64::MIN / 2;
             }
@@ -164,10 +222,12 @@ impl World {
         let again = EndpointState {
             incident: self.state.incident.as_ref().map(through_json),
             recovered: self.state.recovered.as_ref().map(through_json),
+            trail: through_json(&self.state.trail),
             ..self.state.clone()
         };
         assert_eq!(again, self.state);
         self.state = again;
+        self.missed = MissedRun::default();
     }
 
     fn check(&mut self, sort: &Sort) {
@@ -189,10 +249,19 @@ impl World {
             trigger: sort.trigger,
             in_maintenance: sort.in_maintenance,
         };
-        let around = Surroundings { start_grace: sort.start_grace };
+        let start_grace = sort.start_grace.then(|| Hold { name: String::new(), until: None });
+        let around = Facts { start_grace, ..self.around.clone() };
         let before = self.state.clone();
-        let step = step(&self.state, &result, &self.policy, around, self.now());
-        if sort.in_maintenance || matches!(sort.outcome, Outcome::Missed(_)) {
+        let now = self.now();
+        let unwatched = watch(&self.state, &mut self.missed, &result, &self.policy, &around, now);
+        if let Some(step) = unwatched {
+            assert!(matches!(sort.outcome, Outcome::Missed(MissedReason::Overload)));
+            assert!(matches!(step.incident, Some(IncidentChange::Unwatched { .. })));
+            return self.see(&before, step);
+        }
+        let step = step(&self.state, &result, &self.policy, &around, self.now());
+        let ends = sort.outcome.is_good() && before.incident.is_some();
+        if sort.in_maintenance && !ends || matches!(sort.outcome, Outcome::Missed(_)) {
             assert_eq!(step, Step::unchanged(&before), "it says nothing about the endpoint");
             return;
         }
@@ -208,8 +277,11 @@ impl World {
                 self.good_since.get_or_insert(began);
             }
         }
-        let counting = step.state.failures > 0 || step.state.successes > 0;
-        assert_eq!(step.confirm, counting, "an early check exactly while something is unconfirmed");
+        let counting = match &sort.outcome {
+            Outcome::Down(_) => step.state.failures > 0,
+            _ => step.state.successes > 0,
+        };
+        assert_eq!(step.confirm, counting, "an early check exactly after what is unconfirmed");
         self.see(&before, step);
     }
 
@@ -225,13 +297,52 @@ impl World {
     }
 
     fn let_time_work(&mut self) {
-        for _ in 0..3 {
+        for _ in 0..10 {
             let before = self.state.clone();
-            let Some(step) = advance(&self.state, &self.policy, self.now()) else { return };
+            let Some(step) = advance(&self.state, &self.policy, &self.around, self.now()) else {
+                return self.nothing_is_untold();
+            };
             assert!(step.transition.is_none() && !step.confirm, "time is no verdict");
             self.see(&before, step);
         }
         panic!("it always has something more to do: {:?}", self.state);
+    }
+
+    /// Whatever went before: who knows that it is down, or what keeps that back.
+    fn nothing_is_untold(&self) {
+        if !self.state.is_down() {
+            return;
+        }
+        let down = [Event::Down, Event::DownAgain, Event::Reminder, Event::Escalated, Event::Acknowledged];
+        let is_told = self.last_word.is_some_and(|event| down.contains(&event));
+        let held = decide(Matter::Opening, &self.state.facts(&self.around), self.now());
+        assert!(is_told || held.is_some(), "down, and nobody was told: {:?}", self.state);
+    }
+
+    fn acknowledge(&mut self, wanted: Option<u64>) {
+        let before = self.state.clone();
+        let by = Acknowledging { by: "ci".to_owned(), note: None, wanted: wanted.map(Duration::from_secs) };
+        match acknowledge(&self.state, by, &self.policy, self.now()) {
+            Some(step) => self.see(&before, step),
+            None => assert_eq!(self.open, None),
+        }
+    }
+
+    fn resolve(&mut self) {
+        let before = self.state.clone();
+        match resolve_by_hand(&self.state, &self.policy, self.now()) {
+            Ok(step) => {
+                // As often as somebody likes.
+                self.recovery_told = None;
+                self.see(&before, step);
+                self.recovery_told = None;
+            }
+            Err(Unresolvable::NothingOpen) => assert_eq!(self.open, None),
+            Err(Unresolvable::ChecksFail) => {
+                assert!(self.open.is_some());
+                assert!(before.incident.is_some_and(|incident| incident.held.is_none()) && before.successes == 0);
+            }
+        }
     }
 
     fn abandon(&mut self) {
@@ -241,10 +352,12 @@ impl World {
             return;
         };
         assert_eq!(step.state, EndpointState::pending(self.now()));
-        assert!(matches!(step.incident, Some(IncidentChange::Abandoned { .. })));
+        let is_over = matches!(step.incident, Some(IncidentChange::Abandoned { .. }));
+        assert!(is_over || matches!(step.incident, Some(IncidentChange::WatchedAgain { .. })));
         self.told(&before, &step);
         self.state = step.state;
         (self.good_since, self.bad_since, self.recovery_told) = (None, None, None);
+        self.last_word = None;
     }
 
     fn see(&mut self, before: &EndpointState, step: Step) {
@@ -264,7 +377,9 @@ impl World {
         assert_ne!(transition.from, transition.to);
         assert_eq!(transition.since, step.state.since);
         let run = if transition.to == Status::Down { self.bad_since } else { self.good_since };
-        if before.status != Status::Pending || transition.to == Status::Down {
+        // The window of another threshold may have begun before.
+        let is_run = transition.to == Status::Up || self.all_in_a_row;
+        if is_run && (before.status != Status::Pending || transition.to == Status::Down) {
             assert_eq!(Some(transition.since), run, "since the first check of its run");
         }
         if transition.to == Status::Down {
@@ -275,11 +390,23 @@ impl World {
 
     /// Which change is told how, and which change may follow which.
     fn told(&mut self, before: &EndpointState, step: &Step) {
-        let down = |event, span| Some(Tell { event, span, ordinal: 0 });
         let Some(change) = &step.incident else {
-            assert_eq!(step.tell, None, "nothing is told without a change of an incident");
+            assert_eq!(step.tell, None, "nothing is told without a change");
             return;
         };
+        let silenced = self.around.silence.as_ref().map(|_| Suppressor::Silence);
+        let tell = |event, span, ordinal| Some(Tell { event, span, ordinal, held_by: None });
+        let flapping = step.tell.filter(|tell| tell.event == Event::Flapping);
+        if let Some(tell) = flapping {
+            assert!(self.policy.flap.is_some());
+            assert!(before.incident.as_ref().is_some_and(|incident| incident.flapping.is_none()), "told once");
+            assert!(step.state.incident.as_ref().is_some_and(|incident| incident.flapping.is_some()));
+            assert_eq!((tell.span, tell.held_by), (step.state.since, silenced));
+        }
+        let of = before.incident.as_ref();
+        let is_quiet = of.is_some_and(|i| i.flapping.is_some() || i.held.is_some() || i.untold.is_some());
+        let is_acknowledged =
+            of.and_then(|i| i.acknowledged.as_ref()).is_some_and(|a| !a.is_over && self.now() < a.until);
         let expected = match change {
             IncidentChange::Opened | IncidentChange::Reopened => {
                 assert_eq!(self.open, None);
@@ -290,17 +417,20 @@ impl World {
                 self.open = Some(incident.started_at);
                 self.was_held = false;
                 self.outage_told = self.passed;
-                down(if again { Event::DownAgain } else { Event::Down }, step.state.since)
+                let event = if again { Event::DownAgain } else { Event::Down };
+                Some(Tell { held_by: silenced, ..Tell::of(event, step.state.since) })
             }
             IncidentChange::DownAgain => {
                 assert!(self.was_held, "only after a recovery that was held");
                 assert_ne!(before.status, Status::Down);
-                None
+                let is_over = of.is_some_and(|i| i.flapping.is_some()) && self.policy.flap.is_none();
+                let again = is_over.then(|| Tell { held_by: silenced, ..Tell::of(Event::DownAgain, step.state.since) });
+                flapping.or(again)
             }
             IncidentChange::RecoveryHeld { since } => {
                 assert_eq!(Some(*since), self.good_since);
                 self.was_held = true;
-                None
+                flapping
             }
             IncidentChange::CauseChanged => {
                 assert_eq!((before.status, step.state.status), (Status::Down, Status::Down));
@@ -308,37 +438,84 @@ impl World {
                 None
             }
             IncidentChange::Reminded => {
+                assert!(!is_quiet && !is_acknowledged && silenced.is_none());
                 assert_eq!(before.status, Status::Down, "no reminder while a recovery is held");
                 let reminder = self.policy.reminder.as_ref().unwrap();
                 let silent = u64::try_from(self.passed.saturating_sub(self.outage_told)).unwrap();
                 assert!(Duration::from_micros(silent) >= reminder.every.min(reminder.max));
                 self.outage_told = self.passed;
-                let ordinal = before.incident.as_ref().unwrap().reminders + 1;
-                Some(Tell { event: Event::Reminder, span: before.since, ordinal })
+                tell(Event::Reminder, before.since, before.incident.as_ref().unwrap().reminders + 1)
+            }
+            IncidentChange::Escalated { step, notify } => {
+                assert!(!is_quiet && !is_acknowledged && silenced.is_none());
+                assert_eq!(before.status, Status::Down);
+                let told = of.unwrap().escalated;
+                assert_eq!(
+                    (*step, Some(notify)),
+                    (told + 1, self.policy.escalation.get(told as usize).map(|s| &s.notify))
+                );
+                tell(Event::Escalated, before.since, *step)
+            }
+            IncidentChange::Acknowledged => {
+                let incident = of.unwrap();
+                tell(Event::Acknowledged, incident.span_started_at, incident.acknowledgements + 1)
+            }
+            IncidentChange::AcknowledgementEnded => {
+                assert!(of.unwrap().acknowledged.as_ref().is_some_and(|a| !a.is_over));
+                None
+            }
+            IncidentChange::Told => {
+                assert_eq!((before.status, silenced), (Status::Down, None));
+                self.outage_told = self.passed;
+                tell(of.unwrap().untold.unwrap(), before.since, 0)
+            }
+            IncidentChange::StaysDown => {
+                assert_eq!(before.status, Status::Down);
+                assert!(of.unwrap().flapping.is_some());
+                self.outage_told = self.passed;
+                Some(Tell { held_by: silenced, ..Tell::of(Event::DownAgain, before.since) })
             }
             IncidentChange::Resolved { incident, resolved_at } => {
                 assert_eq!(Some(incident.started_at), self.open.take());
                 assert_eq!(Some(*resolved_at), self.good_since, "resolved since the first good check of the last run");
                 assert_eq!(step.state.status, Status::Up);
-                self.good_run_told();
-                self.policy.send_recovery.then_some(Tell { event: Event::Up, span: *resolved_at, ordinal: 0 })
+                let is_told = self.policy.send_recovery && incident.is_told;
+                if is_told {
+                    self.good_run_told();
+                }
+                is_told.then_some(Tell::of(Event::Up, *resolved_at))
             }
             IncidentChange::Abandoned { incident, .. } => {
                 assert_eq!(Some(incident.started_at), self.open.take());
-                down(Event::NoLongerMonitored, incident.span_started_at)
+                tell(Event::NoLongerMonitored, incident.span_started_at, 0)
+            }
+            IncidentChange::Unwatched { since } => {
+                assert!(self.open.is_none() && silenced.is_none() && !self.unwatched);
+                self.unwatched = true;
+                tell(Event::NoData, *since, 0)
+            }
+            IncidentChange::WatchedAgain { since } => {
+                assert!(self.unwatched);
+                match step.state.status {
+                    Status::Pending => tell(Event::NoLongerMonitored, *since, 0),
+                    _ => self.good_since.filter(|_| self.policy.send_recovery).map(|_| step.tell.unwrap()),
+                }
             }
         };
+        self.unwatched = step.state.trail.unwatched.is_some();
         assert_eq!(step.tell, expected, "{change:?}");
-        if let Some(Tell { event, span, ordinal }) = step.tell {
+        if let Some(Tell { event, span, ordinal, held_by }) = step.tell {
+            if held_by.is_some() {
+                assert!(self.kept_back.insert((event, span, ordinal)), "noted before: {event} {span} {ordinal}");
+                return;
+            }
             assert!(self.ids.insert((event, span, ordinal)), "told before: {event} {span} {ordinal}");
+            self.last_word = Some(event);
         }
     }
 
     /// A flapping endpoint costs one recovery a cooldown.
     fn good_run_told(&mut self) {
-        if !self.policy.send_recovery {
-            return;
-        }
         if let Some(told) = self.recovery_told {
             let apart = Duration::from_micros(u64::try_from(self.passed - told).unwrap());
             assert!(apart >= self.policy.cooldown, "{apart:?} apart");
@@ -355,13 +532,18 @@ impl World {
         assert_eq!(state.run_started_at.is_some(), state.failures + state.successes > 0);
         assert!(if state.is_down() { state.failures == 0 } else { state.successes == 0 });
         if let Some(incident) = &state.incident {
-            assert!(state.is_down() || incident.reopened, "only one that was told over has its recovery held");
+            let may_be_held = incident.reopened || incident.flapping.is_some();
+            assert!(state.is_down() || may_be_held, "only one that was told over, or flaps, has its recovery held");
+            assert!(incident.flapping.is_none_or(|flapping| flapping.steady_at.is_some() == state.is_down()));
+            assert!(incident.is_told || incident.untold.is_some() || incident.flapping.is_some());
             assert!(incident.held.is_none() || !state.is_down());
             if state.is_down() {
                 assert_eq!((incident.span_started_at, Some(&incident.cause)), (state.since, state.cause.as_ref()));
             }
         }
         assert!(state.incident.is_none() || state.recovered.is_none());
+        assert!(state.trail.window.is_empty() || (!state.is_down() && state.trail.window[0].is_some()));
+        assert!(state.trail.unwatched.is_none() || state.incident.is_none());
     }
 
     fn checks(&mut self, outcome: &Outcome, count: u32) {
@@ -397,7 +579,7 @@ proptest! {
     #[test]
     fn an_outage_is_found_by_its_threshold(policy in policies(), moves in moves()) {
         let mut world = lived(policy, &moves);
-        world.checks(&Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), world.policy.failure_threshold);
+        world.checks(&Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), world.policy.failure_threshold.failures);
         prop_assert_eq!(world.state.status, Status::Down);
         prop_assert!(world.open.is_some());
     }
@@ -408,7 +590,8 @@ proptest! {
         let mut world = lived(policy, &moves);
         world.checks(&Outcome::Up, world.policy.success_threshold);
         world.let_time_work();
-        world.pass(i64::try_from(world.policy.cooldown.as_secs()).unwrap());
+        let window = world.policy.flap.map_or(Duration::ZERO, |flap| flap.window);
+        world.pass(i64::try_from(world.policy.cooldown.max(window).as_secs()).unwrap());
         prop_assert_eq!((world.state.status, world.open), (Status::Up, None));
     }
 
@@ -416,8 +599,11 @@ proptest! {
     #[test]
     fn reminders_never_run_dry(policy in policies(), moves in moves()) {
         let mut world = lived(policy, &moves);
-        world.checks(&Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), world.policy.failure_threshold);
+        world.make(&Move::Silence(false));
+        world.checks(&Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), world.policy.failure_threshold.failures);
         world.let_time_work();
+        // No longer flapping, and not acknowledged.
+        world.pass(1_300);
         let reminders = world.state.incident.as_ref().unwrap().reminders;
         let longest = world.policy.reminder.map_or(10_000, |reminder| reminder.max.as_secs());
         world.pass(i64::try_from(longest).unwrap() + 1);
@@ -434,7 +620,7 @@ fn instants_between_the_seconds_survive_a_restart() {
 
 /// A recovery that is held, of an endpoint that failed twice within the cooldown.
 fn held() -> World {
-    let policy = AlertPolicy { failure_threshold: 1, ..AlertPolicy::default() };
+    let policy = AlertPolicy { failure_threshold: FailureThreshold::in_a_row(1), ..AlertPolicy::default() };
     let mut world = World::new(policy);
     for outcome in [Outcome::Down(Failure::new(FailureKind::HttpStatus, "502")), Outcome::Up].iter().cycle().take(4) {
         world.checks(outcome, 1);

@@ -1,6 +1,7 @@
 //! The rules of the machine, one by one.
 
 use super::*;
+use crate::domain::alert_policy::FailureThreshold;
 use crate::domain::check::Timings;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::from_micros;
@@ -8,10 +9,11 @@ use crate::domain::outcome::{FailureKind, MissedReason};
 use proptest::prelude::*;
 
 fn take(state: &EndpointState, result: &CheckResult, policy: &AlertPolicy) -> Step {
-    step(state, result, policy, Surroundings::default(), result.started_at)
+    step(state, result, policy, &Facts::default(), result.started_at)
 }
 
 fn policy(failure_threshold: u32, success_threshold: u32) -> AlertPolicy {
+    let failure_threshold = FailureThreshold::in_a_row(failure_threshold);
     AlertPolicy { failure_threshold, success_threshold, ..AlertPolicy::default() }
 }
 
@@ -52,7 +54,7 @@ fn run(word: &str, policy: &AlertPolicy) -> (String, EndpointState, Vec<Transiti
             'w' => CheckResult { in_maintenance: true, ..result(second, down(), Trigger::Scheduled) },
             _ => CheckResult::missed(EndpointId(1), from_micros(second * 1_000_000), 1, MissedReason::Overload),
         };
-        let step = step(&state, &result, policy, Surroundings::default(), result.started_at);
+        let step = step(&state, &result, policy, &Facts::default(), result.started_at);
         transitions.extend(step.transition);
         state = step.state;
         statuses.push(match state.status {

@@ -3,13 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::domain::alert_policy::AlertPolicy;
+use crate::domain::alert_policy::{AlertPolicy, FailureThreshold};
 use crate::domain::check::{Timings, Trigger};
 use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
-use crate::domain::hold::HeldBy;
-use crate::domain::incident::{Step, Surroundings, abandon, advance, step};
+use crate::domain::incident::{Step, abandon, advance, step};
 use crate::domain::notification::ChannelRoute;
-use crate::domain::outcome::{FailureKind, Outcome};
+use crate::domain::outcome::{Failure, FailureKind, Outcome};
+use crate::domain::suppression::Facts;
 use crate::domain::{from_micros, micros};
 use crate::store::{Store, StoreOptions, StoreTarget, outbox};
 
@@ -27,7 +27,7 @@ fn known() -> Arc<KnownEndpoint> {
     let defaults = EndpointSettings::default();
     let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
     let mut endpoint = resolve(&settings, layers, at(0)).unwrap();
-    endpoint.alert_policy = AlertPolicy { failure_threshold: 1, ..AlertPolicy::default() };
+    endpoint.alert_policy = AlertPolicy { failure_threshold: FailureThreshold::in_a_row(1), ..AlertPolicy::default() };
     Arc::new(KnownEndpoint {
         id: EndpointId(1),
         origin: Origin::Api,
@@ -80,7 +80,6 @@ struct Told {
     state: EndpointState,
     last: Option<Arc<CheckResult>>,
     outages: Outages,
-    hold: Option<HeldBy>,
 }
 
 impl Told {
@@ -96,20 +95,19 @@ impl Told {
             state: EndpointState::pending(at(0)),
             last: None,
             outages: Outages::default(),
-            hold: None,
         }
     }
 
     async fn check(&mut self, second: i64, outcome: Outcome) -> bool {
         let result = checked(second, outcome);
         let policy = &self.known.endpoint.alert_policy;
-        let step = step(&self.state, &result, policy, Surroundings::default(), at(second));
+        let step = step(&self.state, &result, policy, &Facts::default(), at(second));
         self.last = Some(Arc::new(result));
         self.keep(step, second).await
     }
 
     async fn let_time_pass(&mut self, second: i64) -> bool {
-        let step = advance(&self.state, &self.known.endpoint.alert_policy, at(second)).unwrap();
+        let step = advance(&self.state, &self.known.endpoint.alert_policy, &Facts::default(), at(second)).unwrap();
         self.keep(step, second).await
     }
 
@@ -129,7 +127,7 @@ impl Told {
             change,
             tell: step.tell,
             result: self.last.clone(),
-            hold: self.hold,
+            by: None,
             now: at(second),
         };
         let telling = Telling::new(happened, &mut self.outages, &self.routing).unwrap();
@@ -217,41 +215,4 @@ async fn what_is_told_to_nobody_says_why() {
         // The incident is there all the same.
         assert!(incidents::find(told.store.readers(), 1).await.unwrap().is_some());
     }
-}
-
-#[tokio::test]
-async fn what_a_silence_kept_back_is_told_under_the_same_id_when_it_ends() {
-    let mut told = Told::by(routing(&["ops"])).await;
-    told.hold = Some(HeldBy::Silence);
-    assert!(!told.check(0, bad()).await);
-    let held = told.notifications().await;
-    assert_eq!((held[0].held_by.as_deref(), channels(&held[0]).len()), (Some("silence"), 0));
-    let started_at = told.state.incident.as_ref().unwrap().started_at;
-    assert_eq!(told.outages.held(EndpointId(1), started_at), Some(Event::Down));
-    // A restart knows it from the rows.
-    let again = Outages::load(&told.store, [(EndpointId(1), &told.state)]).await.unwrap();
-    assert_eq!(again.held(EndpointId(1), started_at), Some(Event::Down));
-
-    told.hold = None;
-    let tell = Tell { event: Event::Down, span: at(0), ordinal: 0 };
-    let (incident, state) = (Some(IncidentChange::HoldEnded), told.state.clone());
-    assert!(told.keep(Step { state, transition: None, confirm: false, incident, tell: Some(tell) }, 90).await);
-    assert!(told.check(120, Outcome::Up).await);
-    let all = told.notifications().await;
-    assert_eq!(all.iter().map(|one| one.facts.event.as_str()).collect::<Vec<_>>(), ["down", "up"]);
-    assert_eq!((&all[0].facts.id, &all[0].held_by), (&held[0].facts.id, &None));
-    assert_eq!((channels(&all[0]), channels(&all[1])), (vec!["ops"], vec!["ops"]));
-    let again = Outages::load(&told.store, [(EndpointId(1), &told.state)]).await.unwrap();
-    assert_eq!(again.held(EndpointId(1), started_at), None);
-}
-
-#[tokio::test]
-async fn what_ends_while_it_is_kept_back_is_told_to_nobody() {
-    let mut told = Told::by(routing(&["ops"])).await;
-    told.hold = Some(HeldBy::Silence);
-    assert!(!told.check(0, bad()).await);
-    assert!(!told.check(60, Outcome::Up).await);
-    let all = told.notifications().await;
-    let why: Vec<_> = all.iter().map(|one| one.held_by.as_deref()).collect();
-    assert_eq!(why, [Some("silence"), Some("nobody_was_told")]);
 }

@@ -14,6 +14,7 @@ pub struct Model {
     pub failure_message: Option<String>,
     pub incident: Option<Json>,
     pub recovered: Option<Json>,
+    pub trail: Option<Json>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

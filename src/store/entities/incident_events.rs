@@ -10,6 +10,7 @@ pub struct Model {
     pub kind: String,
     pub failure_kind: Option<String>,
     pub message: Option<String>,
+    pub actor: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -13,6 +13,10 @@ pub struct Model {
     pub failure_kind: String,
     pub failure_message: String,
     pub severity: String,
+    pub acknowledged_by: Option<String>,
+    pub acknowledged_at: Option<i64>,
+    pub acknowledged_until: Option<i64>,
+    pub acknowledgement_note: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

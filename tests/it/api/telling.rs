@@ -6,8 +6,9 @@ use api_monitor::clock::Clock;
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::check::{CheckResult, Timings, Trigger};
 use api_monitor::domain::endpoint::EndpointId;
-use api_monitor::domain::incident::{Surroundings, step};
+use api_monitor::domain::incident::step;
 use api_monitor::domain::outcome::{Failure, FailureKind, Outcome};
+use api_monitor::domain::suppression::Facts;
 use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::telling::{Happened, Telling};
 use api_monitor::store::history;
@@ -57,7 +58,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
         let entry = app.ctx.board.get(result.endpoint_id).unwrap();
         let before = &entry.live.state;
         let now = taken_in(result);
-        let taken = step(before, result, &entry.known.endpoint.alert_policy, Surroundings::default(), now);
+        let taken = step(before, result, &entry.known.endpoint.alert_policy, &Facts::default(), now);
         let Some(change) = taken.incident else {
             app.ctx.board.update([result.endpoint_id], |_, live| live.state = taken.state.clone());
             continue;
@@ -69,6 +70,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
             change,
             tell: taken.tell,
             result: Some(Arc::new(result.clone())),
+            by: None,
             now,
         };
         let entries = app.ctx.board.entries();

@@ -11,7 +11,7 @@ use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{self, Adjustable, Config, Directory, Environment, Listing, LoadOptions, RunningSettings};
 use api_monitor::domain::Timestamp;
 use api_monitor::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Origin, resolve};
-use api_monitor::events::{ChannelTestRequest, CheckRequest, TrialRequest};
+use api_monitor::events::{ChannelTestRequest, CheckRequest, IncidentRequest, TrialRequest};
 use api_monitor::lifecycle::Tasks;
 use api_monitor::notify::{BuildContext, Builder};
 use api_monitor::service::alerts::AlertRules;
@@ -48,6 +48,7 @@ pub(crate) struct TestApp {
     pub(crate) checks: mpsc::Receiver<CheckRequest>,
     /// What the scheduler would be asked to try.
     pub(crate) trials: mpsc::Receiver<TrialRequest>,
+    pub(crate) decisions: mpsc::Receiver<IncidentRequest>,
     /// What the deliverer would be asked.
     pub(crate) channel_tests: mpsc::Receiver<ChannelTestRequest>,
     pub(crate) router: Router,
@@ -211,6 +212,7 @@ impl TestApp {
         let signed_in = sessions::registry(&store, config.api.auth.session).await.unwrap();
         let (sender, checks) = mpsc::channel(2);
         let (trial_sender, trials) = mpsc::channel(1);
+        let (decision_sender, decisions) = mpsc::channel(1);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::default());
         metrics.scheduler_heartbeat.beat(clock.monotonic());
@@ -235,6 +237,7 @@ impl TestApp {
             deliver: Wakeup::new(),
             checks: sender,
             trials: trial_sender,
+            decisions: decision_sender,
             channel_tests: channel_sender,
             // Nobody delivers here.
             channel_changes: mpsc::channel(1).0,
@@ -254,6 +257,7 @@ impl TestApp {
             clock,
             checks,
             trials,
+            decisions,
             channel_tests,
             router,
             document,
@@ -270,6 +274,7 @@ impl TestApp {
         let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
         let signed_in = sessions::registry(&old.store, config.api.auth.session).await.unwrap();
         let (trial_sender, trials) = mpsc::channel(1);
+        let (decision_sender, decisions) = mpsc::channel(1);
         let (channel_sender, channel_tests) = mpsc::channel(1);
         let ctx = Arc::new(ServiceContext {
             store: old.store.clone(),
@@ -288,6 +293,7 @@ impl TestApp {
             purge: Wakeup::new(),
             checks: sender,
             trials: trial_sender,
+            decisions: decision_sender,
             deliver: Wakeup::new(),
             channel_tests: channel_sender,
             channel_changes: mpsc::channel(1).0,
@@ -302,7 +308,7 @@ impl TestApp {
         });
         let (router, _) = api::router_and_document(ctx.clone());
         let (clock, document) = (self.clock.clone(), self.document.clone());
-        Self { ctx, clock, checks, trials, channel_tests, router, document, _database: None, kept: None }
+        Self { ctx, clock, checks, trials, decisions, channel_tests, router, document, _database: None, kept: None }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {

@@ -2,7 +2,7 @@
 
 use api_monitor::config::ChannelConfig;
 use api_monitor::config::channels::{EmailConfig, SmtpSecurity, TelegramParseMode, WebhookConfig};
-use api_monitor::domain::alert_policy::{AlertPolicy, ReminderPolicy};
+use api_monitor::domain::alert_policy::{AlertPolicy, FailureThreshold, ReminderPolicy};
 use api_monitor::domain::endpoint::{Endpoint, EndpointSettings, resolve};
 use api_monitor::domain::notification::Severity;
 
@@ -371,7 +371,7 @@ endpoints:
     assert_eq!(
         plain.alert_policy,
         AlertPolicy {
-            failure_threshold: 3,
+            failure_threshold: FailureThreshold::in_a_row(3),
             send_recovery: false,
             cooldown: Duration::from_mins(10),
             reminder: None,

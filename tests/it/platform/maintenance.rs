@@ -178,6 +178,6 @@ async fn a_silence_holds_messages_back_and_says_so_wherever_one_looks() {
     assert_eq!((all.len(), &all[0]["id"]), (1, &held["id"]), "under the same id");
     assert_eq!(all[0]["deliveries"][0]["channel"], "out");
     let incident = platform.get("/api/v1/incidents/1").await.expect(200).json();
-    assert!(incident["events"].as_array().unwrap().iter().any(|event| event["event"] == "hold_ended"), "{incident}");
+    assert!(incident["events"].as_array().unwrap().iter().any(|event| event["event"] == "told"), "{incident}");
     assert!(incident["held_by"].is_null());
 }

@@ -125,6 +125,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             metrics: Arc::new(Metrics::default()),
             submissions: submitted,
             confirmations,
+            decisions: mpsc::channel(1).1,
             close_hours: Wakeup::new(),
             hours: Arc::new(JobStatus::new("hours", "", When::AtStart)),
             directory: Arc::new(Directory::new(Listing::of(&config))),

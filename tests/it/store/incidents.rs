@@ -30,7 +30,7 @@ pub(super) async fn open(store: &Store, endpoint: EndpointId, started_at: Timest
 }
 
 pub(super) async fn event(store: &Store, incident_id: i64, at: Timestamp, kind: IncidentEventKind) {
-    let event = IncidentEvent { incident_id, at, kind, failure: None };
+    let event = IncidentEvent { incident_id, at, kind, failure: None, actor: None, note: None };
     incidents::add_event(store.writer(), &event).await.unwrap();
 }
 
@@ -73,7 +73,14 @@ async fn timelines_are_in_the_order_of_what_happened(kind: Kind) {
         for (n, kind) in (0..).zip(IncidentEventKind::ALL) {
             // The clock may go backwards in between: the order is that of the rows.
             let failure = (n % 2 == 0).then(refused);
-            let event = IncidentEvent { incident_id: second, at: plus(start(), -n), kind: *kind, failure };
+            let event = IncidentEvent {
+                incident_id: second,
+                at: plus(start(), -n),
+                kind: *kind,
+                failure,
+                actor: None,
+                note: None,
+            };
             incidents::add_event(store.writer(), &event).await.unwrap();
             expected.push(event);
         }

@@ -1,7 +1,10 @@
 //! The small tables: states, audit log, settings.
 
 use api_monitor::domain::endpoint::EndpointId;
-use api_monitor::domain::incident::{EndpointState, HeldRecovery, OpenIncident, Recovered};
+use api_monitor::domain::incident::{
+    Acknowledged, EndpointState, Flapping, HeldRecovery, OpenIncident, Recovered, Trail,
+};
+use api_monitor::domain::notification::Event;
 use api_monitor::domain::outcome::{Failure, FailureKind, Status};
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::{settings, states};
@@ -30,8 +33,26 @@ async fn states_are_replaced_and_come_back_whole(kind: Kind) {
                 reminders: 3,
                 remind_at: Some(plus(since, 3_600)),
                 held: Some(HeldRecovery { since: plus(since, 20), release_at: plus(since, 320) }),
+                untold: Some(Event::Down),
+                is_told: false,
+                escalated: 1,
+                escalate_at: Some(plus(since, 900)),
+                acknowledged: Some(Acknowledged {
+                    by: "on-call".to_owned(),
+                    at: plus(since, 60),
+                    until: plus(since, 14_460),
+                    note: Some("it's \"mine\"".to_owned()),
+                    is_over: false,
+                }),
+                acknowledgements: 2,
+                flapping: Some(Flapping { since: plus(since, 7), steady_at: Some(plus(since, 307)) }),
             }),
             recovered: Some(Recovered { told_at: plus(since, 1), started_at: since, opened_at: plus(since, 10) }),
+            trail: Trail {
+                window: vec![Some(since), None, Some(plus(since, 10))],
+                changes: vec![since, plus(since, 5)],
+                unwatched: Some(plus(since, 400)),
+            },
         };
         let many: Vec<_> = (1..=250).map(|id| (EndpointId(id), pending.clone())).collect();
         states::upsert_many(store.writer(), &many).await.unwrap();
