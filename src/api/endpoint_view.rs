@@ -97,10 +97,18 @@ pub struct CurrentIncident {
     recovered_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     recovery_held_until: Option<Timestamp>,
+    /// Who looks after it: the name of a key. Null: nobody, or their time is up.
+    acknowledged_by: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    acknowledged_until: Option<Timestamp>,
+    /// Since when it goes up and down; null: it does not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    flapping_since: Option<Timestamp>,
 }
 
 impl From<&OpenIncident> for CurrentIncident {
     fn from(incident: &OpenIncident) -> Self {
+        let acknowledged = incident.acknowledged.as_ref().filter(|acknowledged| !acknowledged.is_over);
         Self {
             started_at: incident.started_at,
             opened_at: incident.opened_at,
@@ -111,6 +119,9 @@ impl From<&OpenIncident> for CurrentIncident {
             next_reminder_at: incident.remind_at.filter(|_| incident.held.is_none()),
             recovered_at: incident.held.map(|held| held.since),
             recovery_held_until: incident.held.map(|held| held.release_at),
+            acknowledged_by: acknowledged.map(|acknowledged| acknowledged.by.clone()),
+            acknowledged_until: acknowledged.map(|acknowledged| acknowledged.until),
+            flapping_since: incident.flapping.map(|flapping| flapping.since),
         }
     }
 }

@@ -451,9 +451,13 @@ fn after_failure(
         state.failures = state.failures.min(policy.failure_threshold.failures);
         return Step { confirm: true, ..Step::to(state) };
     }
-    // What keeps an incident closed does not keep an open one quiet.
-    let held_by = suppression::all(Matter::Opening, &around, now).map(|held| held.by).find(|by| !by.opens_nothing());
-    confirmed_down(&state, result, failure, policy, held_by, now)
+    confirmed_down(&state, result, failure, policy, quieted_by(&around, now), now)
+}
+
+/// What keeps the message of an incident back that is, or becomes, open: what keeps an incident closed does not keep an
+/// open one quiet.
+fn quieted_by(around: &Facts, now: Timestamp) -> Option<Suppressor> {
+    suppression::all(Matter::Opening, around, now).map(|held| held.by).find(|by| !by.opens_nothing())
 }
 
 /// `held_by`: what keeps the message back, though the incident opens.
@@ -580,7 +584,7 @@ fn confirmed_up(
             match incident.holds(policy) {
                 None => resolved(up, incident, since, policy, now),
                 Some(hold) => {
-                    let held_by = decide(Matter::Opening, around, now).map(|held| held.by);
+                    let held_by = quieted_by(around, now);
                     incident.held = Some(HeldRecovery { since, release_at: after(now, hold) });
                     if begins && held_by.is_none() {
                         (incident.untold, incident.is_told) = (None, true);

@@ -2,7 +2,7 @@
 
 use api_monitor::config::ChannelConfig;
 use api_monitor::config::channels::{EmailConfig, SmtpSecurity, TelegramParseMode, WebhookConfig};
-use api_monitor::domain::alert_policy::{AlertPolicy, FailureThreshold, ReminderPolicy};
+use api_monitor::domain::alert_policy::{AlertPolicy, EscalationStep, FailureThreshold, FlapPolicy, ReminderPolicy};
 use api_monitor::domain::endpoint::{Endpoint, EndpointSettings, resolve};
 use api_monitor::domain::notification::Severity;
 
@@ -398,6 +398,77 @@ endpoints:
     assert_eq!((&unset.notify, unset.severity, &unset.runbook), (&None, Severity::Critical, &None));
     assert_eq!(unset.alert_policy.reminder, reminder(60, 2.0, 24 * 60));
     assert_eq!((unset.alert_policy.send_recovery, unset.alert_policy.cooldown), (true, Duration::from_mins(5)));
+}
+
+#[test]
+fn endpoints_inherit_when_they_are_down_and_who_hears_of_it() {
+    let config = good(
+        r#"
+channels: {a: {type: console}, b: {type: console}}
+defaults:
+  interval: 120
+  alert_policy: {failure_threshold: {failures: 3, of: 5}, flap: {changes: 4}, escalation: [{after: 15m, notify: [a]}]}
+groups:
+  quiet:
+    alert_policy: {flap: false, acknowledge_for: 1h, no_data_after: 0}
+    endpoints:
+      plain: https://plain.example
+      loud:
+        url: https://loud.example
+        interval: 10
+        alert_policy: {failure_threshold: 2, flap: true, escalation: [{after: 5m, notify: [a]}, {after: 30m, notify: [b, a, b]}]}
+endpoints: [{name: other, url: "https://other.example"}]
+"#,
+    );
+    let step = |minutes, names: &[&str]| EscalationStep {
+        after: Duration::from_mins(minutes),
+        notify: names.iter().map(|&name| name.to_owned()).collect(),
+    };
+    let plain = &endpoint(&config, "plain").alert_policy;
+    assert_eq!(plain.failure_threshold, FailureThreshold { failures: 3, of: 5 });
+    assert_eq!((plain.flap, plain.no_data_after), (None, None));
+    assert_eq!((plain.acknowledge_for, &plain.escalation), (Duration::from_hours(1), &vec![step(15, &["a"])]));
+    let loud = &endpoint(&config, "loud").alert_policy;
+    assert_eq!(loud.failure_threshold, FailureThreshold::in_a_row(2));
+    assert_eq!(loud.flap, Some(FlapPolicy { changes: 6, window: Duration::from_mins(10) }), "`false` cuts off");
+    assert_eq!(loud.escalation, [step(5, &["a"]), step(30, &["b", "a"])], "a list replaces the inherited one");
+    let other = &endpoint(&config, "other").alert_policy;
+    assert_eq!(other.flap, Some(FlapPolicy { changes: 4, window: Duration::from_mins(40) }), "20 intervals");
+    assert_eq!((other.acknowledge_for, other.no_data_after), (Duration::from_hours(4), Some(5)));
+}
+
+#[test]
+fn mistaken_policies_are_told_where_they_are() {
+    let told = errors(
+        r#"
+channels: {ops: {type: console}}
+endpoints:
+  - {name: a, url: "https://a.example", alert_policy: {failure_threshold: {failures: 6, of: 5}}}
+  - {name: b, url: "https://b.example", alert_policy: {failure_threshold: {failures: 0, of: 1001}}}
+  - {name: c, url: "https://c.example", alert_policy: {failure_threshold: soon, flap: 6}}
+  - {name: d, url: "https://d.example", alert_policy: {flap: {changes: 0}, acknowledge_for: 10s, no_data_after: 1001}}
+  - {name: e, url: "https://e.example", alert_policy: {escalation: [{after: 10m, notify: [opps]}, {after: 5m, notify: []}]}}
+  - {name: f, url: "https://f.example", alert_policy: {escalation: [{after: 31d, notify: [ops]}, {after: 40d, notfy: [ops]}]}}
+"#,
+    );
+    for expected in [
+        "endpoints[0].alert_policy.failure_threshold.failures",
+        "must not be more than `of`",
+        "endpoints[1].alert_policy.failure_threshold.of",
+        "0 is out of range: 1 to 1000",
+        "a mapping such as {failures: 3, of: 5}",
+        "endpoints[2].alert_policy.flap",
+        "0 is out of range: 1 to 100",
+        "must be 1 min to 30 days",
+        "1001 is out of range: 0 to 1000",
+        "endpoints[4].alert_policy.escalation[0].notify[0]",
+        "there is no channel `opps`: did you mean ops ?",
+        "must be later than the step before",
+        "must name at least one channel",
+        "endpoints[5].alert_policy.escalation[1]",
+    ] {
+        assert!(told.contains(expected), "{expected}\n{told}");
+    }
 }
 
 #[test]

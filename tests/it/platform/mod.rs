@@ -22,6 +22,7 @@ mod endpoints;
 mod events;
 mod examples;
 mod groups;
+mod incidents;
 mod lists;
 mod maintenance;
 mod metrics;
