@@ -208,3 +208,55 @@ impl Quiet {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::maintenance::{WindowMade, WindowSettings};
+
+    #[test]
+    fn what_was_looked_up_follows_the_clock_forwards_and_back() {
+        let start: Timestamp = "2026-10-24T00:00:00Z".parse().unwrap();
+        let settings = json!({"name": "w", "match": "*", "at": "02:30", "every": "day", "for": "3h",
+            "timezone": "Europe/Berlin"});
+        let settings: WindowSettings = serde_json::from_value(settings).unwrap();
+        let window = settings.read(chrono_tz::UTC, start).unwrap();
+        let made = WindowMade::Configured { source: "here:1".to_owned() };
+        let known = KnownWindow { settings, window: Some(window.clone()), unreadable: None, made };
+        let quiet = Quiet::new(vec![known], Vec::new());
+        let hours = (0..60).chain((0..60).rev()).chain([7, 30, 2, 55, 1]);
+        for half in hours {
+            let now = start + TimeDelta::minutes(half * 30);
+            let holds = quiet.holds(now);
+            assert_eq!(!holds.is_empty(), window.covers(now), "{now}");
+            let span = window.covering(now).map(|span| (span.start, span.end));
+            assert_eq!(holds.first().map(|hold| (hold.since, hold.until)), span, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_silence_holds_until_its_end_and_comes_after_windows() {
+        let now: Timestamp = "2026-10-24T00:00:00Z".parse().unwrap();
+        let silence = |id, minutes| Silence {
+            id,
+            settings: serde_json::from_value(json!({"match": "*", "until": now + TimeDelta::minutes(minutes)}))
+                .unwrap(),
+            unreadable: None,
+            created_at: now,
+            created_by: "local".to_owned(),
+            updated_at: now,
+            revision: 1,
+        };
+        let damaged = Silence { unreadable: Some("until".to_owned()), ..silence(3, 90) };
+        let quiet = Quiet::new(Vec::new(), vec![silence(1, 10), silence(2, 30), damaged]);
+        let names = |minutes| -> Vec<String> {
+            quiet.holds(now + TimeDelta::minutes(minutes)).iter().map(|hold| hold.name.clone()).collect()
+        };
+        assert_eq!((names(0), names(10), names(30)), (vec!["1".into(), "2".into()], vec!["2".into()], vec![]));
+        quiet.remove_silence(2);
+        assert_eq!(names(10), Vec::<String>::new());
+    }
+}

@@ -20,7 +20,10 @@ use api_monitor::recorder::outages::Outages;
 use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::groups::GroupContent;
-use api_monitor::store::{self, DatabaseConnection, Store, alert_rules, api_keys, channels, groups, outbox, sessions};
+use api_monitor::store::{
+    self, DatabaseConnection, Store, alert_rules, api_keys, channels, groups, maintenance_windows, outbox, sessions,
+    silences,
+};
 use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
 use api_monitor::wakeup::Wakeup;
@@ -97,6 +100,12 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
     let rule = serde_json::json!({"metric": "memory_usage", "threshold": "80%", "action": "mail", "for": 90});
     let rule = serde_json::from_value(rule).unwrap();
     alert_rules::insert(store.writer(), &rule, "the boss", clock.now()).await.unwrap();
+    let window = serde_json::json!({"name": "é", "at": "02:00", "every": "day", "for": 90, "match": "*"});
+    let window = serde_json::from_value(window).unwrap();
+    maintenance_windows::insert(store.writer(), &window, "the boss", clock.now()).await.unwrap();
+    let silence = serde_json::json!({"match": "*", "until": plus(clock.now(), 60), "comment": "é"});
+    let silence = serde_json::from_value(silence).unwrap();
+    silences::insert(store.writer(), &silence, "the boss", clock.now()).await.unwrap();
     api_keys::insert(store.writer(), key("kept")).await.unwrap();
     api_keys::insert(store.writer(), key("gone")).await.unwrap();
     let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };

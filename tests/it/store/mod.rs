@@ -7,6 +7,7 @@ pub(crate) mod dump;
 mod endpoints;
 mod history;
 mod incidents;
+mod maintenance;
 mod opening;
 mod outbox;
 mod postgres;
