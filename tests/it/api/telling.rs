@@ -70,6 +70,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
             change,
             tell: taken.tell,
             result: Some(Arc::new(result.clone())),
+            by: None,
             now,
         };
         let entries = app.ctx.board.entries();

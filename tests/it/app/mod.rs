@@ -305,7 +305,7 @@ impl TestApp {
         });
         let (router, _) = api::router_and_document(ctx.clone());
         let (clock, document) = (self.clock.clone(), self.document.clone());
-        Self { ctx, clock, checks, trials, channel_tests, router, document, _database: None, kept: None }
+        Self { ctx, clock, checks, trials, decisions, channel_tests, router, document, _database: None, kept: None }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
