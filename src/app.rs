@@ -24,6 +24,7 @@ use crate::jobs::Turns;
 use crate::jobs::cron::Cron;
 use crate::jobs::household::Household;
 use crate::jobs::key_uses::KeyUses;
+use crate::jobs::purge::Purge;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::jobs::sessions::SignedIn;
@@ -223,6 +224,8 @@ impl Monitor {
 
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
         tasks.spawn(retention.run(household.retention.clone()));
+        let purge = Purge { store: store.clone(), clock: clock.clone() };
+        tasks.spawn(purge.run(household.purge.clone()));
         tasks.spawn(integrity::run(store.clone(), household.integrity.clone()));
         tasks.spawn(database_size::watch(store.clone(), metrics.clone(), tasks.stopping().clone()));
         let rollup =
@@ -241,6 +244,7 @@ impl Monitor {
         // What a stop left undone is done soon after the start.
         household.days.nudged.nudge();
         household.retention.nudged.nudge();
+        household.purge.nudged.nudge();
         household.sessions.nudged.nudge();
         let cron = Cron::start(household.all().map(Clone::clone)).await.context("housekeeping cannot be started")?;
         let operations = operations(&store, &household).await?;
@@ -259,6 +263,7 @@ impl Monitor {
             running,
             log_level,
             scheduler: changes,
+            purge: household.purge.nudged.clone(),
             checks: requests,
             trials,
             deliver,

@@ -174,6 +174,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Whether it began with an id that is not known, and has not read so yet.
+    pub fn is_reset(&self) -> bool {
+        self.reset.is_some()
+    }
+
     /// The id to go on from.
     pub fn place(&self) -> String {
         self.feed.id(self.seen)

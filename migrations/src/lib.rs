@@ -17,6 +17,7 @@ mod m20261121_000011_create_alert_rules;
 mod m20261121_000012_create_groups;
 mod m20261121_000013_create_channels;
 mod m20261121_000025_index_audit_log;
+mod m20261121_000030_mark_endpoints_to_purge;
 mod m20261121_000039_index_incidents;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000012_create_groups::Migration),
             Box::new(m20261121_000013_create_channels::Migration),
             Box::new(m20261121_000025_index_audit_log::Migration),
+            Box::new(m20261121_000030_mark_endpoints_to_purge::Migration),
             Box::new(m20261121_000039_index_incidents::Migration),
         ]
     }

@@ -1,5 +1,5 @@
-//! Who asks, and whether they may: the key or the session of a request, the rule for a monitor without one, and the guard that
-//! compares the role with the [`policy`] table.
+//! Who asks, and whether they may: the key or the session of a request, the rule for a monitor without one, and the
+//! guard that compares the role with the [`policy`] table.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -68,7 +68,7 @@ impl fmt::Debug for Standing {
 impl Standing {
     /// The role of whoever asked, as it is now; `None` when the key is no longer good.
     pub fn role(&self) -> Option<Role> {
-        self.gate.identify(&self.request).ok().map(|(actor, _)| actor.role)
+        self.gate.identify(&self.request, Occasion::LookedUpAgain).ok().map(|(actor, _)| actor.role)
     }
 
     /// Refuses what was asked after all.
@@ -79,6 +79,16 @@ impl Standing {
     pub(super) fn streams(&self) -> &Arc<Streams> {
         &self.gate.streams
     }
+}
+
+/// When somebody is told by a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// It comes in now.
+    Request,
+    /// Its answer has been going on for a while. That is no use of a session, which would never be idle otherwise: who
+    /// looks on need not be there.
+    LookedUpAgain,
 }
 
 /// Whose name the access log has: put into every response by the guard.
@@ -107,9 +117,9 @@ impl Gate {
         Self { header_name, challenge, limits, refusals: AtomicU64::new(0), streams: Arc::default(), ctx }
     }
 
-    /// Who this request is from. A key that is shown counts also where none is needed, and before the cookie of a session,
-    /// which browsers send without being told to. A cookie that is worth nothing any more is none.
-    fn identify(&self, parts: &Parts) -> Result<(Actor, Identity), Stranger> {
+    /// Who this request is from. A key that is shown counts also where none is needed, and before the cookie of a
+    /// session, which browsers send without being told to. A cookie that is worth nothing any more is none.
+    fn identify(&self, parts: &Parts, occasion: Occasion) -> Result<(Actor, Identity), Stranger> {
         let address = client(parts);
         let known = |name: String, role, identity| Ok((Actor { name, address, role }, identity));
         let actor = |name: &str, role| known(name.to_owned(), role, Identity::default());
@@ -125,7 +135,7 @@ impl Gate {
                 }
                 Shown::Unknown => stranger(&format!("This is not a valid key: {how}")),
             },
-            Ok(None) => match self.signed_in(parts) {
+            Ok(None) => match self.signed_in(parts, occasion) {
                 Ok(Some(SignedIn { session, key, name, role })) => {
                     known(name, role, Identity { key: Some(key), session: Some(session) })
                 }
@@ -142,10 +152,14 @@ impl Gate {
     }
 
     /// The session whose cookie came along, if one did.
-    fn signed_in(&self, parts: &Parts) -> Result<Option<SignedIn>, Ended> {
+    fn signed_in(&self, parts: &Parts, occasion: Occasion) -> Result<Option<SignedIn>, Ended> {
         let here = Here::of(parts, &self.ctx.config);
         let Some(token) = session_cookie::token(&parts.headers, &here) else { return Ok(None) };
-        sessions::recognise(&self.ctx, token.expose().as_bytes()).map(Some).ok_or(Ended)
+        let find = match occasion {
+            Occasion::Request => sessions::recognise,
+            Occasion::LookedUpAgain => sessions::find_signed_in,
+        };
+        find(&self.ctx, token.expose().as_bytes()).map(Some).ok_or(Ended)
     }
 
     /// The key that somebody signs in with: that of the headers, which was counted already, or that of the body.
@@ -261,10 +275,12 @@ impl Gate {
         next: Next,
     ) -> Response {
         let open = request.method == Method::OPTIONS || ruling.needs() == Needs::Open;
-        let identified = self.identify(&request);
+        let identified = self.identify(&request, Occasion::Request);
         if let Err(problem) = self.admit(&request, identified.as_ref().ok()) {
             return problem.into_response();
         }
+        // A stranger has none, whatever is open to them.
+        let role = identified.as_ref().ok().map(|(actor, _)| actor.role);
         let (actor, identity) = match identified {
             Ok(known) => known,
             Err(_) if open => {
@@ -273,7 +289,7 @@ impl Gate {
             }
             Err(Stranger { name, detail }) => {
                 let actor = Actor { name, address: client(&request), role: Role::Viewer };
-                known_by(&request, &actor);
+                known_by(&request, &actor.name, role);
                 let problem = Problem::new(ProblemKind::Unauthorized, detail)
                     .with_header(header::WWW_AUTHENTICATE, self.challenge.clone());
                 return named(self.refuse(&request, &actor, problem, UNAUTHORIZED).await, actor);
@@ -286,7 +302,7 @@ impl Gate {
         {
             return named(self.refuse(&request, &actor, foreign_origin(), "forbidden").await, actor);
         }
-        known_by(&request, &actor);
+        known_by(&request, &actor.name, role);
         if let (false, Needs::Role(role)) = (open, ruling.needs())
             && let Err(error) = actor.require(role)
         {
@@ -337,9 +353,9 @@ fn foreign_origin() -> Problem {
 struct Ended;
 
 /// Lets the connection of a request be known by whoever made it.
-fn known_by(request: &Parts, actor: &Actor) {
+fn known_by(request: &Parts, name: &str, role: Option<Role>) {
     if let Some(connection) = request.extensions.get::<Arc<OpenConnection>>() {
-        connection.set_principal(&actor.name);
+        connection.set_principal(name, role);
     }
 }
 
@@ -404,8 +420,7 @@ fn bearer_token(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether the client is a person or program on this machine: the peer is, no proxy makes itself known, it is no check
-/// of ours, and
-/// the request was meant for this machine by name (a page elsewhere whose name was pointed here has its own name
+/// of ours, and the request was meant for this machine by name (a page elsewhere whose name was pointed here has its own name
 /// in `Host`; a page elsewhere that posts here has its own in `Origin`).
 fn is_loopback_client(parts: &Parts) -> bool {
     let proxied = parts.headers.keys().any(|name| {

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// A request that is slow for another reason goes on.
 pub async fn bound(State(ctx): State<Arc<ServiceContext>>, request: Request, next: Next) -> Response {
     let template = request.extensions().get::<MatchedPath>().cloned();
-    if template.is_some_and(|path| limits::waits_for_others(path.as_str())) {
+    if template.is_some_and(|path| limits::is_left_waiting(path.as_str())) {
         return next.run(request).await;
     }
     let writes = !request.method().is_safe();

@@ -9,7 +9,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::error::{Problem, ProblemDocument};
-use super::extract::JsonBody;
+use super::extract::{JsonBody, Object};
+use super::limits::BULK_ROUTE;
 use super::pagination::Query;
 use crate::domain::endpoint::EndpointId;
 use crate::service::bulk::{self as verbs, Applied, Op, Operation};
@@ -20,8 +21,8 @@ use crate::service::{Actor, ServiceContext};
 #[serde(deny_unknown_fields)]
 pub struct BulkRequest {
     /// At most 1000.
-    #[schema(max_items = 1000)]
-    operations: Vec<BulkOperation>,
+    #[schema(max_items = 1000, value_type = Vec<BulkOperation>)]
+    operations: Vec<Object<BulkOperation>>,
 }
 
 /// One change of one endpoint.
@@ -35,7 +36,8 @@ pub struct BulkOperation {
     id: Option<i64>,
     /// The endpoint by group and name, unless `id` names it.
     #[serde(default)]
-    key: Option<BulkKey>,
+    #[schema(value_type = Option<BulkKey>)]
+    key: Option<Object<BulkKey>>,
     /// For `create` and `replace` the settings, for `update` a JSON merge patch of them. Mistakes in them are told in
     /// the result of the operation.
     #[serde(default)]
@@ -80,7 +82,7 @@ pub struct BulkResult {
     id: Option<i64>,
     /// Of the endpoint after the change; null without one, and after a deletion.
     revision: Option<i64>,
-    /// Why nothing was done; null when it was.
+    /// Why it was not done, or why that is not known; null when it was.
     problem: Option<ProblemDocument>,
 }
 
@@ -90,16 +92,13 @@ impl From<BulkOperation> for Operation {
         Self {
             op,
             id: id.map(EndpointId),
-            key: key.map(|BulkKey { group, name }| verbs::Key { group, name }),
+            key: key.map(|Object(BulkKey { group, name })| verbs::Key { group, name }),
             settings,
             expected_revision: if_match,
             purge: purge == Some(true),
         }
     }
 }
-
-/// Where the operations come in.
-const PATH: &str = "/api/v1/endpoints/bulk";
 
 /// Change many endpoints
 ///
@@ -114,8 +113,10 @@ pub async fn apply(
     Query(()): Query<()>,
     JsonBody(BulkRequest { operations }): JsonBody<BulkRequest>,
 ) -> Result<Json<BulkResults>, Problem> {
-    let asked: Vec<(Op, Option<i64>)> = operations.iter().map(|operation| (operation.op, operation.id)).collect();
-    let done = verbs::apply(&ctx, &actor, operations.into_iter().map(Operation::from).collect()).await?;
+    let asked: Vec<(Op, Option<i64>)> =
+        operations.iter().map(|Object(operation)| (operation.op, operation.id)).collect();
+    let done =
+        verbs::apply(&ctx, &actor, operations.into_iter().map(|Object(operation)| operation.into()).collect()).await?;
     let results: Vec<BulkResult> = asked
         .into_iter()
         .zip(done)
@@ -126,7 +127,7 @@ pub async fn apply(
             Err(error) => {
                 let problem = Problem::from(error);
                 let status = problem.status().as_u16();
-                BulkResult { op, status, id, revision: None, problem: Some(problem.document(PATH)) }
+                BulkResult { op, status, id, revision: None, problem: Some(problem.document(BULK_ROUTE)) }
             }
         })
         .collect();

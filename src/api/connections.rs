@@ -16,6 +16,7 @@ use super::error::Problem;
 use super::extract::TextPath;
 use super::pagination::{Page, PageParams, Query, sort_keys};
 use crate::domain::Timestamp;
+use crate::domain::role::Role;
 use crate::service::operations::{self as verbs, OpenConnection, State as Doing};
 use crate::service::{Actor, ServiceContext};
 
@@ -68,6 +69,9 @@ pub struct ConnectionItem {
     state: ConnectionState,
     /// Who made the newest request, as the logs call them; null before the first.
     principal: Option<String>,
+    /// What they were allowed then; null before the first request, and of one that was told by no key where one is
+    /// needed.
+    role: Option<Role>,
     /// Since the last answer, or the beginning; 0 while a request is under way.
     #[schema(minimum = 0)]
     idle_seconds: f64,
@@ -133,6 +137,7 @@ fn seconds(milliseconds: u64) -> f64 {
 impl From<&OpenConnection> for ConnectionItem {
     fn from(connection: &OpenConnection) -> Self {
         let requests = connection.requests.get();
+        let (principal, role) = connection.principal().unzip();
         Self {
             id: format!("conn_{}", connection.id),
             start_time: connection.since,
@@ -146,7 +151,8 @@ impl From<&OpenConnection> for ConnectionItem {
                 Doing::Writing => ConnectionState::Writing,
                 Doing::Closing => ConnectionState::Closing,
             },
-            principal: connection.principal().map(|name| name.to_string()),
+            principal: principal.map(|name| name.to_string()),
+            role: role.flatten(),
             idle_seconds: seconds(connection.idle_for().unwrap_or(0)),
             protocol: match (requests, connection.is_http2.load(Ordering::Relaxed)) {
                 (0, _) => Protocol::Unknown,

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::check_view::{Check, CheckSeen};
 use super::endpoint_view::{EndpointItem, EndpointList, EndpointResource};
 use super::error::Problem;
-use super::extract::{EndpointPath, IfMatch, JsonBody, KeyPath, NoBody, OptionalJsonBody, etag};
+use super::extract::{EndpointPath, IfMatch, IfThere, JsonBody, KeyPath, NoBody, OptionalJsonBody, etag};
 use super::forms::{KeyedEndpoint, WholeEndpoint};
 use super::pagination::{FromParams, MAX_LIMIT, Page, Params, Query, Sort, sort_keys};
 use crate::board::Entry;
@@ -208,7 +208,7 @@ pub async fn patch(
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeleteQuery {
-    /// Remove the history as well, at once. Default false: it stays until retention.
+    /// Remove the history as well, which goes soon after the answer. Default false: it stays until retention.
     purge: Option<bool>,
 }
 
@@ -376,7 +376,8 @@ pub async fn get_by_key(State(ctx): Ctx, key: KeyPath, Query(()): Query<()>) -> 
 #[utoipa::path(put, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
     request_body = KeyedEndpoint,
     params(("group" = String, Path), ("name" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read"),
+        ("If-None-Match" = Option<String>, Header, description = "*: make it only where it is not there yet")),
     responses(
         (status = 200, body = EndpointResource, headers(("ETag" = String)), description = "replaced"),
         (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String)), description = "created"),
@@ -388,10 +389,10 @@ pub async fn put_by_key(
     actor: Actor,
     key: KeyPath,
     Query(()): Query<()>,
-    IfMatch(revision): IfMatch,
+    IfThere(precondition): IfThere,
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Response, Problem> {
-    Ok(match verbs::put_by_key(&ctx, &actor, key.group, key.name, revision, settings).await? {
+    Ok(match verbs::put_by_key(&ctx, &actor, key.group, key.name, precondition, settings).await? {
         Put::Created(entry) => created(&entry),
         Put::Replaced(entry) => shown(&entry).into_response(),
     })
@@ -413,8 +414,7 @@ pub async fn delete_by_key(
     Query(query): Query<DeleteQuery>,
     IfMatch(revision): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    let id = find_by_key(&ctx, &key)?.known.id;
-    verbs::archive(&ctx, &actor, id, revision, query.purge()).await?;
+    verbs::archive_by_key(&ctx, &actor, key.group, key.name, revision, query.purge()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -427,7 +427,9 @@ pub async fn get_by_name(ctx: Ctx, key: KeyPath, query: Query<()>) -> Result<Sho
 
 /// Replace or create an endpoint without a group by name
 #[utoipa::path(put, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", request_body = KeyedEndpoint,
-    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    params(("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read"),
+        ("If-None-Match" = Option<String>, Header, description = "*: make it only where it is not there yet")),
     responses(
         (status = 200, body = EndpointResource, headers(("ETag" = String)), description = "replaced"),
         (status = 201, body = EndpointResource, headers(("Location" = String), ("ETag" = String)), description = "created"),
@@ -439,10 +441,10 @@ pub async fn put_by_name(
     actor: Actor,
     key: KeyPath,
     query: Query<()>,
-    revision: IfMatch,
+    precondition: IfThere,
     body: JsonBody<EndpointSettings>,
 ) -> Result<Response, Problem> {
-    put_by_key(ctx, actor, key, query, revision, body).await
+    put_by_key(ctx, actor, key, query, precondition, body).await
 }
 
 /// Delete an endpoint without a group by name

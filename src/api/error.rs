@@ -351,6 +351,12 @@ impl From<ServiceError> for Problem {
             ServiceError::Stale { revision } => {
                 Self::new(ProblemKind::Stale, format!("The resource is now at revision {revision}: read it again"))
             }
+            ServiceError::NotThere => {
+                Self::new(ProblemKind::Stale, "There is no such resource, and If-Match asks for one")
+            }
+            ServiceError::IsThere => {
+                Self::new(ProblemKind::Stale, "There is such a resource, and If-None-Match asks for none")
+            }
             ServiceError::Unavailable(_) => Self::new(ProblemKind::Unavailable, detail),
             ServiceError::Store(StoreError::Unavailable(cause)) => {
                 tracing::warn!(%cause, "the database is away");

@@ -4,7 +4,7 @@
 //! one piece, no larger than the connection takes at once. A stream holds its place in the feed and nothing else, and
 //! is asked for the next piece only when its client has taken the one before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,7 +33,8 @@ use crate::service::{Actor, ServiceContext};
 type Ctx = State<Arc<ServiceContext>>;
 
 /// Streams at once, of everybody; fewer where few connections may be open, of which streams have a quarter. One more is
-/// refused with 503.
+/// refused with 503. When the number of connections is lowered the newest streams beyond the quarter end: nothing else
+/// would ever end them, and whoever is left out comes back with the last id and misses nothing.
 const STREAMS: usize = 256;
 const CONNECTIONS_SHARE: usize = 4;
 
@@ -130,8 +131,8 @@ pub async fn stream(
         Ok(subscription) => subscription,
         Err(error) => return standing.refuse(&actor, error.into()).await,
     };
-    let most = connections.map_or(STREAMS, |Extension(MostConnections(most))| STREAMS.min(most / CONNECTIONS_SHARE));
-    let seat = match standing.streams().take(&actor, most.max(1)) {
+    let most = MostStreams(connections.map(|Extension(connections)| connections));
+    let seat = match standing.streams().take(&actor, most.get()) {
         Ok(seat) => seat,
         Err(problem) => return problem.into_response(),
     };
@@ -143,7 +144,8 @@ pub async fn stream(
         looked_up: now,
         told: now,
         greeted: false,
-        _seat: seat,
+        most,
+        seat,
     };
     let body = Body::from_stream(stream::unfold(streaming, |mut streaming| async {
         let piece = streaming.next().await?;
@@ -169,7 +171,19 @@ struct Streaming {
     /// When the client was last told anything.
     told: Instant,
     greeted: bool,
-    _seat: Seat,
+    most: MostStreams,
+    seat: Seat,
+}
+
+/// How many streams there may be at once, as it is now.
+#[derive(Debug)]
+struct MostStreams(Option<MostConnections>);
+
+impl MostStreams {
+    fn get(&self) -> usize {
+        let connections = self.0.as_ref();
+        connections.map_or(STREAMS, |most| STREAMS.min(most.get() / CONNECTIONS_SHARE)).max(1)
+    }
 }
 
 impl Streaming {
@@ -192,7 +206,8 @@ impl Streaming {
         }
     }
 
-    /// Whether the reader's key is still good. What its role may no longer see is left out.
+    /// Whether the reader's key is still good, and there is still room for it. What its role may no longer see is left
+    /// out.
     fn is_welcome(&mut self) -> bool {
         if self.looked_up.elapsed() < LOOK_UP {
             return true;
@@ -200,17 +215,21 @@ impl Streaming {
         self.looked_up = Instant::now();
         let Some(role) = self.standing.role().filter(|role| *role >= Role::Viewer) else { return false };
         self.subscription.set_role(role);
-        true
+        self.seat.is_within(self.most.get())
     }
 
     /// What there is to say now.
     fn piece(&mut self) -> Option<String> {
+        let mut text = String::new();
         if !self.greeted {
             self.greeted = true;
-            // An id without data is no event, but it is what a client goes on from.
-            return Some(format!("retry: {RETRY}\nid: {}\n\n", self.subscription.place()));
+            text = format!("retry: {RETRY}\n");
+            // An id without data is no event, but it is what a client goes on from. Not so where it has to be told of a
+            // reset first: in one block with that, or a client that leaves in between would never hear of it.
+            if !self.subscription.is_reset() {
+                return Some(text + &format!("id: {}\n\n", self.subscription.place()));
+            }
         }
-        let mut text = String::new();
         let written = match self.subscription.read(PIECE) {
             Read::Events(events) => events.iter().try_for_each(|(number, event)| {
                 let (id, kind, data) = (self.subscription.id(*number), event.kind(), event.data());
@@ -239,7 +258,9 @@ pub struct Streams {
 
 #[derive(Debug, Default)]
 struct Taken {
-    all: usize,
+    /// Seats are numbered in the order in which they were taken.
+    all: BTreeSet<u64>,
+    given: u64,
     /// Only those who have some.
     by_client: HashMap<Client, usize>,
 }
@@ -256,6 +277,7 @@ enum Client {
 #[derive(Debug)]
 struct Seat {
     streams: Arc<Streams>,
+    number: u64,
     client: Client,
 }
 
@@ -281,23 +303,32 @@ impl Streams {
         if client != Client::Local && of_client >= PER_CLIENT.min(most) {
             return refuse(ProblemKind::RateLimited, format!("You have {of_client} streams of events: end one first"));
         }
-        if taken.all >= most {
+        if taken.all.len() >= most {
             return refuse(
                 ProblemKind::Unavailable,
                 format!("All {most} streams of events are taken: try again later"),
             );
         }
-        taken.all += 1;
+        taken.given += 1;
+        let number = taken.given;
+        taken.all.insert(number);
         *taken.by_client.entry(client.clone()).or_default() += 1;
         drop(taken);
-        Ok(Seat { streams: self.clone(), client })
+        Ok(Seat { streams: self.clone(), number, client })
+    }
+}
+
+impl Seat {
+    /// Whether it is among the `most` oldest.
+    fn is_within(&self, most: usize) -> bool {
+        self.streams.lock().all.range(..self.number).count() < most
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.streams.lock();
-        taken.all -= 1;
+        taken.all.remove(&self.number);
         if let Some(count) = taken.by_client.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
@@ -331,10 +362,12 @@ mod tests {
         assert!(streams.take(&local, STREAMS).is_err(), "one more in all");
         others.pop();
         local_seats.push(streams.take(&local, STREAMS).unwrap());
+        assert!(seats[9].is_within(10) && !seats[10].is_within(10), "the oldest stay when there may be fewer");
         seats.clear();
+        assert!(others[0].is_within(1));
         others.clear();
         local_seats.clear();
         let taken = streams.lock();
-        assert!(taken.all == 0 && taken.by_client.is_empty());
+        assert!(taken.all.is_empty() && taken.by_client.is_empty());
     }
 }

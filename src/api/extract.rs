@@ -1,17 +1,21 @@
 //! Reading requests: bodies, ids and the preconditions of single resources. Each failure is a problem document
 //! that names the place.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::error::{Problem, ProblemKind};
 use super::serve::BodyTooSlow;
 use crate::domain::endpoint::EndpointId;
-use crate::service::error::{FieldError, Place};
+use crate::service::error::{FieldError, Place, Precondition};
 use crate::service::merge_patch::pointer_of;
 
 /// The longest body read, in bytes; a longer one is refused with 413.
@@ -72,6 +76,30 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         OptionalJsonBody::<Nothing>::from_request(request, state).await.map(|_| Self)
+    }
+}
+
+/// An object within a body. Read by itself a list would stand for its fields in their order.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
     }
 }
 
@@ -235,7 +263,8 @@ fn path_problem() -> Problem {
     Problem::invalid(vec![FieldError::parameter("path", "invalid", "must be percent-encoded UTF-8")])
 }
 
-/// The revision demanded by `If-Match`; `None` without the header or with `*`.
+/// The revision demanded by `If-Match` of a resource that is changed only where it is there; `None` without the header
+/// or with `*`.
 #[derive(Debug, Clone, Copy)]
 pub struct IfMatch(pub Option<i64>);
 
@@ -243,18 +272,48 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let text = value.to_str().unwrap_or_default().trim();
-        if text == "*" {
-            return Ok(Self(None));
+        match if_match(&parts.headers)? {
+            Precondition::Revision(revision) => Ok(Self(Some(revision))),
+            Precondition::Nothing | Precondition::IsThere | Precondition::NotThere => Ok(Self(None)),
         }
-        let revision = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).and_then(|t| t.parse().ok());
-        revision.map(|revision| Self(Some(revision))).ok_or_else(|| {
-            let detail = "must be the ETag of this resource, such as \"3\", or *";
-            let error = FieldError { place: Place::Header("If-Match"), rule: "invalid", detail: detail.to_owned() };
-            Problem::invalid(vec![error])
-        })
     }
+}
+
+/// What `If-Match` and `If-None-Match` demand of a resource that is made by PUT where it is not there.
+#[derive(Debug, Clone, Copy)]
+pub struct IfThere(pub Precondition);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfThere {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let if_match = if_match(&parts.headers)?;
+        let Some(none_match) = parts.headers.get(header::IF_NONE_MATCH) else { return Ok(Self(if_match)) };
+        if none_match.as_bytes().trim_ascii() != b"*" {
+            let detail = "must be *: make it only where it is not there yet";
+            return Err(wrong_header("If-None-Match", "invalid", detail));
+        }
+        if if_match != Precondition::Nothing {
+            let detail = "excludes If-Match: the one asks for a resource that is there, the other for none";
+            return Err(wrong_header("If-None-Match", "conflict", detail));
+        }
+        Ok(Self(Precondition::NotThere))
+    }
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Precondition, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(Precondition::Nothing) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(Precondition::IsThere);
+    }
+    let revision = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).and_then(|t| t.parse().ok());
+    let detail = "must be the ETag of this resource, such as \"3\", or *";
+    revision.map(Precondition::Revision).ok_or_else(|| wrong_header("If-Match", "invalid", detail))
+}
+
+fn wrong_header(name: &'static str, rule: &'static str, detail: &str) -> Problem {
+    Problem::invalid(vec![FieldError { place: Place::Header(name), rule, detail: detail.to_owned() }])
 }
 
 /// The `ETag` of a revision.

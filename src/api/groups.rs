@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{IfMatch, JsonBody, TextPath, etag};
+use super::extract::{IfMatch, IfThere, JsonBody, TextPath, etag};
 use super::forms::WholeGroup;
 use super::group_view::{GroupItem, GroupList, GroupSettings};
 use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
@@ -143,7 +143,9 @@ pub async fn get(State(ctx): Ctx, TextPath(name): TextPath, Query(()): Query<()>
 /// `name` and `interval` (or `schedule`) are required; whatever is absent returns to its default. Its endpoints follow
 /// at the next slot of the new schedule.
 #[utoipa::path(put, path = "/api/v1/groups/{name}", tag = "groups", request_body = WholeGroup,
-    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
+    params(("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read"),
+        ("If-None-Match" = Option<String>, Header, description = "*: make it only where it is not there yet")),
     responses(
         (status = 200, body = GroupItem, headers(("ETag" = String)), description = "replaced"),
         (status = 201, body = GroupItem, headers(("Location" = String), ("ETag" = String)), description = "created"),
@@ -155,10 +157,10 @@ pub async fn replace(
     actor: Actor,
     TextPath(name): TextPath,
     Query(()): Query<()>,
-    IfMatch(revision): IfMatch,
+    IfThere(precondition): IfThere,
     JsonBody(GroupSettings(settings)): JsonBody<GroupSettings>,
 ) -> Result<Response, Problem> {
-    Ok(match verbs::put(&ctx, &actor, name, revision, settings).await? {
+    Ok(match verbs::put(&ctx, &actor, name, precondition, settings).await? {
         Put::Created(report) => created(&report),
         Put::Replaced(report) => shown(&report).into_response(),
     })

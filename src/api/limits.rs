@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::DEFAULT_METRICS_PATH;
-use crate::service::checks;
+use crate::service::{bulk, checks};
 
 /// The route template of a check by hand, which takes as long as the check.
 pub const CHECK_ROUTE: &str = "/api/v1/endpoints/{id}/check";
@@ -20,6 +20,9 @@ pub const EVENTS_ROUTE: &str = "/api/v1/events";
 /// The route of a trial of a definition, which takes as long as the attempt.
 pub const TRIAL_ROUTE: &str = "/api/v1/endpoints/test";
 
+/// The route of many changes in one request, of which each has the time of a request.
+pub const BULK_ROUTE: &str = "/api/v1/endpoints/bulk";
+
 /// The route template of the file of a backup.
 pub const BACKUP_ROUTE: &str = "/api/v1/backups/{id}/content";
 
@@ -33,13 +36,18 @@ const BODY: Duration = Duration::from_secs(30);
 pub fn handler_timeout(template: Option<&str>, has_body: bool) -> Duration {
     let body = if has_body { BODY } else { Duration::ZERO };
     // The verb gives up by itself, with a better sentence than the bound has.
-    let waits_for_check = matches!(template, Some(CHECK_ROUTE | TRIAL_ROUTE));
-    body + if waits_for_check { checks::MAX_WAIT + ORDINARY } else { ORDINARY }
+    let verb = match template {
+        Some(CHECK_ROUTE | TRIAL_ROUTE) => checks::MAX_WAIT,
+        Some(BULK_ROUTE) => bulk::MAX_WAIT,
+        _ => Duration::ZERO,
+    };
+    body + verb + ORDINARY
 }
 
-/// Routes that wait for a target or a channel, and not for the database.
-pub fn waits_for_others(template: &str) -> bool {
-    matches!(template, CHECK_ROUTE | TEST_ROUTE | TRIAL_ROUTE)
+/// Routes that are not cut short while the database does not answer: they wait for a target or a channel, or have to
+/// tell what was done before it went away.
+pub fn is_left_waiting(template: &str) -> bool {
+    matches!(template, CHECK_ROUTE | TEST_ROUTE | TRIAL_ROUTE | BULK_ROUTE)
 }
 
 /// Routes that answer with something else than JSON too: pages and their assets, tables, files, and the metrics, which look

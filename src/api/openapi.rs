@@ -104,12 +104,13 @@ fn name_operation(path: &str, method: &HttpMethod, operation: &mut Operation) {
 /// The form of the headers that several operations know.
 fn shape_headers(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
-        if let RefOr::T(parameter) = parameter
-            && parameter.name == "If-Match"
-        {
-            let tag = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r#"^(\*|"[0-9]{1,18}")$"#));
-            parameter.schema = Some(tag.into());
-        }
+        let RefOr::T(parameter) = parameter else { continue };
+        let pattern = match parameter.name.as_str() {
+            "If-Match" => r#"^(\*|"[0-9]{1,18}")$"#,
+            "If-None-Match" => r"^\*$",
+            _ => continue,
+        };
+        parameter.schema = Some(ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).into());
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod body;
 mod connection;
+mod limits;
 pub mod tls;
 
 use std::collections::HashMap;
@@ -34,29 +35,15 @@ use tower::ServiceExt;
 pub use self::body::BodyTooSlow;
 use self::body::{RequestBody, ResponseBody};
 use self::connection::{Connection, Overdue, Socket};
+use self::limits::Shares;
+pub use self::limits::{MostConnections, ServeLimits};
 use self::tls::Tls;
 use super::client_address::as_one_client;
 use crate::clock::Clock;
-use crate::config::{MaxConnections, RunningSettings};
+use crate::config::RunningSettings;
 use crate::lifecycle::Tasks;
 use crate::telemetry::connections::Connections;
 use crate::telemetry::metrics::Metrics;
-
-/// Connections at once; fewer where few files may be open. When they are all in use the one that has been idle
-/// longest makes room; when none is idle the new one is closed at once, so that its client knows.
-const CONNECTIONS: usize = 1_024;
-
-/// One in so many of the file descriptors may be a connection: three quarters are for checks.
-const DESCRIPTORS_SHARE: usize = 8;
-
-/// The least number of connections, however few files may be open.
-const FEWEST_CONNECTIONS: usize = 16;
-
-/// Connections of one client (an IPv4 address, an IPv6 /64), loopback and trusted proxies excepted.
-const PER_CLIENT: usize = 256;
-
-/// Of `CONNECTIONS` one in so many is kept for this machine: health checks get through whatever others do.
-const LOCAL_SHARE: usize = 16;
 
 /// The bytes of a request's head, and its header fields. More is 431.
 const HEAD_BYTES: u32 = 32 * 1024;
@@ -73,84 +60,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause when the system lets no connection be accepted (no descriptor, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// However many connections the settings allow, one in so many of the file descriptors is the most: checks need theirs.
-const MOST_SHARE: usize = 2;
-
-fn kept_for_local(connections: usize) -> usize {
-    connections / LOCAL_SHARE
-}
-
-fn per_client(connections: usize) -> usize {
-    PER_CLIENT.min(connections / 2)
-}
-
 /// The bytes of answers that the system holds for a connection and has not sent: without a bound of ours it would hold
 /// megabytes for each client that does not read, and one that reads nothing would not be noticed for as long.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
-
-/// What clients may cost.
-#[derive(Debug, Clone)]
-pub struct ServeLimits {
-    /// Unless the settings say another number.
-    pub connections: usize,
-    /// The most that the settings may say.
-    pub most_connections: usize,
-    /// Of `connections`, those that only this machine may use.
-    pub kept_for_local: usize,
-    pub per_client: usize,
-    pub handshake: Duration,
-    /// From the first byte of a request, on a new connection from its beginning, to the end of the head.
-    pub head: Duration,
-    /// Between requests.
-    pub idle: Duration,
-    /// The whole body of a request.
-    pub body: Duration,
-    /// How long a client may take nothing of its answer.
-    pub stalled: Duration,
-    /// How long requests under way may take once the stop has begun.
-    pub grace: Duration,
-}
-
-impl ServeLimits {
-    /// Those that suit a process with so many file descriptors.
-    pub fn fitting(descriptors: usize, grace: Duration) -> Self {
-        let connections = (descriptors / DESCRIPTORS_SHARE).clamp(FEWEST_CONNECTIONS, CONNECTIONS);
-        Self {
-            connections,
-            most_connections: (descriptors / MOST_SHARE).max(FEWEST_CONNECTIONS),
-            kept_for_local: kept_for_local(connections),
-            per_client: per_client(connections),
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(10),
-            idle: Duration::from_secs(75),
-            body: Duration::from_secs(30),
-            stalled: Duration::from_secs(30),
-            grace,
-        }
-    }
-
-    /// How many connections at once, of them for this machine only, and of one client.
-    fn shares(&self, wanted: MaxConnections) -> (usize, usize, usize) {
-        match wanted {
-            MaxConnections::Auto => (self.connections, self.kept_for_local, self.per_client),
-            MaxConnections::Fixed(wanted) => {
-                let connections = (wanted as usize).min(self.most_connections);
-                (connections, kept_for_local(connections), per_client(connections))
-            }
-        }
-    }
-
-    /// How often connections are looked through.
-    fn sweep_every(&self) -> Duration {
-        let shortest = self.head.min(self.idle).min(self.stalled);
-        (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
-    }
-}
-
-/// How many connections there may be, for handlers of which some hold theirs for long.
-#[derive(Debug, Clone, Copy)]
-pub struct MostConnections(pub usize);
 
 /// What serving needs beside a listener and a router.
 #[derive(Debug, Clone)]
@@ -252,14 +165,18 @@ impl Server {
     }
 
     /// Room for a connection, if there is any or can be made.
+    ///
+    /// What is kept for this machine is judged by what this machine has, not by what there is in all: when the number
+    /// was lowered there may be more than it says, of which none makes room, and health checks get through all the
+    /// same. Then there are more by that share at most.
     fn admit(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
         let wanted = self.serving.running.get().max_connections;
-        let (connections, kept_for_local, per_client) = self.serving.limits.shares(wanted);
+        let Shares { connections, kept_for_local, per_client } = self.serving.limits.shares(wanted);
         self.serving.metrics.connections_limit.set(i64::try_from(connections).unwrap_or(i64::MAX));
         let ip = peer.ip().to_canonical();
+        let is_local = ip.is_loopback();
         let mut open = self.open();
-        let bound = if ip.is_loopback() { connections } else { connections - kept_for_local };
-        let is_bounded = !ip.is_loopback() && !self.serving.trusted_proxies.iter().any(|network| network.contains(&ip));
+        let is_bounded = !is_local && !self.serving.trusted_proxies.iter().any(|network| network.contains(&ip));
         if is_bounded {
             let client = as_one_client(ip);
             let of_client = |connection: &&Arc<Connection>| as_one_client(connection.shown.peer.ip()) == client;
@@ -267,11 +184,13 @@ impl Server {
                 return None;
             }
         }
+        let bound = if is_local { connections } else { connections - kept_for_local };
         // One more than there may be; many more after the number was lowered.
         let surplus = (open.len() + 1).saturating_sub(bound);
         if surplus > 0 {
             let mut idle: Vec<_> = open.iter().filter_map(|(id, c)| Some((c.idle_for()?, *id))).collect();
-            if idle.len() < surplus {
+            let locals = || open.values().filter(|connection| connection.shown.client().is_loopback()).count();
+            if idle.len() < surplus && !(is_local && locals() < kept_for_local) {
                 return None;
             }
             idle.sort_unstable_by(|a, b| b.cmp(a));
@@ -347,7 +266,7 @@ impl Server {
 
     async fn exchange(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, connection: &Arc<Connection>) {
         let (router, limit) = (self.router.clone(), self.serving.limits.body);
-        let most = MostConnections(self.serving.limits.connections);
+        let most = MostConnections::new(&self.serving.limits, &self.serving.running);
         let of_connection = connection.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = of_connection.begin(request.version() == Version::HTTP_2);
@@ -355,7 +274,7 @@ impl Server {
             let mut request = request.map(|body| Body::new(RequestBody::new(body, limit, connection)));
             request.extensions_mut().insert(ConnectInfo(of_connection.shown.peer));
             request.extensions_mut().insert(of_connection.shown.clone());
-            request.extensions_mut().insert(most);
+            request.extensions_mut().insert(most.clone());
             let answer = router.clone().oneshot(request);
             async move {
                 let response: Response<Body> = match answer.await {
@@ -433,7 +352,7 @@ where
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::config::{Adjustable, LogLevel, MaxConcurrent};
+    use crate::config::{Adjustable, LogLevel, MaxConcurrent, MaxConnections};
 
     fn running(max_connections: MaxConnections) -> Arc<RunningSettings> {
         Arc::new(RunningSettings::new(Adjustable {
@@ -483,17 +402,6 @@ mod tests {
     }
 
     #[test]
-    fn few_descriptors_make_few_connections() {
-        let fitting = |descriptors| {
-            let limits = ServeLimits::fitting(descriptors, Duration::ZERO);
-            (limits.connections, limits.kept_for_local, limits.per_client)
-        };
-        assert_eq!(fitting(65_536), (1_024, 64, 256));
-        assert_eq!(fitting(1_024), (128, 8, 64));
-        assert_eq!(fitting(64), (16, 1, 8));
-    }
-
-    #[test]
     fn a_client_has_its_share_and_this_machine_its_own() {
         let serving = Serving {
             running: running(MaxConnections::Auto),
@@ -527,5 +435,35 @@ mod tests {
         assert_eq!(admitted("127.0.0.1", 5), 2, "the rest is for this machine");
         drop(under_way);
         assert!(server.admit("198.51.100.2:1".parse().unwrap()).is_some(), "an idle one makes room");
+    }
+
+    #[test]
+    fn what_is_kept_for_this_machine_is_there_also_after_the_number_was_lowered() {
+        let serving = Serving {
+            running: running(MaxConnections::Fixed(64)),
+            limits: ServeLimits::fitting(1_024, Duration::ZERO),
+            tls: None,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            clock: Arc::new(SystemClock::new()),
+            metrics: Arc::default(),
+            connections: Arc::default(),
+            tasks: Tasks::new(),
+        };
+        let server = Server::new(Router::new(), serving);
+        let admit = |peer: &str| server.admit(peer.parse().unwrap()).map(|connection| connection.begin(false));
+        let mut under_way: Vec<_> = (0..60).filter_map(|_| admit("10.0.0.1:1")).collect();
+        assert_eq!(under_way.len(), 60);
+        let running = &server.serving.running;
+        running.set(Adjustable { max_connections: MaxConnections::Fixed(32), ..running.get() });
+        assert!(admit("10.0.0.1:1").is_none());
+        // Two of 32.
+        let local: Vec<_> = (0..3).filter_map(|_| admit("127.0.0.1:1")).collect();
+        assert_eq!(local.len(), 2, "its own, and no more of what others have too much of");
+        assert_eq!(server.open().len(), 62);
+        assert_eq!(server.serving.metrics.connections_evicted.get(), 0);
+        under_way.truncate(31);
+        drop(local);
+        assert!(admit("127.0.0.1:1").is_some(), "idle ones make room again");
+        assert_eq!(server.open().len(), 32);
     }
 }

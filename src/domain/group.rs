@@ -16,6 +16,16 @@ pub struct Group {
     pub unreadable: Option<String>,
 }
 
+impl Group {
+    /// `None`: the configuration has it.
+    pub fn revision(&self) -> Option<i64> {
+        match &self.made {
+            GroupMade::Configured { .. } => None,
+            GroupMade::Stored(stored) => Some(stored.revision),
+        }
+    }
+}
+
 /// Who declared a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupMade {

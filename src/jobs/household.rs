@@ -18,6 +18,7 @@ pub struct Household {
     pub hours: Turns,
     pub days: Turns,
     pub retention: Turns,
+    pub purge: Turns,
     pub key_uses: Turns,
     pub sessions: Turns,
     pub backups: Turns,
@@ -61,6 +62,11 @@ impl Household {
                  older than they are kept",
                 When::Every(cleanup_interval),
             ),
+            purge: turns(
+                "purge",
+                "Removes the history of endpoints that were deleted with it; begun by the deletion",
+                cron("50 * * * * *")?,
+            ),
             key_uses: turns("key_uses", "Writes down when each API key was used last", cron("30 * * * * *")?),
             sessions: turns(
                 "sessions",
@@ -78,7 +84,8 @@ impl Household {
         Ok(household)
     }
 
-    pub fn all(&self) -> [&Turns; 7] {
-        [&self.hours, &self.days, &self.retention, &self.key_uses, &self.sessions, &self.backups, &self.integrity]
+    pub fn all(&self) -> [&Turns; 8] {
+        let Self { hours, days, retention, purge, key_uses, sessions, backups, integrity } = self;
+        [hours, days, retention, purge, key_uses, sessions, backups, integrity]
     }
 }

@@ -212,8 +212,9 @@ impl Worker {
         }
     }
 
-    /// Delivers until the stop, or until the channel has long been gone. What is under way then is given up, and attempted again after the next start with
-    /// the same id. What was delivered and does not stand in its rows is recorded once the recorder has written them.
+    /// Delivers until the stop, or until the channel has long been gone. What is under way then is given up, and
+    /// attempted again after the next start with the same id. What was delivered and does not stand in its rows is
+    /// recorded once the recorder has written them.
     pub async fn run(mut self) {
         let stopping = self.context.stopping.clone();
         // In every line of this worker, whatever the level of the log.

@@ -1,12 +1,13 @@
 //! Many changes of endpoints in one request: each by itself, in their order, several in one transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::context::{Actor, ServiceContext, detached_change};
-use super::endpoints::{Changes, Purge, remove_history};
-use super::error::{FieldError, Place, ServiceError, key_text};
+use super::context::{Actor, CHANGE_LIMIT, ServiceContext, detached_changes, in_time};
+use super::endpoints::{Changes, Purge};
+use super::error::{FieldError, Place, Precondition, ServiceError};
 use super::merge_patch;
 use crate::domain::endpoint::{EndpointId, EndpointSettings};
 use crate::domain::outcome::words;
@@ -20,6 +21,15 @@ const MAX_ERRORS: usize = 20;
 
 /// Operations in one transaction: few enough that results of checks never wait long for their turn to be written.
 const AT_ONCE: usize = 200;
+
+/// The longest that the changes of one request are waited for: each transaction has the time of any change.
+pub const MAX_WAIT: Duration = Duration::from_secs(CHANGE_LIMIT.as_secs() * MAX_OPERATIONS.div_ceil(AT_ONCE) as u64);
+
+/// Said of what was not written.
+const NOT_DONE: &str = "The database did not take the changes: nothing of this operation was done";
+
+/// Said of what was being written when the database was heard of last.
+const IN_DOUBT: &str = "The database did not say whether it took the changes: this operation may have been done";
 
 words! {
     /// What is done with an endpoint.
@@ -80,20 +90,27 @@ pub async fn apply(
         return Err(ServiceError::invalid(FieldError::at("/operations", "out_of_range", detail)));
     }
     let (work, actor) = (Arc::clone(ctx), actor.clone());
-    detached_change(ctx, async move {
+    detached_changes(ctx, async move {
         let count = operations.len();
         let mut results = Vec::with_capacity(count);
         let mut left = operations.into_iter().enumerate().peekable();
         while left.peek().is_some() {
             let chunk: Vec<_> = left.by_ref().take(AT_ONCE).collect();
             let begun = results.len();
-            if let Err(error) = apply_together(&work, &actor, chunk, &mut results).await {
+            let mut committing = false;
+            let done = in_time(Box::pin(apply_together(&work, &actor, chunk, &mut results, &mut committing))).await;
+            if let Err(error) = done {
                 let ServiceError::Store(cause) = error else { return Err(error) };
-                // Of this transaction nothing was done, and another one would not fare better.
-                results.truncate(begun);
-                tracing::warn!(%cause, done = begun, of = count, "a bulk change was broken off");
-                let why = "The database did not take the changes: nothing of this operation was done";
-                results.extend((begun..count).map(|_| Err(ServiceError::Unavailable(why.to_owned()))));
+                tracing::warn!(%cause, done = begun, of = count, in_doubt = committing, "a bulk change was broken off");
+                if committing {
+                    // What was refused was not done in any case.
+                    let doubtful = results[begun..].iter_mut().filter(|result| result.is_ok());
+                    doubtful.for_each(|result| *result = Err(ServiceError::Unavailable(IN_DOUBT.to_owned())));
+                } else {
+                    results.truncate(begun);
+                }
+                // Another transaction would not fare better.
+                results.resize_with(count, || Err(ServiceError::Unavailable(NOT_DONE.to_owned())));
                 break;
             }
         }
@@ -102,36 +119,28 @@ pub async fn apply(
     .await
 }
 
+/// `committing` says whether it came to the commit.
+///
 /// # Errors
-/// When the store fails: then nothing of these was done.
+/// When the store fails: then nothing of these was done, or, if it came to the commit, all that was not refused may
+/// have been.
 async fn apply_together(
     ctx: &ServiceContext,
     actor: &Actor,
     operations: Vec<(usize, Operation)>,
     results: &mut Vec<Result<Applied, ServiceError>>,
+    committing: &mut bool,
 ) -> Result<(), ServiceError> {
     let mut changes = Changes::begin(ctx, actor).await?;
-    let mut to_purge = Vec::new();
     for (index, operation) in operations {
-        let purge = operation.purge;
         match apply_one(&mut changes, operation).await {
             Err(ServiceError::Store(error)) => return Err(ServiceError::Store(error)),
             Err(error) => results.push(Err(below(error, &format!("/operations/{index}")))),
-            Ok(applied) => {
-                if let (true, Applied::Deleted { id }) = (purge, applied) {
-                    to_purge.push(id);
-                }
-                results.push(Ok(applied));
-            }
+            Ok(applied) => results.push(Ok(applied)),
         }
     }
-    changes.commit().await?;
-    for id in to_purge {
-        if let Err(error) = remove_history(ctx, id).await {
-            tracing::warn!(%error, endpoint_id = id.0, "the history of a deleted endpoint is still there in part");
-        }
-    }
-    Ok(())
+    *committing = true;
+    changes.commit().await
 }
 
 async fn apply_one(changes: &mut Changes<'_>, operation: Operation) -> Result<Applied, ServiceError> {
@@ -174,14 +183,16 @@ async fn apply_one(changes: &mut Changes<'_>, operation: Operation) -> Result<Ap
             Ok(created(changes, id))
         }
         (Op::Replace, None, Some(Key { group, name })) => {
-            let put = changes.put_by_key(group, name, expected_revision, read(settings)?).await;
+            let put = changes.put_by_key(group, name, Precondition::from(expected_revision), read(settings)?).await;
             let (id, is_new) = put.map_err(in_settings)?;
             Ok(if is_new { created(changes, id) } else { changed(changes, id) })
         }
         (op, id, key) => {
             let id = match (id, key) {
                 (Some(id), _) => id,
-                (None, key) => found(changes, key)?,
+                (None, Some(Key { group, name })) => changes.require_key(&group, &name).await?,
+                // Refused above.
+                (None, None) => return Err(ServiceError::NotFound("the endpoint".to_owned())),
             };
             match op {
                 Op::Delete => {
@@ -199,12 +210,6 @@ async fn apply_one(changes: &mut Changes<'_>, operation: Operation) -> Result<Ap
             Ok(changed(changes, id))
         }
     }
-}
-
-fn found(changes: &Changes<'_>, key: Option<Key>) -> Result<EndpointId, ServiceError> {
-    let Key { group, name } = key.unwrap_or(Key { group: String::new(), name: String::new() });
-    let id = changes.find_by_key(&group, &name);
-    id.ok_or_else(|| ServiceError::NotFound(format!("endpoint {}", key_text(&group, &name))))
 }
 
 fn revision(changes: &Changes<'_>, id: EndpointId) -> i64 {

@@ -50,6 +50,8 @@ pub struct ServiceContext {
     pub log_level: LevelControl,
     /// Nudged after every change of what is watched.
     pub scheduler: Wakeup,
+    /// Nudged when endpoints were deleted with their history, which is removed then.
+    pub purge: Wakeup,
     /// To the scheduler; full means that too many people wait for checks by hand.
     pub checks: mpsc::Sender<CheckRequest>,
     /// To the scheduler; full means that too many definitions are being tried.
@@ -234,7 +236,7 @@ pub const UNAUTHORIZED: &str = "unauthorized";
 const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a change may take, so that a database that hangs does not hold up every later one for good.
-const CHANGE_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const CHANGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// As [`detached`], for a change of the database. While it is known to be away nothing is begun: what was refused must
 /// not happen later all the same.
@@ -242,7 +244,15 @@ pub(super) fn detached_change<T: Send + 'static>(
     ctx: &ServiceContext,
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> impl Future<Output = Result<T, ServiceError>> + Send {
-    let work = detached(ctx, work);
+    detached_changes(ctx, in_time(work))
+}
+
+/// As [`detached_change`], for changes of which each has the limit by itself: see [`in_time`].
+pub(super) fn detached_changes<T: Send + 'static>(
+    ctx: &ServiceContext,
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> impl Future<Output = Result<T, ServiceError>> + Send {
+    let work = to_the_end(ctx, work);
     async move {
         match ctx.metrics.database.away() {
             Some(away) => Err(ServiceError::Store(StoreError::Unavailable(away.why))),
@@ -257,18 +267,30 @@ pub(super) fn detached<T: Send + 'static>(
     ctx: &ServiceContext,
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> impl Future<Output = Result<T, ServiceError>> + Send {
+    to_the_end(ctx, in_time(work))
+}
+
+/// Gives a change up that takes longer than one may.
+///
+/// # Errors
+/// Those of `work`; `Store` when it took longer: the database may have it all the same.
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, ServiceError>>) -> Result<T, ServiceError> {
+    tokio::time::timeout(CHANGE_LIMIT, work).await.unwrap_or_else(|_| {
+        tracing::warn!("a change was given up: the database did not answer in time, and may have it all the same");
+        Err(ServiceError::Store(StoreError::Unavailable("the database did not answer in time".to_owned())))
+    })
+}
+
+fn to_the_end<T: Send + 'static>(
+    ctx: &ServiceContext,
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> impl Future<Output = Result<T, ServiceError>> + Send {
     // Boxed, or the state of every verb would be copied through all of its callers.
     let work = Box::pin(work);
     async move {
         // What it logs is said of the same request.
-        match ctx.tasks.spawn(tokio::time::timeout(CHANGE_LIMIT, work).in_current_span()).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => {
-                tracing::warn!(
-                    "a change was given up: the database did not answer in time, and may have it all the same"
-                );
-                Err(ServiceError::Store(StoreError::Unavailable("the database did not answer in time".to_owned())))
-            }
+        match ctx.tasks.spawn(work.in_current_span()).await {
+            Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(ServiceError::Unavailable("The monitor is stopping".to_owned())),

@@ -21,11 +21,49 @@ pub enum ServiceError {
     /// The resource has changed since the revision the caller knows.
     #[error("the resource is at revision {revision}, not at the one that was asked for")]
     Stale { revision: i64 },
+    /// The resource was to be there.
+    #[error("the resource was to be there, and is not")]
+    NotThere,
+    /// The resource was not to be there.
+    #[error("the resource was not to be there, and is")]
+    IsThere,
     /// A part of the monitor that is needed cannot answer at this moment. The text names it.
     #[error("{0}")]
     Unavailable(String),
     #[error(transparent)]
     Store(StoreError),
+}
+
+/// What must hold of a resource for a change of it to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition {
+    Nothing,
+    /// It is there, whatever it is.
+    IsThere,
+    NotThere,
+    Revision(i64),
+}
+
+impl From<Option<i64>> for Precondition {
+    /// The revision that it must have, if any.
+    fn from(revision: Option<i64>) -> Self {
+        revision.map_or(Self::Nothing, Self::Revision)
+    }
+}
+
+impl Precondition {
+    /// Compares it with the revision that there is; `None`: there is nothing.
+    ///
+    /// # Errors
+    /// `Stale`, `NotThere`, `IsThere`.
+    pub(super) fn require(self, present: Option<i64>) -> Result<(), ServiceError> {
+        match (self, present) {
+            (Self::IsThere | Self::Revision(_), None) => Err(ServiceError::NotThere),
+            (Self::NotThere, Some(_)) => Err(ServiceError::IsThere),
+            (Self::Revision(wanted), Some(revision)) if wanted != revision => Err(ServiceError::Stale { revision }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Why a change contradicts what there is.

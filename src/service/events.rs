@@ -70,6 +70,11 @@ impl Subscription {
         self.reader.wait().await;
     }
 
+    /// Whether a reset is the next thing to be read.
+    pub fn is_reset(&self) -> bool {
+        self.reader.is_reset()
+    }
+
     /// The id to go on from.
     pub fn place(&self) -> String {
         self.reader.place()

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::context::{Actor, ServiceContext, detached_change};
-use super::endpoints::tell_of_statuses;
-use super::error::{Conflict, FieldError, Place, ServiceError, key_text};
+use super::endpoints::{tell_of_statuses, unknown_channels};
+use super::error::{Conflict, FieldError, Place, Precondition, ServiceError, key_text};
 use super::{merge_patch, redaction};
 use crate::board::Entry;
 use crate::config::{Config, Listing};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{
-    Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, overlay, resolve,
+    Aftermath, Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, Origin, RuleError, overlay, resolve,
 };
 use crate::domain::group::{Group, GroupMade, GroupOrigin};
 use crate::domain::role::Role;
@@ -119,6 +119,11 @@ fn members(ctx: &ServiceContext, name: &str) -> Vec<Entry> {
     ctx.board.entries().into_iter().filter(|entry| entry.known.endpoint.group == name).collect()
 }
 
+/// The endpoints to which a group that is made here hands anything down.
+fn heirs(ctx: &ServiceContext, name: &str) -> Vec<Entry> {
+    members(ctx, name).into_iter().filter(|entry| entry.known.origin == Origin::Api).collect()
+}
+
 fn report(listing: &Listing, name: String, endpoints: Vec<Entry>, now: Timestamp) -> GroupReport {
     let layers = listing.layers(&name);
     let inherited = layers.group.map_or_else(|| listing.defaults.clone(), |group| overlay(&listing.defaults, group));
@@ -166,12 +171,12 @@ pub async fn create(
 ///
 /// # Errors
 /// `Invalid`, also when it would not suit one of its endpoints; `Conflict` when the configuration has it, or there are
-/// too many; `Stale` when `expected_revision` is no longer its revision.
+/// too many; `Stale`, `NotThere` or `IsThere` when the precondition does not hold.
 pub async fn put(
     ctx: &Arc<ServiceContext>,
     actor: &Actor,
     name: String,
-    expected_revision: Option<i64>,
+    precondition: Precondition,
     settings: EndpointSettings,
 ) -> Result<Put, ServiceError> {
     actor.require(Role::Editor)?;
@@ -179,8 +184,9 @@ pub async fn put(
     detached_change(ctx, async move {
         let _changes = work.changes.lock().await;
         let listing = work.directory.get();
-        changeable(&listing, &name, expected_revision)?;
         let is_new = get(&work, &name).is_err();
+        let revision = changeable(&listing, &name, None)?.and_then(Group::revision).unwrap_or(0);
+        precondition.require((!is_new).then_some(revision))?;
         let (action, now) = (if is_new { "group.create" } else { "group.replace" }, work.clock.now());
         let report = apply(&work, &actor, Edit { listing, name, action, settings: Some(settings) }, now).await?;
         Ok(if is_new { Put::Created(report) } else { Put::Replaced(report) })
@@ -275,8 +281,7 @@ struct Edit {
 /// An endpoint that is another one by the change.
 struct Changed {
     known: KnownEndpoint,
-    reschedule: bool,
-    recount: bool,
+    aftermath: Aftermath,
 }
 
 async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) -> Result<GroupReport, ServiceError> {
@@ -296,7 +301,7 @@ async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) 
     }
     let new_settings = content.as_ref().map(|content| &content.settings);
     let layers = Layers { group: new_settings, ..listing.layers(&name) };
-    let (changed, errors) = tried(members(ctx, &name), listing.layers(&name), layers, now);
+    let (changed, errors) = tried(heirs(ctx, &name), listing.layers(&name), layers, now);
     if !errors.is_empty() {
         return Err(ServiceError::Invalid(errors));
     }
@@ -372,8 +377,8 @@ async fn behind(ctx: &ServiceContext, listing: &Listing, name: &str, error: Stor
     let made_at = stored.map_or_else(|| ctx.clock.now(), |stored| stored.updated_at);
     let layers = Layers { group: group.as_ref().map(|group| &group.settings), ..listing.layers(name) };
     // An endpoint that it does not suit stays as it is.
-    let (changed, _) = tried(members(ctx, name), listing.layers(name), layers, made_at);
-    let recounted = changed.iter().filter(|change| change.recount).map(|change| change.known.id).collect();
+    let (changed, _) = tried(heirs(ctx, name), listing.layers(name), layers, made_at);
+    let recounted = changed.iter().filter(|change| change.aftermath.recount).map(|change| change.known.id).collect();
     put_in_force(ctx, listing, name, group, changed, recounted);
     match (error, stored) {
         (StoreError::Conflict(_), Some(_)) => {
@@ -394,9 +399,9 @@ async fn write_endpoints(
     let ids = |wanted: fn(&Changed) -> bool| {
         changed.iter().filter(move |change| wanted(change)).map(|change| change.known.id)
     };
-    let rescheduled: Vec<_> = ids(|change| change.reschedule).collect();
+    let rescheduled: Vec<_> = ids(|change| change.aftermath.reschedule).collect();
     endpoints::reschedule(db, &rescheduled, now).await?;
-    let recounted: std::collections::BTreeSet<_> = ids(|change| change.recount).collect();
+    let recounted: std::collections::BTreeSet<_> = ids(|change| change.aftermath.recount).collect();
     if !recounted.is_empty() {
         let all = states::list(db).await?.into_iter().filter(|(id, _)| recounted.contains(id));
         let again: Vec<_> = all.map(|(id, state)| (id, state.recounted())).collect();
@@ -447,7 +452,7 @@ fn content(
         errors.extend(refused);
     }
     let probe = overlay(&settings, &EndpointSettings { group: Some(name.to_owned()), ..plain_endpoint() });
-    for mut rule in resolve(&probe, layers, now).err().unwrap_or_default() {
+    for mut rule in resolve(&probe, layers.of_any_channel(), now).err().unwrap_or_default() {
         if rule.pointer == "/group" {
             "/name".clone_into(&mut rule.pointer);
         } else {
@@ -455,6 +460,7 @@ fn content(
         }
         errors.push(rule.into());
     }
+    errors.extend(unknown_channels(listing, &settings, before.map(|group| &group.settings)));
     if !errors.is_empty() {
         return Err(ServiceError::Invalid(errors));
     }
@@ -522,12 +528,9 @@ fn tried(
         if endpoint == known.endpoint {
             continue;
         }
-        let starts = endpoint.is_active && !known.paused && !known.is_checked();
-        let reschedule = starts || endpoint.schedule != known.endpoint.schedule;
-        let recount = endpoint.check != known.endpoint.check;
-        let scheduled_from = if reschedule { now } else { known.scheduled_from };
-        let known = KnownEndpoint { scheduled_from, endpoint, ..(*known).clone() };
-        changed.push(Changed { known, reschedule, recount });
+        let aftermath = Aftermath::of((&known.endpoint, known.paused), (&endpoint, known.paused));
+        let scheduled_from = if aftermath.reschedule { now } else { known.scheduled_from };
+        changed.push(Changed { known: KnownEndpoint { scheduled_from, endpoint, ..(*known).clone() }, aftermath });
     }
     if others > 0 {
         errors.push(FieldError::at("", "conflict", format!("{others} more mistakes of this kind are not named")));

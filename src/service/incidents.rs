@@ -79,7 +79,10 @@ impl Names {
         }
         let name = match ctx.board.get(id) {
             Some(entry) => Some(entry.known.endpoint.name.clone()),
-            None => endpoints::find(db, id).await?.and_then(|stored| stored.settings.name),
+            None => {
+                let stored = endpoints::find(db, id).await?.filter(|stored| stored.purge_at.is_none());
+                stored.and_then(|stored| stored.settings.name)
+            }
         };
         self.0.insert(id, name.clone());
         Ok(name)

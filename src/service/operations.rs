@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Actor, ServiceContext, detached_change};
+use super::context::{Actor, ServiceContext, detached, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
 use crate::domain::Timestamp;
 use crate::domain::role::Role;
@@ -89,21 +89,26 @@ pub fn connection(ctx: &ServiceContext, actor: &Actor, id: &str) -> Result<Arc<O
 /// # Errors
 /// As [`connection`].
 pub async fn end_connection(
-    ctx: &ServiceContext,
+    ctx: &Arc<ServiceContext>,
     actor: &Actor,
     id: &str,
     own: Option<u64>,
 ) -> Result<(), ServiceError> {
     let connection = connection(ctx, actor, id)?;
-    let end: &CancellationToken = if own == Some(connection.id) { &connection.close } else { &connection.cut };
-    end.cancel();
-    let mut row = actor.audit_row(ctx.clock.now(), "connection.end", format!("connection/{id}"));
-    row.before = Some(json!({ "client_ip": connection.client(), "principal": connection.principal().as_deref() }));
-    if let Err(error) = within(ROW_LIMIT, audit::append(ctx.store.writer(), row)).await {
-        tracing::warn!(%error, connection = id, "the end of a connection could not be written into the audit log");
-    }
-    ctx.announce(actor, "connection.end", &format!("connection/{id}"));
-    Ok(())
+    let (work, actor, id) = (Arc::clone(ctx), actor.clone(), id.to_owned());
+    detached(ctx, async move {
+        let end: &CancellationToken = if own == Some(connection.id) { &connection.close } else { &connection.cut };
+        end.cancel();
+        let mut row = actor.audit_row(work.clock.now(), "connection.end", format!("connection/{id}"));
+        let principal = connection.principal().map(|(name, _)| name.to_string());
+        row.before = Some(json!({ "client_ip": connection.client(), "principal": principal }));
+        if let Err(error) = within(ROW_LIMIT, audit::append(work.store.writer(), row)).await {
+            tracing::warn!(%error, connection = id, "the end of a connection could not be written into the audit log");
+        }
+        work.announce(&actor, "connection.end", &format!("connection/{id}"));
+        Ok(())
+    })
+    .await
 }
 
 /// The ids of the collections there are.

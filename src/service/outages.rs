@@ -1,5 +1,6 @@
 //! What incidents say of a window: its outages, and how much of it the endpoint was available.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use chrono::TimeDelta;
@@ -11,7 +12,7 @@ use crate::board::Entry;
 use crate::domain::Timestamp;
 use crate::domain::availability::{Availability, availability};
 use crate::domain::endpoint::EndpointId;
-use crate::domain::uptime::{day_of, hour_of};
+use crate::domain::uptime::{Bucket, day_of, hour_of};
 use crate::store::incidents::{self, IncidentQuery, StoredIncident};
 use crate::store::rollups::{self, Grain};
 use crate::store::{ConnectionTrait, StoreError, history};
@@ -123,24 +124,52 @@ pub async fn available(
 ) -> Result<Availability, ServiceError> {
     let now = ctx.clock.now();
     let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
-    let to = report.to.min(now);
-    let from = match first_check(&db, endpoint).await.map_err(ServiceError::Store)? {
-        Some(first) => report.from.max(first).min(to),
-        None => to,
-    };
-    let spans = incidents::down_spans(&db, endpoint, from, to).await.map_err(ServiceError::Store)?;
-    let downs: Vec<_> = spans.into_iter().map(|span| span.start..span.end.unwrap_or(now)).collect();
-    Ok(availability(from..to, &downs, &report.bucket))
+    let buckets = BTreeMap::from([(endpoint, report.bucket.clone())]);
+    let found = available_of_many(&db, now, &(report.from..report.to), &buckets).await.map_err(ServiceError::Store)?;
+    let found = found.into_values().next();
+    found.map(|known| known.availability).ok_or_else(|| ServiceError::NotFound(format!("endpoint {endpoint}")))
 }
 
-/// When an endpoint was first checked: exact as long as single checks are kept, then the start of that hour or day.
-async fn first_check(db: &impl ConnectionTrait, endpoint: EndpointId) -> Result<Option<Timestamp>, StoreError> {
-    let mut first = history::first_scheduled_at(db, endpoint).await?;
+/// How much of a window an endpoint was available.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    pub availability: Availability,
+    /// That reach into the window.
+    pub incidents: u64,
+}
+
+/// As [`available`], of every endpoint whose checks are counted in `buckets`.
+pub async fn available_of_many(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    window: &Range<Timestamp>,
+    buckets: &BTreeMap<EndpointId, Bucket>,
+) -> Result<BTreeMap<EndpointId, Known>, StoreError> {
+    let ids: Vec<EndpointId> = buckets.keys().copied().collect();
+    let firsts = first_checks(db, &ids).await?;
+    let mut incidents = incidents::of_many(db, &ids, window.start, window.end).await?;
+    let known = |(id, bucket): (&EndpointId, &Bucket)| {
+        let to = window.end.min(now);
+        let from = firsts.get(id).map_or(to, |first| window.start.max(*first).min(to));
+        let (count, spans) = incidents.remove(id).unwrap_or_default();
+        let downs: Vec<_> = spans.into_iter().map(|span| span.start..span.end.unwrap_or(now)).collect();
+        (*id, Known { availability: availability(from..to, &downs, bucket), incidents: count })
+    };
+    Ok(buckets.iter().map(known).collect())
+}
+
+/// When each endpoint was first checked: exact as long as single checks are kept, then the start of that hour or day.
+async fn first_checks(
+    db: &impl ConnectionTrait,
+    ids: &[EndpointId],
+) -> Result<BTreeMap<EndpointId, Timestamp>, StoreError> {
+    let mut firsts = history::first_of_each(db, ids).await?;
     for (grain, start_of) in [(Grain::Hour, hour_of as fn(Timestamp) -> Timestamp), (Grain::Day, day_of)] {
-        let Some(start) = rollups::oldest_start(db, endpoint, grain).await? else { continue };
-        if first.is_none_or(|first| start < start_of(first)) {
-            first = Some(start);
+        for (id, start) in rollups::oldest_of_each(db, ids, grain).await? {
+            if firsts.get(&id).is_none_or(|first| start < start_of(*first)) {
+                firsts.insert(id, start);
+            }
         }
     }
-    Ok(first)
+    Ok(firsts)
 }

@@ -24,11 +24,12 @@ const VERDICT_SEARCH: u64 = 50;
 /// The rules that it breaks, which an endpoint made through the API does when the defaults under it changed.
 pub fn known(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Result<KnownEndpoint, Vec<RuleError>> {
     let group = stored.settings.group.clone().unwrap_or_default();
-    let endpoint = resolve(&stored.settings, listing.layers(&group).of_any_channel(), now)?;
+    let endpoint = resolve(&stored.settings, listing.layers_of(stored.origin, &group).of_any_channel(), now)?;
     Ok(with_meaning(stored, endpoint))
 }
 
-fn with_meaning(stored: StoredEndpoint, endpoint: crate::domain::endpoint::Endpoint) -> KnownEndpoint {
+/// A stored endpoint that means this.
+pub(super) fn with_meaning(stored: StoredEndpoint, endpoint: crate::domain::endpoint::Endpoint) -> KnownEndpoint {
     KnownEndpoint {
         id: stored.id,
         origin: stored.origin,
@@ -45,7 +46,7 @@ fn with_meaning(stored: StoredEndpoint, endpoint: crate::domain::endpoint::Endpo
 
 /// As [`known`]; an endpoint that no longer fits what it inherits is watched without its group, or else with the
 /// built-in defaults, and the log says so: going unwatched would be worse.
-fn known_at_any_rate(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Option<KnownEndpoint> {
+pub(super) fn known_at_any_rate(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Option<KnownEndpoint> {
     let errors = match known(stored.clone(), listing, now) {
         Ok(known) => return Some(known),
         Err(errors) => errors,

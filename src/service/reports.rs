@@ -4,6 +4,8 @@
 //! The hour that is not over comes from the caller, who takes it *before* asking: all that is read here of the
 //! database then lies before its start, and what is recorded meanwhile cannot be counted twice.
 
+mod many;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -15,6 +17,7 @@ use crate::domain::{Timestamp, from_micros, micros};
 use crate::store::history::{self, Wanted};
 use crate::store::rollups::{self, Grain};
 use crate::store::{ConnectionTrait, Store, StoreError};
+pub use many::{WindowQuery, counted_of_many};
 
 /// How long what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +72,7 @@ pub struct UptimeReport {
 /// Counts the checks of a window. `open` is the hour of the endpoint that is not over, taken from the board before
 /// this call; without one the newest hour is counted from its single checks.
 pub async fn uptime(store: &Store, open: Option<&OpenHour>, query: &UptimeQuery) -> Result<UptimeReport, StoreError> {
-    let kept = Kept::of(query);
+    let kept = Kept::of(query.now, query.retention);
     let window = kept.answerable(query.from..query.to.max(query.from));
     let db = store.snapshot().await?;
     let mut sum = Sum {
@@ -108,7 +111,7 @@ pub async fn counted(
     open: Option<&OpenHour>,
     query: &UptimeQuery,
 ) -> Result<Bucket, StoreError> {
-    let kept = Kept::of(query);
+    let kept = Kept::of(query.now, query.retention);
     let window = kept.answerable(query.from..query.to.max(query.from));
     let mut sum = Sum { db, id: query.endpoint, kept, counted: Bucket::default(), latencies: None };
     if !window.is_empty() {
@@ -125,9 +128,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(query: &UptimeQuery) -> Self {
-        let back = |days: u32| from_micros(micros(query.now).saturating_sub(i64::from(days) * DAY_US));
-        Self { checks_from: back(query.retention.history_days), hours_from: back(query.retention.hourly_days) }
+    fn of(now: Timestamp, retention: Retention) -> Self {
+        let back = |days: u32| from_micros(micros(now).saturating_sub(i64::from(days) * DAY_US));
+        Self { checks_from: back(retention.history_days), hours_from: back(retention.hourly_days) }
     }
 
     /// Widens a window until what is kept can answer it.
@@ -159,6 +162,17 @@ fn after(unit: i64, start: Timestamp) -> Timestamp {
     from_micros(micros(start) + unit)
 }
 
+/// Where single checks, kept since `checks_from`, have to take over from stored hours when no open hour is known. The
+/// newest stored hour may have gone on after it was stored, so it is left to them as long as they are kept.
+pub(super) async fn end_of_hours(
+    db: &impl ConnectionTrait,
+    id: EndpointId,
+    checks_from: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let newest = rollups::newest_start(db, id, Grain::Hour, Timestamp::MAX_UTC).await?;
+    Ok(newest.map(|hour| if hour < checks_from { after(HOUR_US, hour) } else { hour }))
+}
+
 /// A window being summed.
 struct Sum<'a, C> {
     db: &'a C,
@@ -174,7 +188,7 @@ impl<C: ConnectionTrait> Sum<'_, C> {
         // Everything before `live` is stored in hours; everything from then on is not, or not for certain.
         let live = match open {
             Some(open) => open.start,
-            None => self.end_of_hours().await?.unwrap_or(window.start),
+            None => end_of_hours(self.db, self.id, self.kept.checks_from).await?.unwrap_or(window.start),
         };
         self.closed(window.start..window.end.min(live)).await?;
         let fresh = window.start.max(live)..window.end;
@@ -189,13 +203,6 @@ impl<C: ConnectionTrait> Sum<'_, C> {
             }
             _ => self.checks(fresh).await,
         }
-    }
-
-    /// Where single checks have to take over from stored hours when no open hour is known. The newest stored hour
-    /// may have gone on after it was stored, so it is left to them as long as they are kept.
-    async fn end_of_hours(&self) -> Result<Option<Timestamp>, StoreError> {
-        let newest = rollups::newest_start(self.db, self.id, Grain::Hour, Timestamp::MAX_UTC).await?;
-        Ok(newest.map(|hour| if hour < self.kept.checks_from { after(HOUR_US, hour) } else { hour }))
     }
 
     /// Whether no check is recorded at or after `at`: then an open hour is within the window as a whole.

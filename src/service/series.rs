@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use super::context::ServiceContext;
 use super::error::{FieldError, ServiceError};
-use super::reports::Retention;
+use super::reports::{self, Retention};
 use crate::board::Entry;
 use crate::domain::outcome::words;
 use crate::domain::uptime::{DAY_US, HOUR_US, Rollup};
@@ -138,7 +138,7 @@ pub async fn series(
     if step.micros() < HOUR_US {
         sum.checks(&db, entry, from..to).await.map_err(ServiceError::Store)?;
     } else {
-        sum.rollups(&db, entry, from..to).await.map_err(ServiceError::Store)?;
+        sum.rollups(&db, entry, from..to, kept.checks_from).await.map_err(ServiceError::Store)?;
     }
     Ok(Series { step, from, to, points: sum.points })
 }
@@ -178,12 +178,13 @@ impl Sum {
         db: &impl ConnectionTrait,
         entry: &Entry,
         span: Range<Timestamp>,
+        checks_from: Timestamp,
     ) -> Result<(), StoreError> {
         let id = entry.known.id;
         // Everything before `live` is stored in hours; what comes after is on the board, or in single checks.
         let live = match &entry.live.open_hour {
             Some(open) => Some(open.start),
-            None => rollups::newest_start(db, id, Grain::Hour, Timestamp::MAX_UTC).await?,
+            None => reports::end_of_hours(db, id, checks_from).await?,
         };
         let end = live.map_or(span.end, |live| span.end.min(live));
         let mut hours_from = span.start;

@@ -40,14 +40,24 @@ pub struct SignedIn {
 
 /// Whose token this is, and that it was used now. `None`: of nobody, or of a session that is over.
 pub fn recognise(ctx: &ServiceContext, token: &[u8]) -> Option<SignedIn> {
-    let now = ctx.clock.now();
+    let (session, signed_in) = find_with(ctx, token, ctx.clock.now())?;
+    ctx.sessions.note_seen(&session, ctx.clock.now());
+    Some(signed_in)
+}
+
+/// As [`recognise`], but it only looks.
+pub fn find_signed_in(ctx: &ServiceContext, token: &[u8]) -> Option<SignedIn> {
+    find_with(ctx, token, ctx.clock.now()).map(|(_, signed_in)| signed_in)
+}
+
+fn find_with(ctx: &ServiceContext, token: &[u8], now: Timestamp) -> Option<(Session, SignedIn)> {
     let session = ctx.sessions.find(token, now)?;
     let key = ctx.keyring.get(&session.key).filter(|key| !key.is_expired(now))?;
     if binding(token, &key.digest) != session.binding {
         return None;
     }
-    ctx.sessions.note_seen(&session, now);
-    Some(SignedIn { session: session.id, key: key.id, name: key.name, role: key.role })
+    let signed_in = SignedIn { session: session.id, key: key.id, name: key.name, role: key.role };
+    Some((session, signed_in))
 }
 
 /// A session as it is shown.

@@ -6,11 +6,11 @@ use super::context::ServiceContext;
 use super::error::{FieldError, ServiceError};
 use super::export::form::{Cell, Format, Sheet};
 use super::outages;
-use super::reports::{self, Retention, UptimeQuery, UptimeReport};
+use super::reports::{self, Retention, WindowQuery};
 use crate::board::Entry;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
-use crate::store::incidents::{self, IncidentQuery};
+use crate::store::StoreError;
 
 /// The most endpoints of one report.
 const MOST_ENDPOINTS: usize = 1_000;
@@ -125,40 +125,41 @@ pub async fn report(
         let key = |entry: &Entry| (entry.known.endpoint.group.clone(), entry.known.endpoint.name.clone());
         key(a).cmp(&key(b))
     });
-    let mut lines = Vec::with_capacity(entries.len());
-    for entry in &entries {
-        lines.push(line(ctx, entry, &window, target).await?);
-    }
+    let lines = lines(ctx, &entries, window, target).await.map_err(ServiceError::Store)?;
     let total = lines.iter().fold(Budget::default(), |sum, line| sum.plus(line.budget));
     Ok(Report { lines, total })
 }
 
-async fn line(
+/// In few statements for all of them, and from one state of the database.
+async fn lines(
     ctx: &ServiceContext,
-    entry: &Entry,
-    window: &Range<Timestamp>,
+    entries: &[Entry],
+    window: Range<Timestamp>,
     target: f64,
-) -> Result<Line, ServiceError> {
+) -> Result<Vec<Line>, StoreError> {
     let now = ctx.clock.now();
-    let id = entry.known.id;
-    let query =
-        UptimeQuery { endpoint: id, from: window.start, to: window.end, now, retention: Retention::of(&ctx.running) };
-    let report: UptimeReport =
-        reports::uptime(&ctx.store, entry.live.open_hour.as_ref(), &query).await.map_err(ServiceError::Store)?;
-    let available = outages::available(ctx, id, &report).await?;
-    let reaching =
-        IncidentQuery { endpoint: Some(id), from: Some(report.from), to: Some(report.to), ..IncidentQuery::default() };
-    let incidents = incidents::count(ctx.store.readers(), &reaching).await.map_err(ServiceError::Store)?;
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a few centuries are below 2^53")]
-    let downtime = available.downtime.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6;
-    Ok(Line {
-        id,
-        name: entry.known.endpoint.name.clone(),
-        group: entry.known.endpoint.group.clone(),
-        budget: Budget::new(available.monitored_seconds, downtime.min(available.monitored_seconds), target),
-        uptime_percentage: report.bucket.uptime_percentage(),
-        incidents,
-    })
+    let query = WindowQuery { from: window.start, to: window.end, now, retention: Retention::of(&ctx.running) };
+    let asked: Vec<_> = entries.iter().map(|entry| (entry.known.id, entry.live.open_hour.as_ref())).collect();
+    let db = ctx.store.snapshot().await?;
+    let (answered, buckets) = reports::counted_of_many(&db, &asked, query).await?;
+    let known = outages::available_of_many(&db, now, &answered, &buckets).await?;
+    let line = |entry: &Entry| {
+        let (id, endpoint) = (entry.known.id, &entry.known.endpoint);
+        let (bucket, known) = (buckets.get(&id)?, known.get(&id)?);
+        let monitored = known.availability.monitored_seconds;
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of a few centuries are below 2^53")]
+        let downtime = known.availability.downtime.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6;
+        Some(Line {
+            id,
+            name: endpoint.name.clone(),
+            group: endpoint.group.clone(),
+            budget: Budget::new(monitored, downtime.min(monitored), target),
+            uptime_percentage: bucket.uptime_percentage(),
+            incidents: known.incidents,
+        })
+    };
+    // Each of them was counted.
+    Ok(entries.iter().filter_map(line).collect())
 }
 
 /// The lines as a table.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::{Config, ConfiguredEndpoint, Listing};
 use crate::domain::Timestamp;
-use crate::domain::endpoint::{EndpointId, Origin, resolve};
+use crate::domain::endpoint::{Aftermath, EndpointId, Origin, resolve};
 use crate::store::channels::StoredChannel;
 use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
 use crate::store::{self, Store, StoreError, audit};
@@ -151,22 +151,21 @@ fn update_to(
     now: Timestamp,
     recount: &mut HashSet<EndpointId>,
 ) -> EndpointUpdate {
-    let layers = listing.layers(&wanted.endpoint.group).of_any_channel();
+    let layers = listing.layers_of(Origin::Config, &wanted.endpoint.group).of_any_channel();
     let before = resolve(&stored.settings, layers, now).ok();
-    // The group may be one that was made through the API, which the configuration does not know.
     let after = resolve(&wanted.settings, layers, now).unwrap_or_else(|_| wanted.endpoint.clone());
-    if before.as_ref().is_none_or(|before| before.check != after.check) {
+    let aftermath = before.map(|before| Aftermath::of((&before, stored.paused), (&after, stored.paused)));
+    // Of one that fitted nothing any more, nothing is known.
+    let aftermath = aftermath.unwrap_or(Aftermath { reschedule: true, recount: true });
+    if aftermath.recount {
         recount.insert(stored.id);
     }
-    let same_schedule = before.as_ref().is_some_and(|before| before.schedule == after.schedule);
-    let was_checked = before.is_some_and(|before| before.is_active);
     EndpointUpdate {
         settings: wanted.settings.clone(),
         origin: Origin::Config,
         source,
         paused: stored.paused,
-        // What was not checked has no slots that could have been missed.
-        scheduled_from: if same_schedule && was_checked { stored.scheduled_from } else { now },
+        scheduled_from: if aftermath.reschedule { now } else { stored.scheduled_from },
         expected_revision: None,
     }
 }

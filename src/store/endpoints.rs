@@ -28,6 +28,8 @@ pub struct StoredEndpoint {
     pub scheduled_from: Timestamp,
     /// Since when it is no longer watched.
     pub archived_at: Option<Timestamp>,
+    /// From when what is left of it is to be removed; only of an archived one.
+    pub purge_at: Option<Timestamp>,
 }
 
 /// An endpoint to add.
@@ -72,6 +74,7 @@ pub async fn insert(db: &impl ConnectionTrait, new: NewEndpoint) -> Result<Store
         updated_at: ActiveValue::Set(now),
         scheduled_from: ActiveValue::Set(now),
         archived_at: ActiveValue::Set(None),
+        purge_at: ActiveValue::Set(None),
     };
     let result = table::Entity::insert(row).exec_with_returning(db).await;
     read(result.map_err(|e| name_taken(e.into(), &new.settings))?)
@@ -173,9 +176,42 @@ pub async fn archive(db: &impl ConnectionTrait, id: EndpointId, now: Timestamp) 
     if changed.rows_affected == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
-/// Removes an endpoint and all that hangs on it, at most `batch` rows a call; returns how many, 0 when nothing is
-/// left. Its checks must have stopped, or a late result would stay behind without an owner.
-pub async fn purge(db: &impl ConnectionTrait, id: EndpointId, batch: u64) -> Result<u64, StoreError> {
+/// Marks an archived endpoint: what is left of it is to be removed from `at` on.
+///
+/// # Errors
+/// [`StoreError::NotFound`] for an id that is unknown or not archived.
+pub async fn mark_to_purge(db: &impl ConnectionTrait, id: EndpointId, at: Timestamp) -> Result<(), StoreError> {
+    let changed = table::Entity::update_many()
+        .col_expr(table::Column::PurgeAt, Expr::value(micros(at)))
+        .filter(table::Column::Id.eq(id.0))
+        .filter(table::Column::ArchivedAt.is_not_null())
+        .exec(db)
+        .await?;
+    if changed.rows_affected == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+}
+
+/// Endpoints of which what is left is to be removed now, the first `limit` of them, with since when they are archived.
+pub async fn to_purge(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    limit: u64,
+) -> Result<Vec<(EndpointId, Timestamp)>, StoreError> {
+    let rows = table::Entity::find()
+        .select_only()
+        .columns([table::Column::Id, table::Column::ArchivedAt])
+        .filter(table::Column::ArchivedAt.is_not_null())
+        .filter(table::Column::PurgeAt.lte(micros(now)))
+        .order_by(table::Column::Id, Order::Asc)
+        .limit(limit)
+        .into_tuple::<(i64, i64)>()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|(id, archived_at)| (EndpointId(id), from_micros(archived_at))).collect())
+}
+
+/// Removes the history of an endpoint, at most `batch` rows a call; returns how many, 0 when nothing is left. The
+/// endpoint itself stays, and its state, from which its incident is closed.
+pub async fn purge_history(db: &impl ConnectionTrait, id: EndpointId, batch: u64) -> Result<u64, StoreError> {
     let positions = check_results::Entity::find()
         .select_only()
         .column(check_results::Column::Position)
@@ -189,11 +225,25 @@ pub async fn purge(db: &impl ConnectionTrait, id: EndpointId, batch: u64) -> Res
     if rows > 0 {
         return Ok(rows);
     }
-    // At most some ten thousand small rows, side by side.
-    let rollups = rollups::Entity::delete_many().filter(rollups::Column::EndpointId.eq(id.0)).exec(db).await?;
-    let states = endpoint_states::Entity::delete_by_id(id.0).exec(db).await?;
-    let endpoint = table::Entity::delete_by_id(id.0).exec(db).await?;
-    Ok(rollups.rows_affected + states.rows_affected + endpoint.rows_affected)
+    let starts = rollups::Entity::find()
+        .select_only()
+        .column(rollups::Column::StartAt)
+        .filter(rollups::Column::EndpointId.eq(id.0))
+        .limit(batch);
+    let rollups = rollups::Entity::delete_many()
+        .filter(rollups::Column::EndpointId.eq(id.0))
+        .filter(rollups::Column::StartAt.in_subquery(sea_orm::QueryTrait::into_query(starts)))
+        .exec(db)
+        .await?;
+    Ok(rollups.rows_affected)
+}
+
+/// Removes an endpoint without history. Its checks must have been written, or a late one would stay behind without an
+/// owner.
+pub async fn delete(db: &impl ConnectionTrait, id: EndpointId) -> Result<(), StoreError> {
+    endpoint_states::Entity::delete_by_id(id.0).exec(db).await?;
+    table::Entity::delete_by_id(id.0).exec(db).await?;
+    Ok(())
 }
 
 /// An endpoint by its id, archived or not.
@@ -217,7 +267,8 @@ pub async fn find_by_key(
         .transpose()
 }
 
-/// The configured endpoint of a name that was archived last: the one that comes back when the name returns.
+/// The configured endpoint of a name that was archived last: the one that comes back when the name returns, unless it
+/// is being removed.
 pub async fn find_archived(
     db: &impl ConnectionTrait,
     group: &str,
@@ -228,6 +279,7 @@ pub async fn find_archived(
         .filter(table::Column::Name.eq(name))
         .filter(table::Column::Origin.eq(Origin::Config.as_str()))
         .filter(table::Column::ArchivedAt.is_not_null())
+        .filter(table::Column::PurgeAt.is_null())
         .order_by(table::Column::ArchivedAt, Order::Desc)
         .order_by(table::Column::Id, Order::Desc)
         .one(db)
@@ -248,9 +300,16 @@ pub async fn list_current(db: &impl ConnectionTrait) -> Result<Vec<StoredEndpoin
         .collect()
 }
 
-/// All endpoints that are kept, archived or not, by id.
+/// All endpoints that are kept, archived or not, by id. Those that are being removed are not.
 pub async fn list_all(db: &impl ConnectionTrait) -> Result<Vec<StoredEndpoint>, StoreError> {
-    table::Entity::find().order_by(table::Column::Id, Order::Asc).all(db).await?.into_iter().map(read).collect()
+    table::Entity::find()
+        .filter(table::Column::PurgeAt.is_null())
+        .order_by(table::Column::Id, Order::Asc)
+        .all(db)
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
 }
 
 fn spec_of(settings: &EndpointSettings) -> Result<serde_json::Value, StoreError> {
@@ -272,6 +331,7 @@ fn read(row: table::Model) -> Result<StoredEndpoint, StoreError> {
         updated_at: from_micros(row.updated_at),
         scheduled_from: from_micros(row.scheduled_from),
         archived_at: row.archived_at.map(from_micros),
+        purge_at: row.purge_at.map(from_micros),
     })
 }
 

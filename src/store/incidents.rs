@@ -1,6 +1,8 @@
 //! `incidents` and `incident_events`: confirmed outages and what happened in each. Written by the recorder, in the
 //! transaction of the results that caused it.
 
+use std::collections::{BTreeMap, HashMap};
+
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
@@ -308,18 +310,76 @@ pub async fn down_spans(
     incidents.reverse();
     let mut spans: Vec<DownSpan> = Vec::new();
     for event in events(db, &incidents).await? {
-        let current = spans.last_mut().filter(|span| span.incident_id == event.incident_id && span.end.is_none());
-        match current {
-            Some(span) if event.kind.ends_down() => span.end = Some(event.at),
-            None if event.kind.begins_down() => {
-                spans.push(DownSpan { incident_id: event.incident_id, start: event.at, end: None });
-            }
-            _ => {}
-        }
+        follow(&mut spans, &event);
     }
+    Ok(within(spans, from, to))
+}
+
+/// Takes the next event of a timeline into the times down. Those of an incident come one after the other.
+fn follow(spans: &mut Vec<DownSpan>, event: &IncidentEvent) {
+    let current = spans.last_mut().filter(|span| span.incident_id == event.incident_id && span.end.is_none());
+    match current {
+        Some(span) if event.kind.ends_down() => span.end = Some(event.at),
+        None if event.kind.begins_down() => {
+            spans.push(DownSpan { incident_id: event.incident_id, start: event.at, end: None });
+        }
+        _ => {}
+    }
+}
+
+/// Those that reach into a window, oldest first.
+fn within(mut spans: Vec<DownSpan>, from: Timestamp, to: Timestamp) -> Vec<DownSpan> {
     spans.retain(|span| span.start < to && span.end.is_none_or(|end| end > from));
     spans.sort_by_key(|span| span.start);
-    Ok(spans)
+    spans
+}
+
+/// Incidents of many endpoints that are read at a time. Where there are more, each endpoint is read by itself.
+const AT_ONCE: u64 = 20_000;
+
+/// How many incidents of each of these endpoints reach into a window, and the times it was down in it, oldest first.
+/// Endpoints without an incident are left out.
+pub async fn of_many(
+    db: &impl ConnectionTrait,
+    endpoints: &[EndpointId],
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<BTreeMap<EndpointId, (u64, Vec<DownSpan>)>, StoreError> {
+    let window = IncidentQuery { from: Some(from), to: Some(to), ..IncidentQuery::default() };
+    let mut found: BTreeMap<EndpointId, (u64, Vec<DownSpan>)> = BTreeMap::new();
+    for chunk in endpoints.chunks(250) {
+        let incidents: Vec<(i64, i64)> = matching(&window)
+            .select_only()
+            .columns([table::Column::Id, table::Column::EndpointId])
+            .filter(table::Column::EndpointId.is_in(chunk.iter().map(|id| id.0)))
+            .order_by(table::Column::Id, Order::Asc)
+            .limit(AT_ONCE)
+            .into_tuple()
+            .all(db)
+            .await?;
+        if incidents.len() as u64 == AT_ONCE {
+            for id in chunk {
+                let count = count(db, &IncidentQuery { endpoint: Some(*id), ..window }).await?;
+                found.insert(*id, (count, down_spans(db, *id, from, to).await?));
+            }
+            continue;
+        }
+        let ids: Vec<i64> = incidents.iter().map(|(id, _)| *id).collect();
+        let endpoint_of: HashMap<i64, EndpointId> =
+            incidents.into_iter().map(|(id, endpoint)| (id, EndpointId(endpoint))).collect();
+        for endpoint in endpoint_of.values() {
+            found.entry(*endpoint).or_default().0 += 1;
+        }
+        for event in events(db, &ids).await? {
+            if let Some((_, spans)) = endpoint_of.get(&event.incident_id).and_then(|id| found.get_mut(id)) {
+                follow(spans, &event);
+            }
+        }
+    }
+    for (_, spans) in found.values_mut() {
+        *spans = within(std::mem::take(spans), from, to);
+    }
+    Ok(found)
 }
 
 /// Removes incidents that were resolved before `before`, with their timelines, at most `batch`; returns how many.

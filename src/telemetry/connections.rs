@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::{Counter, Gauge};
 use crate::domain::Timestamp;
+use crate::domain::role::Role;
 
 /// Every open connection.
 #[derive(Debug, Default)]
@@ -76,7 +77,7 @@ pub struct OpenConnection {
     is_ready: AtomicBool,
     /// Since when it has waited for a request, in milliseconds since `opened`.
     idle_since: AtomicU64,
-    principal: Mutex<Option<Arc<str>>>,
+    principal: Mutex<Option<(Arc<str>, Option<Role>)>>,
 }
 
 impl Connections {
@@ -188,15 +189,17 @@ impl OpenConnection {
         self.peer.ip().to_canonical()
     }
 
-    /// Who made the newest request, as the logs call them; `None` before the first.
-    pub fn principal(&self) -> Option<Arc<str>> {
+    /// Who made the newest request, as the logs call them, and the role they had, strangers none; `None` before the
+    /// first.
+    pub fn principal(&self) -> Option<(Arc<str>, Option<Role>)> {
         self.principal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn set_principal(&self, name: &str) {
+    pub fn set_principal(&self, name: &str, role: Option<Role>) {
         let mut known = self.principal.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_deref() != Some(name) {
-            *known = Some(name.into());
+        match known.as_mut() {
+            Some((before, its_role)) if **before == *name => *its_role = role,
+            _ => *known = Some((name.into(), role)),
         }
     }
 }

@@ -94,6 +94,24 @@ impl KnownEndpoint {
     }
 }
 
+/// What a change of an endpoint does beside its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Its schedule applies from now on: slots before were never due.
+    pub reschedule: bool,
+    /// Its counters start again: what was counted is of another check.
+    pub recount: bool,
+}
+
+impl Aftermath {
+    /// Of a change from an endpoint to what it is then, each with whether it is paused by hand.
+    pub fn of(before: (&Endpoint, bool), after: (&Endpoint, bool)) -> Self {
+        let is_checked = |(endpoint, paused): (&Endpoint, bool)| endpoint.is_active && !paused;
+        let starts = is_checked(after) && !is_checked(before);
+        Self { reschedule: starts || before.0.schedule != after.0.schedule, recount: before.0.check != after.0.check }
+    }
+}
+
 /// A rule that settings break.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleError {

@@ -17,6 +17,7 @@ pub struct Model {
     pub updated_at: i64,
     pub scheduled_from: i64,
     pub archived_at: Option<i64>,
+    pub purge_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

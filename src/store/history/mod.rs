@@ -3,6 +3,7 @@
 //!
 //! Spans are half-open: `from` is within, `to` is not.
 
+mod many;
 mod newest;
 mod row;
 
@@ -19,6 +20,7 @@ use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::OutcomeWord;
 use crate::domain::{Timestamp, from_micros, micros};
+pub use many::{first_of_each, for_each_of, recorded_since};
 pub use newest::{Wanted, newest_with};
 
 /// Rows in one statement. Few sizes, so that each connection keeps few prepared statements; the largest is far

@@ -141,6 +141,36 @@ pub async fn oldest_start(
     Ok(start.map(from_micros))
 }
 
+/// The start of the oldest rollup of each of these endpoints that has one.
+pub async fn oldest_of_each(
+    db: &impl ConnectionTrait,
+    ids: &[EndpointId],
+    grain: Grain,
+) -> Result<BTreeMap<EndpointId, Timestamp>, StoreError> {
+    let oldest = Query::select()
+        .expr(Expr::col((table::Entity, table::Column::StartAt)).min())
+        .from(table::Entity)
+        .and_where(
+            Expr::col((table::Entity, table::Column::EndpointId)).equals((endpoints::Entity, endpoints::Column::Id)),
+        )
+        .and_where(Expr::col((table::Entity, table::Column::Period)).eq(grain.as_str()))
+        .to_owned();
+    let mut found = BTreeMap::new();
+    // Far below the bind limits.
+    for chunk in ids.chunks(500) {
+        let rows: Vec<(i64, Option<i64>)> = endpoints::Entity::find()
+            .select_only()
+            .column(endpoints::Column::Id)
+            .expr(Expr::SubQuery(None, Box::new(oldest.clone().into())))
+            .filter(endpoints::Column::Id.is_in(chunk.iter().map(|id| id.0)))
+            .into_tuple()
+            .all(db)
+            .await?;
+        found.extend(rows.into_iter().filter_map(|(id, start)| Some((EndpointId(id), from_micros(start?)))));
+    }
+    Ok(found)
+}
+
 /// Every endpoint, archived ones too, with the start of its newest stored hour.
 pub async fn latest_hour_of_each(
     db: &impl ConnectionTrait,

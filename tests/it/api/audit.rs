@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use api_monitor::clock::Clock;
+use api_monitor::feed::{Filter, Read};
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
@@ -101,6 +103,41 @@ async fn it_is_looked_through_by_who_what_and_when(kind: Kind) {
 }
 
 on_both_databases!(it_is_looked_through_by_who_what_and_when);
+
+/// The connection is cut at once; its row and its event must not depend on whether the one who cut it stays.
+#[tokio::test]
+async fn the_end_of_a_connection_is_told_although_whoever_ended_it_goes_away() {
+    let app = TestApp::start().await;
+    let mut looking_on = app.ctx.feed.subscribe(None);
+    // A machine that is busy for as long as a row may take has it in the log instead.
+    for _ in 0..5 {
+        let peer = "192.0.2.1:1".parse().unwrap();
+        let connection = app.ctx.operations.connections.enter(peer, app.clock.now(), false);
+        // Somebody writes, so that the row has to wait.
+        let writing = app.ctx.store.begin().await.unwrap();
+        let asking = app.call("DELETE", &format!("/api/v1/connections/conn_{}", connection.id)).open();
+        tokio::select! {
+            answer = asking => panic!("{answer:?}"),
+            // Then whoever asked goes away.
+            () = connection.cut.cancelled() => {}
+        }
+        writing.rollback().await.unwrap();
+        let told = async {
+            loop {
+                if let Read::Events(events) = looking_on.read(&Filter::default(), 1_000) {
+                    break events[0].1.data().to_owned();
+                }
+                looking_on.wait().await;
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_mins(1), told).await.expect("it is told");
+        assert!(told.contains("connection.end"), "{told}");
+        if app.audit().await.iter().any(|row| row.action == "connection.end") {
+            return;
+        }
+    }
+    panic!("it is not in the audit log: {:?}", app.audit().await);
+}
 
 #[tokio::test]
 async fn what_only_administrators_may_read_is_noted_once_a_minute() {

@@ -1,12 +1,18 @@
 //! Many changes in one request.
 
+use std::time::Duration;
+
+use api_monitor::clock::Clock;
 use api_monitor::domain::check::{CheckResult, Timings, Trigger};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::Outcome;
+use api_monitor::jobs::purge::{Purge, Purged};
+use api_monitor::store;
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
-use crate::database::{Kind, on_both_databases};
+use crate::database::{Database, Kind, on_both_databases};
+use crate::postgres::{PostgresDatabase, shared};
 
 const BULK: &str = "/api/v1/endpoints/bulk";
 const TEST: &str = "/api/v1/endpoints/test";
@@ -115,6 +121,13 @@ async fn a_request_of_another_form_is_refused_as_a_whole() {
         (json!({"operations": [create, {"op": "destroy", "id": 1}]}), "/operations/1/op"),
         (json!({"operations": [create, {"op": "delete", "id": "1"}]}), "/operations/1/id"),
         (json!({"operations": [create, {"op": "delete", "ids": [1]}]}), "/operations/1/ids"),
+        (
+            json!({"operations": [create, {"op": "pause", "id": 1, "key": "x", "settings": [null]}]}),
+            "/operations/1/key",
+        ),
+        (json!({"operations": [create, {"op": "pause", "key": ["g", "x"]}]}), "/operations/1/key"),
+        (json!({"operations": [create, {"op": "pause", "key": {"name": 1}}]}), "/operations/1/key/name"),
+        (json!({"operations": [create, ["delete", 1, null, null, null, true]]}), "/operations/1"),
         (json!({"operations": [create, {"id": 1}]}), "/operations/1"),
         (json!({"operations": create}), "/operations"),
         (json!({"operations": many}), "/operations"),
@@ -154,8 +167,113 @@ async fn the_history_can_go_with_those_that_are_deleted(kind: Kind) {
     let operations = json!([{"op": "delete", "id": 1, "purge": true}, {"op": "delete", "id": 2}]);
     let answer = app.post(BULK, &json!({"operations": operations})).await.json();
     assert_eq!(answer["succeeded"], 2, "{answer}");
-    let left = api_monitor::store::endpoints::list_all(app.ctx.store.readers()).await.unwrap();
-    assert_eq!(left.iter().map(|endpoint| endpoint.id.0).collect::<Vec<_>>(), [2]);
+    let kept = async |id| store::history::count(app.ctx.store.readers(), EndpointId(id), None, None).await.unwrap();
+    assert_eq!((kept(1).await, kept(2).await), (1, 1), "the answer does not wait for it");
+    tokio::time::timeout(Duration::from_secs(5), app.ctx.purge.wait()).await.unwrap();
+    let job = Purge { store: app.ctx.store.clone(), clock: app.clock.clone() };
+    assert_eq!(job.step().await.unwrap(), Purged { rows: 1, endpoints: 0 });
+    assert_eq!((kept(1).await, kept(2).await), (0, 1));
+    let again = json!({"operations": [{"op": "delete", "id": 1, "purge": true}]});
+    assert_eq!(app.post(BULK, &again).await.json()["results"][0]["status"], 404, "it is gone");
+
+    // What was written late goes with the last of it.
+    store::history::append(app.ctx.store.writer(), &results[..1]).await.unwrap();
+    assert_eq!(job.step().await.unwrap(), Purged::default());
+    app.clock.advance(Duration::from_hours(3));
+    assert_eq!(job.step().await.unwrap(), Purged { rows: 1, endpoints: 1 });
+    assert!(store::endpoints::find(app.ctx.store.readers(), EndpointId(1)).await.unwrap().is_none());
+    // Also of what was archived before.
+    assert_eq!(app.call("DELETE", "/api/v1/endpoints/2?purge=true").send().await.status, 204);
+    app.clock.advance(Duration::from_hours(3));
+    assert_eq!(job.step().await.unwrap(), Purged { rows: 1, endpoints: 1 });
+}
+
+async fn an_endpoint_that_is_being_removed_does_not_come_back(kind: Kind) {
+    let app = TestApp::on(kind).await;
+    app.create(&settings("a")).await;
+    let id = app.configured(settings("file"), "config.yaml:12").await;
+    let db = app.ctx.store.writer();
+    for id in [EndpointId(1), id] {
+        store::endpoints::archive(db, id, app.clock.now()).await.unwrap();
+        app.ctx.board.remove(id);
+    }
+    let archived = async || store::endpoints::find_archived(db, "", "file").await.unwrap().map(|stored| stored.id);
+    assert_eq!(archived().await, Some(id));
+    assert_eq!(app.call("DELETE", &format!("/api/v1/endpoints/{id}?purge=true")).send().await.status, 204);
+    assert_eq!(archived().await, None);
+    let kept = store::endpoints::list_all(db).await.unwrap();
+    assert_eq!(kept.iter().map(|endpoint| endpoint.id.0).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_told_of_the_rest_alone() {
+    let app = TestApp::start().await;
+    let operations: Vec<_> =
+        (0..401).map(|n| json!({"op": "create", "settings": settings(&format!("e{n}"))})).collect();
+    let body = json!({"operations": operations});
+    let (answered, ended) = tokio::sync::oneshot::channel::<()>();
+    let request = async {
+        let answer = app.post(BULK, &body).await;
+        drop(answered);
+        answer
+    };
+    // Behind the first two hundred, before the next.
+    let hanging = async {
+        while app.ctx.changes.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let _hangs = app.ctx.changes.lock().await;
+        assert_eq!(app.ctx.board.len(), 200);
+        tokio::time::pause();
+        assert!(ended.await.is_err());
+        tokio::time::resume();
+    };
+    let (answer, ()) = tokio::join!(request, hanging);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = answer.json();
+    assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(200), &json!(201)));
+    let results = answer["results"].as_array().unwrap();
+    assert!(results[..200].iter().all(|result| result["status"] == 201));
+    for result in &results[200..] {
+        assert_eq!(result["status"], 503, "{result}");
+        let detail = result["problem"]["detail"].as_str().unwrap();
+        assert!(detail.ends_with("nothing of this operation was done"), "{detail}");
+    }
+    assert_eq!(app.ctx.board.len(), 200);
+}
+
+/// A server that ends the session in the commit of a certain endpoint: whether that was made cannot be known.
+#[tokio::test]
+async fn what_the_database_did_not_confirm_may_have_been_done() {
+    if !Kind::Postgres.is_here() {
+        return;
+    }
+    let database = PostgresDatabase::migrated();
+    let name = database.name().to_owned();
+    let app = TestApp::in_database(Database::Postgres(database)).await;
+    shared().unwrap().execute(
+        &name,
+        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+         IF NEW.name = 'e250' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON endpoints DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW EXECUTE FUNCTION cut()",
+    );
+    let mut operations: Vec<_> =
+        (0..600).map(|n| json!({"op": "create", "settings": settings(&format!("e{n}"))})).collect();
+    operations[300] = json!({"op": "pause", "id": 9_999});
+    let answer = app.post(BULK, &json!({"operations": operations})).await.json();
+    let results = answer["results"].as_array().unwrap();
+    let told = |index: usize| results[index]["problem"]["detail"].as_str().unwrap_or("done");
+    assert!(results[..200].iter().all(|result| result["status"] == 201), "{answer}");
+    assert_eq!((&results[300]["status"], &results[250]["status"]), (&json!(404), &json!(503)));
+    for index in [200, 299, 301, 399] {
+        assert!(told(index).ends_with("this operation may have been done"), "{}", told(index));
+    }
+    for index in [400, 599] {
+        assert!(told(index).ends_with("nothing of this operation was done"), "{}", told(index));
+    }
+    // Here it was not; so it can be made.
+    assert_eq!(app.ctx.board.len(), 200);
 }
 
 #[tokio::test]
@@ -233,4 +351,8 @@ async fn a_trial_gives_no_secret_away() {
     admin("POST", TEST).json(&inherits).send().await.problem(503, "unavailable");
 }
 
-on_both_databases!(each_operation_has_its_own_result_in_their_order, the_history_can_go_with_those_that_are_deleted,);
+on_both_databases!(
+    each_operation_has_its_own_result_in_their_order,
+    the_history_can_go_with_those_that_are_deleted,
+    an_endpoint_that_is_being_removed_does_not_come_back,
+);

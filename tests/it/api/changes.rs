@@ -159,6 +159,26 @@ async fn a_configured_endpoint_can_be_paused_but_not_changed(kind: Kind) {
     assert!(resumed["created_at"].as_str().unwrap() >= START);
 }
 
+async fn what_no_longer_fits_what_it_inherits_can_be_paused(kind: Kind) {
+    let app = TestApp::on(kind).await;
+    app.create(&json!({"name": "a", "group": "g", "url": "https://example.com", "timeout": 20})).await;
+    // A start with a configuration that it does not fit.
+    let other = app.reconfigured("api: {port: 0}\ngroups: {g: {interval: 10}}\n").await;
+    let patch = other.call("PATCH", "/api/v1/endpoints/1").json(&json!({"tags": ["x"]})).send().await;
+    assert_eq!(patch.problem(400, "invalid-parameter")["errors"][0]["pointer"], "/timeout");
+    for (verb, active) in [("pause", false), ("resume", true)] {
+        let answer = other.call("POST", &format!("/api/v1/endpoints/1/{verb}")).send().await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["is_active"]), (200, &json!(active)), "{answer:?}");
+    }
+    let operations = json!({"operations": [{"op": "pause", "id": 1}]});
+    assert_eq!(other.post("/api/v1/endpoints/bulk", &operations).await.json()["succeeded"], 1);
+    assert!(!other.ctx.board.get(EndpointId(1)).unwrap().known.is_checked());
+    let switched = other.call("PATCH", "/api/v1/endpoints/1").json(&json!({"is_active": null})).send().await;
+    assert_eq!(switched.json()["is_active"], true, "as by default");
+    let entry = other.ctx.board.get(EndpointId(1)).unwrap();
+    assert_eq!(entry.known.endpoint.check.timeout.as_secs(), 20, "else as it was");
+}
+
 on_both_databases!(
     an_endpoint_is_created_shown_and_audited,
     a_name_is_taken_once_even_in_a_race,
@@ -168,5 +188,6 @@ on_both_databases!(
     by_key_creates_replaces_and_deletes,
     a_deleted_endpoint_frees_its_name_but_never_its_id,
     a_paused_endpoint_resumes_from_now,
-    a_configured_endpoint_can_be_paused_but_not_changed
+    a_configured_endpoint_can_be_paused_but_not_changed,
+    what_no_longer_fits_what_it_inherits_can_be_paused
 );

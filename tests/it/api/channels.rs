@@ -405,6 +405,47 @@ async fn a_channel_that_is_named_goes_only_by_force() {
 }
 
 #[tokio::test]
+async fn what_names_a_channel_that_has_gone_can_still_be_changed() {
+    let app = TestApp::with_config(ALL).await;
+    make(&app, &hook()).await;
+    let group = json!({"name": "g", "interval": 60, "notify": ["ops"]});
+    assert_eq!(app.post("/api/v1/groups", &group).await.status, 201);
+    app.create(&json!({"name": "own", "url": "https://example.com", "notify": ["hook", "ops"]})).await;
+    app.create(&json!({"name": "inherits", "url": "https://example.com", "group": "g"})).await;
+    let configured = json!({"name": "configured", "url": "https://example.com", "group": "g"});
+    app.configured(configured, "config.yaml:12").await;
+    assert_eq!(app.call("DELETE", "/api/v1/channels/ops?force=true").send().await.status, 204);
+
+    for id in 1..=3 {
+        for (verb, active) in [("pause", false), ("resume", true)] {
+            let answer = app.post(&format!("/api/v1/endpoints/{id}/{verb}"), &Value::Null).await;
+            assert_eq!((answer.status.as_u16(), &answer.json()["is_active"]), (200, &json!(active)), "{answer:?}");
+        }
+        let pause = json!({"operations": [{"op": "pause", "id": id}, {"op": "resume", "id": id}]});
+        assert_eq!(app.post("/api/v1/endpoints/bulk", &pause).await.json()["succeeded"], 2);
+    }
+    for id in 1..=2 {
+        let patch = app.call("PATCH", &format!("/api/v1/endpoints/{id}")).json(&json!({"interval": 90})).send().await;
+        assert_eq!((patch.status.as_u16(), &patch.json()["interval"]), (200, &json!(90)), "{patch:?}");
+    }
+    app.create(&json!({"name": "new", "url": "https://example.com", "group": "g"})).await;
+    let patch = app.call("PATCH", "/api/v1/groups/g").json(&json!({"interval": 30})).send().await;
+    assert_eq!(patch.status, 200, "{patch:?}");
+
+    // What a change brings itself is looked at.
+    for (path, notify, pointer) in [
+        ("/api/v1/endpoints/1", json!(["ops", "opps"]), "/notify/1"),
+        ("/api/v1/endpoints/2", json!(["ops"]), "/notify/0"),
+        ("/api/v1/groups/g", json!(["hook", "hok", "ops"]), "/notify/1"),
+    ] {
+        let answer = app.call("PATCH", path).json(&json!({"notify": notify, "interval": 45})).send().await;
+        assert_eq!(pointers(&answer.problem(400, "invalid-parameter")), [(pointer, "invalid")]);
+    }
+    let new = json!({"name": "newer", "url": "https://example.com", "notify": ["ops"]});
+    app.post("/api/v1/endpoints", &new).await.problem(400, "invalid-parameter");
+}
+
+#[tokio::test]
 async fn without_the_database_or_the_right_nothing_changes() {
     let app = TestApp::with_config(ALL).await;
     make(&app, &hook()).await;

@@ -219,8 +219,9 @@ async fn a_stream_goes_on_from_a_known_id_and_else_begins_with_a_reset() {
     }
     for unknown in ["0123456789abcdef-3", "nonsense", &id(11)] {
         let mut stream = open("", Some(unknown)).await;
-        let reset = stream.event().await;
-        assert_eq!((reset.event.as_str(), reset.json()), ("reset", json!({"reason": "unknown"})), "{unknown}");
+        let reset = stream.block().await.unwrap();
+        assert_eq!(reset.event, "reset", "no id to go on from before it is told: {unknown}");
+        assert_eq!(reset.json(), json!({"reason": "unknown"}), "{unknown}");
         assert_eq!(reset.id, id(10), "what follows is live");
     }
     // One that is left behind by the ring.
@@ -282,6 +283,25 @@ async fn a_stream_ends_with_its_key_and_loses_what_the_role_may_not_see() {
     let began = tokio::time::Instant::now();
     while stream.block().await.is_some() {}
     assert!(began.elapsed() <= Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn looking_on_is_no_use_of_a_session() {
+    let yaml = "api: {port: 0, auth: {api_key: the-first-admin-key-of-all, session: {idle: 1h}}}\n";
+    let app = TestApp::with_config(yaml).await;
+    let answer = app.post("/api/v1/sessions", &json!({"key": "the-first-admin-key-of-all"})).await;
+    let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
+    let mut stream = Stream::of(app.call("GET", "/api/v1/events").header("cookie", &cookie).open().await);
+    stream.block().await;
+    let seen = app.ctx.sessions.get(1).unwrap().last_seen_at;
+    app.clock.advance(Duration::from_mins(50));
+    tokio::time::pause();
+    // A stream without events tells its place after three looks at its session.
+    let block = stream.block().await.expect("the session is still good");
+    assert!(block.event.is_empty(), "{block:?}");
+    assert_eq!(app.ctx.sessions.get(1).unwrap().last_seen_at, seen);
+    app.clock.advance(Duration::from_mins(10));
+    assert_eq!(stream.block().await, None, "nobody has been there for an hour");
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use api_monitor::domain::check::{CheckResult, Timings, Trigger};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::incident::EndpointState;
 use api_monitor::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, Status};
-use api_monitor::store::history;
+use api_monitor::domain::uptime::{DAY_US, HOUR_US, Rollup, hour_of};
+use api_monitor::domain::{from_micros, micros};
+use api_monitor::store::{history, rollups};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -97,6 +99,51 @@ async fn history_is_newest_first_filtered_and_paged() {
     }
     let expected: Vec<_> = all["checks"].as_array().unwrap().iter().map(|c| c["id"].as_i64().unwrap()).collect();
     assert_eq!(seen, expected);
+}
+
+/// The single checks of its last hour are long gone, and the hours are kept for longer.
+#[tokio::test]
+async fn a_series_has_the_last_hour_of_an_endpoint_that_has_long_been_at_rest() {
+    let app = recorded().await;
+    app.create(&json!({"name": "at rest", "url": "https://example.com", "is_active": false})).await;
+    let id = EndpointId(2);
+    let last = hour_of(from_micros(micros(app.clock.now()) - 100 * DAY_US));
+    let check = |at| CheckResult {
+        endpoint_id: id,
+        scheduled_at: at,
+        started_at: at,
+        outcome: Outcome::Up,
+        slots: 1,
+        status_code: Some(200),
+        timings: Timings { total_us: 100_000, ..Timings::default() },
+        attempts: 1,
+        trigger: Trigger::Scheduled,
+        in_maintenance: false,
+    };
+    let hours: Vec<_> = (0..3)
+        .map(|n| {
+            let start = from_micros(micros(last) - n * HOUR_US);
+            let mut rollup = Rollup::with_sketch();
+            rollup.add(&check(start));
+            (id, start, rollup)
+        })
+        .collect();
+    rollups::put_hours(app.ctx.store.writer(), &hours).await.unwrap();
+    let (from, to) = (last - TimeDelta::hours(10), last + TimeDelta::hours(10));
+    let window = format!("from={}&to={}", from.format("%Y-%m-%dT%H:%M:%SZ"), to.format("%Y-%m-%dT%H:%M:%SZ"));
+    let uptime = app.get(&format!("/api/v1/stats/uptime/2?{window}")).await.json();
+    assert_eq!(uptime["successful_checks"], 3, "{uptime}");
+    for step in ["1h", "6h", "1d"] {
+        let series = app.get(&format!("/api/v1/stats/series/2?step={step}&{window}")).await.json();
+        let points = series["points"].as_array().unwrap();
+        let counted: u64 = points.iter().map(|point| point["checks"]["successful"].as_u64().unwrap()).sum();
+        assert_eq!(counted, 3, "{step}: {series}");
+    }
+    // Where single checks are kept the newest hour is counted from them: it may have gone on after it was stored.
+    let recent = app.get("/api/v1/stats/series/1?step=1h&period=24h").await.json();
+    let counted: u64 =
+        recent["points"].as_array().unwrap().iter().map(|p| p["checks"]["successful"].as_u64().unwrap()).sum();
+    assert_eq!(counted, 8, "{recent}");
 }
 
 #[tokio::test]

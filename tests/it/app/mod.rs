@@ -189,13 +189,21 @@ impl TestApp {
         Self::on_with_config(Kind::Sqlite, yaml).await
     }
 
+    /// As [`start`](Self::start), in this database.
+    pub(crate) async fn in_database(database: Database) -> Self {
+        Self::over(database, "api: {port: 0}\n").await
+    }
+
     pub(crate) async fn on_with_config(kind: Kind, yaml: &str) -> Self {
+        Self::over(Database::of(kind), yaml).await
+    }
+
+    async fn over(database: Database, yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let start: Timestamp = START.parse().unwrap();
         let clock = Arc::new(ManualClock::at(start));
         clock.advance(Duration::from_secs(1));
         let config = loaded(folder.path(), yaml);
-        let database = Database::of(kind);
         let store = database.open().await;
         let kept = tempfile::tempdir().unwrap();
         let keyring = api_keys::keyring(&store, &config.api.auth).await.unwrap();
@@ -221,6 +229,7 @@ impl TestApp {
             directory,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
+            purge: Wakeup::new(),
             deliver: Wakeup::new(),
             checks: sender,
             trials: trial_sender,
@@ -273,6 +282,7 @@ impl TestApp {
             directory: directory(&old.store, &config, &*old.clock).await,
             config: Arc::new(config),
             scheduler: Wakeup::new(),
+            purge: Wakeup::new(),
             checks: sender,
             trials: trial_sender,
             deliver: Wakeup::new(),

@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Platform;
+use super::{Platform, until};
 use crate::flows::target::{Answer, Target};
 use crate::telling::hook::Hook;
 
@@ -261,8 +261,8 @@ async fn rules_and_groups_that_cannot_be_read_do_not_keep_the_monitor_from_start
     assert!(!ended.stderr.contains("SECRET"), "{}", ended.stderr);
 }
 
-/// Somebody else holds the lock of the database.
-async fn locked(platform: &Platform) -> DatabaseTransaction {
+/// Somebody else holds the lock of the database `monitor.db`.
+pub(super) async fn locked(platform: &Platform) -> DatabaseTransaction {
     let url = format!("sqlite://{}", platform.folder.path().join("monitor.db").display());
     let options = sea_orm::ConnectOptions::new(url).max_connections(1).to_owned();
     let lock = sea_orm::Database::connect(options).await.unwrap().begin().await.unwrap();
@@ -316,11 +316,29 @@ async fn connections_and_the_cooldown_are_settings_that_change_while_running() {
         "endpoints:\n  - {name: mine, url: 'http://127.0.0.1:9/'}\n  \
          - {name: own, url: 'http://127.0.0.1:9/x', alert_policy: {cooldown_seconds: 7}}\n",
     );
+    // What is only logged in detail: that a connection is over.
+    let leave = async |platform: &Platform| {
+        let port = TcpStream::connect(&platform.address).unwrap().local_addr().unwrap().port();
+        until("it is over", async || {
+            let list = platform.get("/api/v1/connections").await.expect(200).json();
+            list["connections"].as_array().unwrap().iter().all(|connection| connection["client_port"] != port)
+        })
+        .await;
+        format!("127.0.0.1:{port}")
+    };
+    let before = leave(&platform).await;
     let document = json!({"max_connections": 150, "logging_level": "DEBUG"});
     let changed = platform.send("PUT", "/api/v1/config", &document).await.expect(200).json();
     assert_eq!(changed["status"], "Configuration updated successfully");
     let shown = platform.get("/api/v1/config").await.expect(200).json();
     assert_eq!((&shown["max_connections"], &shown["logging_level"]), (&json!(150), &json!("DEBUG")));
+    let after = leave(&platform).await;
+    let details = |peer: &str| {
+        let log = platform.process.stderr();
+        log.lines().any(|line| line.contains("\"level\":\"DEBUG\"") && line.contains(peer))
+    };
+    until("details are logged", async || details(&after)).await;
+    assert!(!details(&before), "not before they were asked for");
     let cooldowns = async |platform: &Platform| {
         let mut cooldowns = Vec::new();
         for id in [1, 2] {

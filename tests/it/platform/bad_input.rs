@@ -57,7 +57,7 @@ async fn sent(platform: &Platform, method: &str, path: &str, body: &[u8]) -> Ans
 
 #[tokio::test]
 async fn every_route_refuses_bodies_of_every_wrong_kind() {
-    let mut platform = Platform::start("api: {rate_limit: false}\nendpoints: []\n");
+    let platform = Platform::start("api: {rate_limit: false}\nendpoints: []\n");
     let routes = furnished(&platform).await;
     assert!(routes.len() > 25, "{routes:?}");
     let deep = [&b"{\"a\":".repeat(20_000)[..], b"1", &b"}".repeat(20_000)].concat();

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use api_monitor::clock::{Clock, SystemClock};
+use api_monitor::domain::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
-use super::Platform;
+use super::{Platform, until};
 
 const CONNECTIONS: &str = "/api/v1/connections";
 
@@ -72,6 +74,7 @@ async fn shown(platform: &Platform, client: &Counting, state: &str) -> Value {
 
 #[tokio::test]
 async fn open_connections_are_seen_with_what_went_through_them() {
+    let began = SystemClock::new().now();
     let platform = Platform::start("endpoints: []\n");
     let (mut once, mut twice, silent) =
         (Counting::to(&platform).await, Counting::to(&platform).await, Counting::to(&platform).await);
@@ -99,8 +102,15 @@ async fn open_connections_are_seen_with_what_went_through_them() {
             "{found}"
         );
         assert_eq!((&found["principal"], &found["client_ip"]), (&principal, &json!("127.0.0.1")), "{found}");
+        assert_eq!(found["role"], if requests == 0 { Value::Null } else { json!("admin") }, "{found}");
+        let (start, now): (Timestamp, _) =
+            (found["start_time"].as_str().unwrap().parse().unwrap(), SystemClock::new().now());
+        assert!(began - chrono::TimeDelta::seconds(1) <= start && start <= now, "{began} {start} {now}");
         assert_eq!(found["protocol"], if requests == 0 { "unknown" } else { "http/1" }, "{found}");
-        assert_eq!((&found["is_encrypted"], &statistics["high_water"]), (&json!(false), &json!(0)), "{found}");
+        assert_eq!(found["is_encrypted"], false, "{found}");
+        for never in ["buffered_writes", "high_water", "low_water"] {
+            assert_eq!(statistics[never], 0, "{never} of one who reads: {found}");
+        }
         assert!(found["idle_seconds"].as_f64().is_some_and(|s| s >= 0.0), "{found}");
 
         let id = found["id"].as_str().unwrap();
@@ -182,5 +192,113 @@ async fn who_is_connected_is_for_administrators() {
     let with_key = |key: &str| platform.request("GET", CONNECTIONS).header("X-API-Key", key);
     platform.ask(with_key("key-of-the-editor-here")).await.expect(403);
     let list = platform.ask(with_key("key-of-the-admin-here")).await.expect(200).json();
-    assert_eq!(list["connections"][0]["principal"], "root", "who asks is known while it is answered: {list}");
+    let own = &list["connections"][0];
+    assert_eq!(
+        (&own["principal"], &own["role"]),
+        (&json!("root"), &json!("admin")),
+        "who asks is known while it is answered: {list}"
+    );
+
+    let mut others = [("key-of-the-editor-here", "eye", json!("editor")), ("wrong", "anonymous", Value::Null)]
+        .map(|(key, name, role)| (key, name, role, None));
+    for (key, _, _, client) in &mut others {
+        let mut connected = Counting::to(&platform).await;
+        connected.send(&format!("GET /api/v1/endpoints HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n\r\n")).await;
+        connected.answer().await;
+        *client = Some(connected);
+    }
+    let list = platform.ask(with_key("key-of-the-admin-here")).await.expect(200).json();
+    for (_, name, role, client) in &others {
+        let port = client.as_ref().unwrap().port();
+        let found = list["connections"].as_array().unwrap().iter().find(|c| c["client_port"] == port).unwrap();
+        assert_eq!((&found["principal"], &found["role"]), (&json!(name), role), "{list}");
+    }
+}
+
+/// A client that asks for far more than it reads, and then reads it all.
+#[tokio::test]
+async fn a_client_that_reads_slowly_is_seen_by_what_waits_for_it() {
+    const ASKED: usize = 60;
+    let platform = Platform::start("endpoints: []\n");
+    let length = platform.get("/api/v1/openapi.json").await.expect(200).body.len();
+    assert!(length * ASKED > 8 << 20, "more than any socket takes by itself: {length}");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    let stream = socket.connect(platform.address.parse().unwrap()).await.unwrap();
+    let mut slow = Counting { stream, sent: 0, received: 0 };
+    for _ in 0..ASKED {
+        slow.send("GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    }
+    let mut writing = Value::Null;
+    until("the socket is full", async || {
+        writing = shown(&platform, &slow, "writing").await;
+        writing["statistics"]["high_water"].as_u64() > Some(0)
+    })
+    .await;
+    let of = |found: &Value, key: &str| found["statistics"][key].as_u64().unwrap_or_else(|| panic!("{found}"));
+    assert!(of(&writing, "buffered_writes") >= of(&writing, "high_water"), "{writing}");
+    assert!(
+        of(&writing, "high_water") <= of(&writing, "low_water") + 1,
+        "it becomes full again when it was not: {writing}"
+    );
+    assert!(of(&writing, "requests") < ASKED as u64, "the rest waits: {writing}");
+
+    for _ in 0..ASKED {
+        slow.answer().await;
+    }
+    let done = shown(&platform, &slow, "idle").await;
+    assert_eq!((of(&done, "requests"), of(&done, "bytes_written")), (ASKED as u64, slow.received), "{done}");
+    assert!(of(&done, "low_water") > 0, "{done}");
+    assert_eq!(of(&done, "low_water"), of(&done, "high_water"), "nothing waits any more: {done}");
+}
+
+/// Looks on by a connection of its own, and gives the status of the answer.
+async fn looking_on(platform: &Platform) -> Option<(Counting, String)> {
+    let mut client = Counting::to(platform).await;
+    client.stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.ok()?;
+    let mut status = [0; 12];
+    client.stream.read_exact(&mut status).await.ok()?;
+    Some((client, String::from_utf8(status[9..].to_vec()).unwrap()))
+}
+
+#[tokio::test]
+async fn fewer_connections_hold_for_streams_that_are_open_and_let_this_machine_in() {
+    let platform = Platform::start("endpoints: []\n");
+    platform.send("PUT", "/api/v1/config", &json!({"max_connections": 100})).await.expect(200);
+    let mut streams = Vec::new();
+    for _ in 0..25 {
+        let (stream, status) = looking_on(&platform).await.unwrap();
+        assert_eq!(status, "200");
+        streams.push(stream);
+    }
+    let (_, status) = looking_on(&platform).await.unwrap();
+    assert_eq!(status, "503", "a quarter of 100");
+
+    platform.send("PUT", "/api/v1/config", &json!({"max_connections": 16})).await.expect(200);
+    for mut ended in streams.drain(4..) {
+        let mut rest = Vec::new();
+        let end = async {
+            while !rest.ends_with(b"\r\n0\r\n\r\n") {
+                let mut piece = [0; 1024];
+                match ended.stream.read(&mut piece).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => rest.extend_from_slice(&piece[..count]),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), end).await.expect("the newest streams end");
+    }
+    // Over a connection of its own, as probes do.
+    until("a health check from this machine is answered", async || {
+        let mut probe = Counting::to(&platform).await;
+        let asked = probe.stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let mut status = [0; 12];
+        asked.is_ok() && probe.stream.read_exact(&mut status).await.is_ok() && status.ends_with(b"200")
+    })
+    .await;
+    for stream in &streams {
+        assert_eq!(shown(&platform, stream, "writing").await["principal"], "local", "the oldest go on");
+    }
+    let (_, status) = looking_on(&platform).await.expect("there is room for a connection");
+    assert_eq!(status, "503", "a quarter of 16");
 }

@@ -93,9 +93,13 @@ async fn every_route_that_is_not_open_needs_a_key_and_names_the_realm() {
             if is_open {
                 continue;
             }
-            let answer = platform.ask(platform.request(&method, &path)).await;
-            assert_eq!(answer.status, 401, "{method} {path}");
-            assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"night watch\"", "{method} {path}");
+            let without = platform.request(&method, &path);
+            let wrong = platform.request(&method, &path).header("Authorization", "Bearer the-key-of-nobody-at-all");
+            for (request, key) in [(without, "without a key"), (wrong, "with a wrong one")] {
+                let answer = platform.ask(request).await;
+                assert_eq!(answer.status, 401, "{method} {path} {key}");
+                assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"night watch\"", "{method} {path} {key}");
+            }
             closed += 1;
         }
     }
@@ -131,6 +135,65 @@ async fn unknown_parameters_are_invalid_and_lists_are_objects() {
         }
     }
     assert!(lists > 5, "{lists}");
+}
+
+/// Answers that are of the moment at which they are given: each is another one.
+const OF_THE_MOMENT: [&str; 5] =
+    ["/health", "/api/v1/query_stats", "/api/v1/stats/sla", "/api/v1/stats/summary", "/api/v1/threads"];
+
+/// Every list and document that whoever may only look can read.
+#[tokio::test]
+async fn every_answer_of_a_viewer_says_which_it_is_and_is_not_sent_again() {
+    const VIEWER: &str = "the-key-of-a-viewer-on-the-wall";
+    let yaml = format!("api: {{rate_limit: false, auth: {{keys: [{{name: wall, role: viewer, key: {VIEWER}}}]}}}}\n");
+    let platform = Platform::start(&yaml);
+    let get = async |path: &str, tag: Option<&str>| {
+        let mut request = platform.request("GET", path).header("X-API-Key", VIEWER);
+        if let Some(tag) = tag {
+            request = request.header("If-None-Match", tag);
+        }
+        platform.ask(request).await
+    };
+    let document = platform.get("/api/v1/openapi.json").await.json();
+    let (mut asked, mut wrong) = (0, Vec::new());
+    for (path, item) in document["paths"].as_object().unwrap() {
+        if path.contains('{') || item.get("get").is_none() || path.ends_with("/events") {
+            continue;
+        }
+        let first = get(path, None).await;
+        if first.status != 200 || first.header("content-type") != "application/json" {
+            continue;
+        }
+        asked += 1;
+        let tag = first.header("etag").to_owned();
+        if !tag.starts_with("W/\"") {
+            wrong.push(format!("{path} has the tag {tag:?}"));
+            continue;
+        }
+        if OF_THE_MOMENT.contains(&path.as_str()) {
+            let again = get(path, Some(&tag)).await.expect(200);
+            assert_ne!(again.header("etag"), tag, "{path}: the same answer was sent again");
+            continue;
+        }
+        let (mut is_again, mut tag) = (false, tag);
+        // Measurements may change in between, but not each time.
+        for _ in 0..200 {
+            let again = get(path, Some(&tag)).await;
+            if again.status == 304 {
+                assert!(again.body.is_empty() && again.header("etag") == tag, "{path}: {again:?}");
+                is_again = true;
+                break;
+            }
+            assert_eq!(again.status, 200, "{path}");
+            assert_ne!(again.header("etag"), tag, "{path}: the same answer was sent again");
+            again.header("etag").clone_into(&mut tag);
+        }
+        if !is_again {
+            wrong.push(format!("{path} is sent again each time"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(asked > 15, "{asked}");
 }
 
 #[tokio::test]

@@ -169,6 +169,26 @@ fn https_target() -> String {
 #[tokio::test]
 async fn processor_and_memory_are_those_of_the_process() {
     let platform = Platform::start("endpoints: []\n");
+    // Work beside makes it grow: this process is never at rest while it is asked.
+    let work = async {
+        loop {
+            platform.get("/api/v1/openapi.json").await.expect(200);
+        }
+    };
+    let seen = async {
+        for name in ["cpu_usage", "system_cpu_usage"] {
+            let busy = platform.metric_until(name, |percent| {
+                assert!((0.0..=100.0).contains(&percent), "{name}: {percent}");
+                percent > 0.0
+            });
+            let busy = busy.await;
+            assert_eq!(busy["unit"], "percent", "{busy}");
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = seen => {}
+    }
     let cpu = platform.metric_until("cpu_usage", |_| true).await;
     assert_eq!((cpu["metric_name"].as_str(), cpu["unit"].as_str()), (Some("cpu_usage"), Some("percent")), "{cpu}");
     assert!(cpu["value"].as_str().unwrap().ends_with('%') && cpu["reason"].is_null(), "{cpu}");

@@ -2,7 +2,12 @@
 
 use serde_json::json;
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::Platform;
+use super::alerts::locked;
 
 const STATS: &str = "/api/v1/query_stats";
 
@@ -39,6 +44,39 @@ async fn statements_are_counted_in_all_and_by_shape() {
     assert_eq!((inserts(&before), inserts(&after)), (0, 1));
     assert!(!after.to_string().contains("kept-out-of-texts"), "a value is shown: {after}");
     assert!(after.to_string().contains("VALUES (?)"), "{after}");
+}
+
+/// Somebody else holds the lock of the database for a while: what is written meanwhile is slow.
+#[tokio::test]
+async fn a_statement_that_takes_long_is_a_slow_one() {
+    let platform = Platform::start("database: {url: 'sqlite://monitor.db'}\nendpoints: []\n");
+    let of_rows = |document: &serde_json::Value| {
+        let statements = document["statements"].as_array().unwrap().iter();
+        let mut inserts =
+            statements.filter(|s| s["statement"].as_str().is_some_and(|s| s.starts_with("INSERT INTO \"audit_log\"")));
+        inserts.next().map_or((0, 0.0), |s| (s["slow"].as_u64().unwrap(), s["max_time_ms"].as_f64().unwrap()))
+    };
+    let deadline = Instant::now() + Duration::from_mins(2);
+    for n in 0.. {
+        let before = platform.get(STATS).await.expect(200).json();
+        let lock = locked(&platform).await;
+        // Who reads what only administrators may read has a row in the audit log: here it has to wait.
+        let path = format!("/api/v1/connections/conn_9999{n}");
+        let released = async {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            lock.rollback().await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(platform.get(&path), released);
+        answer.expect(404);
+        let after = platform.get(STATS).await.expect(200).json();
+        let (slow, longest) = of_rows(&after);
+        if slow > of_rows(&before).0 {
+            assert!(after["slow_queries"].as_u64() > before["slow_queries"].as_u64(), "{after}");
+            assert!(longest >= 100.0 && after["max_execution_time_ms"].as_f64() >= Some(longest), "{after}");
+            return;
+        }
+        assert!(Instant::now() < deadline, "{after}");
+    }
 }
 
 #[tokio::test]

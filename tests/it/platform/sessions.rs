@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Platform};
+use super::alerts::locked;
+use super::{Answer, Platform, until};
 
 const SESSIONS: &str = "/api/v1/sessions";
 const KEYS: &[(&str, &str)] = &[("API_KEY", "key-of-boss-key-of-boss")];
@@ -45,6 +46,13 @@ async fn a_cookie_signs_in_until_it_signs_out() {
         assert_eq!(seen[field], value, "{field}: {seen}");
     }
     assert!(seen["idle"].is_u64(), "{seen}");
+    let by_id = with_cookie(&platform, "GET", &format!("{SESSIONS}/1"), &cookie, &origin).await.expect(200).json();
+    for field in ["id", "state", "client", "connected", "current", "service"] {
+        assert_eq!(by_id[field], seen[field], "{field}: {by_id}");
+    }
+    for (id, status) in [("2", 404), ("99999999999999999999", 404), ("one", 400)] {
+        with_cookie(&platform, "GET", &format!("{SESSIONS}/{id}"), &cookie, &origin).await.expect(status);
+    }
     let list = with_cookie(&platform, "GET", SESSIONS, &cookie, &origin).await.expect(200).json();
     assert_eq!(list["total"], 1, "{list}");
     for foreign in ["https://evil.example", "null", "http://127.0.0.1:1"] {
@@ -54,6 +62,35 @@ async fn a_cookie_signs_in_until_it_signs_out() {
     assert_eq!(platform.ask(none).await.expect(403).json()["type"], "urn:api-monitor:problem:foreign-origin");
     with_cookie(&platform, "DELETE", "/api/v1/sessions/current", &cookie, &origin).await.expect(204);
     with_cookie(&platform, "GET", SESSIONS, &cookie, &origin).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_session_whose_time_is_over_is_expired_until_it_is_removed() {
+    let yaml = "database: {url: 'sqlite://monitor.db'}\nendpoints: []\napi: {rate_limit: false, auth: {session: {lifetime: 1m}}}\n";
+    let platform = Platform::start_with(yaml, KEYS);
+    let (cookie, session) = sign_in(&platform, KEY).await;
+    assert_eq!(session["state"], "active", "{session}");
+    let by_boss =
+        async |method: &str, path: &str| platform.ask(platform.request(method, path).header("X-API-Key", KEY)).await;
+    // While somebody else writes, the housekeeping can remove nothing.
+    let lock = locked(&platform).await;
+    until("its time is over", async || {
+        let list = by_boss("GET", SESSIONS).await.expect(200).json();
+        assert_eq!((&list["total"], &list["sessions"][0]["id"]), (&json!(1), &session["id"]), "{list}");
+        list["sessions"][0]["state"] == "expired"
+    })
+    .await;
+    let single = by_boss("GET", &format!("{SESSIONS}/1")).await.expect(200).json();
+    assert_eq!((&single["state"], &single["current"]), (&json!("expired"), &json!(false)), "{single}");
+    with_cookie(&platform, "GET", SESSIONS, &cookie, "null").await.expect(401);
+    lock.rollback().await.unwrap();
+    until("it is removed", async || {
+        // Refused while the database is known to be away.
+        by_boss("POST", "/api/v1/tasks/sessions/run").await;
+        by_boss("GET", SESSIONS).await.expect(200).json()["total"] == 0
+    })
+    .await;
+    by_boss("GET", &format!("{SESSIONS}/1")).await.expect(404);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Platform;
+use super::{Platform, until};
 use crate::app::TestApp;
 
 const TASKS: &str = "/api/v1/tasks";
@@ -19,7 +19,11 @@ async fn beside(platform: &Platform) -> DatabaseConnection {
 }
 
 async fn count(db: &DatabaseConnection, condition: &str) -> i64 {
-    let sql = format!("SELECT count(*) AS n FROM audit_log WHERE {condition}");
+    count_in(db, "audit_log", condition).await
+}
+
+async fn count_in(db: &DatabaseConnection, table: &str, condition: &str) -> i64 {
+    let sql = format!("SELECT count(*) AS n FROM {table} WHERE {condition}");
     let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap().unwrap();
     row.try_get("", "n").unwrap()
 }
@@ -70,10 +74,10 @@ async fn every_task_can_be_run_and_tells_how_it_went() {
         list["tasks"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(
         names,
-        ["rollup_hours", "rollup_days", "retention", "key_uses", "sessions", "backups", "integrity"],
+        ["rollup_hours", "rollup_days", "retention", "purge", "key_uses", "sessions", "backups", "integrity"],
         "{list}"
     );
-    assert_eq!(list["total"], 7);
+    assert_eq!(list["total"], 8);
     after_runs(&platform, "rollup_days", 1).await;
     after_runs(&platform, "retention", 1).await;
     for name in &names {
@@ -96,8 +100,56 @@ async fn every_task_can_be_run_and_tells_how_it_went() {
     platform.get(&format!("{TASKS}/laundry")).await.expect(404);
     platform.ask(platform.request("POST", &format!("{TASKS}/laundry/run"))).await.expect(404);
     platform.ask(platform.request("POST", TASKS)).await.expect(405);
-    let page = platform.get(&format!("{TASKS}?limit=1&offset=6")).await.expect(200).json();
-    assert_eq!((page["tasks"][0]["name"].as_str(), &page["total"]), (Some("integrity"), &json!(7)), "{page}");
+    let page = platform.get(&format!("{TASKS}?limit=1&offset=7")).await.expect(200).json();
+    assert_eq!((page["tasks"][0]["name"].as_str(), &page["total"]), (Some("integrity"), &json!(8)), "{page}");
+}
+
+/// Checks of an endpoint, as many as there would be after some days.
+async fn write_history(db: &DatabaseConnection, endpoint: i64) {
+    let insert = format!(
+        "INSERT INTO check_results (endpoint_id, scheduled_at, started_at, outcome, slots, total_us, attempts, \
+         \"trigger\", in_maintenance) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000) \
+         SELECT {endpoint}, (strftime('%s', 'now') - i) * 1000000, (strftime('%s', 'now') - i) * 1000000, 'up', 1, 1000, 1, 'scheduled', 0 FROM n"
+    );
+    db.execute_unprepared(&insert).await.unwrap();
+    assert_eq!(count_in(db, "check_results", &format!("endpoint_id = {endpoint}")).await, 4000);
+}
+
+#[tokio::test]
+async fn the_history_of_what_was_deleted_with_it_goes_after_the_answer_and_after_a_restart() {
+    let platform = Platform::start(CONFIG);
+    for name in ["at once", "by key", "after the restart", "kept"] {
+        let body = json!({"name": name, "url": "http://127.0.0.1:9/", "is_active": false});
+        platform.send("POST", "/api/v1/endpoints", &body).await.expect(201);
+    }
+    let db = beside(&platform).await;
+    for id in 1..=4 {
+        write_history(&db, id).await;
+    }
+    let left =
+        async |db: &DatabaseConnection, id: i64| count_in(db, "check_results", &format!("endpoint_id = {id}")).await;
+    platform.ask(platform.request("DELETE", "/api/v1/endpoints/1?purge=true")).await.expect(204);
+    platform.ask(platform.request("DELETE", "/api/v1/endpoints/1?purge=true")).await.expect(404);
+    let operations = json!({"operations": [{"op": "delete", "key": {"name": "by key"}, "purge": true}]});
+    let done = platform.send("POST", "/api/v1/endpoints/bulk", &operations).await.expect(200).json();
+    assert_eq!(done["succeeded"], 1, "{done}");
+    for id in 1..=2 {
+        until("the history is gone", async || left(&db, id).await == 0).await;
+    }
+    let task = platform.get(&format!("{TASKS}/purge")).await.expect(200).json();
+    assert!(task["next_run_at"].is_string(), "{task}");
+
+    // What a stop has left.
+    platform.ask(platform.request("DELETE", "/api/v1/endpoints/3")).await.expect(204);
+    assert_eq!(left(&db, 3).await, 4000, "it stays until retention");
+    let Platform { folder, process, .. } = platform;
+    process.signal("TERM");
+    process.wait(Duration::from_mins(1));
+    db.execute_unprepared("UPDATE endpoints SET purge_at = 1000000 WHERE id = 3").await.unwrap();
+    let platform = Platform::start_in(folder, &[]);
+    until("the history is gone", async || left(&db, 3).await == 0).await;
+    assert_eq!(left(&db, 4).await, 4000);
+    assert_eq!(platform.get("/api/v1/endpoints").await.json()["total"], 1);
 }
 
 #[tokio::test]

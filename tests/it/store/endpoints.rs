@@ -47,6 +47,7 @@ async fn what_was_set_comes_back(kind: Kind) {
             updated_at: now,
             scheduled_from: now,
             archived_at: None,
+            purge_at: None,
         };
         assert_eq!(stored, expected);
         assert_eq!(endpoints::find(store.readers(), stored.id).await.unwrap(), Some(expected.clone()));
@@ -162,12 +163,13 @@ async fn purging_removes_all_of_one_endpoint_in_batches_and_its_id_is_not_used_a
         endpoints::archive(store.writer(), gone, start).await.unwrap();
         let mut batches = Vec::new();
         loop {
-            match endpoints::purge(store.writer(), gone, 10).await.unwrap() {
+            match endpoints::purge_history(store.writer(), gone, 10).await.unwrap() {
                 0 => break,
                 n => batches.push(n),
             }
         }
-        assert_eq!(batches, [10, 10, 5, 3]);
+        assert_eq!(batches, [10, 10, 5, 1]);
+        endpoints::delete(store.writer(), gone).await.unwrap();
         assert_eq!(endpoints::find(store.writer(), gone).await.unwrap(), None);
         assert_eq!(history::count(store.writer(), gone, None, None).await.unwrap(), 0);
         assert_eq!(history::count(store.writer(), kept, None, None).await.unwrap(), 25);

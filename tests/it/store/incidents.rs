@@ -141,6 +141,22 @@ async fn times_down_begin_and_end_with_their_events(kind: Kind) {
             let reaching = expected.iter().filter(|span| span.end.is_none_or(|end| end > plus(start(), 10)));
             assert_eq!(spans(10, 100).await.unwrap(), reaching.cloned().collect::<Vec<_>>(), "{events:?}");
         }
+        // All of them at once, and one that is not asked for beside them.
+        let asked: Vec<_> = (2..40).map(EndpointId).collect();
+        for (from, to) in [(-100, 100), (-100, 0), (10, 100), (35, 36)] {
+            let (from, to) = (plus(start(), from), plus(start(), to));
+            let mut expected = Vec::new();
+            for id in &asked {
+                let query =
+                    IncidentQuery { endpoint: Some(*id), from: Some(from), to: Some(to), ..IncidentQuery::default() };
+                let count = incidents::count(store.readers(), &query).await.unwrap();
+                if count > 0 {
+                    expected.push((*id, (count, incidents::down_spans(store.readers(), *id, from, to).await.unwrap())));
+                }
+            }
+            let found = incidents::of_many(store.readers(), &asked, from, to).await.unwrap();
+            assert_eq!(found.into_iter().collect::<Vec<_>>(), expected, "{from} {to}");
+        }
     })
     .await;
 }

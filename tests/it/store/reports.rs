@@ -5,7 +5,7 @@ use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::Outcome;
 use api_monitor::domain::uptime::{OpenHour, Period, day_of, hour_of};
 use api_monitor::domain::{Timestamp, from_micros, micros};
-use api_monitor::service::reports::{Retention, UptimeQuery, UptimeReport, uptime};
+use api_monitor::service::reports::{Retention, UptimeQuery, UptimeReport, WindowQuery, counted_of_many, uptime};
 use api_monitor::store::recount::recount;
 use api_monitor::store::{history, rollups};
 
@@ -300,6 +300,49 @@ async fn checks_by_hand_and_missed_slots_are_told_apart(kind: Kind) {
     .await;
 }
 
+/// Endpoints that are checked now, some of them rarely, and some that have long been at rest.
+async fn many_endpoints_at_once_are_counted_as_each_by_itself(kind: Kind) {
+    with_database(kind, async |store| {
+        let mut random = fastrand::Rng::with_seed(11);
+        let start = plus(at("2026-11-01T00:00:00Z"), 4_321);
+        let now = plus(start, days(3) + 1_234);
+        let mut all = Vec::new();
+        for n in 0..24_i64 {
+            let id = add_endpoint(store, &format!("e{n}")).await.id;
+            let end = if n % 6 == 5 { plus(now, -random.i64(days(1)..days(2))) } else { now };
+            let results =
+                history_of(id, start, end, [60, 400, 3_000, 9_000][usize::try_from(n % 4).unwrap()], &mut random);
+            let mut recorder = Recorder::new(store);
+            recorder.record(&results).await;
+            // What is at rest may have no open hour: its last one is in single checks.
+            let open = recorder.open.filter(|_| end == now || n % 12 == 11);
+            all.push((id, open, results));
+            if n == 3 {
+                close_all_days(store, plus(day_of(now), -days(1))).await;
+            }
+        }
+        close_all_days(store, plus(day_of(now), -days(1))).await;
+        let asked: Vec<_> = all.iter().map(|(id, open, _)| (*id, open.as_ref())).collect();
+        for round in 0..kind.rounds(60) {
+            let from = plus(start, random.i64(-4_000..days(3)));
+            let to = match random.u8(0..4) {
+                0 => now,
+                1 => plus(from, random.i64(0..4_000)),
+                2 => hour_of(plus(from, random.i64(0..days(2)))),
+                _ => plus(from, random.i64(0..days(4))),
+            };
+            let query = WindowQuery { from, to, now, retention: RETENTION };
+            let (answered, buckets) = counted_of_many(store.readers(), &asked, query).await.unwrap();
+            assert_eq!((answered.start, answered.end), (from, to.max(from)));
+            assert_eq!(buckets.len(), all.len());
+            for (id, _, results) in &all {
+                assert_eq!(buckets[id], counted(results, from, to), "round {round}: endpoint {id} in {from}..{to}");
+            }
+        }
+    })
+    .await;
+}
+
 on_both_databases!(
     one_failure_in_1008_checks_is_99_90_and_each_edge_is_exact_at_the_second,
     without_a_check_there_is_no_percentage,
@@ -308,5 +351,6 @@ on_both_databases!(
     an_hour_that_went_on_after_a_clean_stop_is_counted_whole,
     what_is_recorded_after_the_open_hour_was_taken_is_not_counted_twice,
     beyond_retention_edges_go_to_hours_and_days_and_the_answer_says_so,
-    checks_by_hand_and_missed_slots_are_told_apart
+    checks_by_hand_and_missed_slots_are_told_apart,
+    many_endpoints_at_once_are_counted_as_each_by_itself
 );
