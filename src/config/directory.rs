@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::channels::MadeChannel;
 use super::{ChannelConfig, Config, GroupConfig, SourceRef};
-use crate::domain::endpoint::{EndpointSettings, Layers};
+use crate::domain::endpoint::{EndpointSettings, Layers, Origin};
 use crate::domain::group::{Group, GroupMade};
 use crate::domain::notification::{ChannelRoute, Routing};
 use crate::domain::setting::DurationSetting;
@@ -68,6 +68,14 @@ impl Listing {
             timezone: self.timezone,
             channels: Some(&self.channel_names),
         }
+    }
+
+    /// What applies to endpoints of `group` that are of an origin. Those of the configuration take nothing from groups
+    /// that were made through the API: whoever makes groups changes nothing of what the configuration says.
+    pub fn layers_of<'a>(&'a self, origin: Origin, group: &str) -> Layers<'a> {
+        let layers = self.layers(group);
+        let is_made = self.groups.get(group).is_some_and(|group| matches!(group.made, GroupMade::Stored(_)));
+        if is_made && origin == Origin::Config { Layers { group: None, ..layers } } else { layers }
     }
 
     /// The names of all channels.

@@ -17,7 +17,7 @@ use crate::board::Entry;
 use crate::config::{Config, Listing};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{
-    Aftermath, Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, overlay, resolve,
+    Aftermath, Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, Origin, RuleError, overlay, resolve,
 };
 use crate::domain::group::{Group, GroupMade, GroupOrigin};
 use crate::domain::role::Role;
@@ -117,6 +117,11 @@ pub fn get(ctx: &ServiceContext, name: &str) -> Result<GroupReport, ServiceError
 
 fn members(ctx: &ServiceContext, name: &str) -> Vec<Entry> {
     ctx.board.entries().into_iter().filter(|entry| entry.known.endpoint.group == name).collect()
+}
+
+/// The endpoints to which a group that is made here hands anything down.
+fn heirs(ctx: &ServiceContext, name: &str) -> Vec<Entry> {
+    members(ctx, name).into_iter().filter(|entry| entry.known.origin == Origin::Api).collect()
 }
 
 fn report(listing: &Listing, name: String, endpoints: Vec<Entry>, now: Timestamp) -> GroupReport {
@@ -296,7 +301,7 @@ async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) 
     }
     let new_settings = content.as_ref().map(|content| &content.settings);
     let layers = Layers { group: new_settings, ..listing.layers(&name) };
-    let (changed, errors) = tried(members(ctx, &name), listing.layers(&name), layers, now);
+    let (changed, errors) = tried(heirs(ctx, &name), listing.layers(&name), layers, now);
     if !errors.is_empty() {
         return Err(ServiceError::Invalid(errors));
     }
@@ -372,7 +377,7 @@ async fn behind(ctx: &ServiceContext, listing: &Listing, name: &str, error: Stor
     let made_at = stored.map_or_else(|| ctx.clock.now(), |stored| stored.updated_at);
     let layers = Layers { group: group.as_ref().map(|group| &group.settings), ..listing.layers(name) };
     // An endpoint that it does not suit stays as it is.
-    let (changed, _) = tried(members(ctx, name), listing.layers(name), layers, made_at);
+    let (changed, _) = tried(heirs(ctx, name), listing.layers(name), layers, made_at);
     let recounted = changed.iter().filter(|change| change.aftermath.recount).map(|change| change.known.id).collect();
     put_in_force(ctx, listing, name, group, changed, recounted);
     match (error, stored) {

@@ -24,7 +24,7 @@ const VERDICT_SEARCH: u64 = 50;
 /// The rules that it breaks, which an endpoint made through the API does when the defaults under it changed.
 pub fn known(stored: StoredEndpoint, listing: &Listing, now: Timestamp) -> Result<KnownEndpoint, Vec<RuleError>> {
     let group = stored.settings.group.clone().unwrap_or_default();
-    let endpoint = resolve(&stored.settings, listing.layers(&group).of_any_channel(), now)?;
+    let endpoint = resolve(&stored.settings, listing.layers_of(stored.origin, &group).of_any_channel(), now)?;
     Ok(with_meaning(stored, endpoint))
 }
 

@@ -243,7 +243,8 @@ async fn change_locked(
 pub fn inherit(board: &Board, listing: &Listing, now: Timestamp) {
     for entry in board.entries() {
         let known = &entry.known;
-        let layers = listing.layers(known.settings.group.as_deref().unwrap_or_default()).of_any_channel();
+        let group = known.settings.group.as_deref().unwrap_or_default();
+        let layers = listing.layers_of(known.origin, group).of_any_channel();
         match resolve(&known.settings, layers, now) {
             Ok(endpoint) if endpoint != known.endpoint => board.put(KnownEndpoint { endpoint, ..(**known).clone() }),
             _ => {}

@@ -151,9 +151,8 @@ fn update_to(
     now: Timestamp,
     recount: &mut HashSet<EndpointId>,
 ) -> EndpointUpdate {
-    let layers = listing.layers(&wanted.endpoint.group).of_any_channel();
+    let layers = listing.layers_of(Origin::Config, &wanted.endpoint.group).of_any_channel();
     let before = resolve(&stored.settings, layers, now).ok();
-    // The group may be one that was made through the API, which the configuration does not know.
     let after = resolve(&wanted.settings, layers, now).unwrap_or_else(|_| wanted.endpoint.clone());
     let aftermath = before.map(|before| Aftermath::of((&before, stored.paused), (&after, stored.paused)));
     // Of one that fitted nothing any more, nothing is known.

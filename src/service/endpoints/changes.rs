@@ -59,6 +59,10 @@ impl<'c> Changes<'c> {
 
     /// The id that a group and a name have after the changes so far.
     async fn find_by_key(&self, group: &str, name: &str) -> Result<Option<EndpointId>, ServiceError> {
+        if group.contains('\0') || name.contains('\0') {
+            // No endpoint is called so, and not every database takes the question.
+            return Ok(None);
+        }
         let stored = endpoints::find_by_key(&self.transaction, group, name).await.map_err(ServiceError::Store)?;
         let id = stored.as_ref().map(|stored| stored.id);
         let shown = self.ctx.board.find_by_key(group, name).map(|entry| entry.known.id);
@@ -231,7 +235,7 @@ impl<'c> Changes<'c> {
         }
         let moved = stored.origin == Origin::Api && after.settings.url != before.settings.url;
         let endpoint = if after.only_switches(&before) {
-            switched(self.ctx, &after, &old.endpoint, self.now)
+            switched(self.ctx, &after, &old, self.now)
         } else {
             let resolve = if moved { resolved_where_reachable } else { resolved };
             resolve(self.ctx, &after.settings, Some(&before.settings), self.now)?

@@ -3,7 +3,7 @@
 use super::edits::Edited;
 use crate::config::Listing;
 use crate::domain::Timestamp;
-use crate::domain::endpoint::{Endpoint, EndpointSettings, no_such_channel, resolve};
+use crate::domain::endpoint::{Endpoint, EndpointSettings, KnownEndpoint, MAX_CHANNELS, no_such_channel, resolve};
 use crate::service::context::ServiceContext;
 use crate::service::error::{FieldError, ServiceError};
 use crate::service::{outbound, redaction};
@@ -67,12 +67,13 @@ pub(in crate::service) fn resolved_of_api(
 
 /// An endpoint of which nothing is changed but whether it is checked. Whoever does that sets nothing else, so nothing
 /// else is judged: where it no longer fits what it inherits, it goes on as it is `known`.
-pub(super) fn switched(ctx: &ServiceContext, after: &Edited, known: &Endpoint, now: Timestamp) -> Endpoint {
+pub(super) fn switched(ctx: &ServiceContext, after: &Edited, known: &KnownEndpoint, now: Timestamp) -> Endpoint {
     let directory = ctx.directory.get();
-    let layers = directory.layers(after.settings.group.as_deref().unwrap_or_default()).of_any_channel();
+    let group = after.settings.group.as_deref().unwrap_or_default();
+    let layers = directory.layers_of(known.origin, group).of_any_channel();
     resolve(&after.settings, layers, now).unwrap_or_else(|_| {
         let inherited = layers.group.and_then(|group| group.is_active).or(layers.defaults.is_active);
-        Endpoint { is_active: after.settings.is_active.or(inherited).unwrap_or(true), ..known.clone() }
+        Endpoint { is_active: after.settings.is_active.or(inherited).unwrap_or(true), ..known.endpoint.clone() }
     })
 }
 
@@ -85,7 +86,8 @@ pub(in crate::service) fn unknown_channels(
 ) -> Vec<FieldError> {
     let known = listing.channel_names();
     let named_before = before.and_then(|before| before.notify.as_deref()).unwrap_or_default();
-    let names = settings.notify.iter().flatten().enumerate();
+    // That there are more is said by a rule.
+    let names = settings.notify.iter().flatten().enumerate().take(MAX_CHANNELS);
     let unknown = names.filter(|(_, name)| !known.contains(name) && !named_before.contains(name));
     unknown.map(|(i, name)| FieldError::at(format!("/notify/{i}"), "invalid", no_such_channel(name, known))).collect()
 }

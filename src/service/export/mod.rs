@@ -208,7 +208,7 @@ fn span(query: &ExportQuery) -> Range<Timestamp> {
 
 fn shown(endpoint: &StoredEndpoint, listing: &Listing) -> EndpointSettings {
     let group = endpoint.settings.group.as_deref().unwrap_or_default();
-    redacted(&endpoint.settings, &applying(&endpoint.settings, listing.layers(group)))
+    redacted(&endpoint.settings, &applying(&endpoint.settings, listing.layers_of(endpoint.origin, group)))
 }
 
 /// The endpoints that any of the words names, each once, by id.

@@ -288,6 +288,9 @@ async fn a_nul_character_is_refused_where_it_is(kind: Kind) {
         .send()
         .await
         .problem(400, "invalid-parameter");
+    app.call("DELETE", "/api/v1/endpoints/by-key/g/%00").send().await.problem(404, "not-found");
+    let pause = json!({"operations": [{"op": "pause", "key": {"name": "\0"}}]});
+    assert_eq!(app.post("/api/v1/endpoints/bulk", &pause).await.json()["results"][0]["status"], 404);
     app.get("/api/v1/notifications/%00").await.problem(404, "not-found");
     app.get("/api/v1/endpoints/by-key/g/%00").await.problem(404, "not-found");
     for list in ["endpoints?group=%00", "endpoints?tag=%00", "endpoints?q=%00", "notifications?channel=%00"] {

@@ -111,3 +111,35 @@ async fn groups_made_here_are_there_after_a_restart_and_the_files_are_not_change
     let a = platform.get("/api/v1/endpoints/by-key/core/a").await.expect(200).json();
     assert_eq!(a["interval"], 3600);
 }
+
+#[tokio::test]
+async fn a_group_made_here_changes_nothing_of_what_the_configuration_says() {
+    let target = well();
+    let url = target.url("filed");
+    let platform =
+        Platform::start(&format!("endpoints: [{{name: filed, group: core, interval: 3600, url: '{url}'}}]\n"));
+    let filed = async || platform.get("/api/v1/endpoints/by-key/core/filed").await.expect(200).json();
+    let before = filed().await["effective"].clone();
+    let changes = json!({
+        "name": "core", "interval": 1, "method": "DELETE", "headers": {"X-A": "1"}, "body": "b", "is_active": false,
+        "notify": [], "tls": {"verify": false}, "timeout": 1
+    });
+    platform.send("PUT", &format!("{GROUPS}/core"), &changes).await.expect(200);
+    let own = endpoint(&platform, &json!({"name": "own", "group": "core", "url": target.url("own")})).await;
+    assert_eq!((&own["effective"]["method"], &own["effective"]["is_active"]), (&json!("DELETE"), &json!(false)));
+    assert_eq!(filed().await["effective"], before);
+    let path = "/api/v1/endpoints/by-key/core/filed";
+    let id = platform.get(path).await.expect(200).json()["id"].clone();
+    for verb in ["pause", "resume", "check"] {
+        platform.ask(platform.request("POST", &format!("/api/v1/endpoints/{id}/{verb}"))).await.expect(200);
+    }
+    assert_eq!(filed().await["effective"], before);
+
+    let Platform { folder, process, .. } = platform;
+    process.signal("TERM");
+    tokio::task::spawn_blocking(move || process.wait(Duration::from_mins(1))).await.unwrap();
+    let platform = Platform::start_in(folder, &[]);
+    let after = platform.get(path).await.expect(200).json();
+    assert_eq!(after["effective"], before, "after a restart too");
+    assert_eq!(platform.get(&format!("{GROUPS}/core")).await.expect(200).json()["endpoints"], json!(["filed", "own"]));
+}
