@@ -13,7 +13,7 @@ use crate::domain::notification::ChannelRoute;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome};
 use crate::domain::suppression::{Facts, Hold};
 use crate::domain::{from_micros, micros};
-use crate::store::audit::AuditQuery;
+use crate::store::audit::{self, AuditQuery};
 use crate::store::{Store, StoreOptions, StoreTarget, outbox};
 
 fn at(second: i64) -> Timestamp {
@@ -257,7 +257,7 @@ async fn who_hears_of_an_outage_by_its_escalation_hears_of_its_end() {
     assert_eq!(kinds, [("opened", None), ("escalated", None), ("acknowledged", Some("on-call")), ("resolved", None)]);
     let incident = incidents::find(told.store.readers(), 1).await.unwrap().unwrap();
     assert_eq!(incident.acknowledgement.unwrap().note.as_deref(), Some("mine"));
-    let rows = audit::list(told.store.readers(), &AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
+    let rows = audit::page(told.store.readers(), &AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
     let rows: Vec<_> = rows.iter().map(|row| (row.entry.action.as_str(), row.entry.subject.as_str())).collect();
     assert_eq!(rows, [("incident.acknowledge", "incident/1")]);
 }
