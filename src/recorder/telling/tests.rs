@@ -1,16 +1,19 @@
 //! What is written of each change, in a real database.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::domain::alert_policy::{AlertPolicy, FailureThreshold};
+use crate::domain::alert_policy::{AlertPolicy, EscalationStep, FailureThreshold};
 use crate::domain::check::{Timings, Trigger};
 use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
-use crate::domain::incident::{Step, abandon, advance, step};
+use crate::domain::incident::{Acknowledging, MissedRun, Step, abandon, acknowledge, advance, step, watch};
 use crate::domain::notification::ChannelRoute;
-use crate::domain::outcome::{Failure, FailureKind, Outcome};
-use crate::domain::suppression::Facts;
+use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome};
+use crate::domain::suppression::{Facts, Hold};
 use crate::domain::{from_micros, micros};
+use crate::store::audit::{self, AuditQuery};
 use crate::store::{Store, StoreOptions, StoreTarget, outbox};
 
 fn at(second: i64) -> Timestamp {
@@ -117,6 +120,10 @@ impl Told {
     }
 
     async fn keep(&mut self, step: Step, second: i64) -> bool {
+        self.decided(step, second, None).await
+    }
+
+    async fn decided(&mut self, step: Step, second: i64, by: Option<(Decider, Option<String>)>) -> bool {
         let previous_status = self.state.status;
         self.state = step.state.clone();
         let Some(change) = step.incident else { return false };
@@ -127,7 +134,7 @@ impl Told {
             change,
             tell: step.tell,
             result: self.last.clone(),
-            by: None,
+            by,
             now: at(second),
         };
         let telling = Telling::new(happened, &mut self.outages, &self.routing).unwrap();
@@ -215,4 +222,83 @@ async fn what_is_told_to_nobody_says_why() {
         // The incident is there all the same.
         assert!(incidents::find(told.store.readers(), 1).await.unwrap().is_some());
     }
+}
+
+#[tokio::test]
+async fn who_hears_of_an_outage_by_its_escalation_hears_of_its_end() {
+    let mut told = Told::by(routing(&["front", "back"])).await;
+    let known = Arc::make_mut(&mut told.known);
+    known.endpoint.notify = Some(vec!["front".to_owned()]);
+    let after = Duration::from_mins(15);
+    known.endpoint.alert_policy.escalation = vec![EscalationStep { after, notify: vec!["back".to_owned()] }];
+    assert!(told.check(0, bad()).await);
+    assert!(told.let_time_pass(900).await);
+    let note = Some("mine".to_owned());
+    let acknowledging = Acknowledging { by: "on-call".to_owned(), note: note.clone(), wanted: None };
+    let step = acknowledge(&told.state, acknowledging, &told.known.endpoint.alert_policy, at(1_000)).unwrap();
+    let by = Decider { name: "on-call".to_owned(), address: None };
+    assert!(told.decided(step, 1_000, Some((by, note))).await);
+    assert!(told.check(1_200, Outcome::Up).await);
+    let all = told.notifications().await;
+    let who: Vec<_> = all.iter().map(|one| (one.facts.event.as_str(), channels(one))).collect();
+    assert_eq!(
+        who,
+        [
+            ("down", vec!["front"]),
+            ("escalated", vec!["back"]),
+            ("acknowledged", vec!["front", "back"]),
+            ("up", vec!["front", "back"])
+        ]
+    );
+    let acknowledgement = all[2].facts.incident.as_ref().unwrap().acknowledgement.clone().unwrap();
+    assert_eq!((acknowledgement.by.as_str(), acknowledgement.until), ("on-call", at(1_000 + 4 * 3_600)));
+    let timeline = incidents::events(told.store.readers(), &[1]).await.unwrap();
+    let kinds: Vec<_> = timeline.iter().map(|event| (event.kind.as_str(), event.actor.as_deref())).collect();
+    assert_eq!(kinds, [("opened", None), ("escalated", None), ("acknowledged", Some("on-call")), ("resolved", None)]);
+    let incident = incidents::find(told.store.readers(), 1).await.unwrap().unwrap();
+    assert_eq!(incident.acknowledgement.unwrap().note.as_deref(), Some("mine"));
+    let rows = audit::page(told.store.readers(), &AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
+    let rows: Vec<_> = rows.iter().map(|row| (row.entry.action.as_str(), row.entry.subject.as_str())).collect();
+    assert_eq!(rows, [("incident.acknowledge", "incident/1")]);
+}
+
+#[tokio::test]
+async fn what_was_kept_back_is_noted_and_told_later_under_its_id() {
+    let mut told = Told::by(routing(&["ops"])).await;
+    let silence = Some(Hold { name: "night".to_owned(), until: Some(at(600)) });
+    let around = Facts { silence, ..Facts::default() };
+    let result = checked(0, bad());
+    let opened = step(&told.state, &result, &told.known.endpoint.alert_policy, &around, at(0));
+    told.last = Some(Arc::new(result));
+    assert!(!told.keep(opened, 0).await, "kept back");
+    let kept = told.notifications().await;
+    assert_eq!((kept.len(), kept[0].held_by.as_deref(), channels(&kept[0])), (1, Some("silence"), vec![]));
+    assert!(advance(&told.state, &told.known.endpoint.alert_policy, &around, at(599)).is_none_or(|s| s.tell.is_none()));
+    assert!(told.let_time_pass(600).await);
+    let all = told.notifications().await;
+    assert_eq!((all.len(), all[0].held_by.as_deref(), channels(&all[0])), (1, None, vec!["ops"]));
+    assert!(told.check(700, Outcome::Up).await);
+}
+
+#[tokio::test]
+async fn whoever_was_told_that_nobody_watches_is_told_of_the_end() {
+    let mut told = Told::by(routing(&["ops"])).await;
+    told.check(0, Outcome::Up).await;
+    let mut run = MissedRun::default();
+    let mut unwatched = None;
+    for second in [60, 120, 180, 240, 300] {
+        let missed = CheckResult::missed(EndpointId(1), at(second), 1, MissedReason::Overload);
+        let policy = &told.known.endpoint.alert_policy;
+        assert!(unwatched.is_none());
+        unwatched = watch(&told.state, &mut run, &missed, policy, &Facts::default(), at(second));
+    }
+    assert!(told.keep(unwatched.unwrap(), 300).await);
+    // After a restart.
+    told.outages = Outages::load(&told.store, [(EndpointId(1), &told.state)]).await.unwrap();
+    told.routing = routing(&["others", "ops"]);
+    assert!(told.check(360, Outcome::Up).await);
+    let all = told.notifications().await;
+    let who: Vec<_> = all.iter().map(|one| (one.facts.event.as_str(), channels(one), one.incident)).collect();
+    assert_eq!(who, [("no_data", vec!["ops"], None), ("up", vec!["ops"], None)]);
+    assert_eq!((all[0].facts.status.as_str(), all[1].facts.previous_status.as_str()), ("unknown", "unknown"));
 }
