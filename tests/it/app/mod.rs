@@ -48,6 +48,7 @@ pub(crate) struct TestApp {
     pub(crate) checks: mpsc::Receiver<CheckRequest>,
     /// What the scheduler would be asked to try.
     pub(crate) trials: mpsc::Receiver<TrialRequest>,
+    #[expect(dead_code, reason = "kept open: without a recorder decisions wait")]
     pub(crate) decisions: mpsc::Receiver<IncidentRequest>,
     /// What the deliverer would be asked.
     pub(crate) channel_tests: mpsc::Receiver<ChannelTestRequest>,
