@@ -71,8 +71,7 @@ pub fn router(ctx: Arc<ServiceContext>) -> Router {
         Some(cors) => cors::around(inner, cors),
         None => inner,
     };
-    let outer = inner.layer(from_fn_with_state(Arc::new(observer), observe::observe));
-    outer
+    inner.layer(from_fn_with_state(Arc::new(observer), observe::observe))
 }
 
 /// Smaller bodies gain nothing by compression.
