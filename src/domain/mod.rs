@@ -20,6 +20,7 @@ pub mod notification;
 pub mod outbound;
 pub mod outcome;
 pub mod placeholder;
+pub mod pointer;
 pub mod retry;
 pub mod role;
 pub mod schedule;
