@@ -13,9 +13,10 @@ use api_monitor::domain::silence::SilenceSettings;
 use api_monitor::service::silences;
 
 use super::scripted::{Scripted, channels, named};
-use super::{START, Switched, incidents_of, notifications};
+use super::{START, incidents_of, notifications};
 use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::{Live, Place, eventually, somebody};
+use crate::flows::target::Switched;
 
 /// The window of every test: four minutes.
 const BEGIN: &str = "2026-11-21T12:03:00Z";
