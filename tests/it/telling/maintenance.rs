@@ -40,7 +40,7 @@ impl Watched {
     }
 
     async fn start(&self, more: &str) -> Live<'_> {
-        let url = self.target.url();
+        let url = self.target.url("e");
         let yaml = format!(
             "{}endpoints: [{{name: e, url: '{url}', retry: {{enabled: false}}, {more}}}]\n\
              maintenance_windows: [{{name: upgrade, start: '{BEGIN}', for: 4m, match: e, reason: new disks}}]\n",
