@@ -293,7 +293,9 @@ impl Preset {
             let mut there = set.iter().filter(|name| is_set(name));
             let first = there.next();
             let more = there.map(|name| (name.clone(), first));
-            excess.extend(more.filter_map(|(name, first)| Some((name, format!("`{}` is set already: keep one", first?)))));
+            excess.extend(
+                more.filter_map(|(name, first)| Some((name, format!("`{}` is set already: keep one", first?)))),
+            );
         }
         excess
     }

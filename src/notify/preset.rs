@@ -79,8 +79,8 @@ impl Preset {
             _ => "type".to_owned(),
         };
         let first = url_of(&data, &url, &options, "0").map_err(|e| own(&address_key, e))?;
-        let mut post = Post::new(line, &data.request.method, first.as_str(), TIMEOUT)
-            .map_err(|(_, e)| own(&address_key, e))?;
+        let mut post =
+            Post::new(line, &data.request.method, first.as_str(), TIMEOUT).map_err(|(_, e)| own(&address_key, e))?;
         for (name, value) in &options {
             if data.is_secret(name) {
                 post.hide(value.expose());
@@ -235,12 +235,7 @@ fn option_of<'o>(slot: &Slot, options: &'o BTreeMap<String, Secret>) -> &'o str 
 }
 
 /// Where a message goes. What is not the address at its beginning is percent-encoded.
-fn url_of(
-    data: &Data,
-    url: &Template<Slot>,
-    options: &BTreeMap<String, Secret>,
-    id: &str,
-) -> Result<Url, String> {
+fn url_of(data: &Data, url: &Template<Slot>, options: &BTreeMap<String, Secret>, id: &str) -> Result<Url, String> {
     let is_whole = url.parts.len() == 1;
     let mut text = String::new();
     for part in &url.parts {
@@ -263,11 +258,7 @@ fn url_of(
     Ok(url)
 }
 
-fn headers(
-    data: &Data,
-    options: &BTreeMap<String, Secret>,
-    post: &mut Post,
-) -> Result<HeaderMap, (String, String)> {
+fn headers(data: &Data, options: &BTreeMap<String, Secret>, post: &mut Post) -> Result<HeaderMap, (String, String)> {
     let of_file = |e: TemplateError| ("type".to_owned(), e.to_string());
     let unusable = |name: &str| (name.to_owned(), "it holds characters that a header cannot".to_owned());
     let mut headers = HeaderMap::new();

@@ -121,10 +121,8 @@ fn kept_secrets(new: &Settings, given: &Settings) -> Vec<String> {
     let is_kept = |value: Option<&Value>| value.is_none_or(is_hidden);
     let of_preset = preset_of(new).map(|preset| secrets_of(&preset)).unwrap_or_default();
     let sent = SENT.iter().copied().chain(of_preset.iter().map(String::as_str).filter(|key| *key != "url"));
-    let mut kept: Vec<String> = sent
-        .filter(|key| new.contains_key(*key) && is_kept(given.get(*key)))
-        .map(|key| format!("/{key}"))
-        .collect();
+    let mut kept: Vec<String> =
+        sent.filter(|key| new.contains_key(*key) && is_kept(given.get(*key))).map(|key| format!("/{key}")).collect();
     let given = given.get("headers").and_then(Value::as_object);
     for (name, _) in new.get("headers").and_then(Value::as_object).into_iter().flatten() {
         let written = given.and_then(|headers| headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)));

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::body::{Mapped, mapped_text};
 use crate::config::Secret;
 use crate::domain::notification::{Event, Notification};
 use crate::domain::preset::{Escape, Limit, OptionKind, Preset};
 use crate::domain::template::{Placeholder, TemplateError};
-use crate::domain::{micros, Timestamp};
+use crate::domain::{Timestamp, micros};
 use crate::notify::channel::{Message, cut};
 use crate::notify::render::{Facts, html};
 use crate::notify::words::is_late;
@@ -165,7 +166,9 @@ impl<'a> Texts<'a> {
         let lines = &self.facts.words.lines;
         let Some(limit) = self.preset.limits.get("details") else { return lines.clone() };
         // What a line is wrapped in counts elsewhere.
-        fit(lines, |lines| limit.unit.measure(&lines.iter().map(|line| self.escape(line)).collect::<String>()) <= limit.max)
+        fit(lines, |lines| {
+            limit.unit.measure(&lines.iter().map(|line| self.escape(line)).collect::<String>()) <= limit.max
+        })
     }
 
     fn all_lines(&self) -> Vec<String> {
@@ -173,9 +176,8 @@ impl<'a> Texts<'a> {
     }
 
     fn lines(&self, what: &str, lines: &[String], escape: impl Fn(&str) -> String) -> String {
-        let written = |lines: &[String]| {
-            lines.iter().map(|line| escape(line)).collect::<Vec<_>>().join(&self.preset.line_break)
-        };
+        let written =
+            |lines: &[String]| lines.iter().map(|line| escape(line)).collect::<Vec<_>>().join(&self.preset.line_break);
         fitted(lines, self.preset.limits.get(what).copied(), written)
     }
 
@@ -292,9 +294,8 @@ fn fit(lines: &[String], fits: impl Fn(&[String]) -> bool) -> Vec<String> {
         return at_most(lines, chars);
     }
     let short = at_most(lines, SHORTEST_LINE);
-    let with_mark = |count: usize| -> Vec<String> {
-        short.iter().take(count).cloned().chain(["…".to_owned()]).collect()
-    };
+    let with_mark =
+        |count: usize| -> Vec<String> { short.iter().take(count).cloned().chain(["…".to_owned()]).collect() };
     match most(short.len(), &|count| fits(&with_mark(count))) {
         0 => at_most(&lines[..lines.len().min(1)], chars),
         count => with_mark(count),
@@ -309,7 +310,8 @@ fn escape(text: &str, escape: Escape) -> String {
         Escape::GoogleChat => text.replace('<', "<\u{200b}"),
         Escape::Html => html(text),
         Escape::Discord => markdown(text, "\\`*_{}[]()~|<>#"),
-        Escape::Mattermost => markdown(text, "\\`*_{}[]()~|<>#").replace('@', "@\u{200b}"),
+        // `<!channel>` and `<address|text>` of Slack are understood before Markdown is.
+        Escape::Mattermost => markdown(text, "\\`*_{}[]()~|<>#").replace('@', "@\u{200b}").replace('<', "<\u{200b}"),
     }
 }
 
@@ -324,7 +326,7 @@ fn markdown(text: &str, special: &str) -> String {
         for c in word.chars() {
             if is_address && "\\`*{}[]()~|<>\"".contains(c) {
                 // These may stand in an address in this way as well, and end none.
-                escaped.push_str(&format!("%{:02X}", u32::from(c)));
+                escaped.extend(utf8_percent_encode(c.encode_utf8(&mut [0; 4]), NON_ALPHANUMERIC));
             } else {
                 let begins = escaped.is_empty() || escaped.ends_with('\n');
                 if !is_address && (special.contains(c) || (begins && "-+=.".contains(c))) {

@@ -26,6 +26,7 @@ mod lists;
 mod metrics;
 mod modules;
 mod outbound;
+mod presets;
 mod query_stats;
 mod requests;
 mod root;

@@ -54,7 +54,9 @@ pub(super) fn read(
     for (name, value) in &options {
         let Some(option) = preset.option(name).filter(|_| !value.expose().is_empty()) else { continue };
         let checked = match option.kind {
-            OptionKind::Url => parse_web_address(value.expose()).map(|_| ()).and_then(|()| option.check(value.expose())),
+            OptionKind::Url => {
+                parse_web_address(value.expose()).map(|_| ()).and_then(|()| option.check(value.expose()))
+            }
             _ => option.check(value.expose()),
         };
         if let Err(message) = checked {
