@@ -82,7 +82,8 @@ async fn a_test_goes_through_the_service_and_says_what_it_answers() {
 
     // A secret that nobody wrote out goes nowhere else.
     let moved = json!({"api_url": "https://elsewhere.example"});
-    platform.send("PATCH", "/api/v1/channels/pager", &moved).await.expect(409);
+    let refused = platform.send("PATCH", "/api/v1/channels/pager", &moved).await.expect(400).json();
+    assert_eq!(refused["errors"][0]["pointer"], "/routing_key", "{refused}");
 }
 
 #[tokio::test]
