@@ -68,7 +68,16 @@ impl Database {
     }
 
     pub(crate) async fn open(&self) -> Store {
-        Store::open(&self.options()).await.unwrap()
+        // A program that another test is just starting has all open files of this process for a moment, and with them the
+        // lock of a store that is closed already.
+        let mut tries = 100;
+        loop {
+            match Store::open(&self.options()).await {
+                Err(error) if tries > 0 && error.to_string().contains("is in use by another") => tries -= 1,
+                opened => return opened.unwrap(),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
     }
 }
 

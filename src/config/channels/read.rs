@@ -11,7 +11,7 @@ use crate::config::overrides;
 use crate::config::report::Report;
 use crate::config::section::Section;
 use crate::config::tree::{Entry, Key, Node, Place, Trail, Value};
-use crate::domain::endpoint::{Origin, no_such_channel};
+use crate::domain::endpoint::{MAX_CHANNELS, Origin, no_such_channel};
 
 /// The keys of a channel of any type; those of `notifications:` have their type by their name.
 const COMMON: [&str; 5] = ["type", "enabled", "default", "severity", "fallback"];
@@ -209,6 +209,10 @@ impl Reader {
         for (name, path, node) in &self.fallbacks {
             let section = Section { path: path.clone(), node: Some(node) };
             let Some(channel) = self.channels.iter().find(|channel| channel.name == *name) else { continue };
+            if channel.fallback.len() > MAX_CHANNELS {
+                section.wrong("fallback", format!("too many channels: at most {MAX_CHANNELS}"), report);
+                continue;
+            }
             for (i, fallback) in channel.fallback.iter().enumerate() {
                 if fallback == name {
                     section.wrong_item("fallback", i, "a channel cannot fall back to itself", report);

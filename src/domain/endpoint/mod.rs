@@ -17,7 +17,7 @@ use crate::domain::outcome::words;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 
-pub use self::resolve::{no_such_channel, resolve};
+pub use self::resolve::{MAX_CHANNELS, no_such_channel, resolve};
 pub use self::settings::{
     AlertPolicySettings, EndpointSettings, RedirectSettings, RetrySettings, TlsSettings, overlay,
 };

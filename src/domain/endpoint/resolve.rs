@@ -265,8 +265,8 @@ fn resolve_reminder(rules: &mut Rules, setting: &ReminderSetting) -> Option<Remi
     Some(ReminderPolicy { every, backoff, max })
 }
 
-/// Of an endpoint.
-const MAX_CHANNELS: usize = 100;
+/// As many channels a list names at most.
+pub const MAX_CHANNELS: usize = 100;
 
 /// Each channel once. What no channel is called is refused where the channels are known.
 fn resolve_notify(rules: &mut Rules, names: &[String], channels: Option<&[String]>) -> Vec<String> {

@@ -3,7 +3,7 @@
 use super::edits::Edited;
 use crate::config::Listing;
 use crate::domain::Timestamp;
-use crate::domain::endpoint::{Endpoint, EndpointSettings, KnownEndpoint, no_such_channel, resolve};
+use crate::domain::endpoint::{Endpoint, EndpointSettings, KnownEndpoint, MAX_CHANNELS, no_such_channel, resolve};
 use crate::service::context::ServiceContext;
 use crate::service::error::{FieldError, ServiceError};
 use crate::service::{outbound, redaction};
@@ -86,7 +86,8 @@ pub(in crate::service) fn unknown_channels(
 ) -> Vec<FieldError> {
     let known = listing.channel_names();
     let named_before = before.and_then(|before| before.notify.as_deref()).unwrap_or_default();
-    let names = settings.notify.iter().flatten().enumerate();
+    // That there are more is said by a rule.
+    let names = settings.notify.iter().flatten().enumerate().take(MAX_CHANNELS);
     let unknown = names.filter(|(_, name)| !known.contains(name) && !named_before.contains(name));
     unknown.map(|(i, name)| FieldError::at(format!("/notify/{i}"), "invalid", no_such_channel(name, known))).collect()
 }

@@ -122,14 +122,15 @@ async fn a_rule_on_memory_usage_fires_and_clears_for_real() {
     let length = platform.get("/api/v1/endpoints").await.expect(200).body.len();
     assert!(length > 10_000_000, "{length}");
     let before = platform.number("memory_usage").await;
+    // Far apart from what an allocator may keep of what was given back.
     let rule = json!({
-        "metric": "memory_usage", "threshold": before + 40e6, "clear_threshold": before + 30e6, "action": "hook"
+        "metric": "memory_usage", "threshold": before + 100e6, "clear_threshold": before + 90e6, "action": "hook"
     });
     let alert = platform.alert(rule).await;
     platform.stands(&alert, "ok").await;
     assert!(events(&hook, &alert).is_empty());
 
-    let mut slow: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(&platform.address).unwrap()).collect();
+    let mut slow: Vec<TcpStream> = (0..16).map(|_| TcpStream::connect(&platform.address).unwrap()).collect();
     for stream in &mut slow {
         stream.write_all(LIST).unwrap();
         stream.set_nonblocking(true).unwrap();
@@ -146,11 +147,11 @@ async fn a_rule_on_memory_usage_fires_and_clears_for_real() {
     }
     has_told(&hook, &alert, &["alert_firing"]).await;
     let fired = &told(&hook, &alert)[0].1;
-    assert!(fired["alert"]["value"].as_f64().unwrap() > before + 40e6, "{fired}");
+    assert!(fired["alert"]["value"].as_f64().unwrap() > before + 100e6, "{fired}");
     drop(slow);
     has_told(&hook, &alert, &["alert_firing", "alert_resolved"]).await;
     let last = &told(&hook, &alert)[1].1;
-    assert!(last["alert"]["value"].as_f64().unwrap() <= before + 30e6, "{last}");
+    assert!(last["alert"]["value"].as_f64().unwrap() <= before + 90e6, "{last}");
     assert_eq!((&last["alert"]["ending"], &last["status"]), (&json!("cleared"), &json!("ok")));
     platform.stands(&alert, "ok").await;
 }

@@ -140,6 +140,7 @@ async fn many_mistakes_cost_little() {
         ("endpoints", json!({"name": "n", "url": url, "tags": vec!["/"; 100_000]})),
         ("endpoints", json!({"name": "n", "url": url, "body": {"a": vec!["\0"; 50_000]}})),
         ("endpoints", json!({"name": "n", "url": url, "body": [vec![1; 40_000]]})),
+        ("channels", json!({"name": "n", "type": "console", "fallback": vec!["a"; 100_000]})),
         ("alerts", json!({"metric": long, "threshold": 1, "action": long})),
     ] {
         let answer = platform.send("POST", &format!("/api/v1/{path}"), &body).await.expect(400);
