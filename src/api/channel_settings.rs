@@ -41,9 +41,7 @@ impl PartialSchema for ChannelSettings {
         let mut schema = TransportSettings::schema();
         if let RefOr::T(Schema::Object(object)) = &mut schema {
             for (name, options) in options_by_name() {
-                if !object.properties.contains_key(&name) {
-                    object.properties.insert(name, preset_option(&options));
-                }
+                object.properties.entry(name).or_insert_with(|| preset_option(&options));
             }
         }
         schema

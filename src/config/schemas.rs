@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(email["properties"]["type"]["const"], "email");
         assert_eq!(email["required"], json!(["type", "to_addrs"]));
         assert!(email["properties"]["severity"].is_object() && email["properties"]["smtp_host"].is_object(), "{email}");
-        let slack = preset("slack", [("url", true, "The address")].into_iter());
+        let slack = preset(&crate::domain::preset::find("slack").unwrap().unwrap());
         assert_eq!(slack["required"], json!(["type", "url"]));
         assert!(slack["properties"]["fallback"].is_object(), "{slack}");
     }

@@ -402,6 +402,19 @@ mod tests {
         assert!(find("carrier_pigeon").is_none());
     }
 
+    /// Whoever knows one of these may write in somebody's name, or read.
+    #[test]
+    fn what_opens_a_door_is_a_secret() {
+        for preset in all().unwrap() {
+            for option in &preset.options {
+                let opens =
+                    ["token", "key", "password", "secret", "topic"].iter().any(|word| option.name.contains(word));
+                let is_hook = option.name == "url" || (preset.name == "pushover" && option.name == "user");
+                assert_eq!(option.secret, opens || is_hook, "{}.{}", preset.name, option.name);
+            }
+        }
+    }
+
     #[test]
     fn values_are_what_the_service_asks_for() {
         let check = |preset: &str, option: &str, value: &str| {

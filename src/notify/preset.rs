@@ -100,7 +100,7 @@ impl Preset {
             let values = map.iter().map(|(key, value)| Ok((key.clone(), body::Mapped::read(value)?)));
             maps.insert(name.clone(), values.collect::<Result<_, TemplateError>>().map_err(of_file)?);
         }
-        Ok(Self { post, url, headers, bodies, maps, options, timezone, clock, data })
+        Ok(Self { data, post, url, headers, bodies, maps, options, timezone, clock })
     }
 
     fn texts<'a>(&'a self, message: &'a Message) -> Texts<'a> {

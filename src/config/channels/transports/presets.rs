@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::{Read, Section, parse_web_address};
 use crate::config::Secret;
 use crate::config::channels::Transport;
+use crate::config::de::json_kind;
 use crate::config::fault::unexpected_kind;
 use crate::config::overrides::variable_of;
 use crate::config::report::Report;
-use crate::config::tree::{Entry, Node, Plain, Scalar, Value, boolean, integer};
+use crate::config::tree::{Entry, Node, Value, boolean, integer};
 use crate::domain::preset::{self, OptionKind, Preset, PresetOption};
 use crate::domain::suggest::closest;
 
@@ -92,25 +93,16 @@ fn text_of(option: &PresetOption, node: &Node) -> Result<Option<String>, String>
     }
     let as_text = option.kind != OptionKind::Integer;
     if node.place.is_sent() && scalar.quoted != as_text {
-        return Err(unexpected_kind(expected, kind_of(scalar)));
+        return Err(unexpected_kind(expected, json_kind(scalar)));
     }
     if !as_text && !scalar.text.trim().is_empty() && integer(scalar.text.trim()).is_none() {
         return Err(format!("`{}` is not a whole number", scalar.text));
     }
     if as_text && !node.place.is_sent() && !scalar.quoted && boolean(&scalar.text).is_some() && scalar.written.is_none()
     {
-        return Err(unexpected_kind(expected, kind_of(scalar)));
+        return Err(unexpected_kind(expected, json_kind(scalar)));
     }
     Ok(Some(scalar.text.clone()))
-}
-
-fn kind_of(scalar: &Scalar) -> &'static str {
-    match scalar.resolve() {
-        Plain::Null => "nothing",
-        Plain::Bool(_) => "true or false",
-        Plain::Integer(_) | Plain::Float(_) => "a number",
-        Plain::Text => "text",
-    }
 }
 
 /// Says that a key is unknown. Gives the place of the one that was meant, which is not missing either.
