@@ -1,6 +1,7 @@
 //! `/docs`: the interactive documentation, from the binary alone, and the document it shows.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -33,26 +34,46 @@ const PAGE_HEADERS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
-/// The description of this API in both forms, written once when the router is made.
-#[derive(Debug, Clone)]
+/// The description of this API in both forms. It is written when it is first asked for: that takes many times the memory of
+/// what comes of it, and most monitors are never asked.
+#[derive(Clone)]
 pub struct Documents {
-    openapi: Bytes,
-    swagger: Bytes,
+    make: Arc<dyn Fn() -> OpenApi + Send + Sync>,
+    written: Arc<OnceLock<Written>>,
     /// Since when they are as they are: the start of this process, which reads their configuration.
     last_modified: HeaderValue,
 }
 
+impl fmt::Debug for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Documents").field("last_modified", &self.last_modified).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Written {
+    openapi: Bytes,
+    swagger: Bytes,
+}
+
 impl Documents {
-    pub fn new(document: &OpenApi, since: Timestamp) -> Self {
-        // Made of strings, numbers and maps with string keys, which JSON always has.
-        let openapi = serde_json::to_value(document).unwrap_or_default();
-        let text = |value: &serde_json::Value| Bytes::from(value.to_string());
+    /// `make` gives the description in 3.1.
+    pub fn new(make: impl Fn() -> OpenApi + Send + Sync + 'static, since: Timestamp) -> Self {
         let date = httpdate::fmt_http_date(since.into());
         Self {
-            swagger: text(&swagger::of(&openapi)),
-            openapi: text(&openapi),
+            make: Arc::new(make),
+            written: Arc::default(),
             last_modified: HeaderValue::try_from(date).unwrap_or_else(|_| HeaderValue::from_static("")),
         }
+    }
+
+    fn written(&self) -> &Written {
+        self.written.get_or_init(|| {
+            // Made of strings, numbers and maps with string keys, which JSON always has.
+            let openapi = serde_json::to_value((self.make)()).unwrap_or_default();
+            let text = |value: &serde_json::Value| Bytes::from(value.to_string());
+            Written { swagger: text(&swagger::of(&openapi)), openapi: text(&openapi) }
+        })
     }
 
     fn answer(self, document: Bytes) -> Response {
@@ -72,7 +93,7 @@ impl Documents {
         (status = 400, response = super::openapi::ProblemResponse),
     ))]
 pub async fn openapi(State(documents): State<Documents>, Query(()): Query<()>) -> Response {
-    let document = documents.openapi.clone();
+    let document = documents.written().openapi.clone();
     documents.answer(document)
 }
 
@@ -96,7 +117,7 @@ pub async fn openapi_alias(documents: State<Documents>, query: Query<()>) -> Res
         (status = 400, response = super::openapi::ProblemResponse),
     ))]
 pub async fn swagger(State(documents): State<Documents>, Query(()): Query<()>) -> Response {
-    let document = documents.swagger.clone();
+    let document = documents.written().swagger.clone();
     documents.answer(document)
 }
 

@@ -22,21 +22,19 @@ use super::{
     endpoints, events, groups, health, incidents, metrics, modules, notifications, observe, openapi, query_stats,
     rate_limit, root, series, sessions, sla, stats, tasks, threads,
 };
+use crate::config::Config;
 use crate::service::ServiceContext;
-
-/// The whole surface.
-pub fn router(ctx: Arc<ServiceContext>) -> Router {
-    router_and_document(ctx).0
-}
 
 /// The whole surface and its description.
 pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
-    let (routes, declared) = routes().split_for_parts();
-    let (documents, described) = document_routes().split_for_parts();
-    let auth = &ctx.config.api.auth;
-    let document = describe(declared, described, &auth.header_name, auth.is_on());
-    let document = metrics::described_at(&ctx.config.prometheus, document);
+    let document = configured_document(&ctx.config);
+    (router(ctx), document)
+}
 
+/// The whole surface.
+pub fn router(ctx: Arc<ServiceContext>) -> Router {
+    let (routes, _) = routes().split_for_parts();
+    let (documents, _) = document_routes().split_for_parts();
     let api = ctx.config.api.clone();
     let observer = observe::Observer {
         clock: Arc::clone(&ctx.clock),
@@ -48,11 +46,12 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
     };
     let gate = Arc::new(Gate::new(Arc::clone(&ctx)));
     let store_bound = from_fn_with_state(Arc::clone(&ctx), away::bound);
-    let since = ctx.clock.now();
+    let (config, since) = (Arc::clone(&ctx.config), ctx.clock.now());
+    let described = Documents::new(move || configured_document(&config), since);
     let metrics_path = Arc::from(ctx.config.prometheus.path.as_str());
     let inner = routes
         .with_state(ctx)
-        .merge(documents.with_state(Documents::new(&document, since)))
+        .merge(documents.with_state(described))
         .fallback(async || Problem::of_status(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(no_such_method)
         .layer(store_bound)
@@ -72,8 +71,7 @@ pub fn router_and_document(ctx: Arc<ServiceContext>) -> (Router, OpenApi) {
         Some(cors) => cors::around(inner, cors),
         None => inner,
     };
-    let outer = inner.layer(from_fn_with_state(Arc::new(observer), observe::observe));
-    (outer, document)
+    inner.layer(from_fn_with_state(Arc::new(observer), observe::observe))
 }
 
 /// Smaller bodies gain nothing by compression.
@@ -90,6 +88,13 @@ fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bo
 /// The description of the whole surface as it is with a configured key, without serving it. `key_header` is the header that carries the key.
 pub fn document(key_header: &str) -> OpenApi {
     describe(routes().into_openapi(), document_routes().into_openapi(), key_header, true)
+}
+
+/// The description as it is with this configuration.
+fn configured_document(config: &Config) -> OpenApi {
+    let auth = &config.api.auth;
+    let document = describe(routes().into_openapi(), document_routes().into_openapi(), &auth.header_name, auth.is_on());
+    metrics::described_at(&config.prometheus, document)
 }
 
 fn describe(declared: OpenApi, described: OpenApi, key_header: &str, key_is_needed: bool) -> OpenApi {

@@ -7,6 +7,7 @@ use super::de::typed;
 use super::raw::AutoOr;
 use super::report::Report;
 use super::tree::{Node, Place, Trail, without_secrets};
+use crate::domain::pointer;
 
 pub(super) struct Section<'n> {
     /// From the top: `api`, `channels.ops`.
@@ -36,7 +37,7 @@ impl<'n> Section<'n> {
 
     /// Says that an entry of the mapping of a key is wrong, whatever its name is made of.
     pub(super) fn wrong_entry(&self, key: &str, name: &str, message: impl Into<String>, report: &mut Report) {
-        let pointer = format!("/{key}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/{key}/{}", pointer::step(name));
         self.wrong_at(&pointer, &format!("{key}.{name}"), message, report);
     }
 

@@ -18,6 +18,7 @@ pub mod notification;
 pub mod outbound;
 pub mod outcome;
 pub mod placeholder;
+pub mod pointer;
 pub mod preset;
 pub mod retry;
 pub mod role;

@@ -6,6 +6,7 @@ use url::Url;
 use super::error::FieldError;
 use super::redaction::{HIDDEN, kept_userinfo, userinfo};
 use crate::config::channels::{DEFAULT_SMTP_HOST, DEFAULT_SMTP_PORT, Settings};
+use crate::domain::pointer;
 use crate::domain::preset::{self, Preset};
 
 /// The keys whose values are secrets, or often hold some, whatever the type; so do the values of all headers. The data
@@ -134,7 +135,7 @@ fn kept_secrets(new: &Settings, given: &Settings) -> Vec<String> {
 }
 
 fn header_pointer(name: &str) -> String {
-    format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("/headers/{}", pointer::step(name))
 }
 
 /// Where a channel leads: scheme, host and port, or the mail server and how it is spoken with. `None`: nowhere, so that nothing is sent.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::error::FieldError;
 use crate::domain::endpoint::EndpointSettings;
+use crate::domain::pointer;
 
 /// The settings after the patch: `null` removes, maps merge, everything else replaces.
 ///
@@ -83,7 +84,7 @@ pub fn pointer_of(path: &serde_path_to_error::Path) -> String {
     for segment in path {
         let step = match segment {
             Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+            Segment::Map { key } => pointer::step(key),
             Segment::Enum { .. } | Segment::Unknown => continue,
         };
         pointer.push('/');

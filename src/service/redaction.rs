@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::error::FieldError;
 use crate::domain::endpoint::{EndpointSettings, Layers, SECRET_HEADERS};
+use crate::domain::pointer;
 use crate::domain::secret_names::{hide_query, is_secret_name, secrets_of_query};
 use crate::domain::setting::RequestBody;
 
@@ -151,7 +152,7 @@ pub fn restore(
     for (name, value) in new.headers.iter_mut().flatten() {
         let was_secret = stored.is_some_and(|s| is_secret(s.redact, name));
         let becomes_readable = was_secret && !is_secret(redact, name);
-        let pointer = format!("/headers/{}", escaped(name));
+        let pointer = format!("/headers/{}", pointer::step(name));
         if value == HIDDEN {
             match kept(stored_header(name), goes_elsewhere) {
                 Ok(kept) => kept.clone_into(value),
@@ -189,10 +190,6 @@ fn kept<T>(stored: Option<T>, goes_elsewhere: bool) -> Result<T, (&'static str, 
         )),
         Some(stored) => Ok(stored),
     }
-}
-
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn restore_url(url: &mut String, stored: Option<&str>, errors: &mut Vec<FieldError>) {
@@ -238,7 +235,7 @@ fn restore_body(
     match new {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let (below, stored) = (format!("{pointer}/{}", escaped(name)), stored.and_then(|s| s.get(name)));
+                let (below, stored) = (format!("{pointer}/{}", pointer::step(name)), stored.and_then(|s| s.get(name)));
                 restore_body(value, stored, is_secret || is_secret_name(name), goes_elsewhere, &below, errors);
             }
         }

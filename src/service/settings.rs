@@ -20,6 +20,7 @@ use crate::board::Board;
 use crate::config::{Adjustable, Config, Listing, LogLevel, MaxConcurrent, MaxConnections};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{KnownEndpoint, resolve};
+use crate::domain::pointer;
 use crate::domain::role::Role;
 use crate::domain::suggest::closest;
 use crate::store::{Store, StoreError, audit, settings};
@@ -176,7 +177,7 @@ async fn change_locked(
     let mut after = before;
     let mut errors = Vec::new();
     for (key, value) in wanted {
-        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/{}", pointer::step(key));
         let Some(setting) = CHANGEABLE.iter().find(|setting| setting.key == key) else {
             errors.push(FieldError::at(pointer, "unknown", unknown(key)));
             continue;

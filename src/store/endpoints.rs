@@ -1,6 +1,8 @@
 //! `endpoints`: the settings of what is watched. Resolving them with their defaults is not done here.
 
-use sea_orm::sea_query::{Expr, ExprTrait};
+use std::collections::BTreeMap;
+
+use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement};
 use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 
 use super::entities::{check_results, endpoint_states, endpoints as table, rollups};
@@ -310,6 +312,30 @@ pub async fn list_all(db: &impl ConnectionTrait) -> Result<Vec<StoredEndpoint>, 
         .into_iter()
         .map(read)
         .collect()
+}
+
+/// Endpoints named in one statement: far below the bind limits.
+pub(super) const AT_ONCE: usize = 250;
+
+/// An instant of each of these endpoints, where there is one: `of_one` asks for it by the id of the endpoint's row.
+pub(super) async fn instant_of_each(
+    db: &impl ConnectionTrait,
+    ids: &[EndpointId],
+    of_one: SelectStatement,
+) -> Result<BTreeMap<EndpointId, Timestamp>, StoreError> {
+    let mut found = BTreeMap::new();
+    for chunk in ids.chunks(AT_ONCE) {
+        let rows: Vec<(i64, Option<i64>)> = table::Entity::find()
+            .select_only()
+            .column(table::Column::Id)
+            .expr(Expr::SubQuery(None, Box::new(of_one.clone().into())))
+            .filter(table::Column::Id.is_in(chunk.iter().map(|id| id.0)))
+            .into_tuple()
+            .all(db)
+            .await?;
+        found.extend(rows.into_iter().filter_map(|(id, at)| Some((EndpointId(id), from_micros(at?)))));
+    }
+    Ok(found)
 }
 
 fn spec_of(settings: &EndpointSettings) -> Result<serde_json::Value, StoreError> {

@@ -12,6 +12,7 @@ use crate::config::report::Report;
 use crate::config::tree::{Entry, Key, Node, Place, Scalar, Value};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::Origin;
+use crate::domain::pointer;
 
 /// What was set of a channel, by the keys of the file, without its name. Holds secrets.
 pub type Settings = Map<String, Json>;
@@ -136,7 +137,7 @@ fn node_of(value: &Json, pointer: &str, unstorable: &mut Vec<String>) -> Node {
 
 fn node_of_mapping(fields: &Settings, pointer: &str, unstorable: &mut Vec<String>) -> Node {
     let entries = fields.iter().map(|(key, value)| {
-        let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("{pointer}/{}", pointer::step(key));
         if key.contains('\0') {
             unstorable.push(pointer.clone());
         }

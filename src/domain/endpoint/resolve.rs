@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::alert_policy::{AlertPolicy, ReminderPolicy};
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::notification::Severity;
+use crate::domain::pointer;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::domain::setting::{DurationSetting, ExpectedStatus, ReminderSetting, RequestBody};
@@ -121,7 +122,7 @@ fn refuse_nul(rules: &mut Rules, settings: &EndpointSettings) {
             }
             serde_json::Value::Object(entries) => {
                 for (key, value) in entries {
-                    walk(rules, value, &format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")));
+                    walk(rules, value, &format!("{pointer}/{}", pointer::step(key)));
                 }
                 entries.keys().any(|key| key.contains('\0'))
             }
@@ -313,7 +314,7 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
 
     let mut headers = BTreeMap::new();
     for (name, value) in s.headers.iter().flatten() {
-        let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/headers/{}", pointer::step(name));
         if !is_token(name) {
             rules.fail(&pointer, "invalid", "is not a header name");
         } else if value.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0) || value.len() > 16_384 {

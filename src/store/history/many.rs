@@ -9,12 +9,10 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, Que
 use super::{PAGE, row};
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
-use crate::domain::{Timestamp, from_micros, micros};
+use crate::domain::{Timestamp, micros};
 use crate::store::StoreError;
+use crate::store::endpoints::{AT_ONCE, instant_of_each};
 use crate::store::entities::{check_results as table, endpoints};
-
-/// Endpoints named in one statement: far below the bind limits.
-const AT_ONCE: usize = 250;
 
 /// Hands over every result of these endpoints in a span, by endpoint and slot, without holding all of them in memory.
 pub async fn for_each_of(
@@ -90,17 +88,5 @@ pub async fn first_of_each(
         .from_as(table::Entity, any.clone())
         .and_where(Expr::col((any, table::Column::EndpointId)).equals((endpoints::Entity, endpoints::Column::Id)))
         .to_owned();
-    let mut found = BTreeMap::new();
-    for chunk in ids.chunks(AT_ONCE) {
-        let rows: Vec<(i64, Option<i64>)> = endpoints::Entity::find()
-            .select_only()
-            .column(endpoints::Column::Id)
-            .expr(Expr::SubQuery(None, Box::new(oldest.clone().into())))
-            .filter(endpoints::Column::Id.is_in(chunk.iter().map(|id| id.0)))
-            .into_tuple()
-            .all(db)
-            .await?;
-        found.extend(rows.into_iter().filter_map(|(id, at)| Some((EndpointId(id), from_micros(at?)))));
-    }
-    Ok(found)
+    instant_of_each(db, ids, oldest).await
 }

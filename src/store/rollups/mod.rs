@@ -17,6 +17,7 @@ use sea_orm::{
 };
 
 use super::StoreError;
+use super::endpoints::instant_of_each;
 use super::entities::{endpoints, rollups as table};
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
@@ -155,20 +156,7 @@ pub async fn oldest_of_each(
         )
         .and_where(Expr::col((table::Entity, table::Column::Period)).eq(grain.as_str()))
         .to_owned();
-    let mut found = BTreeMap::new();
-    // Far below the bind limits.
-    for chunk in ids.chunks(500) {
-        let rows: Vec<(i64, Option<i64>)> = endpoints::Entity::find()
-            .select_only()
-            .column(endpoints::Column::Id)
-            .expr(Expr::SubQuery(None, Box::new(oldest.clone().into())))
-            .filter(endpoints::Column::Id.is_in(chunk.iter().map(|id| id.0)))
-            .into_tuple()
-            .all(db)
-            .await?;
-        found.extend(rows.into_iter().filter_map(|(id, start)| Some((EndpointId(id), from_micros(start?)))));
-    }
-    Ok(found)
+    instant_of_each(db, ids, oldest).await
 }
 
 /// Every endpoint, archived ones too, with the start of its newest stored hour.

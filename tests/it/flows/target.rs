@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -61,6 +61,28 @@ impl Target {
     /// When requests for a path came.
     pub(crate) fn hits(&self, path: &str) -> Vec<Instant> {
         self.shared.hits.lock().unwrap().get(path).cloned().unwrap_or_default()
+    }
+}
+
+/// A target whose status a test changes as it goes.
+pub(crate) struct Switched {
+    target: Target,
+    status: Arc<AtomicU16>,
+}
+
+impl Switched {
+    pub(crate) fn good() -> Self {
+        let status = Arc::new(AtomicU16::new(200));
+        let asked = status.clone();
+        Self { target: Target::answering(move |_, _| Answer::Status(asked.load(Ordering::Relaxed))), status }
+    }
+
+    pub(crate) fn set(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        self.target.url(path)
     }
 }
 

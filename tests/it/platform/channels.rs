@@ -1,14 +1,12 @@
 //! Channels made through the API while the monitor runs.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Answer, Platform};
-use crate::flows::target::{self, Target};
+use crate::flows::target::{self, Switched, Target};
 use crate::telling::hook::Hook;
 
 const CHANNELS: &str = "/api/v1/channels";
@@ -16,31 +14,12 @@ const CHANNELS: &str = "/api/v1/channels";
 /// However busy the machine is.
 const WITHIN: Duration = Duration::from_secs(120);
 
-/// An endpoint that a test switches.
-struct Switched {
-    target: Target,
-    status: Arc<AtomicU16>,
-}
-
-impl Switched {
-    fn good() -> Self {
-        let status = Arc::new(AtomicU16::new(200));
-        let answered = status.clone();
-        let target = Target::answering(move |_, _| target::Answer::Status(answered.load(Ordering::Relaxed)));
-        Self { target, status }
-    }
-
-    fn set(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
-    }
-
-    /// Watched every second, and told at the first failure.
-    fn settings(&self, notify: &Value) -> Value {
-        json!({
-            "name": "shop", "url": self.target.url("shop"), "interval": 1, "retry": {"enabled": false}, "notify": notify,
-            "alert_policy": {"failure_threshold": 1, "cooldown_seconds": 0, "reminder": false}
-        })
-    }
+/// Watched every second, and told at the first failure.
+fn watched(shop: &Switched, notify: &Value) -> Value {
+    json!({
+        "name": "shop", "url": shop.url("shop"), "interval": 1, "retry": {"enabled": false}, "notify": notify,
+        "alert_policy": {"failure_threshold": 1, "cooldown_seconds": 0, "reminder": false}
+    })
 }
 
 async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
@@ -90,7 +69,7 @@ async fn a_channel_made_through_the_api_tells_moves_stays_and_goes() {
     assert_eq!((made.header("location"), made.header("etag")), ("/api/v1/channels/ops", "\"1\""));
     let tested = platform.request("POST", "/api/v1/channels/ops/test");
     assert_eq!(platform.ask(tested).await.expect(200).json()["delivered"], true);
-    platform.send("POST", "/api/v1/endpoints", &shop.settings(&json!(["ops"]))).await.expect(201);
+    platform.send("POST", "/api/v1/endpoints", &watched(&shop, &json!(["ops"]))).await.expect(201);
     shop.set(500);
     wait_for(&first, &["test", "down"]).await;
 
@@ -133,7 +112,7 @@ async fn what_waits_in_a_channel_goes_to_where_it_leads_then() {
     let platform = Platform::start(&with_default(&usual));
     let settings = json!({"name": "ops", "type": "webhook", "url": closed.url("hook"), "retry_count": 1});
     platform.send("POST", CHANNELS, &settings).await.expect(201);
-    platform.send("POST", "/api/v1/endpoints", &shop.settings(&json!(["ops"]))).await.expect(201);
+    platform.send("POST", "/api/v1/endpoints", &watched(&shop, &json!(["ops"]))).await.expect(201);
     shop.set(500);
     let channel = async || platform.get("/api/v1/channels/ops").await.expect(200).json();
     until("the failure", async || newest(&platform).await["deliveries"][0]["attempts"] == 1).await;
@@ -157,7 +136,7 @@ async fn what_waits_in_a_deleted_channel_is_given_up_with_its_reason() {
     let platform = Platform::start(&with_default(&usual));
     let settings = json!({"name": "ops", "type": "webhook", "url": closed.url("hook"), "retry_count": 1});
     platform.send("POST", CHANNELS, &settings).await.expect(201);
-    platform.send("POST", "/api/v1/endpoints", &shop.settings(&json!(["ops", "usual"]))).await.expect(201);
+    platform.send("POST", "/api/v1/endpoints", &watched(&shop, &json!(["ops", "usual"]))).await.expect(201);
     shop.set(500);
     wait_for(&usual, &["down"]).await;
     let of_ops = async || {
@@ -193,7 +172,7 @@ async fn what_is_under_way_ends_as_it_began() {
     let platform = Platform::start(&with_default(&usual));
     let settings = json!({"name": "ops", "type": "webhook", "url": slow.url("hook"), "default": false});
     platform.send("POST", CHANNELS, &settings).await.expect(201);
-    platform.send("POST", "/api/v1/endpoints", &shop.settings(&json!(["ops"]))).await.expect(201);
+    platform.send("POST", "/api/v1/endpoints", &watched(&shop, &json!(["ops"]))).await.expect(201);
     let state_of = async |event: &str| {
         let all = platform.get("/api/v1/notifications").await.expect(200).json();
         let all = all["notifications"].as_array().unwrap();
@@ -236,7 +215,7 @@ async fn a_channel_that_can_no_longer_work_is_shown_and_mended() {
     let shown = platform.get("/api/v1/channels/ops").await.expect(200).json();
     assert_eq!((&shown["status"], &shown["type"]), (&json!("failing"), &json!("email")), "{shown}");
     assert!(shown["last_error"].as_str().unwrap().contains("ca.pem cannot be read"), "{shown}");
-    platform.send("POST", "/api/v1/endpoints", &shop.settings(&json!(["ops"]))).await.expect(201);
+    platform.send("POST", "/api/v1/endpoints", &watched(&shop, &json!(["ops"]))).await.expect(201);
     shop.set(500);
     until("an attempt", async || newest(&platform).await["deliveries"][0]["attempts"] == 1).await;
     let hook = json!({"type": "webhook", "url": mended.url()});

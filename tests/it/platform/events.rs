@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,26 +14,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Platform;
 use crate::api::events::{Block, Parser};
-use crate::flows::target::{Answer, Target};
+use crate::flows::target::{Answer, Switched, Target};
 use crate::telling::hook::Hook;
 
 /// Within which everything happens, on a busy machine too.
 const SOON: Duration = Duration::from_secs(120);
-
-/// A target whose status is decided by the test.
-struct Switched(Target, Arc<AtomicU16>);
-
-impl Switched {
-    fn good() -> Self {
-        let status = Arc::new(AtomicU16::new(200));
-        let asked = status.clone();
-        Self(Target::answering(move |_, _| Answer::Status(asked.load(Ordering::Relaxed))), status)
-    }
-
-    fn set(&self, status: u16) {
-        self.1.store(status, Ordering::Relaxed);
-    }
-}
 
 /// Somebody who looks on.
 struct Stream {
@@ -112,7 +97,7 @@ async fn a_check_a_change_of_status_and_an_incident_are_told_as_they_happen() {
         "channels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{{name: shop, group: core, url: '{}', interval: \
          1, {QUICK}}}]\n",
         hook.url(),
-        target.0.url("x"),
+        target.url("x"),
     ));
     let mut stream = Stream::open(&platform, "", None).await;
     let (check, _) = stream.until("a good check", |kind, data| kind == "check" && data["success"] == true).await;
@@ -161,7 +146,7 @@ async fn a_check_a_change_of_status_and_an_incident_are_told_as_they_happen() {
 async fn whoever_comes_back_with_the_last_id_misses_nothing_and_sees_nothing_twice() {
     let target = Switched::good();
     let endpoints: Vec<String> = (0..10)
-        .map(|n| format!("{{name: e{n}, group: g{}, url: '{}', interval: 1}}", n % 2, target.0.url("x")))
+        .map(|n| format!("{{name: e{n}, group: g{}, url: '{}', interval: 1}}", n % 2, target.url("x")))
         .collect();
     let platform = Platform::start(&format!("endpoints: [{}]\n", endpoints.join(", ")));
     let mut whole = Stream::open(&platform, "?type=check", None).await;
@@ -214,7 +199,7 @@ async fn whoever_comes_back_with_the_last_id_misses_nothing_and_sees_nothing_twi
 #[tokio::test]
 async fn filters_let_through_what_is_asked_for() {
     let target = Switched::good();
-    let url = target.0.url("x");
+    let url = target.url("x");
     let platform = Platform::start(&format!(
         "endpoints: [{{name: a, group: one, url: '{url}', interval: 1, {QUICK}}}, {{name: b, group: two, url: '{url}', \
          interval: 1, {QUICK}}}, {{name: c, url: '{url}', interval: 1, {QUICK}}}]\n"
@@ -254,7 +239,7 @@ async fn refused_keys_and_troubles_are_told_to_administrators() {
          the-key-of-the-wall-screen}}]}}}}\nchannels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{{name: shop, \
          url: '{}', interval: 1, {QUICK}}}]\n",
         hook.url("hook?token=s3cret"),
-        target.0.url("x"),
+        target.url("x"),
     ));
     let open = async |key: &str, query: &str| {
         let request = platform.request("GET", &format!("/api/v1/events{query}")).timeout(SOON).header("X-API-Key", key);
@@ -431,7 +416,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let scale = if full { FULL } else { REDUCED };
     let (target, hook) = (Switched::good(), Hook::start());
     let endpoints: Vec<String> =
-        (0..20).map(|n| format!("{{name: e{n}, url: '{}', interval: 2, {QUICK}}}", target.0.url("x"))).collect();
+        (0..20).map(|n| format!("{{name: e{n}, url: '{}', interval: 2, {QUICK}}}", target.url("x"))).collect();
     let platform = Platform::start(&format!(
         "channels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{}]\n",
         hook.url(),
@@ -439,7 +424,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     ));
     // Changed again and again, and hardly ever checked.
     for n in 0..4 {
-        let idle = json!({"name": format!("idle{n}"), "url": target.0.url("idle"), "interval": 31_536_000});
+        let idle = json!({"name": format!("idle{n}"), "url": target.url("idle"), "interval": 31_536_000});
         platform.send("POST", "/api/v1/endpoints", &idle).await.expect(201);
     }
     let process = platform.process.id();
@@ -502,7 +487,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
 
     // Everybody who reads comes to the end.
     seen.done.store(true, Ordering::Relaxed);
-    let last = json!({"name": "the-last-of-all", "url": target.0.url("x")});
+    let last = json!({"name": "the-last-of-all", "url": target.url("x")});
     platform.send("POST", "/api/v1/endpoints", &last).await.expect(201);
     while let Some(read) = timeout(SOON, readers.join_next()).await.expect("the readers come to the end") {
         read.unwrap();

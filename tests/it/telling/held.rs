@@ -6,12 +6,13 @@ use api_monitor::domain::notification::Event;
 use api_monitor::domain::outcome::{Outcome, Status};
 
 use super::scripted::{Scripted, channels, named};
-use super::{START, Switched, incidents_of, notifications};
+use super::{START, incidents_of, notifications};
 use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::Place;
+use crate::flows::target::Switched;
 
 fn yaml(target: &Switched, more: &str) -> String {
-    let url = target.url();
+    let url = target.url("e");
     format!("{}endpoints: [{{name: e, url: '{url}', interval: 20, retry: {{enabled: false}}{more}}}]", named(&["ops"]))
 }
 
@@ -101,7 +102,7 @@ async fn a_success_ends_the_grace_after_a_start(kind: Kind) {
         "{}endpoints: [{{name: good, url: '{}', interval: 5}},\n  \
          {{name: e, url: 'http://127.0.0.1:1/', interval: 5, retry: {{enabled: false}}}}]",
         named(&["ops"]),
-        target.url()
+        target.url("e")
     );
     let began = place.now();
     let live = place.start_through(&yaml, Some(channels([("ops", &ops)]))).await;

@@ -10,9 +10,10 @@ use api_monitor::store::incidents::Resolution;
 use api_monitor::store::outbox::{self, DeliveryState};
 
 use super::scripted::{Scripted, channels, named};
-use super::{START, Switched, incidents_of, notifications};
+use super::{START, incidents_of, notifications};
 use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::{Live, Place, somebody};
+use crate::flows::target::Switched;
 
 /// Two channels, of which the endpoint tells one.
 struct Two {
@@ -36,7 +37,7 @@ impl Two {
 }
 
 fn endpoint(target: &Switched, more: &str) -> String {
-    let url = target.url();
+    let url = target.url("e");
     format!("endpoints: [{{name: e, url: '{url}', interval: 60, notify: [told], retry: {{enabled: false}}{more}}}]")
 }
 
@@ -97,7 +98,7 @@ async fn leaves(kind: Kind, how: Leaving) {
         Leaving::Delete => {
             let live = two.start(&place, "").await;
             let settings = serde_json::from_value(serde_json::json!({
-                "name": "e", "url": target.url(), "interval": 60, "notify": ["told"], "retry": {"enabled": false}
+                "name": "e", "url": target.url("e"), "interval": 60, "notify": ["told"], "retry": {"enabled": false}
             }));
             endpoints::create(&live.monitor.service, &somebody(), settings.unwrap()).await.unwrap();
             live

@@ -10,40 +10,14 @@ mod scripted;
 mod trouble;
 mod whole;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::store::incidents::{self, IncidentQuery, StoredIncident};
 use api_monitor::store::outbox::{self, NotificationQuery, StoredNotification};
 
 use crate::flows::harness::Live;
-use crate::flows::target::{Answer, Target};
 
 /// Where the moved clock begins.
 const START: &str = "2026-11-21T12:00:40Z";
-
-/// A target whose answer a test changes as it goes.
-struct Switched {
-    target: Target,
-    status: Arc<AtomicU16>,
-}
-
-impl Switched {
-    fn good() -> Self {
-        let status = Arc::new(AtomicU16::new(200));
-        let asked = status.clone();
-        Self { target: Target::answering(move |_, _| Answer::Status(asked.load(Ordering::Relaxed))), status }
-    }
-
-    fn set(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
-    }
-
-    fn url(&self) -> String {
-        self.target.url("e")
-    }
-}
 
 /// Every incident of an endpoint, oldest first.
 async fn incidents_of(live: &Live<'_>, endpoint: EndpointId) -> Vec<StoredIncident> {

@@ -8,12 +8,13 @@ use api_monitor::domain::outcome::{Outcome, Status};
 use api_monitor::store::outbox::{self, DeliveryState};
 
 use super::scripted::{Reply, Scripted, channels, named};
-use super::{START, Switched, notifications};
+use super::{START, notifications};
 use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::Place;
+use crate::flows::target::Switched;
 
 fn yaml(names: &[&str], target: &Switched) -> String {
-    let url = target.url();
+    let url = target.url("e");
     format!("{}endpoints: [{{name: e, url: '{url}', interval: 20, retry: {{enabled: false}}}}]", named(names))
 }
 

@@ -7,9 +7,10 @@ use api_monitor::store::incidents::Resolution;
 use api_monitor::store::outbox::DeliveryState;
 use serde_json::json;
 
-use super::{START, Switched, incidents_of, notifications};
+use super::{START, incidents_of, notifications};
 use crate::database::{Kind, on_both_databases};
 use crate::flows::harness::Place;
+use crate::flows::target::Switched;
 use crate::notify::email::smtp::{Mail, Smtp, Talk};
 use crate::notify::receivers::{Receiver, answer};
 use crate::notify::telegram::{TOKEN, refused, sent};
@@ -34,7 +35,7 @@ async fn an_outage_and_its_end_are_told_once_through_each_channel(kind: Kind) {
             hook.url("/hook"),
             team.url("/team"),
             chat.url("/"),
-            target.url()
+            target.url("e")
         ))
         .await;
     let id = live.id("shop");
