@@ -17,6 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers, schemas};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::Kind;
+use crate::domain::preset;
 use crate::events::{
     ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, IncidentRequest, Submission, TrialRequest,
 };
@@ -53,7 +54,7 @@ use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{collections, process};
 use crate::wakeup::Wakeup;
-use crate::{api, checks, notify, service};
+use crate::{api, checks, service};
 
 /// Finished checks between the scheduler and the recorder. When it is full, checks wait to be handed over and
 /// the slots of their endpoints are missed, with their reason.
@@ -368,10 +369,10 @@ async fn operations(store: &Store, household: &Household) -> anyhow::Result<Oper
     for (name, about, parameters) in schemas::channels() {
         modules.push(own(name, ModuleType::Channel, about, parameters));
     }
-    for preset in notify::presets().map_err(anyhow::Error::msg)? {
-        let options = preset.options.iter().map(|(name, required, about)| (name.as_str(), *required, about.as_str()));
-        let description = format!("{} ({})", preset.about, preset.documentation);
-        modules.push(own(&preset.name, ModuleType::Channel, &description, schemas::preset(&preset.name, options)));
+    for preset in preset::all().map_err(anyhow::Error::msg)? {
+        let documentation = preset.documentation.first().map_or("", String::as_str);
+        let description = format!("{} ({documentation})", preset.about);
+        modules.push(own(&preset.name, ModuleType::Channel, &description, schemas::preset(&preset)));
     }
     let is_file = store.kind() == "sqlite";
     // Without it the monitor does all that it is for.

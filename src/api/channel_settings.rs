@@ -10,25 +10,91 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::notification::Severity;
+use crate::domain::preset::{self, OptionKind, PresetOption};
 use crate::domain::setting::DurationSetting;
 
-/// How a channel delivers.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
-enum ChannelType {
-    Console,
-    Email,
-    Webhook,
-    Telegram,
-    Slack,
+/// How a channel delivers: a transport, or the name of a preset.
+#[derive(Debug)]
+struct ChannelType;
+
+impl PartialSchema for ChannelType {
+    fn schema() -> RefOr<Schema> {
+        let words = ["console", "email", "webhook", "telegram"].into_iter().chain(preset::names());
+        text().enum_values(Some(words)).description(Some("How a channel delivers.")).into()
+    }
+}
+
+impl ToSchema for ChannelType {
+    fn name() -> Cow<'static, str> {
+        "ChannelType".into()
+    }
 }
 
 /// What is set of a channel, by the keys that it would have in the configuration: those that every channel has, and
 /// those of its type. Null: the default.
+#[derive(Debug)]
+pub struct ChannelSettings;
+
+impl PartialSchema for ChannelSettings {
+    /// Those of the transports, and with them those of all presets.
+    fn schema() -> RefOr<Schema> {
+        let mut schema = TransportSettings::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            for (name, options) in options_by_name() {
+                object.properties.entry(name).or_insert_with(|| preset_option(&options));
+            }
+        }
+        schema
+    }
+}
+
+impl ToSchema for ChannelSettings {
+    fn name() -> Cow<'static, str> {
+        "ChannelSettings".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        TransportSettings::schemas(schemas);
+    }
+}
+
+/// The options of all presets, with the presets that have them.
+fn options_by_name() -> BTreeMap<String, Vec<(String, PresetOption)>> {
+    let mut by_name: BTreeMap<String, Vec<(String, PresetOption)>> = BTreeMap::new();
+    for preset in preset::all().unwrap_or_default() {
+        for option in preset.options {
+            by_name.entry(option.name.clone()).or_default().push((preset.name.clone(), option));
+        }
+    }
+    by_name
+}
+
+/// What all that an option may be has in common: presets may have options of the same name.
+fn preset_option(options: &[(String, PresetOption)]) -> RefOr<Schema> {
+    let abouts = options.iter().map(|(preset, option)| {
+        let required = if option.required { ", required" } else { "" };
+        let default = option.default.as_ref().map_or(String::new(), |default| format!(" Default `{default}`."));
+        let secret = if option.secret { " Write-only: reads `***`." } else { "" };
+        format!("Of `{preset}`{required}: {}.{default}{secret}", option.about)
+    });
+    let abouts = abouts.collect::<Vec<_>>().join("\n");
+    let is_number = |option: &PresetOption| option.kind == OptionKind::Integer;
+    let mut kinds = Vec::new();
+    if options.iter().any(|(_, option)| is_number(option)) {
+        kinds.push(Type::Integer);
+    }
+    if options.iter().any(|(_, option)| !is_number(option)) {
+        kinds.push(Type::String);
+    }
+    kinds.push(Type::Null);
+    ObjectBuilder::new().schema_type(SchemaType::Array(kinds)).description(Some(abouts)).into()
+}
+
+/// The settings of transports that are no presets, and what every channel has.
 #[derive(Debug, ToSchema)]
 #[schema(as = ChannelSettings)]
 #[serde(deny_unknown_fields)]
-pub struct ChannelSettings {
+struct TransportSettings {
     /// As in the path, or left out.
     #[schema(min_length = 1, max_length = 100, pattern = "^[^/,]+$", example = "on-call")]
     name: Option<String>,
@@ -42,7 +108,7 @@ pub struct ChannelSettings {
     severity: Option<Severity>,
     /// Names of channels through which a failure of this one is told. Default: every other one.
     fallback: Option<Vec<String>>,
-    /// Of `webhook` and `slack`, required. Write-only: reads `***`.
+    /// Of `webhook`, `slack`, `discord`, `teams`, `mattermost` and `google_chat`, required. Write-only: reads `***`.
     #[schema(example = "https://hooks.example.com/alerts")]
     url: Option<String>,
     /// Of `webhook`. Default `POST`.

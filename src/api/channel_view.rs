@@ -1,16 +1,20 @@
 //! How a channel is shown: its options without secrets, and how it does.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::channel_settings::ChannelSettings;
+use crate::config::Secret;
 use crate::config::channels::{
     ChannelConfig, EmailConfig, SmtpSecurity, TelegramConfig, TelegramParseMode, Transport, WebhookConfig,
 };
 use crate::domain::Timestamp;
 use crate::domain::endpoint::Origin;
 use crate::domain::notification::Severity;
+use crate::domain::preset::{self, OptionKind};
 use crate::service::channel_secrets::redacted;
 use crate::service::channels::ChannelReport;
 use crate::service::redaction::{HIDDEN, redacted_url};
@@ -111,7 +115,7 @@ fn options(transport: &Transport) -> Map<String, Value> {
         Transport::Email(email) => email_options(email),
         Transport::Telegram(telegram) => telegram_options(telegram),
         Transport::Webhook(webhook) => webhook_options(webhook),
-        Transport::Preset { options, .. } => options.keys().map(|key| (key.clone(), json!(HIDDEN))).collect(),
+        Transport::Preset { preset, options } => preset_options(preset, options),
     };
     match shown {
         Value::Object(options) => options,
@@ -173,6 +177,24 @@ fn telegram_options(telegram: &TelegramConfig) -> Value {
         "parse_mode": parse_mode,
         "api_url": redacted_url(api_url),
     })
+}
+
+/// Numbers as numbers; everything is hidden of which it is not known that it is no secret.
+fn preset_options(name: &str, options: &BTreeMap<String, Secret>) -> Value {
+    let found = preset::find(name).and_then(Result::ok);
+    let shown = options.iter().map(|(key, value)| {
+        let option = found.as_ref().and_then(|preset| preset.option(key)).filter(|option| !option.secret);
+        let value = match option {
+            None => json!(HIDDEN),
+            Some(option) if option.kind == OptionKind::Integer => {
+                value.expose().parse::<i64>().map_or_else(|_| json!(value.expose()), |number| json!(number))
+            }
+            Some(option) if option.kind == OptionKind::Url => json!(redacted_url(value.expose())),
+            Some(_) => json!(value.expose()),
+        };
+        (key.clone(), value)
+    });
+    Value::Object(shown.collect())
 }
 
 /// Templates of webhooks hold routing keys of the services that take them, so they are hidden too.

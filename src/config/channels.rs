@@ -21,6 +21,7 @@ use super::Secret;
 use super::schemas::schema_of;
 use crate::domain::endpoint::Origin;
 use crate::domain::notification::Severity;
+use crate::domain::preset;
 
 /// Where to tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +51,8 @@ pub enum Transport {
     Email(Box<EmailConfig>),
     Telegram(Box<TelegramConfig>),
     Webhook(Box<WebhookConfig>),
-    /// A data file of `notify/presets/` with its options, for example `slack` with `url`.
+    /// A data file of `notify/presets/` with its options, for example `slack` with `url`; those that are not set and
+    /// have a default, with that.
     Preset {
         preset: String,
         options: BTreeMap<String, Secret>,
@@ -102,6 +104,17 @@ impl Transport {
             Self::Webhook(_) => "webhook",
             Self::Preset { preset, .. } => preset,
             Self::Unreadable { kind, .. } => kind,
+        }
+    }
+
+    /// Whether the other side opens and resolves incidents of its own by a key, so that every message must reach it
+    /// by itself: none of them is grouped with others.
+    pub fn has_life_cycle(&self) -> bool {
+        match self {
+            Self::Preset { preset, .. } => {
+                preset::find(preset).is_some_and(|found| found.is_ok_and(|preset| preset.life_cycle))
+            }
+            _ => false,
         }
     }
 }

@@ -168,7 +168,7 @@ fn relocated(mut node: Node, place: &Place) -> Node {
 }
 
 /// What a scalar of JSON is.
-fn json_kind(scalar: &Scalar) -> &'static str {
+pub(super) fn json_kind(scalar: &Scalar) -> &'static str {
     match scalar.resolve() {
         Plain::Null => "nothing",
         Plain::Bool(_) => "true or false",

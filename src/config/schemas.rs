@@ -7,6 +7,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::channels;
 use super::raw::RawDatabase;
 use crate::domain::endpoint::EndpointSettings;
+use crate::domain::preset::{OptionKind, Preset, PresetOption};
 
 /// Of an endpoint.
 pub fn endpoint() -> Value {
@@ -23,17 +24,34 @@ pub fn channels() -> Vec<(&'static str, &'static str, Value)> {
     channels::schemas()
 }
 
-/// Of a preset's channel: its own options, by name with whether it is required and what it is, beside what every
-/// channel has.
-pub fn preset<'o>(name: &str, options: impl Iterator<Item = (&'o str, bool, &'o str)>) -> Value {
-    let (mut properties, mut required) = (Map::new(), Vec::new());
-    for (option, is_required, about) in options {
-        properties.insert(option.to_owned(), json!({ "type": "string", "description": about, "writeOnly": true }));
-        if is_required {
-            required.push(option);
+/// Of a preset's channel: its own options beside what every channel has.
+pub fn preset(preset: &Preset) -> Value {
+    let properties: Map<String, Value> =
+        preset.options.iter().map(|option| (option.name.clone(), preset_option(option))).collect();
+    let required: Vec<&str> =
+        preset.options.iter().filter(|option| option.required).map(|option| option.name.as_str()).collect();
+    channels::with_common(&preset.name, json!({ "type": "object", "properties": properties }), &required)
+}
+
+/// Of an option of a preset.
+pub fn preset_option(option: &PresetOption) -> Value {
+    let kind = if option.kind == OptionKind::Integer { "integer" } else { "string" };
+    let mut schema = json!({ "type": kind, "description": option.about });
+    let mut set = |key: &str, value: Option<Value>| {
+        if let (Value::Object(fields), Some(value)) = (&mut schema, value) {
+            fields.insert(key.to_owned(), value);
         }
-    }
-    channels::with_common(name, json!({ "type": "object", "properties": properties }), &required)
+    };
+    let number = |text: &String| text.parse::<i64>().map_or_else(|_| Value::from(text.clone()), Value::from);
+    let is_number = option.kind == OptionKind::Integer;
+    set("default", option.default.as_ref().map(|text| if is_number { number(text) } else { text.clone().into() }));
+    set("minimum", option.min.map(Value::from));
+    set("maximum", option.max.map(Value::from));
+    set("maxLength", option.max_chars.map(Value::from));
+    set("enum", (!option.choices.is_empty()).then(|| json!(option.choices)));
+    set("format", (option.kind == OptionKind::Url).then(|| json!("uri")));
+    set("writeOnly", option.secret.then_some(Value::Bool(true)));
+    schema
 }
 
 /// The schema of a type, with all that it refers to under `$defs`.
@@ -95,7 +113,7 @@ mod tests {
         assert_eq!(email["properties"]["type"]["const"], "email");
         assert_eq!(email["required"], json!(["type", "to_addrs"]));
         assert!(email["properties"]["severity"].is_object() && email["properties"]["smtp_host"].is_object(), "{email}");
-        let slack = preset("slack", [("url", true, "The address")].into_iter());
+        let slack = preset(&crate::domain::preset::find("slack").unwrap().unwrap());
         assert_eq!(slack["required"], json!(["type", "url"]));
         assert!(slack["properties"]["fallback"].is_object(), "{slack}");
     }

@@ -4,7 +4,9 @@
 
 mod settings;
 
-use chrono::{Datelike, Days as DayCount, LocalResult, NaiveDate, NaiveTime, TimeDelta, TimeZone, Timelike};
+use chrono::{
+    Datelike, Days as DayCount, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike,
+};
 use chrono_tz::Tz;
 
 pub(in crate::domain) use self::settings::check_selectors;
@@ -50,6 +52,15 @@ enum Days {
     OfMonth(u32),
 }
 
+/// The longest time that clocks show twice.
+const LONGEST_REPEATED: TimeDelta = TimeDelta::hours(3);
+
+/// What clocks show, without the fraction of the second.
+fn shown_at(at: Timestamp, timezone: Tz) -> NaiveDateTime {
+    let local = at.with_timezone(&timezone).naive_local();
+    local.with_nanosecond(0).unwrap_or(local)
+}
+
 /// No two days of the same number are further apart, also where months have none of it, and a margin.
 const FURTHEST_DAY: u64 = 64;
 
@@ -88,7 +99,11 @@ impl Window {
     fn start_after(&self, at: Timestamp) -> Option<Timestamp> {
         match &self.starts {
             Starts::Once(start) => (*start > at).then_some(*start),
-            Starts::Cron(cron) => cron.next_after(at),
+            Starts::Cron(cron) => {
+                let first = shown_at(at, self.timezone);
+                let times = std::iter::successors(Some(first), |local| cron.next_on_the_clock(*local)).skip(1);
+                times.filter_map(|local| self.at_clock(local)).find(|start| *start > at)
+            }
             Starts::At(time, days) => {
                 let first = at.with_timezone(&self.timezone).date_naive().checked_sub_days(DayCount::new(1))?;
                 (0..=FURTHEST_DAY)
@@ -103,7 +118,15 @@ impl Window {
     fn start_at_or_before(&self, at: Timestamp) -> Option<Timestamp> {
         match &self.starts {
             Starts::Once(start) => (*start <= at).then_some(*start),
-            Starts::Cron(cron) => cron.at_or_before(at),
+            Starts::Cron(cron) => {
+                let shown = shown_at(at, self.timezone);
+                // In an hour that is there twice the last start may be one that clocks show later.
+                let set_back = shown_at(at - LONGEST_REPEATED, self.timezone) + LONGEST_REPEATED > shown;
+                let last = cron.last_on_the_clock(if set_back { shown + LONGEST_REPEATED } else { shown });
+                let earlier = |local: &NaiveDateTime| cron.last_on_the_clock(*local - TimeDelta::seconds(1));
+                let times = std::iter::successors(last, earlier);
+                times.filter_map(|local| self.at_clock(local)).find(|start| *start <= at)
+            }
             Starts::At(time, days) => {
                 let last = at.with_timezone(&self.timezone).date_naive().checked_add_days(DayCount::new(1))?;
                 (0..=FURTHEST_DAY)
@@ -112,6 +135,11 @@ impl Window {
                     .find(|start| *start <= at)
             }
         }
+    }
+
+    /// As [`instant`], in its time zone.
+    fn at_clock(&self, local: NaiveDateTime) -> Option<Timestamp> {
+        instant(local.date(), local.time(), self.timezone)
     }
 
     fn end_of(&self, start: Timestamp) -> Timestamp {

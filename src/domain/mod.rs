@@ -21,6 +21,7 @@ pub mod outbound;
 pub mod outcome;
 pub mod placeholder;
 pub mod pointer;
+pub mod preset;
 pub mod retry;
 pub mod role;
 pub mod schedule;

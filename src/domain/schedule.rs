@@ -7,6 +7,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::NaiveDateTime;
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
@@ -80,6 +81,16 @@ impl CronSchedule {
     pub fn at_or_before(&self, at: Timestamp) -> Option<Timestamp> {
         let local = whole_second(at).with_timezone(&self.timezone);
         self.cron.find_previous_occurrence(&local, true).ok().map(|t| t.to_utc())
+    }
+
+    /// The first time after `local` on a clock that is never changed.
+    pub fn next_on_the_clock(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.cron.find_next_occurrence(&local.and_utc(), false).ok().map(|t| t.naive_utc())
+    }
+
+    /// The last time not after `local` on a clock that is never changed.
+    pub fn last_on_the_clock(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.cron.find_previous_occurrence(&local.and_utc(), true).ok().map(|t| t.naive_utc())
     }
 }
 

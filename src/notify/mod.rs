@@ -41,8 +41,6 @@ use tls::{Authorities, Line};
 
 pub use lines::Lines;
 
-pub use preset::{PresetAbout, presets};
-
 pub use channel::{Channel, MAX_RETRY_AFTER, Message, Receipt, SendError};
 
 /// The channels that are on, by name.

@@ -71,10 +71,15 @@ impl Post {
 
     /// Sends once and reads the answer, whatever it is.
     pub(super) async fn send(&self, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, SendError> {
+        self.send_to(&self.url, headers, body).await
+    }
+
+    /// As [`send`](Self::send), to another place of the same host.
+    pub(super) async fn send_to(&self, url: &Url, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, SendError> {
         // Of a name the client's resolver sees to it.
-        self.line.reach.examine(&self.url)?;
+        self.line.reach.examine(url)?;
         let exchange = async {
-            let request = self.line.client.request(self.method.clone(), self.url.clone()).headers(headers).body(body);
+            let request = self.line.client.request(self.method.clone(), url.clone()).headers(headers).body(body);
             let mut response = request.send().await?;
             let mut answer = Vec::new();
             // The answer counts from its headers on: a body that breaks off takes nothing back.
@@ -168,7 +173,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 /// The pause that a header's value asks for.
-pub(super) fn wait_of(value: &str, now: Timestamp) -> Option<Duration> {
+fn wait_of(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds.ceil()).ok();

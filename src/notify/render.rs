@@ -173,7 +173,7 @@ pub(super) enum Target {
 }
 
 /// Everything but the unreserved characters of RFC 3986.
-const URL_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const URL_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Target {
     pub(super) fn escape(self, value: Cow<'_, str>) -> Cow<'_, str> {

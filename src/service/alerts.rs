@@ -105,10 +105,10 @@ fn meant<'l>(action: &str, listing: &'l Listing) -> Option<Meant<'l>> {
     if let Some(channel) = listing.channel(stem) {
         return Some(Meant::Channel(channel));
     }
-    let kind = KINDS.into_iter().find(|kind| *kind == stem)?;
-    let of_kind = || listing.channels.iter().filter(|channel| kind_of(&channel.transport) == Some(kind));
+    let of_kind = || listing.channels.iter().filter(|channel| kind_of(&channel.transport) == Some(stem));
     let channel = of_kind().find(|channel| channel.enabled).or_else(|| of_kind().next());
-    Some(channel.map_or(Meant::Kind(kind), Meant::Channel))
+    let kind = KINDS.into_iter().find(|kind| *kind == stem);
+    channel.map(Meant::Channel).or(kind.map(Meant::Kind))
 }
 
 fn kind_of(transport: &Transport) -> Option<&'static str> {
@@ -116,6 +116,8 @@ fn kind_of(transport: &Transport) -> Option<&'static str> {
         Transport::Email(_) => Some("email"),
         Transport::Webhook(_) => Some("webhook"),
         Transport::Telegram(_) => Some("telegram"),
+        // Not there until it is configured, so it is not among the kinds that are accepted before.
+        Transport::Preset { preset, .. } if preset == "twilio_sms" => Some("sms"),
         Transport::Console | Transport::Preset { .. } | Transport::Unreadable { .. } => None,
     }
 }

@@ -7,19 +7,49 @@ use super::error::FieldError;
 use super::redaction::{HIDDEN, kept_userinfo, userinfo};
 use crate::config::channels::{DEFAULT_SMTP_HOST, DEFAULT_SMTP_PORT, Settings};
 use crate::domain::pointer;
+use crate::domain::preset::{self, Preset};
 
-/// The keys whose values are secrets, or often hold some; so do the values of all headers.
+/// The keys whose values are secrets, or often hold some, whatever the type; so do the values of all headers. The data
+/// files of presets name further ones.
 const SECRETS: [&str; 6] = ["url", "secret", "bot_token", "smtp_password", "payload_template", "recovery_template"];
 
 /// Those of them that are sent to where the channel leads. `secret` only signs, and `url` says where that is.
 const SENT: [&str; 4] = ["bot_token", "smtp_password", "payload_template", "recovery_template"];
 
+/// The keys of these settings whose values are secrets.
+fn secret_keys(settings: &Settings) -> Vec<String> {
+    let mut keys: Vec<String> = SECRETS.iter().map(|&key| key.to_owned()).collect();
+    match preset_of(settings) {
+        Some(preset) => keys.extend(secrets_of(&preset)),
+        // Of a type that this version does not know everything that may be one.
+        None if !is_transport(settings) => {
+            keys.extend(preset::all().unwrap_or_default().iter().flat_map(secrets_of));
+        }
+        None => {}
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+fn secrets_of(preset: &Preset) -> Vec<String> {
+    preset.options.iter().filter(|option| option.secret).map(|option| option.name.clone()).collect()
+}
+
+fn preset_of(settings: &Settings) -> Option<Preset> {
+    preset::find(settings.get("type")?.as_str()?)?.ok()
+}
+
+fn is_transport(settings: &Settings) -> bool {
+    matches!(settings.get("type").and_then(Value::as_str), Some("console" | "email" | "webhook" | "telegram"))
+}
+
 /// The settings as they may be shown.
 #[must_use]
 pub fn redacted(settings: &Settings) -> Settings {
     let mut shown = settings.clone();
-    for key in SECRETS {
-        if let Some(value) = shown.get_mut(key) {
+    for key in secret_keys(settings) {
+        if let Some(value) = shown.get_mut(&key) {
             *value = HIDDEN.into();
         }
     }
@@ -34,10 +64,10 @@ pub fn redacted(settings: &Settings) -> Settings {
 /// elsewhere than before.
 pub(super) fn restore(new: &mut Settings, given: &Settings, stored: Option<&Settings>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    for key in SECRETS {
-        let Some(value) = new.get_mut(key) else { continue };
+    for key in secret_keys(new) {
+        let Some(value) = new.get_mut(&key) else { continue };
         if is_hidden(value) {
-            keep(value, stored.and_then(|stored| stored.get(key)), &format!("/{key}"), &mut errors);
+            keep(value, stored.and_then(|stored| stored.get(&key)), &format!("/{key}"), &mut errors);
         }
     }
     restore_userinfo(new, stored, &mut errors);
@@ -90,11 +120,10 @@ fn restore_userinfo(new: &mut Settings, stored: Option<&Settings>, errors: &mut 
 /// Secrets that are in `new` without having been written out.
 fn kept_secrets(new: &Settings, given: &Settings) -> Vec<String> {
     let is_kept = |value: Option<&Value>| value.is_none_or(is_hidden);
-    let mut kept: Vec<String> = SENT
-        .iter()
-        .filter(|key| new.contains_key(**key) && is_kept(given.get(**key)))
-        .map(|key| format!("/{key}"))
-        .collect();
+    let of_preset = preset_of(new).map(|preset| secrets_of(&preset)).unwrap_or_default();
+    let sent = SENT.iter().copied().chain(of_preset.iter().map(String::as_str).filter(|key| *key != "url"));
+    let mut kept: Vec<String> =
+        sent.filter(|key| new.contains_key(*key) && is_kept(given.get(*key))).map(|key| format!("/{key}")).collect();
     let given = given.get("headers").and_then(Value::as_object);
     for (name, _) in new.get("headers").and_then(Value::as_object).into_iter().flatten() {
         let written = given.and_then(|headers| headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)));
@@ -125,7 +154,11 @@ fn destination(settings: &Settings) -> Option<String> {
             Some(format!("mail server {host}:{port}, encrypted: {is_encrypted}, trusted: {:?}", text("ca_file")))
         }
         "telegram" => origin(text("api_url").unwrap_or("https://api.telegram.org")),
-        _ => origin(text("url")?),
+        "webhook" => origin(text("url")?),
+        _ => {
+            let value = |key: &str| text(key).map(str::to_owned);
+            origin(&preset_of(settings)?.destination(&value)?)
+        }
     }
 }
 
@@ -175,6 +208,16 @@ mod tests {
     }
 
     #[test]
+    fn secrets_of_presets_are_hidden() {
+        let sms = json!({"type": "twilio_sms", "auth_token": "1", "to": "+49", "account_sid": "AC"});
+        let hidden = json!({"type": "twilio_sms", "auth_token": "***", "to": "+49", "account_sid": "AC"});
+        assert_eq!(Value::Object(redacted(&settings(sms))), hidden);
+        let of_later = json!({"type": "carrier_pigeon", "auth_token": "1", "routing_key": "2", "to": "3"});
+        let hidden = json!({"type": "carrier_pigeon", "auth_token": "***", "routing_key": "***", "to": "3"});
+        assert_eq!(Value::Object(redacted(&settings(of_later))), hidden);
+    }
+
+    #[test]
     fn a_kept_secret_goes_nowhere_else() {
         let elsewhere = json!({"type": "webhook", "url": "https://b.example/x", "headers": {"x-key": "***", "Accept": "new"},
                                "secret": "***", "payload_template": "***"});
@@ -196,6 +239,12 @@ mod tests {
         for elsewhere in [json!({"smtp_port": 25}), json!({"smtp_use_tls": false}), json!({"ca_file": "/tmp/ca.pem"})] {
             assert_eq!(with(elsewhere).unwrap_err(), ["/smtp_password"]);
         }
+        let page = settings(json!({"type": "pagerduty", "routing_key": "1", "api_url": "https://a.example"}));
+        let moved = |api_url: &str| json!({"type": "pagerduty", "routing_key": "***", "api_url": api_url});
+        assert_eq!(replaced(&page, moved("https://b.example")).unwrap_err(), ["/routing_key"]);
+        assert_eq!(replaced(&page, moved("https://a.example/x")).unwrap()["routing_key"], "1");
+        let back = json!({"type": "pagerduty", "routing_key": "***"});
+        assert_eq!(replaced(&page, back).unwrap_err(), ["/routing_key"], "to the service itself");
         let chat = settings(json!({"type": "telegram", "bot_token": "1:a"}));
         let moved = json!({"type": "telegram", "bot_token": "***", "api_url": "https://b.example"});
         assert_eq!(replaced(&chat, moved).unwrap_err(), ["/bot_token"]);

@@ -822,8 +822,9 @@ fn every_key_has_its_default() {
     assert_eq!(config.telling, plain.telling);
     assert_eq!((&config.resolver, &config.outbound), (&plain.resolver, &plain.outbound));
     assert_eq!(config.prometheus, plain.prometheus);
-    let channels = ["console", "email", "webhook", "telegram", "slack"]
-        .map(|kind| format!("  example {kind}: {{type: {kind}, enabled: false}}\n"));
+    let kinds = ["console", "email", "webhook", "telegram"].into_iter().chain(api_monitor::domain::preset::names());
+    let channels: Vec<String> =
+        kinds.map(|kind| format!("  example {kind}: {{type: {kind}, enabled: false}}\n")).collect();
     let off = good(&format!(
         "channels:\n{}notifications: {{email: {{enabled: false}}, webhook: {{enabled: false}}, telegram: {{enabled: false}}}}\n",
         channels.concat()

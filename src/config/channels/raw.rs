@@ -10,17 +10,54 @@ use utoipa::ToSchema;
 use super::TelegramParseMode;
 use crate::config::Secret;
 use crate::domain::notification::Severity;
+use crate::domain::preset;
 use crate::domain::setting::DurationSetting;
 
 /// `type`
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     Console,
     Email,
     Webhook,
     Telegram,
-    Slack,
+    /// By its name.
+    Preset(&'static str),
+}
+
+/// The words in `type`: the transports, then the presets.
+pub(super) const TYPES: [&str; 16] = [
+    "console",
+    "email",
+    "webhook",
+    "telegram",
+    "slack",
+    "discord",
+    "teams",
+    "mattermost",
+    "google_chat",
+    "matrix",
+    "ntfy",
+    "gotify",
+    "pushover",
+    "pagerduty",
+    "alertmanager",
+    "twilio_sms",
+];
+
+impl<'de> Deserialize<'de> for Type {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        match word.as_str() {
+            "console" => Ok(Self::Console),
+            "email" => Ok(Self::Email),
+            "webhook" => Ok(Self::Webhook),
+            "telegram" => Ok(Self::Telegram),
+            word => match preset::names().find(|name| *name == word) {
+                Some(name) => Ok(Self::Preset(name)),
+                None => Err(de::Error::unknown_variant(word, &TYPES)),
+            },
+        }
+    }
 }
 
 /// What a channel of any type has.
@@ -123,12 +160,6 @@ pub(super) struct RawTelegram {
     pub(super) api_url: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawSlack {
-    pub(super) url: Option<Secret>,
-}
-
 /// A number, or `@name`, as it is written.
 #[derive(Serialize)]
 pub(super) struct ChatId(pub(super) String);
@@ -193,5 +224,15 @@ impl<'de> Deserialize<'de> for TelegramParseMode {
             "none" | "" => Ok(Self::None),
             _ => Err(de::Error::unknown_variant(&word, &["Markdown", "MarkdownV2", "HTML", "none"])),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_a_type() {
+        assert_eq!(TYPES[4..], preset::names().collect::<Vec<_>>());
     }
 }

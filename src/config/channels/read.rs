@@ -1,7 +1,7 @@
 //! `channels:` and the channels of `notifications:`, from the tree: which there are, which of them are on, and what
 //! they fall back to.
 
-use super::raw::{RawCommon, Type};
+use super::raw::{RawCommon, TYPES, Type};
 use super::{ChannelConfig, transports};
 use crate::config::de::{inline_collection, typed};
 use crate::config::errors::SourceRef;
@@ -133,7 +133,7 @@ impl Reader {
         let (rest, common) = item.split(report);
         let Some(kind) = common.kind else {
             if node.get("type").is_none_or(|kind| kind.is_null() && !kind.has_missing()) {
-                let message = "has no `type`: console, email, webhook, telegram or slack";
+                let message = format!("has no `type`: {}", TYPES.join(", "));
                 report.error(&entry.key.place, format!("{path}.type"), message);
             }
             return;
@@ -179,9 +179,9 @@ impl Reader {
             // Of what was sent, the mistake is at the missing key itself.
             let written = item.node.get_entry("enabled").filter(|entry| !entry.key.place.is_sent());
             let written = written.map_or(item.key, |entry| &entry.key);
-            for need in transports::needs(kind, rest) {
+            for (need, named) in transports::needs(kind, rest) {
                 if !overlaps(&read.left_out, &format!("/{need}")) {
-                    let message = format!("the channel is enabled and has no `{need}`");
+                    let message = format!("the channel is enabled and has no {named}");
                     report.error(&written.place, format_args!("{}.{need}", item.path), message);
                 }
             }
@@ -252,7 +252,7 @@ impl Item<'_> {
                 Some(_) => {
                     let names: Vec<String> = missing
                         .iter()
-                        .map(|key| overrides::shortest_name_of(&format!("{}.{key}", self.path)))
+                        .map(|(key, _)| overrides::shortest_name_of(&format!("{}.{key}", self.path)))
                         .collect();
                     format!("is off: {} not set", are(&names))
                 }

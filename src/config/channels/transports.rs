@@ -1,12 +1,14 @@
 //! From what is written of a channel to its [`Transport`]: the defaults, and the rules of the values. What must be
 //! there at all is in [`needs`]; a value is only judged where it is set.
 
+mod presets;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
 
-use super::raw::{RawConsole, RawEmail, RawSlack, RawTelegram, RawWebhook, Type};
+use super::raw::{RawConsole, RawEmail, RawTelegram, RawWebhook, Type};
 use super::{EmailConfig, SmtpSecurity, TelegramConfig, TelegramParseMode, Transport, WebhookConfig};
 use crate::config::Secret;
 use crate::config::de::typed_among;
@@ -53,33 +55,37 @@ pub(super) fn read(
         Type::Email => with!(RawEmail, email),
         Type::Webhook => with!(RawWebhook, webhook),
         Type::Telegram => with!(RawTelegram, telegram),
-        Type::Slack => with!(RawSlack, slack),
+        Type::Preset(name) => presets::read(name, section, also, judged, report),
     }
 }
 
-/// The keys that every channel of the type has.
+/// The keys that every channel of the type has; those of presets are in their files.
 pub(super) fn always(kind: Type) -> &'static [&'static str] {
     match kind {
-        Type::Console => &[],
+        Type::Console | Type::Preset(_) => &[],
         Type::Email => &["to_addrs"],
-        Type::Webhook | Type::Slack => &["url"],
+        Type::Webhook => &["url"],
         Type::Telegram => &["bot_token", "chat_id"],
     }
 }
 
-/// The keys without which a channel cannot work and that are not there; an allowed unset variable is there.
-pub(super) fn needs(kind: Type, node: &Node) -> Vec<&'static str> {
-    let absent = |key: &&'static str| node.get(key).is_none_or(|value| is_empty(value) && !value.has_missing());
+/// The keys without which a channel cannot work and that are not there, each with how it is named to a person; an
+/// allowed unset variable is there.
+pub(super) fn needs(kind: Type, node: &Node) -> Vec<(String, String)> {
+    let absent = |key: &str| node.get(key).is_none_or(|value| is_empty(value) && !value.has_missing());
+    if let Type::Preset(name) = kind {
+        return presets::needs(name, &|key| !absent(key));
+    }
     let mut needed = always(kind).to_vec();
     if kind == Type::Email {
-        if absent(&"smtp_host") {
+        if absent("smtp_host") {
             // The default one lets nobody send without a login.
             needed.push("smtp_host");
         }
-        if !absent(&"smtp_user") {
+        if !absent("smtp_user") {
             needed.push("smtp_password");
             needed.retain(|key| *key != "smtp_host");
-        } else if !absent(&"smtp_password") {
+        } else if !absent("smtp_password") {
             needed.push("smtp_user");
         }
         let user_is_address = matches!(node.get("smtp_user").map(|n| &n.value), Some(Value::Scalar(s)) if is_address(&s.text) || s.missing);
@@ -87,8 +93,8 @@ pub(super) fn needs(kind: Type, node: &Node) -> Vec<&'static str> {
             needed.push("from_addr");
         }
     }
-    needed.retain(absent);
-    needed
+    needed.retain(|key| absent(key));
+    needed.into_iter().map(|key| (key.to_owned(), format!("`{key}`"))).collect()
 }
 
 fn is_empty(node: &Node) -> bool {
@@ -240,11 +246,6 @@ fn telegram(raw: RawTelegram, section: &Section<'_>, report: &mut Report) -> Tra
         parse_mode: raw.parse_mode.unwrap_or(TelegramParseMode::Markdown),
         api_url,
     }))
-}
-
-fn slack(raw: RawSlack, section: &Section<'_>, report: &mut Report) -> Transport {
-    let url = web_address(raw.url, "url", section, report);
-    Transport::Preset { preset: "slack".to_owned(), options: BTreeMap::from([("url".to_owned(), url)]) }
 }
 
 /// An http(s) address, empty where there is none. Never shown: it may hold a token.

@@ -2,6 +2,7 @@
 
 pub(crate) mod email;
 mod outbound;
+mod presets;
 pub(crate) mod receivers;
 mod slack;
 pub(crate) mod telegram;

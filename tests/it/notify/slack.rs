@@ -55,7 +55,11 @@ async fn options_are_checked() {
         (preset("slack", &[]), "url", "slack needs it"),
         (preset("slack", &[("url", " ")]), "url", "slack needs it"),
         (preset("slack", &[("url", "http://x/"), ("uri", "x")]), "uri", "slack has no such option; it has url"),
-        (preset("slak", &[]), "type", "there is no preset `slak`; there are slack"),
+        (
+            preset("slak", &[]),
+            "type",
+            "there is no preset `slak`; there are slack, discord, teams, mattermost, google_chat, matrix, ntfy, gotify, pushover, pagerduty, alertmanager, twilio_sms",
+        ),
         (preset("slack", &[("url", "x")]), "url", "it is not a URL (relative URL without a base)"),
     ] {
         let error = build(transport).unwrap_err();
