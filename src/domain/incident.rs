@@ -394,6 +394,23 @@ impl Step {
     }
 }
 
+/// Takes in one result: counts the slots that nobody examined, else advances the machine. `edited`: what is checked has
+/// changed since the result before.
+pub fn take(
+    state: &EndpointState,
+    missed: &mut MissedRun,
+    edited: bool,
+    result: &CheckResult,
+    policy: &AlertPolicy,
+    around: &Facts,
+    now: Timestamp,
+) -> Step {
+    let recounted = edited.then(|| state.recounted());
+    let state = recounted.as_ref().unwrap_or(state);
+    // A slot that is told to be missed has no verdict.
+    watch(state, missed, result, policy, around, now).unwrap_or_else(|| step(state, result, policy, around, now))
+}
+
 /// Advances the machine by one result, taken in at `now`.
 ///
 /// Missed results change nothing, nor do those in maintenance, but that good ones end an incident. A failure by hand ends a run of good checks but

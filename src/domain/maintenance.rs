@@ -2,6 +2,7 @@
 //! clock of a time zone, and is right across daylight saving: a start inside the skipped hour is at its end, one in the
 //! repeated hour is the first of the two. Each time it lasts as long as it says, by a stopwatch.
 
+mod followed;
 mod settings;
 
 use chrono::{
@@ -9,6 +10,7 @@ use chrono::{
 };
 use chrono_tz::Tz;
 
+pub use self::followed::{Changes, Maintained};
 pub(in crate::domain) use self::settings::check_selectors;
 pub use self::settings::{LONGEST, WindowSettings};
 use crate::domain::Timestamp;

@@ -41,6 +41,11 @@ words! {
 }
 
 impl Event {
+    /// Whether it tells that something is down: whoever hears of it hears of the end too.
+    pub fn tells_of_an_outage(self) -> bool {
+        matches!(self, Self::Down | Self::DownAgain | Self::Reminder | Self::Flapping | Self::Escalated)
+    }
+
     /// Whether it ends what a `down` (or `alert_firing`) told: it goes to exactly the channels that were told.
     pub fn is_resolve(self) -> bool {
         matches!(self, Self::Up | Self::NoLongerMonitored | Self::AlertResolved)

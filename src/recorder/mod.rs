@@ -7,8 +7,6 @@
 
 pub mod batch;
 pub mod buffer;
-pub mod grace;
-mod maintained;
 pub mod outages;
 pub mod run;
 pub mod telling;

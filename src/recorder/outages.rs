@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::domain::Timestamp;
+use crate::domain::audience;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::EndpointState;
 use crate::domain::notification::{Event, Notification, Subject, notification_id};
@@ -32,13 +33,7 @@ pub struct Outage {
 impl Outage {
     /// Notes a notification of it; gives the first one.
     pub fn tell(&mut self, facts: &Notification, channels: &[String]) -> String {
-        if outbox::tells_of_an_outage(facts.event) {
-            for channel in channels {
-                if !self.told.contains(channel) {
-                    self.told.push(channel.clone());
-                }
-            }
-        }
+        audience::note(&mut self.told, facts.event, channels);
         self.first.get_or_insert_with(|| facts.id.clone()).clone()
     }
 }

@@ -10,13 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use crate::board::{Board, Live};
+use crate::board::{Board, Entry, Live};
 use crate::clock::Clock;
 use crate::config::Directory;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{Acknowledging, EndpointState, Transition, Unresolvable};
-use crate::domain::outcome::{Outcome, Status};
-use crate::domain::suppression::Hold;
+use crate::domain::maintenance::{Changes, Maintained};
+use crate::domain::outcome::Status;
+use crate::domain::start_grace::StartGrace;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Decided, Decider, Decision, IncidentRequest, Recorded, Submission, Undecidable};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
@@ -29,8 +30,6 @@ use crate::wakeup::Wakeup;
 
 use super::batch::{Batch, Failed};
 use super::buffer::{BATCH, Buffer, Limits, Waiter};
-use super::grace::StartGrace;
-use super::maintained::{Changes, Maintained};
 use super::outages::Outages;
 use super::telling::{Happened, Telling};
 use super::tracked::{Effect, Tracked};
@@ -150,9 +149,10 @@ impl Recorder {
             tracked.entry(known.id).or_insert_with(|| Tracked::from_live(&live)).know(known);
         }
         let with_incident = tracked.iter().filter(|(_, tracked)| tracked.is_open()).map(|(id, _)| *id).collect();
-        let grace = StartGrace::begin(&parts.board, parts.clock.monotonic());
+        let entries = parts.board.entries();
+        let grace = StartGrace::begin(entries.iter().map(|entry| &*entry.known), parts.clock.monotonic());
         parts.board.set_holds(parts.quiet.holds(parts.clock.now()));
-        let maintained = Maintained::begin(&parts.board);
+        let maintained = Maintained::begin(maintained(&parts.board).map(|entry| entry.known.id).collect());
         let (limits, session) = (parts.limits, parts.store.writing_session());
         Self {
             parts,
@@ -219,10 +219,7 @@ impl Recorder {
         tracked.know(&entry.known);
         let now = self.parts.clock.now();
         let before = tracked.state.status;
-        // From its first attempt until now: whoever begins work does so while a check is under way, too.
-        let is_verdict = !matches!(result.outcome, Outcome::Missed(_));
-        result.in_maintenance |=
-            is_verdict && self.parts.quiet.maintenance(&entry.known, result.started_at, now).is_some();
+        self.parts.quiet.mark(&mut result, &entry.known, now);
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
         let around = self.parts.quiet.beside(around, &entry.known, now);
         let effect = tracked.take(&result, &entry.known, &around, now);
@@ -374,11 +371,8 @@ impl Recorder {
             let before = tracked.state.status;
             let effect = match &monitored {
                 Some(entry) => {
-                    let mut around = self.parts.quiet.facts(&entry.known, now);
-                    if let Some(until) = self.maintained.waits_for_a_check(id, tracked.last_verdict.as_deref(), now) {
-                        // The window is over, and what is known is of the window.
-                        around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });
-                    }
+                    let around = self.parts.quiet.facts(&entry.known, now);
+                    let around = self.maintained.beside(around, id, tracked.last_verdict.as_deref(), now);
                     tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
                 }
                 None => tracked.abandon(now),
@@ -393,14 +387,21 @@ impl Recorder {
     /// it is told if it still does.
     fn follow_windows(&mut self, now: Timestamp) {
         self.parts.board.set_holds(self.parts.quiet.holds(now));
-        let Changes { begun, ended } = self.maintained.follow(&self.parts.board, now);
-        for entry in begun {
+        self.maintained.let_time_pass(now);
+        if self.maintained.is_empty() && !self.parts.board.has_maintenance() {
+            return;
+        }
+        let board = &self.parts.board;
+        let present = maintained(board).map(|entry| entry.known.id).collect();
+        let is_checked = |id| board.get(id).is_some_and(|entry| entry.known.is_checked());
+        let Changes { begun, ended } = self.maintained.follow(present, is_checked, now);
+        for entry in begun.into_iter().filter_map(|id| board.get(id)) {
             let Some(hold) = &entry.maintenance else { continue };
             let (from, to) = (Some(entry.live.state.status), Some(Status::Maintenance));
             let news = StatusNews { at: now, from, to, since: hold.since, error_message: None };
             self.parts.feed.publish(Event::status(&entry.known, news));
         }
-        for entry in ended {
+        for entry in ended.into_iter().filter_map(|id| board.get(id)) {
             let state = &entry.live.state;
             let why = state.cause.as_ref().filter(|_| state.status == Status::Down).map(|cause| cause.message.as_str());
             let (from, to) = (Some(Status::Maintenance), Some(state.status));
@@ -733,6 +734,11 @@ impl Recorder {
 
 /// What its troubles are about.
 const DATABASE: &str = "database";
+
+/// The endpoints for which a window is open.
+fn maintained(board: &Board) -> impl Iterator<Item = Entry> {
+    board.entries().into_iter().filter(|entry| entry.known.is_checked() && entry.maintenance.is_some())
+}
 
 fn note(news: &mut VecDeque<Event>, lost: &mut u64, event: Event) {
     if news.len() >= NEWS {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::domain::Timestamp;
+use crate::domain::audience::{self, ToldBefore};
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{Acknowledged, EndpointState, IncidentChange, OpenIncident, Tell};
@@ -249,8 +250,7 @@ impl Happened {
         })
     }
 
-    /// Who is told: whoever was told of the outage is told of its end and of who looks after it, whatever the route is
-    /// now.
+    /// Who is told.
     fn channels(
         &self,
         incident: Option<&(OpenIncident, i64)>,
@@ -259,29 +259,15 @@ impl Happened {
         routing: &Routing,
     ) -> Vec<String> {
         let id = self.known.id;
-        let endpoint = &self.known.endpoint;
         // Taken in any case: what is told now ends that.
         let unwatched = match &self.change {
             IncidentChange::Unwatched { .. } => Vec::new(),
             _ => outages.take_unwatched(id),
         };
-        if !routing.enabled {
-            return Vec::new();
-        }
-        let told = |outages: &mut Outages| {
-            incident.map_or_else(Vec::new, |(incident, _)| outages.of(id, incident.started_at).told.clone())
-        };
-        match &self.change {
-            IncidentChange::WatchedAgain { .. } => unwatched,
-            IncidentChange::Escalated { notify, .. } => routing.named(notify),
-            _ if tell.event.is_resolve() || tell.event == Event::Acknowledged => told(outages),
-            _ => {
-                let mut channels = routing.channels_for(endpoint.notify.as_deref(), endpoint.severity);
-                let more = unwatched.into_iter().filter(|name| !channels.contains(name)).collect::<Vec<_>>();
-                channels.extend(more);
-                channels
-            }
-        }
+        let of_incident =
+            incident.map_or_else(Vec::new, |(incident, _)| outages.of(id, incident.started_at).told.clone());
+        let before = ToldBefore { of_incident, unwatched };
+        audience::channels(&self.change, tell, &self.known.endpoint, before, routing)
     }
 
     /// Who did it, for the audit log.

@@ -8,9 +8,10 @@ use crate::domain::alert_policy::AlertPolicy;
 use crate::domain::check::{CheckResult, Seen};
 use crate::domain::counts::Counts;
 use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::incident;
 use crate::domain::incident::{
     Acknowledging, EndpointState, IncidentChange, MissedRun, Step, Tell, Transition, Unresolvable, abandon,
-    acknowledge, advance, resolve_by_hand, step, watch,
+    acknowledge, advance, resolve_by_hand,
 };
 use crate::domain::outcome::Outcome;
 use crate::domain::suppression::Facts;
@@ -84,15 +85,10 @@ impl Tracked {
         let mut effect = Effect::default();
         // The first result after a start compares with nothing: the verb that changed what is checked has reset the
         // stored counters itself.
-        if self.known.as_ref().is_some_and(|before| before.endpoint.check != known.endpoint.check) {
-            self.state = self.state.recounted();
-            effect.state_changed = true;
-        }
+        let edited = self.known.as_ref().is_some_and(|before| before.endpoint.check != known.endpoint.check);
         self.known = Some(known.clone());
         let policy = &known.endpoint.alert_policy;
-        // A slot that is told to be missed has no verdict.
-        let unwatched = watch(&self.state, &mut self.missed, result, policy, around, now);
-        let step = unwatched.unwrap_or_else(|| step(&self.state, result, policy, around, now));
+        let step = incident::take(&self.state, &mut self.missed, edited, result, policy, around, now);
         self.apply(step, &mut effect);
         self.count(result, &mut effect);
         let result = Arc::new(result.clone());

@@ -16,6 +16,7 @@ use crate::config::{MaxConcurrent, RunningSettings};
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Seen, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::plan::{Due, Plan};
 use crate::domain::{from_micros, micros};
 use crate::events::{CheckRequest, ConfirmRequest, Submission, TrialRequest};
 use crate::telemetry::metrics::Metrics;
@@ -23,7 +24,6 @@ use crate::wakeup::Wakeup;
 
 use super::check::{CheckContext, Job, Running, carry_out, try_out};
 use super::limits::{Limits, fitting};
-use super::plan::{Due, Plan};
 
 /// The longest sleep: how soon a jump of the wall clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);

@@ -153,7 +153,8 @@ pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<Has
         let mut incident_of = HashMap::new();
         for (id, incident, event) in rows {
             all.entry(incident).or_default().first.get_or_insert_with(|| id.clone());
-            if tells_of_an_outage(decode::word(&event, "notifications.event")?) {
+            let event: Event = decode::word(&event, "notifications.event")?;
+            if event.tells_of_an_outage() {
                 incident_of.insert(id, incident);
             }
         }
@@ -176,11 +177,6 @@ pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<Has
         }
     }
     Ok(all)
-}
-
-/// Whoever is told of this is told of the end.
-pub fn tells_of_an_outage(event: Event) -> bool {
-    matches!(event, Event::Down | Event::DownAgain | Event::Reminder | Event::Flapping | Event::Escalated)
 }
 
 /// The channels that these notifications are, or were, delivered to.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::outbox::{self, NewNotification};
 use super::{ConnectionTrait, StoreError};
 use crate::domain::Timestamp;
+use crate::domain::audience::Addressed;
 use crate::domain::notification::{Notification, Routing};
 use crate::domain::suppression::Suppressor;
 use crate::handover::{Handed, Told};
@@ -14,31 +15,21 @@ use crate::handover::{Handed, Told};
 #[derive(Debug)]
 pub struct Outgoing {
     told: Arc<Told>,
-    channels: Vec<String>,
-    held_by: Option<&'static str>,
-    /// Channels among them that are there no longer, or off.
-    gone: Vec<String>,
+    to: Addressed,
     now: Timestamp,
 }
 
 impl Outgoing {
     /// `channels`: who shall be told, which may be reached no longer.
     pub fn new(told: Told, channels: Vec<String>, routing: &Routing, now: Timestamp) -> Self {
-        let gone = channels.iter().filter(|name| !routing.has(name)).cloned().collect();
-        let held_by = routing.held_by(&channels, told.facts.event);
-        Self { told: Arc::new(told), channels, held_by, gone, now }
+        let to = Addressed::new(channels, told.facts.event, routing);
+        Self { told: Arc::new(told), to, now }
     }
 
-    /// Something keeps it back from everybody: it is noted, and may be told later under its id. What would hold
-    /// anyway comes first.
+    /// Something keeps it back from everybody.
     #[must_use]
-    pub fn kept_back(mut self, by: Option<Suppressor>) -> Self {
-        if let (None, Some(by)) = (self.held_by, by) {
-            self.held_by = Some(by.as_str());
-            self.channels.clear();
-            self.gone.clear();
-        }
-        self
+    pub fn kept_back(self, by: Option<Suppressor>) -> Self {
+        Self { to: self.to.kept_back(by), ..self }
     }
 
     /// Of an incident whose first notification has this id.
@@ -51,7 +42,7 @@ impl Outgoing {
 
     /// Who shall be told.
     pub fn channels(&self) -> &[String] {
-        &self.channels
+        &self.to.channels
     }
 
     pub fn facts(&self) -> &Notification {
@@ -60,12 +51,12 @@ impl Outgoing {
 
     /// What keeps it back from everybody, by a word.
     pub fn held_by(&self) -> Option<&'static str> {
-        self.held_by
+        self.to.held_by
     }
 
     /// What is to be delivered through channels that are there.
     pub fn to_deliver(&self) -> Option<Handed> {
-        let channels: Vec<_> = self.channels.iter().filter(|name| !self.gone.contains(name)).cloned().collect();
+        let channels = self.to.reached();
         let told = self.told.clone();
         (!channels.is_empty()).then_some(Handed { told, channels, created_at: self.now })
     }
@@ -77,9 +68,9 @@ impl Outgoing {
     /// When the database fails.
     pub async fn write(&self, db: &impl ConnectionTrait, incident: Option<i64>) -> Result<(), StoreError> {
         let Told { facts, endpoint, .. } = &*self.told;
-        let (held_by, channels, now) = (self.held_by, &self.channels, self.now);
+        let (held_by, channels, now) = (self.to.held_by, &self.to.channels, self.now);
         outbox::insert(db, &NewNotification { facts, endpoint: *endpoint, incident, held_by, channels, now }).await?;
-        for name in &self.gone {
+        for name in &self.to.gone {
             outbox::give_up(db, Some(&facts.id), name, outbox::NO_SUCH_CHANNEL, now).await?;
         }
         Ok(())

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::board::Board;
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::KnownEndpoint;
@@ -21,10 +20,15 @@ pub struct StartGrace {
 }
 
 impl StartGrace {
-    /// `monotonic` is the clock's, now.
-    pub fn begin(board: &Board, monotonic: Duration) -> Self {
-        let all_on_loopback = board.entries().iter().all(|entry| is_on_loopback(&entry.known));
+    /// Of these endpoints. `monotonic` is the clock's, now.
+    pub fn begin<'a>(endpoints: impl IntoIterator<Item = &'a KnownEndpoint>, monotonic: Duration) -> Self {
+        let all_on_loopback = endpoints.into_iter().all(is_on_loopback);
         Self { began: monotonic, over: false, all_on_loopback }
+    }
+
+    /// It has been over for long.
+    pub fn over() -> Self {
+        Self { began: Duration::ZERO, over: true, all_on_loopback: false }
     }
 
     /// What holds for this result; a success that proves the network ends the grace.

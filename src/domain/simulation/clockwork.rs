@@ -1,0 +1,222 @@
+//! Time: what is due is checked, checks end, unconfirmed ones are confirmed, and once a second time is let work.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::world::World;
+use crate::domain::check::{CheckResult, Timings, Trigger};
+use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::outcome::{MissedReason, Outcome};
+use crate::domain::plan::{Due, Plan};
+use crate::domain::{Timestamp, from_micros, micros};
+
+/// How often time is let work, as the recorder does.
+const TICK: TimeDelta = TimeDelta::seconds(1);
+
+/// A check, as it is imagined.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    pub outcome: Outcome,
+    /// From its first attempt to its end.
+    pub took: Duration,
+    pub attempts: u32,
+}
+
+/// A check under way.
+#[derive(Debug)]
+struct UnderWay {
+    ends_at: Timestamp,
+    trigger: Trigger,
+    result: CheckResult,
+    /// Slots that came meanwhile: how many, and the last of them.
+    missed: Option<(u32, Timestamp)>,
+}
+
+/// The imagined clock, and what it moves.
+#[derive(Debug)]
+pub struct Simulation {
+    pub world: World,
+    plan: Plan,
+    under_way: BTreeMap<EndpointId, UnderWay>,
+    /// By the wall, which may be set.
+    now: Timestamp,
+    /// Since any beginning, which only grows.
+    monotonic: Duration,
+    next_tick: Timestamp,
+}
+
+impl Simulation {
+    /// Begins at `now` with every endpoint planned as at a start.
+    pub fn new(world: World, now: Timestamp) -> Self {
+        let mut simulation = Self {
+            world,
+            plan: Plan::new(),
+            under_way: BTreeMap::new(),
+            now,
+            monotonic: Duration::ZERO,
+            next_tick: now,
+        };
+        simulation.start();
+        simulation
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The time that has really gone by.
+    pub fn monotonic(&self) -> Duration {
+        self.monotonic
+    }
+
+    fn start(&mut self) {
+        self.plan = Plan::new();
+        let checked = self.world.endpoints().filter(|(known, _)| known.is_checked());
+        let all = checked.map(|(known, last)| (known.clone(), last)).collect();
+        let gaps = self.plan.start(all, self.now);
+        self.next_tick = self.now;
+        self.record(gaps);
+    }
+
+    /// The process stops: checks under way are cut, and what is not stored is forgotten. It begins again after a time
+    /// in which nothing happens.
+    pub fn restart(&mut self, away: Duration) {
+        self.stop();
+        self.pass(away);
+        self.world.begin(self.now, self.monotonic);
+        self.start();
+    }
+
+    fn stop(&mut self) {
+        for (_, check) in std::mem::take(&mut self.under_way) {
+            let outcome = Outcome::Missed(MissedReason::Shutdown);
+            let result = CheckResult { outcome, attempts: 0, timings: Timings::default(), ..check.result };
+            self.world.take(result, self.now, self.monotonic);
+        }
+    }
+
+    /// The wall clock is set, while no time goes by.
+    pub fn set_clock(&mut self, by: TimeDelta) {
+        self.now += by;
+        // What is under way goes on.
+        self.next_tick += by;
+        for check in self.under_way.values_mut() {
+            check.ends_at += by;
+        }
+    }
+
+    /// Whoever edits endpoints has done so; the plan follows.
+    pub fn change(&mut self, known: std::sync::Arc<KnownEndpoint>) {
+        let id = known.id;
+        let last = self.world.endpoints().find(|(there, _)| there.id == id).and_then(|(_, last)| last);
+        self.world.change(known.clone());
+        match (known.is_checked(), self.plan.contains(id)) {
+            (true, true) => self.plan.change(known, self.now),
+            (true, false) => self.plan.add(known, last, self.now),
+            (false, _) => self.plan.remove(id),
+        }
+    }
+
+    /// Goes on until then, by the wall; `made` says how a check that begins at an instant ends.
+    pub fn run_until(&mut self, until: Timestamp, made: &mut dyn FnMut(&KnownEndpoint, Timestamp) -> Made) {
+        // The clock may have been set since.
+        self.serve_due(made);
+        while self.now < until {
+            let ends = self.under_way.values().map(|check| check.ends_at).min();
+            let tick = self.world.is_busy().then(|| self.next_tick.max(self.now));
+            let next = [self.plan.next_wake(), ends, tick, Some(until)].into_iter().flatten().min().unwrap_or(until);
+            self.pass((next - self.now).to_std().unwrap_or_default());
+            self.end_checks();
+            self.serve_due(made);
+            if self.next_tick <= self.now {
+                self.next_tick = self.now + TICK;
+                for id in self.world.let_time_pass(self.now) {
+                    self.plan.check_at(id, self.now);
+                }
+                self.serve_due(made);
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.monotonic += time;
+    }
+
+    fn end_checks(&mut self) {
+        let over: Vec<_> = self
+            .under_way
+            .iter()
+            .filter(|(_, check)| check.ends_at <= self.now)
+            .map(|(id, check)| (check.ends_at, *id))
+            .collect();
+        for (_, id) in over {
+            let Some(UnderWay { result, missed, .. }) = self.under_way.remove(&id) else { continue };
+            let confirm = self.world.take(result, self.now, self.monotonic);
+            if let Some((slots, last)) = missed {
+                let gap = CheckResult::missed(id, last, slots, MissedReason::Overrun);
+                self.world.take(gap, self.now, self.monotonic);
+            }
+            if confirm == Some(true) {
+                self.plan.confirm(id, self.now);
+            }
+        }
+    }
+
+    fn serve_due(&mut self, made: &mut dyn FnMut(&KnownEndpoint, Timestamp) -> Made) {
+        let due = self.plan.due(self.now);
+        let (checks, gaps): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| matches!(due, Due::Check { .. }));
+        self.record(gaps);
+        for due in checks {
+            if let Due::Check { id, scheduled_at, trigger, .. } = due {
+                self.begin(id, scheduled_at, trigger, made);
+            }
+        }
+    }
+
+    fn record(&mut self, gaps: Vec<Due>) {
+        for gap in gaps {
+            if let Due::Missed { id, scheduled_at, slots, reason } = gap {
+                let result = CheckResult::missed(id, scheduled_at, slots, reason);
+                self.world.take(result, self.now, self.monotonic);
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        id: EndpointId,
+        scheduled_at: Timestamp,
+        trigger: Trigger,
+        made: &mut dyn FnMut(&KnownEndpoint, Timestamp) -> Made,
+    ) {
+        if let Some(running) = self.under_way.get_mut(&id) {
+            // As the scheduler does: a check between slots serves the slot as well.
+            if trigger != Trigger::Confirming && running.trigger != Trigger::Confirming {
+                let slots = running.missed.map_or(0, |(slots, _)| slots) + 1;
+                running.missed = Some((slots, scheduled_at));
+            }
+            return;
+        }
+        let Some(known) = self.world.known(id).cloned() else { return };
+        let Made { outcome, took, attempts } = made(&known, self.now);
+        let started_at = from_micros(micros(self.now));
+        let total_us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let result = CheckResult {
+            endpoint_id: id,
+            scheduled_at,
+            started_at,
+            outcome,
+            slots: 1,
+            status_code: None,
+            timings: Timings { total_us, ..Timings::default() },
+            attempts,
+            trigger,
+            in_maintenance: false,
+        };
+        let check = UnderWay { ends_at: self.now + took, trigger, result, missed: None };
+        self.under_way.insert(id, check);
+    }
+}
