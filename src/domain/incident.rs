@@ -589,7 +589,9 @@ fn confirmed_up(
     now: Timestamp,
 ) -> Step {
     let transition = Transition { from: state.status, to: Status::Up, since, at };
-    let mut up = EndpointState { status: Status::Up, since, cause: None, ..state.clone().uncounted() };
+    // The first good check of all ends no outage: what failed before it stays in the window.
+    let counted = if state.status == Status::Pending { state.counted(None, policy) } else { state.clone().uncounted() };
+    let mut up = EndpointState { status: Status::Up, since, cause: None, ..counted };
     let too_many = state.status != Status::Pending && up.note_change(at, policy);
     let mut step = match up.incident.take() {
         None => Step::to(up),
@@ -601,7 +603,10 @@ fn confirmed_up(
             match incident.holds(policy) {
                 None => resolved(up, incident, since, policy, now),
                 Some(hold) => {
-                    let held_by = quieted_by(around, now);
+                    // A good check in a window may be the change too many; that is not told in it either.
+                    let is_of_failures = |by: &Suppressor| matches!(by, Suppressor::StartGrace | Suppressor::OwnNetwork);
+                    let mut all = suppression::all(Matter::Opening, around, now).map(|held| held.by);
+                    let held_by = all.find(|by| !is_of_failures(by));
                     incident.held = Some(HeldRecovery { since, release_at: after(now, hold) });
                     if begins && held_by.is_none() {
                         (incident.untold, incident.is_told) = (None, true);

@@ -128,6 +128,8 @@ fn n_of_m() {
         (|| of(2, 2), "60u 120d 130d", "130 down 120; down 120"),
         (|| of(2, 3), "60u 120d 130u 180d", "180 down 120; down 120"),
         (|| of(2, 3), "60u 120d 130u 140u 180d", "up -"),
+        // The first good check of all empties nothing.
+        (|| of(2, 3), "60d 120u 180d", "180 down 60; down 60"),
         // What counts neither way takes no place in the window.
         (|| of(2, 3), "60u 120d 121o 122w 123M 124s 130u 180d", "180 down 120; down 120"),
         // A good check by hand takes one.

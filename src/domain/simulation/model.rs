@@ -1,1 +1,396 @@
+//! What somebody expects who sees only what is checked, what people do, and what is told. Written from docs/alerting.md;
+//! it asks nothing of the machine.
+//!
+//! | it expects | which is broken by |
+//! |---|---|
+//! | down after so many failures of so many, up after so many good checks | counters that a missed slot or a restart resets |
+//! | an outage is told at once, or something keeps it back by name | a message dropped at the end of a silence |
+//! | the first failure to the message takes at most T | a confirming check that does not come |
+//! | no id twice, no span under two events | an outage told again after a restart |
+//! | outages, reminders and steps only while an incident is open | a message of an incident that is over |
+//! | none of them in a window, a silence, or while paused | a suppressor that is not asked |
+//! | neither reminder nor step while acknowledged | the same |
+//! | a resolve to exactly those who were told | one to whom the route names now |
+//! | `down` only after the cooldown, and a recovery held for it | a cooldown that is forgotten |
+//! | `flapping` after so many changes | a window that forgets nothing |
+//! | an incident whose checks stay good ends | a recovery that is held for ever |
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::*;
+use crate::domain::Timestamp;
+use crate::domain::alert_policy::AlertPolicy;
+use crate::domain::notification::Event;
+use crate::domain::outcome::Status;
+
+/// What is known to a second or so only: time is let work once a second, and looked at every few.
+pub(super) const SLACK: Duration = Duration::from_secs(9);
+
+/// The longest acknowledgement that is imagined, and a margin.
+pub(super) const LONGEST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(700);
+
+/// What people have done about one endpoint, and what surrounds it, at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Around {
+    pub window: bool,
+    /// One was, and the check after it may not be there yet.
+    pub after_window: bool,
+    pub silence: bool,
+    pub paused: bool,
+    /// The process is so young that it may not have a network.
+    pub young: bool,
+    /// Nobody is told of anything, or no channel would be.
+    pub nobody: bool,
+    /// The channels that are there and on.
+    pub channels: BTreeSet<String>,
+}
+
+/// What is expected of one endpoint. Instants are of time that really went by.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub policy: AlertPolicy,
+    /// Checks that count, the newest last: whether each was good; `None`: not known.
+    verdicts: VecDeque<Option<bool>>,
+    goods: u32,
+    pub down: bool,
+    /// It is, or may be, otherwise than `down` says.
+    unsure: bool,
+    /// The first failed check since a good one that counts, or since something began anew.
+    failing_since: Option<Duration>,
+    /// Since when its checks are good, and enough of them.
+    good_since: Option<Duration>,
+    last_failure: Option<Duration>,
+    /// It should be told since then.
+    owed_since: Option<Duration>,
+    /// Incidents: the one that is open, and the channels that were told of each.
+    open: Option<Timestamp>,
+    told: BTreeMap<Timestamp, BTreeSet<String>>,
+    /// Somebody was told, or nobody should be.
+    knows: bool,
+    flapping: bool,
+    spans: BTreeMap<Timestamp, Event>,
+    ids: BTreeSet<String>,
+    /// When the newest `up` was told; none since a jump, an edit or a new beginning.
+    up_at: Option<Duration>,
+    /// When it was told last that it is down, and since when nothing keeps reminders back.
+    outage_told_at: Option<Duration>,
+    quiet_since: Option<Duration>,
+    is_again: bool,
+    acknowledged_until: Option<Duration>,
+    /// It may be acknowledged until then, which is not sure.
+    perhaps_until: Duration,
+    changes: VecDeque<Duration>,
+    sure_changes: bool,
+}
+
+impl Expected {
+    pub(super) fn new(policy: AlertPolicy) -> Self {
+        Self {
+            policy,
+            verdicts: VecDeque::new(),
+            goods: 0,
+            down: false,
+            unsure: false,
+            failing_since: None,
+            good_since: None,
+            last_failure: None,
+            owed_since: None,
+            open: None,
+            told: BTreeMap::new(),
+            knows: false,
+            flapping: false,
+            spans: BTreeMap::new(),
+            ids: BTreeSet::new(),
+            up_at: None,
+            outage_told_at: None,
+            quiet_since: None,
+            is_again: false,
+            acknowledged_until: None,
+            perhaps_until: Duration::ZERO,
+            changes: VecDeque::new(),
+            sure_changes: true,
+        }
+    }
+
+    /// How long ago something was says nothing any more: the clock was set, or the policy is another.
+    pub(super) fn forget_times(&mut self, now: Duration) {
+        (self.up_at, self.outage_told_at, self.quiet_since) = (None, None, None);
+        self.perhaps_until = now + LONGEST_ACKNOWLEDGEMENT;
+        (self.acknowledged_until, self.last_failure) = (None, None);
+        self.sure_changes = false;
+        self.count_anew(now);
+        self.good_since = self.good_since.map(|_| now);
+    }
+
+    pub(super) fn take_policy(&mut self, policy: AlertPolicy, now: Duration) {
+        self.policy = policy;
+        self.forget_times(now);
+        self.failing_since = None;
+        self.unsure = true;
+        self.goods = 0;
+        self.verdicts = std::iter::repeat_n(None, self.policy.failure_threshold.of as usize).collect();
+    }
+
+    /// What is checked is another thing.
+    pub(super) fn recount(&mut self) {
+        self.verdicts.clear();
+        self.goods = 0;
+        (self.failing_since, self.good_since) = (None, None);
+        self.changes.clear();
+        self.sure_changes = true;
+    }
+
+    pub(super) fn acknowledged(&mut self, until: Duration) {
+        if self.open.is_some() {
+            self.acknowledged_until = Some(until);
+        }
+    }
+
+    /// Time began to count anew: it was suspended, or something that kept messages back has ended.
+    pub(super) fn count_anew(&mut self, now: Duration) {
+        self.failing_since = self.failing_since.map(|_| now);
+        self.owed_since = self.owed_since.map(|_| now);
+        self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// A check ended. `began`: by the time that really went by.
+    pub(super) fn checked(&mut self, good: bool, in_window: bool, grace: bool, began: Duration, now: Duration) {
+        if in_window && !(good && self.open.is_some()) {
+            return;
+        }
+        let of = self.policy.failure_threshold.of as usize;
+        if !good {
+            (self.goods, self.good_since) = (0, None);
+            self.last_failure = Some(now);
+            self.failing_since.get_or_insert(began);
+        } else {
+            self.failing_since = None;
+        }
+        if self.down {
+            self.goods = if good { self.goods + 1 } else { 0 };
+            if self.goods >= self.policy.success_threshold {
+                (self.down, self.goods, self.owed_since) = (false, 0, None);
+                self.verdicts.clear();
+            }
+        } else {
+            self.verdicts.push_back(Some(good));
+            let surplus = self.verdicts.len().saturating_sub(of);
+            self.verdicts.drain(..surplus);
+            let failures = |sure: bool| self.verdicts.iter().filter(|good| good.map_or(!sure, |good| !good)).count();
+            let needed = self.policy.failure_threshold.failures as usize;
+            let opens = !good && (!grace || self.open.is_some());
+            if opens && failures(true) >= needed {
+                (self.down, self.unsure) = (true, false);
+                self.verdicts.clear();
+                self.owed_since = Some(now);
+            } else if !good && failures(false) >= needed {
+                self.unsure = true;
+            } else if failures(false) < needed && self.verdicts.iter().all(Option::is_some) {
+                self.unsure = false;
+            }
+        }
+        if good && !self.down {
+            self.good_since.get_or_insert(now);
+        }
+    }
+
+    /// Somebody ended its incident, whose checks are good.
+    pub(super) fn resolved_by_hand(&mut self) {
+        if self.down {
+            (self.down, self.goods, self.owed_since) = (false, 0, None);
+            self.verdicts.clear();
+        }
+    }
+
+    /// It is as it is where that could not be known.
+    pub(super) fn settle(&mut self, status: Status, now: Duration) {
+        let is_down = status == Status::Down;
+        if self.unsure && self.down != is_down {
+            self.down = is_down;
+            self.goods = 0;
+            self.verdicts.clear();
+            self.owed_since = is_down.then_some(now);
+        }
+        assert!(self.down == is_down || self.unsure, "by its checks it is {}, and shown as {status}", self.word());
+    }
+
+    fn word(&self) -> &'static str {
+        if self.down { "down" } else { "not down" }
+    }
+
+    /// What must have happened by now.
+    pub(super) fn look(&mut self, now: Duration, longest: Duration, interval: Duration, timeout: Duration, around: &Around) {
+        let held = around.window || around.after_window || around.silence || around.paused || around.nobody || around.young;
+        if held {
+            self.count_anew(now);
+        }
+        let policy = &self.policy;
+        if let Some(since) = self.owed_since.filter(|_| !held && !self.knows && !self.flapping) {
+            assert!(now < since + SLACK, "down, and nothing keeps it back, but nobody was told for {:?}", now - since);
+        }
+        let threshold = policy.failure_threshold;
+        // Where a confirming check could not end before the next slot, that slot confirms.
+        let pause = if threshold.is_in_a_row() { policy.confirm_interval + timeout } else { interval };
+        let most = threshold.of * (longest + pause) + Duration::from_secs(10);
+        if let Some(since) = self.failing_since.filter(|_| !held && !self.unsure) {
+            let told = self.knows && !(self.flapping && self.down);
+            let limit = most + SLACK + if self.flapping { policy.cooldown } else { Duration::ZERO };
+            assert!(told || now < since + limit, "it fails for {:?}, more than {limit:?}, untold", now - since);
+        }
+        if let Some(since) = self.good_since.filter(|_| self.open.is_some() && !around.paused) {
+            let held = policy.cooldown.max(policy.flap.map_or(Duration::ZERO, |flap| flap.window));
+            let end = since + held + SLACK;
+            assert!(now < end, "good for {:?}, and its incident is still open", now - since);
+        }
+        if let (Some(reminder), Some(told), true) = (&policy.reminder, self.quiet_since, self.down && !held) {
+            let quiet = self.flapping
+                || self.acknowledged_until.is_some()
+                || now < self.perhaps_until
+                || !self.knows
+                || self.unsure;
+            let is_late = now > told + reminder.max + SLACK;
+            assert!(quiet || !is_late, "nobody was reminded for {:?}", now - told);
+        }
+    }
+
+    /// Something happened.
+    pub(super) fn said(&mut self, what: &What, now: Duration, around: &Around) {
+        match what {
+            What::Status { from, .. } => {
+                if *from != Status::Pending {
+                    self.changes.push_back(now);
+                }
+                if self.changes.len() > 2_000 {
+                    self.changes.pop_front();
+                }
+            }
+            What::Opened { started_at } => {
+                assert_eq!(self.open, None, "a second incident opens");
+                assert!(!self.told.contains_key(started_at), "an incident of the same start opens");
+                self.told.insert(*started_at, BTreeSet::new());
+                self.open = Some(*started_at);
+                (self.knows, self.is_again, self.acknowledged_until) = (false, false, None);
+            }
+            What::Reopened { started_at } => {
+                assert_eq!(self.open, None, "a second incident opens");
+                assert!(self.told.contains_key(started_at), "no such incident was there");
+                self.open = Some(*started_at);
+                (self.knows, self.is_again, self.acknowledged_until) = (false, true, None);
+            }
+            What::Closed { started_at, .. } => {
+                assert_eq!(self.open, Some(*started_at), "another incident ends than is open");
+            }
+            What::Message { event, span, ordinal: _, id, to, held_by } => {
+                let to: BTreeSet<String> = to.iter().cloned().collect();
+                self.message(*event, *span, id, &to, *held_by, now, around);
+            }
+            What::KeptBack { .. } | What::LetGo { .. } => {}
+        }
+    }
+
+    /// All of one step was seen: an incident that ended must have been told so.
+    pub(super) fn closed(&mut self, by: Option<(Event, BTreeSet<String>)>, left: bool, around: &Around) {
+        let Some(started_at) = self.open.take() else { return };
+        let told = self.told.get(&started_at).cloned().unwrap_or_default();
+        let expected: BTreeSet<_> = told.intersection(&around.channels).cloned().collect();
+        let reached = by.map(|(_, to)| to).unwrap_or_default();
+        if self.policy.send_recovery || left {
+            assert_eq!(reached, expected, "the end is told to exactly those who were told");
+        } else {
+            assert!(reached.is_empty(), "recoveries are not told");
+        }
+        (self.knows, self.flapping, self.outage_told_at, self.quiet_since) = (false, false, None, None);
+        (self.acknowledged_until, self.owed_since, self.good_since) = (None, None, None);
+        if left {
+            // Back again it begins without a verdict.
+            let (told, spans, ids) =
+                (std::mem::take(&mut self.told), std::mem::take(&mut self.spans), std::mem::take(&mut self.ids));
+            *self = Self { told, spans, ids, ..Self::new(self.policy.clone()) };
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
+    fn message(
+        &mut self,
+        event: Event,
+        span: Timestamp,
+        id: &str,
+        to: &BTreeSet<String>,
+        held_by: Option<&'static str>,
+        now: Duration,
+        around: &Around,
+    ) {
+        assert!(held_by.is_none() || to.is_empty(), "what is kept back goes to nobody");
+        if held_by.is_none() {
+            assert!(self.ids.insert(id.to_owned()), "{id} is told twice");
+        }
+        let is_outage = event.tells_of_an_outage();
+        if matches!(event, Event::Down | Event::DownAgain) {
+            let before = self.spans.insert(span, event);
+            assert!(before.is_none_or(|before| before == event), "one outage as {before:?} and as {event}");
+        }
+        if is_outage {
+            assert!(self.open.is_some(), "{event} without an incident");
+        }
+        if is_outage && held_by.is_none() {
+            assert!(!around.window, "{event} inside a window");
+            assert!(!around.silence, "{event} inside a silence");
+            assert!(!around.paused, "{event} while paused");
+        }
+        if matches!(event, Event::Reminder | Event::Escalated) {
+            assert!(self.knows && self.down, "{event} before the outage was told, or after its end");
+            assert!(self.acknowledged_until.is_none_or(|until| until <= now), "{event} while acknowledged");
+            if let (Some(reminder), Some(told), Event::Reminder) = (&self.policy.reminder, self.outage_told_at, event) {
+                assert!(now + SLACK >= told + reminder.every, "reminded after {:?}", now - told);
+            }
+        }
+        if event == Event::Acknowledged {
+            let told = self.open.and_then(|open| self.told.get(&open)).cloned().unwrap_or_default();
+            let expected: BTreeSet<_> = told.intersection(&around.channels).cloned().collect();
+            assert_eq!(*to, expected, "who looks after it is told to those who were told");
+        }
+        if let (Event::Down, Some(up)) = (event, self.up_at) {
+            let pause = now.saturating_sub(up);
+            assert!(pause + SLACK >= self.policy.cooldown, "down only {pause:?} after a recovery was told");
+        }
+        if let (Event::Up, true, Some(failed)) = (event, self.is_again, self.last_failure) {
+            let good = now.saturating_sub(failed);
+            assert!(good + SLACK >= self.policy.cooldown, "up again, good for {good:?} only");
+        }
+        if event == Event::Up && !self.unsure {
+            assert!(!self.down, "told as up, and down by its checks");
+        }
+        if let (Event::Flapping, Some(flap), true) = (event, &self.policy.flap, self.sure_changes) {
+            let recent = self.changes.iter().filter(|at| now < **at + flap.window + SLACK).count();
+            assert!(recent > flap.changes as usize, "flapping after {recent} changes");
+        }
+        if is_outage {
+            // What nobody is to be told, by decision, is as good as told.
+            let by_decision = matches!(held_by, Some("notifications_disabled" | "nobody_to_tell"));
+            if held_by.is_none() || by_decision {
+                self.knows = true;
+                if matches!(event, Event::Down | Event::DownAgain | Event::Reminder) {
+                    (self.outage_told_at, self.quiet_since) = (Some(now), Some(now));
+                }
+            }
+            if let Some(open) = self.open {
+                self.told.entry(open).or_default().extend(to.iter().cloned());
+            }
+        }
+        match event {
+            Event::Flapping => self.flapping = true,
+            Event::DownAgain => (self.flapping, self.is_again) = (false, true),
+            Event::Up if held_by.is_none() => self.up_at = Some(now),
+            _ => {}
+        }
+    }
+
+    /// The time of an acknowledgement is up.
+    pub(super) fn let_time_pass(&mut self, now: Duration) {
+        if self.acknowledged_until.is_some_and(|until| until <= now) {
+            self.acknowledged_until = None;
+            self.quiet_since = self.quiet_since.map(|_| now);
+        }
+    }
+}

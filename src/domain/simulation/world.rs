@@ -190,6 +190,10 @@ impl World {
     /// An endpoint was edited, or is paused or archived from now on.
     pub fn change(&mut self, known: Arc<KnownEndpoint>) {
         if let Some(watched) = self.endpoints.get_mut(&known.id) {
+            if watched.known.endpoint.check != known.endpoint.check {
+                // As the verb does that changes it.
+                watched.state = watched.state.recounted();
+            }
             watched.known = known;
         }
     }
