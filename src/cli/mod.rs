@@ -1,5 +1,6 @@
 //! The command line → library → exit code: 0 done, 1 it failed while running, 2 it could not start.
 
+mod backtest;
 mod backup;
 mod banner;
 mod check;
@@ -9,6 +10,7 @@ mod logs;
 mod notify;
 mod progress;
 mod serve;
+mod simulate;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::api::pagination::Moment;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment, LoadOptions, Workers};
+use crate::domain::setting::DurationSetting;
 use crate::service::export::{ExportQuery, Format, What};
 use crate::store::backup::Form;
 use crate::telemetry::logging::TOLD_OTHERWISE;
@@ -42,6 +45,8 @@ Examples:
   api-monitor notify test slack        try how people are told
   api-monitor backup monitor.backup    save everything, while the monitor runs
   api-monitor export -o checks.csv     every check as a table
+  api-monitor simulate core/api --down 2h
+                                       who would be told what, and when
   api-monitor demo                     see targets fail and recover, offline";
 
 /// Watches endpoints and keeps exact uptime.
@@ -132,6 +137,46 @@ enum Command {
         #[arg(long)]
         no_retry: bool,
     },
+    /// Imagine an outage and say who would be told what and when, and what would keep it back; nothing is checked or sent
+    #[command(after_help = "Examples:\n  api-monitor simulate core/api --down 2h\n  \
+                            api-monitor simulate core/api --down 2h --at '2026-11-29T03:00' --also core/db\n\n\
+                            It goes by the configuration, and by what was made through the API where the database is \
+                            there.")]
+    Simulate {
+        /// The endpoint that fails: `group/name`, or a name that only one has
+        target: String,
+        /// For how long: 90s, 2h, 1d
+        #[arg(long, value_parser = duration)]
+        down: DurationSetting,
+        /// From when: by the clocks of the configured time zone, or RFC 3339 [default: now]
+        #[arg(long)]
+        at: Option<String>,
+        /// A further endpoint that fails in the same time; may be given again
+        #[arg(long, value_name = "ENDPOINT")]
+        also: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replay stored checks under another alert policy: what would have been told later, or not at all
+    #[command(after_help = "Examples:\n  api-monitor backtest --policy '{failure_threshold: 3}' --days 30\n  \
+                            api-monitor backtest --policy '{cooldown_seconds: 15m}' --match group:core --json\n\n\
+                            Confirming checks are in the history only as they were made then. Acknowledgements and \
+                            silences of that time are not in it.")]
+    Backtest {
+        /// Keys of the alert policy to replace, as in the configuration
+        #[arg(long)]
+        policy: String,
+        /// How far back
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        /// Only these endpoints: `*`, group:core, tag:prod, id:12, group/name; may be given again [default: all]
+        #[arg(long = "match", value_name = "SELECTOR")]
+        selectors: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Watch built-in targets that are fine, slow, flaky and broken, on this machine only
     Demo {
         /// The port of the API; 0: any free one
@@ -170,6 +215,11 @@ impl From<BackupForm> for Form {
             BackupForm::Portable => Self::Portable,
         }
     }
+}
+
+/// Reads a length of time.
+fn duration(text: &str) -> Result<DurationSetting, String> {
+    DurationSetting::parse(text)
 }
 
 /// Reads one of our words.
@@ -268,6 +318,15 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Notify { what: NotifyCommand::Test { channel } } => {
             let config = load(&options)?;
             runtime(Workers::Fixed(1))?.block_on(notify::test(&config, &channel))
+        }
+        Command::Simulate { target, down, at, also, json } => {
+            let config = load(&options)?;
+            let imagining = simulate::Imagining { target, also, down, at, json };
+            runtime(Workers::Fixed(1))?.block_on(simulate::simulate(&config, &imagining))
+        }
+        Command::Backtest { policy, days, selectors, json } => {
+            let config = load(&options)?;
+            runtime(Workers::Fixed(1))?.block_on(backtest::backtest(&config, &policy, days, selectors, json))
         }
         Command::Demo { port } => {
             let logging = logs::start_on_terminal()?;

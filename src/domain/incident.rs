@@ -604,7 +604,8 @@ fn confirmed_up(
                 None => resolved(up, incident, since, policy, now),
                 Some(hold) => {
                     // A good check in a window may be the change too many; that is not told in it either.
-                    let is_of_failures = |by: &Suppressor| matches!(by, Suppressor::StartGrace | Suppressor::OwnNetwork);
+                    let is_of_failures =
+                        |by: &Suppressor| matches!(by, Suppressor::StartGrace | Suppressor::OwnNetwork);
                     let mut all = suppression::all(Matter::Opening, around, now).map(|held| held.by);
                     let held_by = all.find(|by| !is_of_failures(by));
                     incident.held = Some(HeldRecovery { since, release_at: after(now, hold) });

@@ -80,7 +80,7 @@ impl Days {
 }
 
 /// The instant at which clocks show this, or where they never do the end of what they skip; the first of two.
-fn instant(date: NaiveDate, time: NaiveTime, timezone: Tz) -> Option<Timestamp> {
+pub fn instant(date: NaiveDate, time: NaiveTime, timezone: Tz) -> Option<Timestamp> {
     // The longest that clocks have ever skipped is a day.
     let mut local = date.and_time(time);
     for _ in 0..=26 * 60 {

@@ -5,9 +5,13 @@
 //! [`World`] is what the recorder and the scheduler know, [`Simulation`] moves it through time.
 
 mod clockwork;
+mod outage;
+mod replay;
 mod world;
 
 pub use clockwork::{Made, Simulation};
+pub use outage::{Outage, imagine};
+pub use replay::{Comparison, Difference, Replay, Told};
 pub use world::{Said, What, World};
 
 #[cfg(test)]

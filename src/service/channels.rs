@@ -23,7 +23,7 @@ use crate::domain::role::Role;
 use crate::events::{ChannelTestRequest, ChannelsChanged};
 use crate::store::channels::StoredChannel;
 pub use crate::store::outbox::Undelivered;
-use crate::store::{Store, StoreError, audit, channels, outbox, within};
+use crate::store::{ConnectionTrait, Store, StoreError, audit, channels, outbox, within};
 use crate::telemetry::metrics::ChannelStatus;
 
 /// How long the database has to say what is not delivered.
@@ -107,6 +107,20 @@ pub async fn restore(store: &Store, listing: &mut Listing, now: Timestamp) -> Re
     for channel in stored {
         let (config, made) = understood(channel);
         listing.put_channel(config, made);
+    }
+    Ok(())
+}
+
+/// The channels made through the API, for whoever only reads: what the file has goes before.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn read(db: &impl ConnectionTrait, listing: &mut Listing) -> Result<(), StoreError> {
+    for stored in channels::list(db).await? {
+        if listing.channel(&stored.name).is_none() {
+            let (config, made) = understood(stored);
+            listing.put_channel(config, made);
+        }
     }
     Ok(())
 }

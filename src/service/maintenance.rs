@@ -53,15 +53,24 @@ pub async fn load(store: &Store, config: &Config, now: Timestamp) -> Result<Quie
     Ok(Quiet::new(windows(db, config, now).await?, silences::list(db).await?))
 }
 
-/// Those of the configuration, and the stored ones whose names it does not have.
-async fn windows(db: &impl ConnectionTrait, config: &Config, now: Timestamp) -> Result<Vec<KnownWindow>, StoreError> {
-    let configured = |ConfiguredWindow { settings, window, source }: &ConfiguredWindow| KnownWindow {
+/// Those of the configuration.
+pub(super) fn configured(config: &Config) -> Vec<KnownWindow> {
+    let known = |ConfiguredWindow { settings, window, source }: &ConfiguredWindow| KnownWindow {
         settings: settings.clone(),
         window: Some(window.clone()),
         unreadable: None,
         made: WindowMade::Configured { source: source.to_string() },
     };
-    let mut all: Vec<KnownWindow> = config.maintenance_windows.iter().map(configured).collect();
+    config.maintenance_windows.iter().map(known).collect()
+}
+
+/// Those of the configuration, and the stored ones whose names it does not have.
+pub(super) async fn windows(
+    db: &impl ConnectionTrait,
+    config: &Config,
+    now: Timestamp,
+) -> Result<Vec<KnownWindow>, StoreError> {
+    let mut all = configured(config);
     for stored in table::list(db).await? {
         if all.iter().any(|known| known.name() == stored.name()) {
             continue;

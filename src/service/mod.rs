@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod api_keys;
 pub mod audit;
+pub mod backtest;
 pub mod backups;
 pub mod bulk;
 pub mod channel_secrets;
@@ -19,6 +20,7 @@ pub mod export;
 pub mod groups;
 pub mod health;
 pub mod history;
+pub mod imagined;
 pub mod incidents;
 pub mod maintenance;
 pub mod merge_patch;

@@ -220,8 +220,16 @@ impl Expected {
     }
 
     /// What must have happened by now.
-    pub(super) fn look(&mut self, now: Duration, longest: Duration, interval: Duration, timeout: Duration, around: &Around) {
-        let held = around.window || around.after_window || around.silence || around.paused || around.nobody || around.young;
+    pub(super) fn look(
+        &mut self,
+        now: Duration,
+        longest: Duration,
+        interval: Duration,
+        timeout: Duration,
+        around: &Around,
+    ) {
+        let held =
+            around.window || around.after_window || around.silence || around.paused || around.nobody || around.young;
         if held {
             self.count_anew(now);
         }

@@ -318,6 +318,8 @@ impl Run {
         (self.process, self.has_reached) = (self.now(), false);
         let now = self.now();
         self.expected.values_mut().for_each(|expected| expected.count_anew(now));
+        // What has become due meanwhile comes with the first second.
+        self.pass(Duration::from_secs(2));
     }
 
     fn pass(&mut self, time: Duration) {

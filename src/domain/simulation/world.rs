@@ -182,6 +182,11 @@ impl World {
             })
     }
 
+    /// Whether an incident is open.
+    pub fn has_open_incident(&self) -> bool {
+        self.endpoints.values().any(|watched| watched.state.incident.is_some())
+    }
+
     /// What happened since it was last asked.
     pub fn take_said(&mut self) -> Vec<Said> {
         std::mem::take(&mut self.said)
