@@ -159,7 +159,8 @@ impl Holds {
     pub fn beside(&mut self, facts: Facts, known: &KnownEndpoint, now: Timestamp) -> Facts {
         let maintenance = self.maintenance(known, now, now).map(|hold| hold.fact());
         let silence = self.silence_of(known, now).map(|hold| hold.fact());
-        Facts { maintenance, silence, ..facts }
+        // A check may have been under way when it was paused.
+        Facts { paused: !known.is_checked(), maintenance, silence, ..facts }
     }
 
     /// Marks a verdict that was made in maintenance: from its first attempt until it is taken in, since whoever begins

@@ -301,6 +301,11 @@ impl EndpointState {
         self
     }
 
+    /// A failure or a recovery is not confirmed: the next check should come early, also after a restart.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.failures > 0 || self.successes > 0
+    }
+
     fn is_down(&self) -> bool {
         self.status == Status::Down
     }

@@ -267,12 +267,21 @@ impl Plan {
         due
     }
 
-    /// After the wall clock went backwards: every endpoint is due at its next slot from here.
+    /// After the wall clock went backwards: every endpoint is due at its next slot from here, and what was to be confirmed
+    /// still is.
     fn plan_anew(&mut self, now: Timestamp) {
+        let is_valid = |queued: &Queued| {
+            let planned = self.entries.get(&queued.id);
+            queued.kind == QueuedKind::Confirm && planned.is_some_and(|p| p.confirm_generation == queued.generation)
+        };
+        let unconfirmed: Vec<_> = self.queue.iter().map(|Reverse(q)| *q).filter(is_valid).map(|q| q.id).collect();
         self.queue.clear();
         let ids: Vec<_> = self.entries.keys().copied().collect();
         for id in ids {
             self.queue_next(id, now);
+        }
+        for id in unconfirmed {
+            self.confirm(id, now);
         }
     }
 

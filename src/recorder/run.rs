@@ -177,6 +177,7 @@ impl Recorder {
 
     /// Loops until the scheduler is gone, then commits what is left with the open hours.
     pub async fn run(mut self) {
+        self.confirm_what_was_begun();
         let mut received = Vec::with_capacity(BATCH);
         let mut heartbeat = tokio::time::interval(TICK);
         let mut ticked_at = Instant::now();
@@ -207,6 +208,16 @@ impl Recorder {
             self.go_on();
         }
         self.finish().await;
+    }
+
+    /// Asks for the early checks that this process, when it ran last, had asked for.
+    fn confirm_what_was_begun(&self) {
+        let unconfirmed = self.tracked.iter().filter(|(_, tracked)| tracked.state.is_unconfirmed());
+        for (id, _) in unconfirmed {
+            if self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: *id, at_once: false }).is_err() {
+                tracing::debug!(endpoint_id = id.0, "no room for a confirming check; the next slot confirms");
+            }
+        }
     }
 
     /// Takes one submission in; nothing is written yet.

@@ -61,18 +61,24 @@ impl Running {
     /// has just ended, the slot can be served.
     pub(super) fn miss(&self, slot: Timestamp) -> Option<MissedReason> {
         let reason = if self.waiting.load(Ordering::Relaxed) { MissedReason::Overload } else { MissedReason::Overrun };
+        self.gap(reason, 1, slot).then_some(reason)
+    }
+
+    /// Notes slots that nobody examined, up to `last`, to be handed over after this check, whose own slot is before
+    /// them. Whether it was still under way.
+    pub(super) fn gap(&self, reason: MissedReason, slots: u32, last: Timestamp) -> bool {
         let mut state = self.lock();
         if state.finished {
-            return None;
+            return false;
         }
         match state.gaps.iter_mut().find(|gap| gap.reason == reason) {
             Some(gap) => {
-                gap.slots += 1;
-                gap.last = slot;
+                gap.slots = gap.slots.saturating_add(slots);
+                gap.last = last;
             }
-            None => state.gaps.push(Gap { reason, slots: 1, last: slot }),
+            None => state.gaps.push(Gap { reason, slots, last }),
         }
-        Some(reason)
+        true
     }
 
     /// Waits for this check too. Gives the waiter back when the check has just ended.
@@ -256,7 +262,7 @@ pub(super) async fn try_out(context: Arc<CheckContext>, request: TrialRequest, _
 async fn submit(context: &CheckContext, job: &Job, result: CheckResult, seen: Seen) {
     // Room is taken before the check counts as finished: its own result and a gap a reason. So nothing of a
     // later check of this endpoint can come before them, even while the channel is full.
-    let Ok(mut room) = context.submissions.reserve_many(3).await else {
+    let Ok(mut room) = context.submissions.reserve_many(4).await else {
         tracing::error!(
             endpoint = job.known.endpoint.name,
             endpoint_id = job.known.id.0,

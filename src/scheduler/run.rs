@@ -200,6 +200,10 @@ impl Scheduler {
                 }
                 Due::Missed { id, scheduled_at, slots, reason } => {
                     self.context.metrics.missed.add(reason, u64::from(slots));
+                    // Told before a check under way, whose slot is older, it would have that one refused.
+                    if self.running.get(&id).is_some_and(|running| running.gap(reason, slots, scheduled_at)) {
+                        continue;
+                    }
                     let result = CheckResult::missed(id, scheduled_at, slots, reason);
                     // Waits while the recorder's channel is full: a stalled recorder stalls the plan, and the
                     // slots of that time are told as missed.

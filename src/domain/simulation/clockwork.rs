@@ -30,8 +30,17 @@ struct UnderWay {
     ends_at: Timestamp,
     trigger: Trigger,
     result: CheckResult,
-    /// Slots that came meanwhile: how many, and the last of them.
-    missed: Option<(u32, Timestamp)>,
+    /// Slots that passed meanwhile, by the reason why nobody examined them: how many, and the last of them.
+    missed: Vec<(MissedReason, u32, Timestamp)>,
+}
+
+impl UnderWay {
+    fn missed(&mut self, reason: MissedReason, slots: u32, last: Timestamp) {
+        match self.missed.iter_mut().find(|(there, ..)| *there == reason) {
+            Some(gap) => *gap = (reason, gap.1.saturating_add(slots), last),
+            None => self.missed.push((reason, slots, last)),
+        }
+    }
 }
 
 /// The imagined clock, and what it moves.
@@ -78,6 +87,9 @@ impl Simulation {
         let gaps = self.plan.start(all, self.now);
         self.next_tick = self.now;
         self.record(gaps);
+        for id in self.world.unconfirmed() {
+            self.plan.confirm(id, self.now);
+        }
     }
 
     /// The process stops: checks under way are cut, and what is not stored is forgotten. It begins again after a time
@@ -153,10 +165,11 @@ impl Simulation {
             .map(|(id, check)| (check.ends_at, *id))
             .collect();
         for (_, id) in over {
-            let Some(UnderWay { result, missed, .. }) = self.under_way.remove(&id) else { continue };
+            let Some(UnderWay { result, mut missed, .. }) = self.under_way.remove(&id) else { continue };
+            missed.sort_by_key(|(.., last)| *last);
             let confirm = self.world.take(result, self.now, self.monotonic);
-            if let Some((slots, last)) = missed {
-                let gap = CheckResult::missed(id, last, slots, MissedReason::Overrun);
+            for (reason, slots, last) in missed {
+                let gap = CheckResult::missed(id, last, slots, reason);
                 self.world.take(gap, self.now, self.monotonic);
             }
             if confirm == Some(true) {
@@ -179,6 +192,11 @@ impl Simulation {
     fn record(&mut self, gaps: Vec<Due>) {
         for gap in gaps {
             if let Due::Missed { id, scheduled_at, slots, reason } = gap {
+                // As the scheduler does: what is under way is told first.
+                if let Some(running) = self.under_way.get_mut(&id) {
+                    running.missed(reason, slots, scheduled_at);
+                    continue;
+                }
                 let result = CheckResult::missed(id, scheduled_at, slots, reason);
                 self.world.take(result, self.now, self.monotonic);
             }
@@ -195,8 +213,7 @@ impl Simulation {
         if let Some(running) = self.under_way.get_mut(&id) {
             // As the scheduler does: a check between slots serves the slot as well.
             if trigger != Trigger::Confirming && running.trigger != Trigger::Confirming {
-                let slots = running.missed.map_or(0, |(slots, _)| slots) + 1;
-                running.missed = Some((slots, scheduled_at));
+                running.missed(MissedReason::Overrun, 1, scheduled_at);
             }
             return;
         }
@@ -216,7 +233,7 @@ impl Simulation {
             trigger,
             in_maintenance: false,
         };
-        let check = UnderWay { ends_at: self.now + took, trigger, result, missed: None };
+        let check = UnderWay { ends_at: self.now + took, trigger, result, missed: Vec::new() };
         self.under_way.insert(id, check);
     }
 }

@@ -182,6 +182,12 @@ impl World {
             })
     }
 
+    /// Endpoints whose next check should come early.
+    pub fn unconfirmed(&self) -> Vec<EndpointId> {
+        let unconfirmed = self.endpoints.iter().filter(|(_, watched)| watched.state.is_unconfirmed());
+        unconfirmed.map(|(id, _)| *id).collect()
+    }
+
     /// Whether an incident is open.
     pub fn has_open_incident(&self) -> bool {
         self.endpoints.values().any(|watched| watched.state.incident.is_some())

@@ -3,6 +3,7 @@
 mod checking;
 mod commands;
 mod demo;
+mod imagining;
 mod keys;
 mod logs;
 mod logs_secrets;
