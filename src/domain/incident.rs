@@ -23,7 +23,7 @@ use crate::domain::outcome::{Failure, FailureKind, Outcome, Status};
 use crate::domain::suppression::{self, Facts, Hold, Matter, Suppressor, decide};
 
 pub use by_hand::{Acknowledging, Unresolvable, acknowledge, resolve_by_hand};
-pub use passing::advance;
+pub use passing::{MOST_AT_ONCE, advance};
 pub use unwatched::{MissedRun, watch};
 
 /// What is remembered of an endpoint between two checks. Stored, so that a restart in the middle of a run
@@ -525,6 +525,7 @@ fn confirmed_down(
             let is_over = incident.flapping.is_some() && policy.flap.is_none();
             let event = if is_over { Some(Event::DownAgain) } else { begins.then_some(Event::Flapping) };
             let incident = OpenIncident { span_started_at: span, held: None, cause, flapping, ..incident.clone() };
+            let incident = if is_over { incident.planned(policy, now) } else { incident };
             (incident, IncidentChange::DownAgain, event)
         }
         (None, Some(recovered)) => {

@@ -14,7 +14,7 @@ use crate::board::{Board, Entry, Live};
 use crate::clock::Clock;
 use crate::config::Directory;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
-use crate::domain::incident::{Acknowledging, EndpointState, Transition, Unresolvable};
+use crate::domain::incident::{Acknowledging, EndpointState, MOST_AT_ONCE, Transition, Unresolvable};
 use crate::domain::maintenance::{Changes, Maintained};
 use crate::domain::outcome::Status;
 use crate::domain::start_grace::StartGrace;
@@ -231,6 +231,9 @@ impl Recorder {
         let now = self.parts.clock.now();
         let before = tracked.state.status;
         self.parts.quiet.mark(&mut result, &entry.known, now);
+        if result.in_maintenance {
+            self.maintained.note(id);
+        }
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
         let around = self.parts.quiet.beside(around, &entry.known, now);
         let effect = tracked.take(&result, &entry.known, &around, now);
@@ -377,21 +380,30 @@ impl Recorder {
         self.follow_windows(now);
         let ids: Vec<EndpointId> = self.with_incident.iter().copied().collect();
         for id in ids {
-            let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
-            let Some(tracked) = self.tracked.get_mut(&id) else { continue };
-            let before = tracked.state.status;
-            let effect = match &monitored {
-                Some(entry) => {
-                    let around = self.parts.quiet.facts(&entry.known, now);
-                    let around = self.maintained.beside(around, id, tracked.last_verdict.as_deref(), now);
-                    tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
+            for _ in 0..MOST_AT_ONCE {
+                if !self.let_time_pass_for(id, now) {
+                    break;
                 }
-                None => tracked.abandon(now),
-            };
-            if let Some(effect) = effect {
-                self.keep(id, effect, before, None, now);
             }
         }
+    }
+
+    /// The next thing that is due of an incident; whether there was one.
+    fn let_time_pass_for(&mut self, id: EndpointId, now: Timestamp) -> bool {
+        let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
+        let Some(tracked) = self.tracked.get_mut(&id) else { return false };
+        let before = tracked.state.status;
+        let effect = match &monitored {
+            Some(entry) => {
+                let around = self.parts.quiet.facts(&entry.known, now);
+                let around = self.maintained.beside(around, id, tracked.last_verdict.as_deref(), now);
+                tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
+            }
+            None => tracked.abandon(now),
+        };
+        let Some(effect) = effect else { return false };
+        self.keep(id, effect, before, None, now);
+        true
     }
 
     /// Shows which windows and silences there are now. What failed in a window that is over is checked at once, so that

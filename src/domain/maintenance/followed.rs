@@ -35,6 +35,11 @@ impl Maintained {
         Self { now, waiting: HashMap::new() }
     }
 
+    /// A check was made in a window, which may be over before it is asked again what is open.
+    pub fn note(&mut self, id: EndpointId) {
+        self.now.insert(id);
+    }
+
     /// Whether none was in maintenance when it was last asked.
     pub fn is_empty(&self) -> bool {
         self.now.is_empty()

@@ -197,6 +197,8 @@ impl Expected {
 
     /// Somebody ended its incident, whose checks are good.
     pub(super) fn resolved_by_hand(&mut self) {
+        // No cooldown is waited for.
+        self.is_again = false;
         if self.down {
             (self.down, self.goods, self.owed_since) = (false, 0, None);
             self.verdicts.clear();

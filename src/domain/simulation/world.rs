@@ -10,8 +10,8 @@ use crate::domain::check::{CheckResult, CheckSpec};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::holds::Holds;
 use crate::domain::incident::{
-    Acknowledging, EndpointState, IncidentChange, MissedRun, Step, Tell, Unresolvable, abandon, acknowledge, advance,
-    resolve_by_hand, take,
+    Acknowledging, EndpointState, IncidentChange, MOST_AT_ONCE, MissedRun, Step, Tell, Unresolvable, abandon,
+    acknowledge, advance, resolve_by_hand, take,
 };
 use crate::domain::maintenance::Maintained;
 use crate::domain::notification::{Event, Routing, Subject, notification_id};
@@ -215,6 +215,9 @@ impl World {
         let watched = self.endpoints.get_mut(&id)?;
         let known = watched.known.clone();
         self.holds.mark(&mut result, &known, now);
+        if result.in_maintenance {
+            self.maintained.note(id);
+        }
         let around = self.grace.around(&result, &known, monotonic, now);
         let around = self.holds.beside(around, &known, now);
         if watched.last.is_some_and(|last| result.scheduled_at <= last) {
@@ -242,23 +245,33 @@ impl World {
             (is_open || !watched.kept_back.is_empty()).then_some(*id)
         };
         for id in self.endpoints.iter().filter_map(open).collect::<Vec<_>>() {
-            let Some(watched) = self.endpoints.get(&id) else { continue };
-            let known = watched.known.clone();
-            if !known.is_checked() {
-                if let Some(step) = abandon(&watched.state, now) {
-                    self.apply(id, step, now);
+            for _ in 0..MOST_AT_ONCE {
+                if !self.let_time_pass_for(id, now) {
+                    break;
                 }
-                self.compare(id, &Facts::default(), now);
-                continue;
             }
-            let around = self.holds.beside(Facts::default(), &known, now);
-            let around = self.maintained.beside(around, id, watched.last_verdict.as_ref(), now);
-            if let Some(step) = advance(&watched.state, &known.endpoint.alert_policy, &around, now) {
-                self.apply(id, step, now);
-            }
-            self.compare(id, &around, now);
         }
         at_once
+    }
+
+    /// The next thing that is due of an endpoint; whether there was one.
+    fn let_time_pass_for(&mut self, id: EndpointId, now: Timestamp) -> bool {
+        let Some(watched) = self.endpoints.get(&id) else { return false };
+        let known = watched.known.clone();
+        let (around, step) = if known.is_checked() {
+            let around = self.holds.beside(Facts::default(), &known, now);
+            let around = self.maintained.beside(around, id, watched.last_verdict.as_ref(), now);
+            let step = advance(&watched.state, &known.endpoint.alert_policy, &around, now);
+            (around, step)
+        } else {
+            (Facts::default(), abandon(&watched.state, now))
+        };
+        let is_due = step.is_some();
+        if let Some(step) = step {
+            self.apply(id, step, now);
+        }
+        self.compare(id, &around, now);
+        is_due
     }
 
     /// Somebody looks after the outage of an endpoint. Whether one is open.
