@@ -82,6 +82,8 @@ pub struct Live {
     pub counts: Counts,
     /// Of the certificate that a check was served last, since the start of the process.
     pub certificate_expires_at: Option<Timestamp>,
+    /// Its newest check was not counted, because our own network is in doubt. Not stored.
+    pub in_doubt: Option<Arc<Hold>>,
 }
 
 /// Good and counted checks of the closed hours inside the last 24 hours, 7 days and 30 days. The far edge moves
@@ -174,18 +176,21 @@ impl Live {
             windows: Windows::empty(hour_of(since)),
             counts: Counts::default(),
             certificate_expires_at: None,
+            in_doubt: None,
         }
     }
 }
 
 impl Entry {
-    /// The status to show: paused while it is not checked, maintenance while a window is open for it, else what is
-    /// confirmed.
+    /// The status to show: paused while it is not checked, maintenance while a window is open for it, unknown while our
+    /// own network is in doubt, else what is confirmed.
     pub fn status(&self) -> Status {
         if !self.known.is_checked() {
             Status::Paused
         } else if self.maintenance.is_some() {
             Status::Maintenance
+        } else if self.live.in_doubt.is_some() {
+            Status::Unknown
         } else {
             self.live.state.status
         }
@@ -193,13 +198,23 @@ impl Entry {
 
     /// What keeps messages about it back.
     pub fn hold(&self) -> Option<&Hold> {
-        self.maintenance.as_deref().or(self.silence.as_deref())
+        self.in_doubt().or(self.maintenance.as_deref()).or(self.silence.as_deref())
+    }
+
+    /// That our own network is in doubt, in the order of the suppressors the first of those shown.
+    fn in_doubt(&self) -> Option<&Hold> {
+        self.live.in_doubt.as_deref().filter(|_| self.known.is_checked())
     }
 
     /// The same, to be decided by.
     pub fn facts(&self) -> Facts {
         let fact = |hold: &Option<Arc<Hold>>| hold.as_ref().map(|hold| hold.fact());
-        Facts { maintenance: fact(&self.maintenance), silence: fact(&self.silence), ..Facts::default() }
+        Facts {
+            own_network: self.in_doubt().map(Hold::fact),
+            maintenance: fact(&self.maintenance),
+            silence: fact(&self.silence),
+            ..Facts::default()
+        }
     }
 
     /// Since when the status holds.
@@ -207,7 +222,7 @@ impl Entry {
         match &self.maintenance {
             _ if !self.known.is_checked() => self.known.updated_at,
             Some(window) => window.since,
-            None => self.live.state.since,
+            None => self.in_doubt().map_or(self.live.state.since, |hold| hold.since),
         }
     }
 

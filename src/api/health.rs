@@ -101,6 +101,8 @@ pub struct MissedSlots {
     suspended: u64,
     /// The check was cut by a stop.
     shutdown: u64,
+    /// Our own network was in doubt.
+    own_network: u64,
 }
 
 /// How well the monitor is
@@ -144,6 +146,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
             stopped: missed(MissedReason::Stopped),
             suspended: missed(MissedReason::Suspended),
             shutdown: missed(MissedReason::Shutdown),
+            own_network: missed(MissedReason::OwnNetwork),
         },
         results_pending: metrics.results_pending.get(),
         results_dropped: metrics.results_dropped.get(),

@@ -6,6 +6,7 @@
 pub mod attempts;
 mod certificate;
 mod client;
+pub mod connectivity;
 mod failure;
 mod http;
 mod request;

@@ -13,6 +13,7 @@ mod api;
 pub mod auth;
 mod backup;
 pub mod channels;
+mod connectivity;
 mod database;
 mod de;
 mod directory;
@@ -53,6 +54,7 @@ pub use self::api::{ApiConfig, CorsConfig, MaxConnections, Origins, RateLimitCon
 pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::backup::BackupConfig;
 pub use self::channels::ChannelConfig;
+pub use self::connectivity::ConnectivityConfig;
 pub use self::database::{PostgresConfig, TlsMode};
 pub use self::directory::{Directory, Listing};
 pub use self::env::Environment;
@@ -114,6 +116,8 @@ pub struct Config {
     /// The names of `channels`.
     pub channel_names: Vec<String>,
     pub telling: TellingConfig,
+    /// Whether our own network is there is asked of these. `None`: nobody is asked, and every failure counts.
+    pub connectivity: Option<ConnectivityConfig>,
     /// The server that checks and channels ask for names. `None`: as every program of the machine does.
     pub resolver: Option<SocketAddr>,
     /// For endpoints and channels made through the API.

@@ -13,8 +13,8 @@ use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
-    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, maintenance, outbound, overrides,
-    prometheus, resolver, telling,
+    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, connectivity, logging, maintenance, outbound,
+    overrides, prometheus, resolver, telling,
 };
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
@@ -22,7 +22,7 @@ use crate::domain::selector::Selectable;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "database",
     "backup",
     "public_url",
@@ -37,6 +37,7 @@ const SECTIONS: [&str; 19] = [
     "endpoints",
     "maintenance_windows",
     "monitoring",
+    "connectivity",
     "resolver",
     "outbound",
     "logging",
@@ -66,6 +67,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let database = database::read(&Section::of(root, "database"), report);
     let backup = backup::read(&Section::of(root, "backup"), &database.target, report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
+    let connectivity = connectivity::read(root, report);
     let resolver = resolver::read(root, report);
     let outbound = outbound::read(&Section::of(root, "outbound"), report);
     let logging = logging::read(&Section::of(root, "logging"), report);
@@ -89,6 +91,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         channel_names: channels.channels.iter().map(|channel| channel.name.clone()).collect(),
         channels: channels.channels,
         telling,
+        connectivity,
         resolver,
         outbound,
         warnings: Vec::new(),

@@ -9,6 +9,7 @@ pub mod alert_rule;
 pub mod api_key;
 pub mod availability;
 pub mod check;
+pub mod connectivity;
 pub mod counts;
 pub mod endpoint;
 pub mod group;

@@ -19,6 +19,8 @@ pub(super) enum Lane {
     Endpoint(i64),
     /// The id of the rule.
     Alert(String),
+    /// What begins is told before what is over.
+    OwnNetwork,
     Alone(String),
 }
 
@@ -44,6 +46,7 @@ impl Item {
         match (self.told.endpoint, &self.told.facts.alert) {
             (Some(id), _) => Lane::Endpoint(id.0),
             (None, Some(alert)) => Lane::Alert(alert.alert_id.clone()),
+            (None, None) if self.told.facts.event == Event::Blind => Lane::OwnNetwork,
             (None, None) => Lane::Alone(self.id().to_owned()),
         }
     }

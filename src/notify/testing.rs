@@ -37,6 +37,14 @@ pub(super) fn with_event(event: Event) -> Notification {
             notification.runbook = None;
             notification.remarks = vec!["Production API is down since 07:00 and could not be told".to_owned()];
         }
+        Event::Blind => {
+            ("blind".clone_into(&mut notification.status), "reachable".clone_into(&mut notification.previous_status));
+            "own network".clone_into(&mut notification.endpoint_name);
+            notification.error = Some("0 of 2 connectivity targets answer".to_owned());
+            notification.endpoint.group.clear();
+            notification.url.clear();
+            (notification.incident, notification.check, notification.runbook) = (None, None, None);
+        }
         Event::AlertFiring | Event::AlertResolved => alert(&mut notification),
         Event::Test => {
             notification.error = None;

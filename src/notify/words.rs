@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use crate::domain::notification::{AlertEnding, Event, Notification};
+use crate::domain::notification::{AlertEnding, Event, Notification, network_status};
 
 /// One message in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,7 @@ impl Said<'_> {
             Event::NoData => ("❔", "Alert: ", "", " is not being checked".to_owned()),
             Event::NoLongerMonitored => ("⏹️", "", "", " is no longer monitored".to_owned()),
             Event::ChannelFailing => ("⚠️", "", "The channel ", " does not deliver".to_owned()),
+            Event::Blind => self.network(),
             Event::AlertFiring => ("🚨", "Alert: ", "", format!(" is {}", self.trouble())),
             Event::AlertResolved if self.is_cleared() => {
                 ("✅", "Recovery: ", "", format!(" is no longer {}", self.trouble()))
@@ -148,6 +149,7 @@ impl Said<'_> {
                 lines
             }
             Event::ChannelFailing => self.cause("Error").into_iter().collect(),
+            Event::Blind => self.cause("Why").into_iter().collect(),
             Event::AlertFiring => {
                 let mut lines: Vec<String> = self.cause("Why").into_iter().collect();
                 lines.extend(self.n.alert.as_ref().map(|alert| format!("Since {}", self.instant(alert.crossed_at))));
@@ -172,6 +174,14 @@ impl Said<'_> {
             lines.push(format!("Incident: {}", one_line(url)));
         }
         lines
+    }
+
+    fn network(&self) -> (&'static str, &'static str, &'static str, String) {
+        match self.n.status.as_str() {
+            network_status::IGNORED => ("⚠️", "Alert: ", "The check of the ", " is broken, and ignored".to_owned()),
+            network_status::REACHABLE => ("✅", "Recovery: ", "The ", " is there again".to_owned()),
+            _ => ("🕶️", "Alert: ", "Blind: the ", " is in doubt".to_owned()),
+        }
     }
 
     fn cause(&self, lead: &str) -> Option<String> {

@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod buffer;
+mod doubt;
 pub mod grace;
 mod maintained;
 pub mod outages;

@@ -13,6 +13,8 @@ use tokio_util::sync::DropGuard;
 use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::config::Directory;
+use crate::connectivity::OwnNetwork;
+use crate::domain::connectivity::Moment;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{Acknowledging, EndpointState, Transition, Unresolvable};
 use crate::domain::outcome::{Outcome, Status};
@@ -29,6 +31,7 @@ use crate::wakeup::Wakeup;
 
 use super::batch::{Batch, Failed};
 use super::buffer::{BATCH, Buffer, Limits, Waiter};
+use super::doubt::{self, Shown};
 use super::grace::StartGrace;
 use super::maintained::{Changes, Maintained};
 use super::outages::Outages;
@@ -76,6 +79,8 @@ pub struct RecorderParts {
     pub directory: Arc<Directory>,
     /// Says what is checked in maintenance, and what nobody is told of for a time.
     pub quiet: Arc<Quiet>,
+    /// Says what is not counted because our own network is in doubt.
+    pub own_network: Arc<OwnNetwork>,
     /// Nudged when there is something to deliver.
     pub deliver: Wakeup,
     /// What is to be told, in memory.
@@ -225,7 +230,9 @@ impl Recorder {
             is_verdict && self.parts.quiet.maintenance(&entry.known, result.started_at, now).is_some();
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
         let around = self.parts.quiet.beside(around, &entry.known, now);
-        let effect = tracked.take(&result, &entry.known, &around, now);
+        let moment = Moment { at: now, running: self.parts.clock.monotonic() };
+        let around = self.parts.own_network.beside(around, id, moment);
+        let mut effect = tracked.take(&result, &entry.known, &around, now);
         if effect.repeated {
             tracing::debug!(endpoint = entry.known.endpoint.name, endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
             self.parts.metrics.results_repeated.add(1);
@@ -233,6 +240,15 @@ impl Recorder {
             return;
         }
         tracked.note(&result, seen);
+        let shown = doubt::follow(tracked, &result, &mut effect, &self.parts.own_network, moment);
+        // While it is paused or in maintenance, that is what is shown.
+        if let Some(Shown { from, to, since }) =
+            shown.filter(|_| entry.known.is_checked() && entry.maintenance.is_none())
+        {
+            let why = tracked.state.cause.as_ref().filter(|_| to == Status::Down).map(|cause| cause.message.as_str());
+            let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message: why };
+            note(&mut self.news, &mut self.news_lost, Event::status(&entry.known, news));
+        }
         if effect.confirm
             && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id, at_once: false }).is_err()
         {
@@ -331,6 +347,7 @@ impl Recorder {
                 tell: effect.tell,
                 result: tracked.last_verdict.clone(),
                 by,
+                in_doubt: self.parts.own_network.remark(id),
                 now,
             };
             let listing = self.parts.directory.get();
@@ -374,7 +391,9 @@ impl Recorder {
             let before = tracked.state.status;
             let effect = match &monitored {
                 Some(entry) => {
-                    let mut around = self.parts.quiet.facts(&entry.known, now);
+                    let around = self.parts.quiet.facts(&entry.known, now);
+                    let moment = Moment { at: now, running: self.parts.clock.monotonic() };
+                    let mut around = self.parts.own_network.beside(around, id, moment);
                     if let Some(until) = self.maintained.waits_for_a_check(id, tracked.last_verdict.as_deref(), now) {
                         // The window is over, and what is known is of the window.
                         around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });

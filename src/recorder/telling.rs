@@ -37,6 +37,8 @@ pub struct Happened {
     pub result: Option<Arc<CheckResult>>,
     /// Who did it, if somebody did, and what they wrote.
     pub by: Option<(Decider, Option<String>)>,
+    /// What is to be said of our own network, if it was in doubt.
+    pub in_doubt: Option<String>,
     pub now: Timestamp,
 }
 
@@ -315,6 +317,7 @@ impl Happened {
                 let minutes = flap.window.as_secs().div_ceil(60);
                 format!("More than {} changes of status within {minutes} min", flap.changes)
             }),
+            (_, Event::Down | Event::DownAgain) if self.in_doubt.is_some() => self.in_doubt.clone(),
             (IncidentChange::StaysDown, _) => Some("It was flapping, and stays down now".to_owned()),
             (IncidentChange::Told, _) => Some("This was kept back until now".to_owned()),
             (IncidentChange::Escalated { step, .. }, _) => {

@@ -8,6 +8,7 @@ use crate::domain::alert_policy::AlertPolicy;
 use crate::domain::check::{CheckResult, Seen};
 use crate::domain::counts::Counts;
 use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::hold::Hold;
 use crate::domain::incident::{
     Acknowledging, EndpointState, IncidentChange, MissedRun, Step, Tell, Transition, Unresolvable, abandon,
     acknowledge, advance, resolve_by_hand, step, watch,
@@ -34,6 +35,8 @@ pub struct Tracked {
     /// Checks since the board was last told.
     newly_counted: Counts,
     certificate_expires_at: Option<Timestamp>,
+    /// Its newest check was not counted, because our own network is in doubt.
+    pub in_doubt: Option<Arc<Hold>>,
 }
 
 /// What one result did to its endpoint.
@@ -73,6 +76,7 @@ impl Tracked {
             newly_closed: Vec::new(),
             newly_counted: Counts::default(),
             certificate_expires_at: live.certificate_expires_at,
+            in_doubt: live.in_doubt.clone(),
         }
     }
 
@@ -202,6 +206,7 @@ impl Tracked {
         }
         live.counts.take(&mut self.newly_counted);
         live.certificate_expires_at = self.certificate_expires_at;
+        live.in_doubt.clone_from(&self.in_doubt);
     }
 }
 

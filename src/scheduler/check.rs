@@ -1,18 +1,23 @@
 //! One check under way: makes the attempts, hands the result over, and after it the slots that passed
 //! meanwhile, so that the results of an endpoint reach the recorder in order.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use url::Host;
 
 use crate::checks::{Checker, attempts};
 use crate::clock::Clock;
+use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
-use crate::domain::check::{CheckResult, Seen, Trigger};
+use crate::domain::check::{CheckResult, CheckSpec, Observation, Seen, Trigger};
+use crate::domain::connectivity::{Moment, Reaches};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
+use crate::domain::outbound::address_of;
 use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::events::{Recorded, Submission, TrialRequest};
@@ -112,6 +117,8 @@ impl Drop for Waiting<'_> {
 #[derive(Debug)]
 pub(super) struct CheckContext {
     pub(super) checker: Arc<dyn Checker>,
+    /// Says what a failed check is worth.
+    pub(super) own_network: Arc<OwnNetwork>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) submissions: mpsc::Sender<Submission>,
@@ -195,15 +202,11 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
         fastrand::f64,
     )
     .await;
-    if let Outcome::Missed(reason) = attempted.outcome {
-        context.metrics.missed.add(reason, 1);
-    }
     let lag = (attempted.started_at - job.due_at).to_std().unwrap_or_default();
     context.metrics.schedule_lag_us.set(i64::try_from(lag.as_micros()).unwrap_or(i64::MAX));
     context.metrics.schedule_lags.0.observe(lag.as_secs_f64());
-    let (word, total_us) = (attempted.outcome.word(), attempted.observation.timings.total_us);
-    context.metrics.check_durations.observe(endpoint.kind, word, total_us);
-    let seen = Seen::of(&attempted.observation);
+    let total_us = attempted.observation.timings.total_us;
+    let (seen, reaches) = (Seen::of(&attempted.observation), reaches(spec, &attempted.observation));
     let result = CheckResult {
         endpoint_id: job.known.id,
         scheduled_at: job.scheduled_at,
@@ -216,7 +219,29 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
         trigger: job.running.trigger,
         in_maintenance: false,
     };
+    let ended = Moment { at: context.clock.now(), running: context.clock.monotonic() };
+    let result = context.own_network.examine(result, reaches, ended).await;
+    if let Outcome::Missed(reason) = result.outcome {
+        context.metrics.missed.add(reason, 1);
+    }
+    context.metrics.check_durations.observe(endpoint.kind, result.outcome.word(), total_us);
     (result, seen)
+}
+
+/// Where the endpoint of a check is: what was dialled or resolved, or else what its URL alone says.
+fn reaches(spec: &CheckSpec, observation: &Observation) -> Reaches {
+    if !observation.reaches.is_empty() {
+        return observation.reaches;
+    }
+    match spec.url.host() {
+        Some(Host::Domain(name)) if name.eq_ignore_ascii_case("localhost") || name.ends_with(".localhost") => {
+            Reaches::of([Ipv4Addr::LOCALHOST.into()])
+        }
+        _ if observation.remote_address.is_none() && observation.redirects.is_empty() => {
+            address_of(&spec.url).map_or(Reaches::UNRESOLVED, |address| Reaches::of([address]))
+        }
+        _ => Reaches::UNRESOLVED,
+    }
 }
 
 /// Makes one attempt at something that is not watched, by the rules for what is made through the API, and tells

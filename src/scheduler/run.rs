@@ -13,6 +13,7 @@ use crate::board::Board;
 use crate::checks::Checker;
 use crate::clock::Clock;
 use crate::config::{MaxConcurrent, RunningSettings};
+use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Seen, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
@@ -40,6 +41,8 @@ pub struct SchedulerParts {
     pub board: Arc<Board>,
     pub clock: Arc<dyn Clock>,
     pub checker: Arc<dyn Checker>,
+    /// Says what a failed check is worth.
+    pub own_network: Arc<OwnNetwork>,
     pub metrics: Arc<Metrics>,
     /// To the recorder. When it is full, finished checks wait and the slots of their endpoints are missed.
     pub submissions: mpsc::Sender<Submission>,
@@ -96,6 +99,7 @@ impl Scheduler {
     pub fn new(parts: SchedulerParts) -> Self {
         let context = Arc::new(CheckContext {
             checker: parts.checker,
+            own_network: parts.own_network,
             clock: parts.clock,
             limits: Limits::new(1, parts.max_checks_per_host),
             submissions: parts.submissions,

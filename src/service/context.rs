@@ -17,6 +17,7 @@ use super::operations::Operations;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{ChannelConfig, Config, Directory, RunningSettings};
+use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyId, NOT_KEYS};
 use crate::domain::endpoint::EndpointId;
@@ -44,6 +45,8 @@ pub struct ServiceContext {
     pub sessions: Arc<Sessions>,
     /// The maintenance windows and silences that there are now.
     pub quiet: Arc<Quiet>,
+    /// Whether our own network is in doubt.
+    pub own_network: Arc<OwnNetwork>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.

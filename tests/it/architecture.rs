@@ -9,6 +9,7 @@ const LEVELS: [&[&str]; 6] = [
     &[
         "config",
         "clock",
+        "connectivity",
         "events",
         "feed",
         "handover",
@@ -22,7 +23,7 @@ const LEVELS: [&[&str]; 6] = [
         "telemetry",
     ],
     &["checks", "store"],
-    &["service", "scheduler", "recorder", "notify", "jobs"],
+    &["service", "scheduler", "recorder", "notify", "network", "jobs"],
     &["api"],
     &["app", "cli", "main"],
 ];

@@ -228,7 +228,7 @@ impl<'a> Texts<'a> {
 
 /// What a message is for a service with an incident life cycle of its own.
 fn phase(n: &Notification) -> &'static str {
-    if is_late(n) || n.event.is_resolve() {
+    if is_late(n) || n.is_end() {
         "resolve"
     } else if n.event == Event::Test {
         "test"
@@ -244,6 +244,11 @@ fn dedup_key(n: &Notification) -> String {
     }
     match &n.alert {
         Some(alert) => format!("api-monitor-{}-{}", alert.alert_id, micros(alert.fired_at)),
+        // All of one time in doubt begin alike.
+        None if n.event == Event::Blind => {
+            let of_span = n.id.rsplit_once("_blind").map_or(n.id.as_str(), |(of_span, _)| of_span);
+            format!("api-monitor-{}", of_span.trim_start_matches("ntf_"))
+        }
         None => n.id.clone(),
     }
 }

@@ -135,6 +135,7 @@ impl Told {
             tell: step.tell,
             result: self.last.clone(),
             by,
+            in_doubt: None,
             now: at(second),
         };
         let telling = Telling::new(happened, &mut self.outages, &self.routing).unwrap();

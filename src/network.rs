@@ -1,0 +1,165 @@
+//! Watches our own network: asks the targets of `connectivity` when checks fail, says when they do not answer and when
+//! they do again, and has the endpoints checked whose failures were not counted.
+//!
+//! What a failure is worth is the rule of [`domain::connectivity`](crate::domain::connectivity), asked by each check
+//! itself. Nothing of it is stored but what is told, and without targets this part is not there.
+
+mod telling;
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::board::Board;
+use crate::checks::connectivity::Prober;
+use crate::clock::Clock;
+use crate::config::Directory;
+use crate::connectivity::OwnNetwork;
+use crate::domain::connectivity::{Change, Moment, Probe};
+use crate::domain::endpoint::EndpointId;
+use crate::events::ConfirmRequest;
+use crate::feed::{Event, Feed, TroubleCode};
+use crate::store::Outgoing;
+
+pub use telling::{Teller, TellerParts};
+
+/// Messages that wait to be written. When it is full the oldest are waited for, and nobody is asked meanwhile.
+pub const MESSAGES: usize = 64;
+
+/// What its troubles are about.
+const NETWORK: &str = "own network";
+
+/// What it is given.
+#[derive(Debug)]
+pub struct NetworkParts {
+    pub own: Arc<OwnNetwork>,
+    pub clock: Arc<dyn Clock>,
+    pub board: Arc<Board>,
+    pub directory: Arc<Directory>,
+    pub feed: Arc<Feed>,
+    /// To the scheduler; waited for while it is full.
+    pub confirmations: mpsc::Sender<ConfirmRequest>,
+}
+
+/// The part that asks.
+#[derive(Debug)]
+pub struct NetworkWatch {
+    parts: NetworkParts,
+    prober: Prober,
+    messages: mpsc::Sender<Outgoing>,
+}
+
+impl NetworkWatch {
+    /// `messages`: to the [`Teller`].
+    pub fn new(parts: NetworkParts, prober: Prober, messages: mpsc::Sender<Outgoing>) -> Self {
+        Self { parts, prober, messages }
+    }
+
+    /// Asks whenever something calls for it, until the stop.
+    pub async fn run(self, stopping: CancellationToken) {
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = self.watch() => {}
+        }
+        self.parts.own.close();
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { at: self.parts.clock.now(), running: self.parts.clock.monotonic() }
+    }
+
+    async fn watch(&self) {
+        let own = &self.parts.own;
+        let mut asking: Option<BoxFuture<'_, Probe>> = None;
+        loop {
+            let now = self.moment();
+            if asking.is_none() && own.ask_in(now).is_some_and(|left| left.is_zero()) {
+                own.ask(now);
+                asking = Some(Box::pin(self.prober.probe(now.running)));
+            }
+            let ask_in = own.ask_in(now).filter(|_| asking.is_none());
+            let next = [ask_in, own.release_in(now)].into_iter().flatten().min();
+            tokio::select! {
+                probe = ended(&mut asking) => {
+                    if let Some(change) = own.probed(probe) {
+                        self.follow(change).await;
+                    }
+                }
+                () = own.wanted.notified() => {}
+                () = sleep(next) => {}
+            }
+            self.check_at_once(own.released(self.moment())).await;
+        }
+    }
+
+    /// Does what a change calls for.
+    async fn follow(&self, change: Change) {
+        let now = self.moment();
+        let wall = |instant| now.wall(instant);
+        let shown = self.parts.own.view(now).map_or((0, 0), |view| (view.answered, view.targets));
+        let (answered, targets) = shown;
+        let (code, message, check) = match &change {
+            Change::Blind { .. } => {
+                tracing::warn!(answered, targets, "our own network is in doubt: checks that fail are not counted");
+                let message = "our own network is in doubt: checks that fail are not counted";
+                (TroubleCode::NetworkInDoubt, message, Vec::new())
+            }
+            Change::Over { since, check } => {
+                let since = wall(*since);
+                tracing::info!(%since, endpoints = check.len(), "our own network is there again");
+                (TroubleCode::NetworkBack, "our own network is there again", check.clone())
+            }
+            Change::Ignored { by, check, .. } => {
+                let by = self.parts.board.get(*by).map_or_else(String::new, |entry| entry.known.endpoint.name.clone());
+                tracing::warn!(
+                    reached = by,
+                    "the connectivity targets do not answer, but an endpoint does: they are ignored"
+                );
+                let message =
+                    "the connectivity targets do not answer, but endpoints do: they are ignored until they answer";
+                (TroubleCode::ConnectivityIgnored, message, check.clone())
+            }
+            Change::Heeded { since } => {
+                let since = wall(*since);
+                tracing::info!(%since, "the connectivity targets answer again and are heeded");
+                (TroubleCode::NetworkBack, "the connectivity targets answer again and are heeded", Vec::new())
+            }
+        };
+        self.parts.feed.publish(Event::trouble(now.at, code, NETWORK, message));
+        let outgoing = telling::message(&change, shown, now, &self.parts.board, self.parts.directory.get().routing());
+        if self.messages.send(outgoing).await.is_err() {
+            tracing::error!("nobody is there to tell of our own network");
+        }
+        let board = &self.parts.board;
+        self.parts.own.forget(|id| board.get(id).is_some());
+        self.check_at_once(check).await;
+    }
+
+    async fn check_at_once(&self, endpoints: Vec<EndpointId>) {
+        for endpoint_id in endpoints {
+            if self.parts.confirmations.send(ConfirmRequest { endpoint_id, at_once: true }).await.is_err() {
+                tracing::debug!("the scheduler is gone: nothing is checked any more");
+                return;
+            }
+        }
+    }
+}
+
+/// The end of an asking under way; never, without one.
+async fn ended(asking: &mut Option<BoxFuture<'_, Probe>>) -> Probe {
+    let Some(under_way) = asking else { return pending().await };
+    let probe = under_way.await;
+    *asking = None;
+    probe
+}
+
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => pending().await,
+    }
+}
