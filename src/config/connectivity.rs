@@ -65,7 +65,7 @@ fn targets(section: &Section<'_>, written: &[String], report: &mut Report) -> Ve
     let mut targets: Vec<Url> = Vec::new();
     for (i, text) in written.iter().enumerate() {
         match parse(text.trim()) {
-            Ok(url) if targets.contains(&url) => section.wrong_item("targets", i, "is named twice", report),
+            Ok(url) if targets.contains(&url) => section.wrong(&format!("targets.{i}"), "is named twice", report),
             Ok(url) => {
                 if is_here(&url) {
                     let message = "is on this machine: its answers say nothing of the network";
@@ -73,7 +73,7 @@ fn targets(section: &Section<'_>, written: &[String], report: &mut Report) -> Ve
                 }
                 targets.push(url);
             }
-            Err(message) => section.wrong_item("targets", i, message, report),
+            Err(message) => section.wrong(&format!("targets.{i}"), message, report),
         }
     }
     targets

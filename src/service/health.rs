@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::context::ServiceContext;
-use crate::connectivity::View;
+pub use crate::connectivity::View;
 use crate::domain::Timestamp;
-use crate::domain::connectivity::Moment;
+use crate::domain::connectivity::{Moment, Network};
 use crate::store::Integrity;
 use crate::telemetry::metrics::Away;
 
@@ -41,6 +41,11 @@ impl Health {
 
     pub fn is_whole(&self) -> bool {
         self.is_working() && self.database
+    }
+
+    /// The targets of `connectivity` answered when they were asked last, if there are any.
+    pub fn has_network(&self) -> bool {
+        self.network.as_ref().is_none_or(|view| view.network == Network::Reachable)
     }
 }
 

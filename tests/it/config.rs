@@ -10,6 +10,7 @@ macro_rules! snapshot {
 }
 
 mod auth;
+mod connectivity;
 mod outbound;
 mod serving;
 mod telling;

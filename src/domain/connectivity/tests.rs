@@ -271,7 +271,7 @@ proptest! {
                 prop_assert!(at >= Duration::ZERO);
                 match scene.probe(now, u32::from(answering)) {
                     Some(Change::Over { check, .. } | Change::Ignored { check, .. }) => {
-                        check.iter().for_each(|id| drop(open.remove(id)));
+                        open.retain(|id| !check.contains(id));
                     }
                     _ => {}
                 }

@@ -8,7 +8,7 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::CHANGEABLE;
-use crate::config::{Adjustable, Config, ConfiguredKey, ConnectivityConfig, DatabaseTarget, Origins, SetBy, Workers};
+use crate::config::{Adjustable, Config, ConfiguredKey, DatabaseTarget, Origins, SetBy, Workers};
 use crate::domain::notification::without_credentials;
 use crate::service::redaction::{HIDDEN, redacted};
 
@@ -62,6 +62,7 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
     };
     let defaults = redacted(&config.defaults, &config.defaults.redact.clone().unwrap_or_default());
     let heartbeat = telling.heartbeat.as_ref();
+    let connectivity = config.connectivity.as_ref();
     vec![
         ("database.url", database_url.into()),
         ("database.pool_size", database.pool_size.into()),
@@ -80,7 +81,13 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("heartbeat.every", json!(heartbeat.map(|heartbeat| seconds(heartbeat.every)))),
         ("monitoring.cleanup_interval", seconds(monitoring.cleanup_interval)),
         ("monitoring.max_checks_per_host", monitoring.max_checks_per_host.into()),
-        ("connectivity", connectivity(config)),
+        (
+            "connectivity.targets",
+            json!(connectivity.map(|c| c.targets.iter().map(without_credentials).collect::<Vec<_>>())),
+        ),
+        ("connectivity.quorum", json!(connectivity.map(|c| c.rules.quorum))),
+        ("connectivity.interval", json!(connectivity.map(|c| seconds(c.rules.interval)))),
+        ("connectivity.max_suppression", json!(connectivity.map(|c| seconds(c.rules.max_suppression)))),
         ("resolver", json!(config.resolver.map(|server| server.to_string()))),
         ("outbound.allow_private", config.outbound.allow_private.into()),
         ("outbound.deny", config.outbound.deny.iter().map(ToString::to_string).collect()),
@@ -122,17 +129,6 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("prometheus.max_endpoints", prometheus.max_endpoints.into()),
         ("prometheus.gatus_names", prometheus.gatus_names.into()),
     ]
-}
-
-/// Null: nobody is asked.
-fn connectivity(config: &Config) -> Value {
-    let Some(ConnectivityConfig { targets, rules }) = &config.connectivity else { return Value::Null };
-    json!({
-        "targets": targets.iter().map(without_credentials).collect::<Vec<_>>(),
-        "quorum": rules.quorum,
-        "interval": seconds(rules.interval),
-        "max_suppression": seconds(rules.max_suppression),
-    })
 }
 
 fn shown_key(key: &ConfiguredKey) -> Value {

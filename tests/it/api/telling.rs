@@ -71,6 +71,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
             tell: taken.tell,
             result: Some(Arc::new(result.clone())),
             by: None,
+            in_doubt: None,
             now,
         };
         let entries = app.ctx.board.entries();

@@ -27,6 +27,7 @@ mod lists;
 mod maintenance;
 mod metrics;
 mod modules;
+mod network;
 mod outbound;
 mod presets;
 mod query_stats;
