@@ -105,7 +105,8 @@ impl OwnNetwork {
             // Nothing was dialled.
             Outcome::Down(failure) if failure.kind == FailureKind::OutboundRefused => result,
             Outcome::Down(_) => {
-                let failed = FailedCheck { endpoint: result.endpoint_id, reaches, ended: now.running };
+                let (began, ended) = (began(&result, now.running), now.running);
+                let failed = FailedCheck { endpoint: result.endpoint_id, reaches, began, ended };
                 match self.judge(failed, now.at).await {
                     Some(reason) => CheckResult {
                         started_at: result.started_at,
@@ -120,8 +121,7 @@ impl OwnNetwork {
 
     fn succeeded(&self, result: &CheckResult, reaches: Reaches, ended: Duration) {
         let Some(mut inner) = self.lock() else { return };
-        let began = ended.saturating_sub(Duration::from_micros(result.timings.total_us.into()));
-        inner.machine.succeeded(result.endpoint_id, reaches, began, ended);
+        inner.machine.succeeded(result.endpoint_id, reaches, began(result, ended), ended);
         inner.unknown.remove(&result.endpoint_id);
         let is_wanted = inner.machine.is_wanted();
         drop(inner);
@@ -146,6 +146,8 @@ impl OwnNetwork {
                     Verdict::OwnNetwork { .. } => {
                         inner.suppressed += 1;
                         inner.unknown.entry(failed.endpoint).or_insert(at);
+                        drop(inner);
+                        self.wanted.notify_one();
                         return Some(MissedReason::OwnNetwork);
                     }
                     // The stop has begun, and nobody asks any more: it cannot be known.
@@ -254,4 +256,9 @@ impl OwnNetwork {
             suppressed: inner.suppressed,
         })
     }
+}
+
+/// When the last attempt of a check began.
+fn began(result: &CheckResult, ended: Duration) -> Duration {
+    ended.saturating_sub(Duration::from_micros(result.timings.total_us.into()))
 }

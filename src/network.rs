@@ -4,6 +4,7 @@
 //! What a failure is worth is the rule of [`domain::connectivity`](crate::domain::connectivity), asked by each check
 //! itself. Nothing of it is stored but what is told, and without targets this part is not there.
 
+mod damping;
 mod telling;
 
 use std::future::pending;
@@ -19,11 +20,14 @@ use crate::checks::connectivity::Prober;
 use crate::clock::Clock;
 use crate::config::Directory;
 use crate::connectivity::OwnNetwork;
+use crate::domain::Timestamp;
 use crate::domain::connectivity::{Change, Moment, Probe};
 use crate::domain::endpoint::EndpointId;
 use crate::events::ConfirmRequest;
 use crate::feed::{Event, Feed, TroubleCode};
 use crate::store::Outgoing;
+
+use self::damping::{Damping, ToTell};
 
 pub use telling::{Teller, TellerParts};
 
@@ -49,40 +53,45 @@ pub struct NetworkParts {
 #[derive(Debug)]
 pub struct NetworkWatch {
     parts: NetworkParts,
-    prober: Prober,
+    prober: Arc<Prober>,
     messages: mpsc::Sender<Outgoing>,
+    damping: Damping,
+    /// When that began of which was told last, by both clocks: all that is told of it has an id of that instant.
+    span: Option<(Duration, Timestamp)>,
 }
 
 impl NetworkWatch {
     /// `messages`: to the [`Teller`].
     pub fn new(parts: NetworkParts, prober: Prober, messages: mpsc::Sender<Outgoing>) -> Self {
-        Self { parts, prober, messages }
+        Self { parts, prober: Arc::new(prober), messages, damping: Damping::default(), span: None }
     }
 
     /// Asks whenever something calls for it, until the stop.
-    pub async fn run(self, stopping: CancellationToken) {
+    pub async fn run(mut self, stopping: CancellationToken) {
+        let own = self.parts.own.clone();
         tokio::select! {
             () = stopping.cancelled() => {}
             () = self.watch() => {}
         }
-        self.parts.own.close();
+        own.close();
     }
 
     fn moment(&self) -> Moment {
         Moment { at: self.parts.clock.now(), running: self.parts.clock.monotonic() }
     }
 
-    async fn watch(&self) {
-        let own = &self.parts.own;
+    async fn watch(&mut self) {
+        let (own, prober) = (self.parts.own.clone(), self.prober.clone());
         let mut asking: Option<BoxFuture<'_, Probe>> = None;
         loop {
             let now = self.moment();
             if asking.is_none() && own.ask_in(now).is_some_and(|left| left.is_zero()) {
                 own.ask(now);
-                asking = Some(Box::pin(self.prober.probe(now.running)));
+                asking = Some(Box::pin(prober.probe(now.running)));
             }
             let ask_in = own.ask_in(now).filter(|_| asking.is_none());
-            let next = [ask_in, own.release_in(now)].into_iter().flatten().min();
+            let held = self.damping.due_at().map(|at| at.saturating_sub(now.running));
+            let next = [ask_in, own.release_in(now), held].into_iter().flatten().min();
             tokio::select! {
                 probe = ended(&mut asking) => {
                     if let Some(change) = own.probed(probe) {
@@ -92,12 +101,16 @@ impl NetworkWatch {
                 () = own.wanted.notified() => {}
                 () = sleep(next) => {}
             }
-            self.check_at_once(own.released(self.moment())).await;
+            let now = self.moment();
+            if let Some(told) = self.damping.due(now.running) {
+                self.tell(&told, now).await;
+            }
+            self.check_at_once(own.released(now)).await;
         }
     }
 
     /// Does what a change calls for.
-    async fn follow(&self, change: Change) {
+    async fn follow(&mut self, change: Change) {
         let now = self.moment();
         let wall = |instant| now.wall(instant);
         let shown = self.parts.own.view(now).map_or((0, 0), |view| (view.answered, view.targets));
@@ -130,13 +143,32 @@ impl NetworkWatch {
             }
         };
         self.parts.feed.publish(Event::trouble(now.at, code, NETWORK, message));
-        let outgoing = telling::message(&change, shown, now, &self.parts.board, self.parts.directory.get().routing());
-        if self.messages.send(outgoing).await.is_err() {
-            tracing::error!("nobody is there to tell of our own network");
+        if let Some(told) = self.damping.take(change, now.running) {
+            self.tell(&told, now).await;
         }
         let board = &self.parts.board;
         self.parts.own.forget(|id| board.get(id).is_some());
         self.check_at_once(check).await;
+    }
+
+    async fn tell(&mut self, told: &ToTell, now: Moment) {
+        let (_, since) = *match self.span.filter(|(began, _)| *began == told.began) {
+            Some(span) => self.span.insert(span),
+            None => self.span.insert((told.began, now.wall(told.began))),
+        };
+        let shown = self.parts.own.view(now).map_or((0, 0), |view| (view.answered, view.targets));
+        let directory = self.parts.directory.get();
+        let outgoing = telling::message(
+            &told.change,
+            (since, now.wall(told.at)),
+            shown,
+            now.at,
+            &self.parts.board,
+            directory.routing(),
+        );
+        if self.messages.send(outgoing).await.is_err() {
+            tracing::error!("nobody is there to tell of our own network");
+        }
     }
 
     async fn check_at_once(&self, endpoints: Vec<EndpointId>) {

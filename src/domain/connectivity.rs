@@ -27,6 +27,9 @@ pub use reach::{Reach, Reaches, reach_of};
 /// The targets are asked at most once in this time, however many checks fail.
 pub const ASK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a check that was under way when the targets answered again has to be recorded, before another is made.
+const RECORDED_WITHIN: Duration = Duration::from_secs(1);
+
 /// An instant by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -72,6 +75,8 @@ pub struct FailedCheck {
     pub endpoint: EndpointId,
     /// Where it is, by the addresses that were dialled or resolved.
     pub reaches: Reaches,
+    /// Its last attempt.
+    pub began: Duration,
     pub ended: Duration,
 }
 
@@ -151,11 +156,24 @@ pub struct Connectivity {
     wanted: bool,
     /// The first suppressed failure of each endpoint since its last good check.
     first: BTreeMap<EndpointId, Duration>,
+    /// When the targets answered again for the last time, and where they were before.
+    back: Option<(Duration, Reaches)>,
+    /// Checks that began before that and failed: when the next is to be made.
+    late: BTreeMap<EndpointId, Duration>,
 }
 
 impl Connectivity {
     pub fn new(rules: Rules) -> Self {
-        Self { rules, state: State::default(), asked: None, answered: None, wanted: false, first: BTreeMap::new() }
+        Self {
+            rules,
+            state: State::default(),
+            asked: None,
+            answered: None,
+            wanted: false,
+            first: BTreeMap::new(),
+            back: None,
+            late: BTreeMap::new(),
+        }
     }
 
     pub fn rules(&self) -> Rules {
@@ -168,7 +186,9 @@ impl Connectivity {
             return Verdict::Counts;
         }
         match &mut self.state {
-            State::Reachable if self.answered.is_some_and(|began| began >= failed.ended) => Verdict::Counts,
+            State::Reachable if self.answered.is_some_and(|began| began >= failed.ended) => {
+                self.judge_late(failed, now)
+            }
             State::Reachable => {
                 self.wanted = true;
                 Verdict::Ask
@@ -188,6 +208,21 @@ impl Connectivity {
                 Verdict::OwnNetwork { until }
             }
         }
+    }
+
+    /// While the targets answer, a failure counts, unless its check began before they answered again.
+    fn judge_late(&mut self, failed: FailedCheck, now: Duration) -> Verdict {
+        let is_late = |(back, reaches): (Duration, Reaches)| failed.began < back && failed.reaches.is_within(reaches);
+        if !self.back.is_some_and(is_late) {
+            return Verdict::Counts;
+        }
+        let first = *self.first.entry(failed.endpoint).or_insert(now);
+        let until = first.saturating_add(self.rules.max_suppression);
+        if now >= until {
+            return Verdict::Counts;
+        }
+        self.late.insert(failed.endpoint, now + RECORDED_WITHIN);
+        Verdict::OwnNetwork { until }
     }
 
     /// A good check: an end of what is remembered of its endpoint, and perhaps a proof against the targets.
@@ -234,6 +269,7 @@ impl Connectivity {
             return match std::mem::take(&mut self.state) {
                 State::Reachable => None,
                 State::Blind(blind) => {
+                    self.back = Some((probe.began, blind.reaches));
                     Some(Change::Over { since: blind.since, check: blind.affected.into_iter().collect() })
                 }
                 State::Ignored { since } => Some(Change::Heeded { since }),
@@ -266,24 +302,27 @@ impl Connectivity {
         }
     }
 
-    /// The endpoints whose failures are no longer suppressed, because that has lasted long enough: to be checked at once.
+    /// The endpoints whose failures are no longer suppressed, because that has lasted long enough, or whose last check
+    /// began before the targets answered again: to be checked at once.
     pub fn released(&mut self, now: Duration) -> Vec<EndpointId> {
-        let State::Blind(blind) = &mut self.state else { return Vec::new() };
+        let late = self.late.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
+        let State::Blind(blind) = &mut self.state else { return late };
         let max = self.rules.max_suppression;
         let is_over = |first: Duration| now >= first.saturating_add(max);
         let all = blind.first.is_some_and(is_over);
         let of = |id: &EndpointId| all || self.first.get(id).is_none_or(|first| is_over(*first));
         let released: Vec<EndpointId> = blind.affected.iter().filter(|id| of(id)).copied().collect();
         blind.affected.retain(|id| !released.contains(id));
-        released
+        [late, released].concat()
     }
 
     /// When [`released`](Self::released) has something next.
     pub fn release_at(&self) -> Option<Duration> {
-        let State::Blind(blind) = &self.state else { return None };
+        let late = self.late.values().min().copied();
+        let State::Blind(blind) = &self.state else { return late };
         let of_endpoints = blind.affected.iter().filter_map(|id| self.first.get(id).copied());
-        let first = of_endpoints.chain(blind.first.filter(|_| !blind.affected.is_empty())).min()?;
-        Some(first.saturating_add(self.rules.max_suppression))
+        let first = of_endpoints.chain(blind.first.filter(|_| !blind.affected.is_empty())).min();
+        late.into_iter().chain(first.map(|first| first.saturating_add(self.rules.max_suppression))).min()
     }
 
     /// Until when failures of an endpoint are suppressed, if its newest was.
@@ -302,6 +341,7 @@ impl Connectivity {
     /// Forgets the endpoints that are monitored no longer.
     pub fn forget(&mut self, is_there: impl Fn(EndpointId) -> bool) {
         self.first.retain(|id, _| is_there(*id));
+        self.late.retain(|id, _| is_there(*id));
         if let State::Blind(blind) = &mut self.state {
             blind.affected.retain(|id| is_there(*id));
         }

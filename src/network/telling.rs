@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
 use crate::domain::Timestamp;
-use crate::domain::connectivity::{Change, Moment};
+use crate::domain::connectivity::Change;
 use crate::domain::notification::{
     EndpointFacts, Event, Notification, Routing, Severity, Subject, network_status, notification_id,
 };
@@ -28,40 +28,40 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// How long the end waits for what is not written.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
-/// What is told of a change. `answered` of so many targets did the last time.
+/// What is told of a change of what began `since` and, if it is over, lasted `until`. `answered` of so many targets did the last time.
 pub(super) fn message(
     change: &Change,
+    (since, until): (Timestamp, Timestamp),
     (answered, targets): (u32, usize),
-    now: Moment,
+    now: Timestamp,
     board: &Board,
     routing: &Routing,
 ) -> Outgoing {
     let asked = format!("{answered} of {targets} connectivity targets answer");
-    let (since, ordinal, status, previous, error, mut remarks) = match change {
-        Change::Blind { since } => {
+    let (ordinal, status, previous, error, mut remarks) = match change {
+        Change::Blind { .. } => {
             let remarks = vec!["Checks that fail are not counted meanwhile, and nobody is told of them".to_owned()];
-            (*since, 0, network_status::BLIND, network_status::REACHABLE, Some(asked), remarks)
+            (0, network_status::BLIND, network_status::REACHABLE, Some(asked), remarks)
         }
-        Change::Ignored { since, by, .. } => {
+        Change::Ignored { by, .. } => {
             let by = board.get(*by).map_or_else(|| by.to_string(), |entry| entry.known.endpoint.name.clone());
             let why = format!("{asked}, but {by} does");
             let remarks = vec!["Checks that fail are counted; the targets are ignored until they answer".to_owned()];
-            (*since, 1, network_status::IGNORED, network_status::BLIND, Some(why), remarks)
+            (1, network_status::IGNORED, network_status::BLIND, Some(why), remarks)
         }
-        Change::Over { since, .. } => (*since, 2, network_status::REACHABLE, network_status::BLIND, None, Vec::new()),
-        Change::Heeded { since } => (*since, 2, network_status::REACHABLE, network_status::IGNORED, None, Vec::new()),
+        Change::Over { .. } => (2, network_status::REACHABLE, network_status::BLIND, None, Vec::new()),
+        Change::Heeded { .. } => (2, network_status::REACHABLE, network_status::IGNORED, None, Vec::new()),
     };
-    let since = now.wall(since);
     if ordinal == 2 {
-        let seconds = (now.at - since).to_std().unwrap_or_default().as_secs();
+        let seconds = (until - since).to_std().unwrap_or_default().as_secs();
         let length = humantime::format_duration(Duration::from_secs(seconds.max(1)));
         remarks.push(format!("It lasted {length}, since {}", since.format("%Y-%m-%d %H:%M:%S UTC")));
     }
-    let facts = facts(since, ordinal, (status, previous), error, remarks, now.at);
+    let facts = facts(since, ordinal, (status, previous), error, remarks, now);
     let channels = if routing.enabled { routing.channels_for(None, facts.severity) } else { Vec::new() };
     let first = (ordinal > 0).then(|| notification_id(Subject::OwnNetwork, since, Event::Blind, 0));
     let told = Told { facts, endpoint: None, incident: None, first_of_incident: first };
-    Outgoing::new(told, channels, routing, now.at)
+    Outgoing::new(told, channels, routing, now)
 }
 
 fn facts(

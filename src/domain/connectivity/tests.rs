@@ -44,7 +44,7 @@ impl Scene {
     }
 
     fn judge_at(&mut self, endpoint: i64, reaches: Reaches, at: u64) -> Verdict {
-        let failed = FailedCheck { endpoint: EndpointId(endpoint), reaches, ended: s(at) };
+        let failed = FailedCheck { endpoint: EndpointId(endpoint), reaches, began: s(at), ended: s(at) };
         self.machine.judge(failed, s(at))
     }
 
@@ -134,10 +134,8 @@ fn targets_are_asked_once_a_second_at_most_and_at_intervals_while_they_do_not_an
     assert_eq!(scene.machine.ask_at(), None);
     scene.judge(2, 50);
     assert_eq!(scene.machine.ask_at(), None, "asked since");
-    scene.machine.judge(
-        FailedCheck { endpoint: EndpointId(2), reaches: public(), ended: Duration::from_millis(50_100) },
-        Duration::from_millis(50_100),
-    );
+    let ended = Duration::from_millis(50_100);
+    scene.machine.judge(FailedCheck { endpoint: EndpointId(2), reaches: public(), began: ended, ended }, ended);
     assert_eq!(scene.machine.ask_at(), Some(s(51)));
     scene.probe(51, 0);
     assert_eq!(scene.machine.ask_at(), Some(s(61)));
@@ -202,6 +200,30 @@ fn targets_that_come_and_go_do_not_prolong_it_for_an_endpoint_that_goes_on_faili
     assert_eq!(scene.judge(1, 101 + MAX), Verdict::Counts);
     scene.succeed(1, 101, 102 + MAX);
     assert_eq!(scene.judge(1, 103 + MAX), until(301 + MAX), "good in between");
+}
+
+#[test]
+fn a_check_that_began_before_the_targets_answered_again_is_made_again() {
+    let mut scene = Scene::new(1);
+    scene.fail(1, 100, 0);
+    scene.probe(110, 1);
+    let under_way = |endpoint, reaches, began, ended| FailedCheck {
+        endpoint: EndpointId(endpoint),
+        reaches,
+        began: s(began),
+        ended: s(ended),
+    };
+    let late = under_way(2, public(), 109, 112);
+    assert_eq!(scene.machine.judge(late, s(112)), Verdict::Ask, "the targets may be gone again");
+    scene.probe(112, 1);
+    assert_eq!(scene.machine.judge(late, s(112)), until(112 + MAX));
+    assert_eq!(scene.machine.judge(under_way(3, of("10.0.0.1"), 109, 112), s(112)), Verdict::Counts, "elsewhere");
+    assert_eq!(scene.machine.judge(under_way(4, public(), 111, 112), s(112)), Verdict::Counts, "began after");
+    assert_eq!((scene.machine.release_at(), scene.machine.released(s(112))), (Some(s(113)), vec![]));
+    assert_eq!(scene.machine.released(s(113)), [EndpointId(2)]);
+    assert_eq!(scene.machine.release_at(), None);
+    scene.probe(113 + MAX, 1);
+    assert_eq!(scene.machine.judge(late, s(112 + MAX)), Verdict::Counts, "not for ever");
 }
 
 #[test]
