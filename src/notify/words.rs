@@ -336,6 +336,18 @@ mod tests {
     }
 
     #[test]
+    fn our_own_network_is_in_doubt_over_or_what_says_so_is_broken() {
+        let of = |status: &str| {
+            let mut notification = with_event(Event::Blind);
+            status.clone_into(&mut notification.status);
+            Words::of(&notification, Tz::UTC).title()
+        };
+        assert_eq!(of("blind"), "🕶️ Blind: the own network is in doubt");
+        assert_eq!(of("ignored"), "⚠️ The check of the own network is broken, and ignored");
+        assert_eq!(of("reachable"), "✅ The own network is there again");
+    }
+
+    #[test]
     fn every_event_has_its_words() {
         for event in Event::ALL {
             insta::assert_snapshot!(event.as_str(), told(&with_event(*event), chrono_tz::Europe::Berlin));
