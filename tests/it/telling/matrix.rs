@@ -101,7 +101,9 @@ impl Watched {
     }
 
     fn set(&self, names: &[&str], status: u16) {
-        names.iter().for_each(|name| self.targets[name].set(status));
+        for name in names {
+            self.targets[name].set(status);
+        }
     }
 
     fn settings(&self, state: &str) -> Value {
