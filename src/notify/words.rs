@@ -178,9 +178,9 @@ impl Said<'_> {
 
     fn network(&self) -> (&'static str, &'static str, &'static str, String) {
         match self.n.status.as_str() {
-            network_status::IGNORED => ("⚠️", "Alert: ", "The check of the ", " is broken, and ignored".to_owned()),
-            network_status::REACHABLE => ("✅", "Recovery: ", "The ", " is there again".to_owned()),
-            _ => ("🕶️", "Alert: ", "Blind: the ", " is in doubt".to_owned()),
+            network_status::IGNORED => ("⚠️", "Alert: ", "The check of our ", " is broken, and ignored".to_owned()),
+            network_status::REACHABLE => ("✅", "Recovery: ", "Our ", " is there again".to_owned()),
+            _ => ("🕶️", "Alert: ", "Blind: our ", " is in doubt".to_owned()),
         }
     }
 
@@ -342,9 +342,9 @@ mod tests {
             status.clone_into(&mut notification.status);
             Words::of(&notification, Tz::UTC).title()
         };
-        assert_eq!(of("blind"), "🕶️ Blind: the own network is in doubt");
-        assert_eq!(of("ignored"), "⚠️ The check of the own network is broken, and ignored");
-        assert_eq!(of("reachable"), "✅ The own network is there again");
+        assert_eq!(of("blind"), "🕶️ Blind: our own network is in doubt");
+        assert_eq!(of("ignored"), "⚠️ The check of our own network is broken, and ignored");
+        assert_eq!(of("reachable"), "✅ Our own network is there again");
     }
 
     #[test]
