@@ -92,8 +92,8 @@ mod tests {
         Change::Blind { since: s(at) }
     }
 
-    fn told(change: Change, began: u64, at: u64) -> Option<ToTell> {
-        Some(ToTell { change, began: s(began), at: s(at) })
+    fn told(change: Change, began: u64, at: u64) -> ToTell {
+        ToTell { change, began: s(began), at: s(at) }
     }
 
     fn over(since: u64) -> Change {
@@ -103,18 +103,18 @@ mod tests {
     #[test]
     fn what_begins_is_told_at_once_and_what_is_over_too_unless_it_had_just_been() {
         let mut damping = Damping::default();
-        assert_eq!(damping.take(blind(10), s(10)), told(blind(10), 10, 10));
-        assert_eq!(damping.take(over(10), s(20)), told(over(10), 10, 20));
-        assert_eq!(damping.take(blind(30), s(30)), told(blind(30), 30, 30), "again, at once");
+        assert_eq!(damping.take(blind(10), s(10)), Some(told(blind(10), 10, 10)));
+        assert_eq!(damping.take(over(10), s(20)), Some(told(over(10), 10, 20)));
+        assert_eq!(damping.take(blind(30), s(30)), Some(told(blind(30), 30, 30)), "again, at once");
         assert_eq!(damping.take(over(30), s(40)), None, "held");
         assert_eq!((damping.due_at(), damping.due(s(339))), (Some(s(340)), None));
         for (began, ended) in [(50, 60), (70, 80), (90, 100)] {
             assert_eq!(damping.take(blind(began), s(began)), None, "the last word was that it is so");
             assert_eq!((damping.take(over(began), s(ended)), damping.due_at()), (None, Some(s(ended + 300))));
         }
-        assert_eq!(damping.due(s(400)), told(over(90), 30, 100), "of the time that was told");
+        assert_eq!(damping.due(s(400)), Some(told(over(90), 30, 100)), "of the time that was told");
         assert_eq!((damping.due_at(), damping.due(s(401))), (None, None));
-        assert_eq!(damping.take(blind(800), s(800)), told(blind(800), 800, 800));
-        assert_eq!(damping.take(over(800), s(810)), told(over(800), 800, 810), "long after");
+        assert_eq!(damping.take(blind(800), s(800)), Some(told(blind(800), 800, 800)));
+        assert_eq!(damping.take(over(800), s(810)), Some(told(over(800), 800, 810)), "long after");
     }
 }

@@ -146,7 +146,7 @@ impl Teller {
     async fn tell(&mut self) {
         loop {
             if self.write_all().await {
-                let Some(outgoing) = self.parts.messages.recv().await else { return pending().await };
+                let Some(outgoing) = self.parts.messages.recv().await else { return std::future::pending().await };
                 self.waiting.push_back((outgoing, false));
                 continue;
             }
@@ -205,8 +205,4 @@ async fn write(store: &Store, outgoing: &Outgoing) -> Result<(), StoreError> {
     outgoing.write(&transaction, None).await?;
     transaction.commit().await?;
     Ok(())
-}
-
-async fn pending() {
-    std::future::pending().await
 }

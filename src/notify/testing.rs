@@ -38,7 +38,8 @@ pub(super) fn with_event(event: Event) -> Notification {
             notification.remarks = vec!["Production API is down since 07:00 and could not be told".to_owned()];
         }
         Event::Blind => {
-            ("blind".clone_into(&mut notification.status), "reachable".clone_into(&mut notification.previous_status));
+            "blind".clone_into(&mut notification.status);
+            "reachable".clone_into(&mut notification.previous_status);
             "own network".clone_into(&mut notification.endpoint_name);
             notification.error = Some("0 of 2 connectivity targets answer".to_owned());
             notification.endpoint.group.clear();

@@ -291,11 +291,9 @@ proptest! {
             }
             while let Some(at) = scene.machine.ask_at().filter(|at| *at <= s(now)) {
                 prop_assert!(at >= Duration::ZERO);
-                match scene.probe(now, u32::from(answering)) {
-                    Some(Change::Over { check, .. } | Change::Ignored { check, .. }) => {
-                        open.retain(|id| !check.contains(id));
-                    }
-                    _ => {}
+                let change = scene.probe(now, u32::from(answering));
+                if let Some(Change::Over { check, .. } | Change::Ignored { check, .. }) = change {
+                    open.retain(|id| !check.contains(id));
                 }
             }
             let state = scene.network(now);
