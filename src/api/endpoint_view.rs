@@ -70,7 +70,8 @@ pub struct EndpointItem {
     uptime: UptimeShares,
     /// The incident that is not resolved, if there is one.
     incident: Option<CurrentIncident>,
-    /// What keeps messages about it back now: a maintenance window that is open, or else a silence.
+    /// What keeps messages about it back now: a maintenance window that is open, or else a silence, or else a parent
+    /// that is down.
     held_by: Option<HoldItem>,
 }
 
@@ -289,6 +290,7 @@ pub(super) fn effective(endpoint: &Endpoint) -> EndpointSettings {
         user_agent: Some(check.user_agent.clone()),
         redact: Some(check.redact.clone()),
         notify: endpoint.notify.clone(),
+        depends_on: Some(endpoint.depends_on.clone()),
         severity: Some(endpoint.severity),
         runbook: endpoint.runbook.clone(),
     };

@@ -10,6 +10,7 @@ pub mod api_key;
 pub mod availability;
 pub mod check;
 pub mod counts;
+pub mod dependency;
 pub mod endpoint;
 pub mod group;
 pub mod hold;

@@ -361,7 +361,7 @@ impl<'c> Changes<'c> {
         self.commit().await?;
         Ok(board.get(id).unwrap_or_else(|| {
             let live = Arc::new(Live::pending(known.created_at));
-            Entry { known, live, maintenance: None, silence: None }
+            Entry { known, live, maintenance: None, silence: None, parent_down: None }
         }))
     }
 }
