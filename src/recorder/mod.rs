@@ -10,6 +10,8 @@ pub mod buffer;
 pub mod grace;
 mod maintained;
 pub mod outages;
+mod parents;
+mod rechecked;
 pub mod run;
 pub mod telling;
 pub mod tracked;

@@ -1,6 +1,7 @@
 //! One check under way: makes the attempts, hands the result over, and after it the slots that passed
 //! meanwhile, so that the results of an endpoint reach the recorder in order.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,10 +9,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::board::Board;
 use crate::checks::{Checker, attempts};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::check::{CheckResult, Seen, Trigger};
+use crate::domain::check::{CheckResult, CheckSpec, Seen, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
 use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::retry::RetryPolicy;
@@ -19,6 +21,7 @@ use crate::events::{Recorded, Submission, TrialRequest};
 use crate::telemetry::metrics::Metrics;
 
 use super::limits::Limits;
+use super::noting::Noting;
 
 /// What is known of a check under way, shared by its task and the scheduler.
 #[derive(Debug)]
@@ -112,12 +115,23 @@ impl Drop for Waiting<'_> {
 #[derive(Debug)]
 pub(super) struct CheckContext {
     pub(super) checker: Arc<dyn Checker>,
+    /// Where failed attempts are noted.
+    pub(super) board: Arc<Board>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) submissions: mpsc::Sender<Submission>,
     pub(super) metrics: Arc<Metrics>,
     /// Cuts checks that are still under way at the end of a stop.
     pub(super) cut: CancellationToken,
+}
+
+/// How far a check goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Attempts {
+    /// As the endpoint is set.
+    AsSet,
+    /// A single one; `within`: bounded by this too.
+    One { within: Option<Duration> },
 }
 
 /// A check to make.
@@ -128,7 +142,7 @@ pub(super) struct Job {
     pub(super) due_at: Timestamp,
     /// Until the next slot of the endpoint.
     pub(super) next_slot_in: Option<Duration>,
-    pub(super) use_retry: bool,
+    pub(super) attempts: Attempts,
     pub(super) running: Arc<Running>,
 }
 
@@ -173,11 +187,18 @@ pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
 
 async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
     let endpoint = &job.known.endpoint;
-    let spec = &endpoint.check;
+    let spec = match job.attempts {
+        Attempts::One { within: Some(within) } if within < endpoint.check.timeout => {
+            Cow::Owned(CheckSpec { timeout: within, ..endpoint.check.clone() })
+        }
+        _ => Cow::Borrowed(&endpoint.check),
+    };
+    let spec = &*spec;
     let host = spec.url.host_str().unwrap_or_default();
     let port = spec.url.port_or_known_default().unwrap_or_default();
+    let noting = Noting::new(context.checker.as_ref(), &context.board, job.known.id);
     let plan = attempts::AttemptsPlan {
-        max_attempts: if job.use_retry { endpoint.retry.max_attempts } else { 1 },
+        max_attempts: if matches!(job.attempts, Attempts::AsSet) { endpoint.retry.max_attempts } else { 1 },
         next_slot_in: job.next_slot_in,
         origin: job.known.origin,
     };
@@ -186,7 +207,7 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
         context.limits.acquire(host, port).await
     };
     let attempted = attempts::run(
-        context.checker.as_ref(),
+        &noting,
         context.clock.as_ref(),
         spec,
         &endpoint.retry,
