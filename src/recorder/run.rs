@@ -16,7 +16,7 @@ use crate::config::Directory;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{Acknowledging, EndpointState, Transition, Unresolvable};
 use crate::domain::outcome::{Outcome, Status};
-use crate::domain::suppression::Hold;
+use crate::domain::suppression::{Hold, Suppressor};
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Decided, Decider, Decision, IncidentRequest, Recorded, Submission, Undecidable};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
@@ -336,12 +336,14 @@ impl Recorder {
         let mut incident = None;
         if let Some(change) = effect.incident {
             self.urgent = true;
+            let by_parent = effect.tell.is_some_and(|tell| tell.held_by == Some(Suppressor::ParentDown));
             let happened = Happened {
                 known: known.clone(),
                 state: tracked.state.clone(),
                 previous_status: before,
                 change,
                 tell: effect.tell,
+                held_name: by_parent.then(|| self.parents.name_of(id)).flatten(),
                 result: tracked.last_verdict.clone(),
                 by,
                 now,

@@ -33,6 +33,8 @@ pub struct Happened {
     pub previous_status: Status,
     pub change: IncidentChange,
     pub tell: Option<Tell>,
+    /// Which parent keeps it back, if one does.
+    pub held_name: Option<String>,
     /// The result that caused it, if one did.
     pub result: Option<Arc<CheckResult>>,
     /// Who did it, if somebody did, and what they wrote.
@@ -75,7 +77,7 @@ impl Telling {
             let facts = happened.facts(incident.as_ref(), tell, routing);
             let id = incident.as_ref().map(|(_, id)| *id);
             let told = Told { facts, endpoint: Some(endpoint), incident: id, first_of_incident: None };
-            let outgoing = Outgoing::new(told, channels, routing, happened.now).kept_back(tell.held_by);
+            let outgoing = Outgoing::new(told, channels, routing, happened.now).kept_back(tell.held_by, happened.held_name.clone());
             match &incident {
                 Some((incident, _)) => {
                     let outage = outages.of(endpoint, incident.started_at);
@@ -199,6 +201,8 @@ impl Telling {
             _ => happened.now,
         };
         let (actor, note) = happened.by.clone().map_or((None, None), |(by, note)| (Some(by.name), note));
+        let held_name = happened.held_name.as_ref();
+        let note = note.or_else(|| held_name.map(|name| format!("kept back by parent_down: {name}")));
         if let Some(kind) = happened.kind() {
             let event = IncidentEvent { incident_id: id, at, kind, failure: failure.cloned(), actor, note };
             incidents::add_event(db, &event).await?;
