@@ -156,9 +156,9 @@ impl Graph {
         !self.is_empty() && member.meant_by().any(|selector| self.by_selector.contains_key(&selector))
     }
 
-    /// Whether a selector that somebody depends by means any endpoint.
-    pub fn means_something(&self, selector: &str) -> bool {
-        self.by_selector.get(selector).is_some_and(|at| !self.meanings[*at].members.is_empty())
+    /// How many endpoints a selector means that somebody depends by.
+    pub fn meant_by(&self, selector: &str) -> usize {
+        self.by_selector.get(selector).map_or(0, |at| self.meanings[*at].members.len())
     }
 
     /// The endpoints that an endpoint depends on, itself left out, with the selector that means each. One that several
