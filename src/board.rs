@@ -317,6 +317,11 @@ impl Board {
         self.read().entries.keys().copied().collect()
     }
 
+    /// What is known of every endpoint, oldest first.
+    pub fn knowns(&self) -> Vec<Arc<KnownEndpoint>> {
+        self.read().entries.values().map(|seen| seen.known.clone()).collect()
+    }
+
     pub fn get(&self, id: EndpointId) -> Option<Entry> {
         let inner = self.read_worked_out();
         inner.entries.get(&id).map(|seen| inner.entry(seen))

@@ -77,7 +77,9 @@ impl Reader<'_> {
             for (k, selector) in own.unwrap_or(&configured.endpoint.depends_on).0.iter().enumerate() {
                 let mistake = mistakes.entry(selector).or_insert_with(|| {
                     let mistake = || Selectors(vec![selector.clone()]).mistakes(&there).into_iter().next();
-                    if graph.meant_by(selector) == 1 { None } else { mistake().map(|(_, detail)| detail) }
+                    let may_mean_many = selector.starts_with("group:") || selector.starts_with("tag:");
+                    let meant_by = graph.meant_by(selector);
+                    if meant_by == 1 || (meant_by > 1 && may_mean_many) { None } else { mistake().map(|(_, detail)| detail) }
                 });
                 if let Some(message) = mistake {
                     let (place, path) = self.blamed(i, k);

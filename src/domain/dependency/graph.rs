@@ -32,6 +32,11 @@ impl<'a> Member<'a> {
         ["*".to_owned(), self.name.to_owned()].into_iter().chain(key).chain(group).chain(id).chain(tags)
     }
 
+    /// Whether one of the selectors means it.
+    pub fn is_meant_by(&self, selectors: &Selectors) -> bool {
+        !selectors.0.is_empty() && self.meant_by().any(|selector| selectors.0.contains(&selector))
+    }
+
     fn label(&self) -> String {
         if self.group.is_empty() { self.name.to_owned() } else { format!("{}/{}", self.group, self.name) }
     }
