@@ -441,8 +441,9 @@ impl Recorder {
         }
     }
 
-    /// Begins a commit if one is due, and goes on from memory where the database does not keep up.
-    fn go_on(&mut self) {
+    /// Decides again about the children of parents that have answered, begins a commit if one is due, and goes on from
+    /// memory where the database does not keep up.
+    pub fn go_on(&mut self) {
         let children = self.parents.take_changed();
         if !children.is_empty() {
             let now = self.parts.clock.now();

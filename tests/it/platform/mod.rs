@@ -28,6 +28,7 @@ mod maintenance;
 mod metrics;
 mod modules;
 mod outbound;
+mod parents;
 mod presets;
 mod query_stats;
 mod requests;

@@ -7,6 +7,7 @@ mod kill;
 mod life;
 mod maintenance;
 mod measure;
+mod parents;
 mod scripted;
 mod trouble;
 mod whole;
