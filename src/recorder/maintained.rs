@@ -40,6 +40,11 @@ impl Maintained {
         Self { now, rechecks: Rechecks::default() }
     }
 
+    /// A check was made in a window, which may be over before the board is looked at.
+    pub(super) fn note(&mut self, id: EndpointId) {
+        self.now.insert(id);
+    }
+
     /// Follows the board.
     pub(super) fn follow(&mut self, board: &Board, now: Timestamp) -> Changes {
         let mut changes = Changes::default();
@@ -66,11 +71,6 @@ impl Maintained {
     /// Has an endpoint checked after its window: what failed in it tells nothing.
     pub(super) fn recheck(&mut self, id: EndpointId, now: Timestamp) {
         self.rechecks.begin(id, Timestamp::MIN_UTC, now);
-    }
-
-    /// A result has come.
-    pub(super) fn note(&mut self, result: &CheckResult) {
-        self.rechecks.note(result);
     }
 
     /// Until when messages wait at most, where what is known of an endpoint is of a window that has just ended.

@@ -251,13 +251,7 @@ impl Parents {
 
     /// What the parents of an endpoint keep back, of an incident that is open. A child that was held by a parent that is
     /// down no longer is checked first.
-    pub(super) fn hold(
-        &mut self,
-        board: &Board,
-        id: EndpointId,
-        tracked: &Tracked,
-        now: Timestamp,
-    ) -> Option<Hold> {
+    pub(super) fn hold(&mut self, board: &Board, id: EndpointId, tracked: &Tracked, now: Timestamp) -> Option<Hold> {
         let state = &tracked.state;
         let is_untold = state.incident.as_ref().is_some_and(|open| open.untold.is_some());
         if let Some(Waiting::Asking { parents, .. }) = self.children.get(&id) {
@@ -342,24 +336,28 @@ impl Parents {
 
     /// Shows on the board whose messages wait for an answer or for a check. Those of parents that are down it knows.
     pub(super) fn show(&mut self, board: &Board, now: Timestamp) {
-        let waits: InheritedHolds = self.children.iter().filter_map(|(id, waiting)| {
-            let (name, since, until) = match waiting {
-                Waiting::Asking { name, since, until, .. } if !name.is_empty() => (name, *since, *until),
-                Waiting::Rechecked { by, since } => (by, *since, *since + TimeDelta::minutes(2)),
-                _ => return None,
-            };
-            let hold = ShownHold {
-                by: Suppressor::ParentDown,
-                name: name.clone(),
-                since,
-                until: Some(until).filter(|until| now < *until),
-                reason: String::new(),
-                through: None,
-                made_by: None,
-                selectors: Selectors::default(),
-            };
-            Some((*id, Arc::new(hold)))
-        }).collect();
+        let waits: InheritedHolds = self
+            .children
+            .iter()
+            .filter_map(|(id, waiting)| {
+                let (name, since, until) = match waiting {
+                    Waiting::Asking { name, since, until, .. } if !name.is_empty() => (name, *since, *until),
+                    Waiting::Rechecked { by, since } => (by, *since, *since + TimeDelta::minutes(2)),
+                    _ => return None,
+                };
+                let hold = ShownHold {
+                    by: Suppressor::ParentDown,
+                    name: name.clone(),
+                    since,
+                    until: Some(until).filter(|until| now < *until),
+                    reason: String::new(),
+                    through: None,
+                    made_by: None,
+                    selectors: Selectors::default(),
+                };
+                Some((*id, Arc::new(hold)))
+            })
+            .collect();
         if !waits.is_empty() || self.shown > 0 {
             self.shown = waits.len();
             board.set_waits(waits);

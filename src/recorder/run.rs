@@ -49,6 +49,9 @@ const LAST_WAIT: Duration = Duration::from_secs(3);
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The most that is done for one incident in a turn: a reminder that is due each time keeps no escalation back.
+const MOST_AT_ONCE: usize = 8;
+
 /// The most events that wait until the board shows what they tell. Beyond it the oldest are lost, which whoever looks on
 /// is told.
 const NEWS: usize = 4_096;
@@ -230,6 +233,9 @@ impl Recorder {
         result.in_maintenance |= is_verdict
             && (quiet.maintenance(&entry.known, result.started_at, now).is_some()
                 || self.parents.maintenance(board, quiet, id, result.started_at, now).is_some());
+        if result.in_maintenance {
+            self.maintained.note(id);
+        }
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
         let around = quiet.beside(around, &entry.known, now);
         let around = self.parents.beside(around, &result, &tracked.state, now);
@@ -241,11 +247,8 @@ impl Recorder {
             return;
         }
         tracked.note(&result, seen);
-        self.maintained.note(&result);
         self.parents.take(board, &entry, tracked, &result, &effect, now);
-        if effect.confirm
-            && self.parts.confirmations.try_send(ConfirmRequest::soon(id)).is_err()
-        {
+        if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest::soon(id)).is_err() {
             tracing::debug!(
                 endpoint = entry.known.endpoint.name,
                 endpoint_id = id.0,
@@ -393,9 +396,18 @@ impl Recorder {
 
     /// Decides again about an endpoint with an open incident.
     fn let_time_work_on(&mut self, id: EndpointId, now: Timestamp) {
+        for _ in 0..MOST_AT_ONCE {
+            if !self.let_time_pass_for(id, now) {
+                break;
+            }
+        }
+    }
+
+    /// The next thing that is due of an incident; whether there was one.
+    fn let_time_pass_for(&mut self, id: EndpointId, now: Timestamp) -> bool {
         let board = &self.parts.board;
         let monitored = board.get(id).filter(|entry| entry.known.is_checked());
-        let Some(tracked) = self.tracked.get_mut(&id) else { return };
+        let Some(tracked) = self.tracked.get_mut(&id) else { return false };
         let before = tracked.state.status;
         let effect = match &monitored {
             Some(entry) => {
@@ -411,9 +423,9 @@ impl Recorder {
             }
             None => tracked.abandon(now),
         };
-        if let Some(effect) = effect {
-            self.keep(id, effect, before, None, now);
-        }
+        let Some(effect) = effect else { return false };
+        self.keep(id, effect, before, None, now);
+        true
     }
 
     /// Shows which windows and silences there are now. What failed in a window that is over is checked at once, so that

@@ -77,7 +77,8 @@ impl Telling {
             let facts = happened.facts(incident.as_ref(), tell, routing);
             let id = incident.as_ref().map(|(_, id)| *id);
             let told = Told { facts, endpoint: Some(endpoint), incident: id, first_of_incident: None };
-            let outgoing = Outgoing::new(told, channels, routing, happened.now).kept_back(tell.held_by, happened.held_name.clone());
+            let outgoing = Outgoing::new(told, channels, routing, happened.now)
+                .kept_back(tell.held_by, happened.held_name.clone());
             match &incident {
                 Some((incident, _)) => {
                     let outage = outages.of(endpoint, incident.started_at);

@@ -206,16 +206,8 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
         let _waiting = Waiting::begin(&job.running.waiting);
         context.limits.acquire(host, port).await
     };
-    let attempted = attempts::run(
-        &noting,
-        context.clock.as_ref(),
-        spec,
-        &endpoint.retry,
-        plan,
-        acquire,
-        fastrand::f64,
-    )
-    .await;
+    let attempted =
+        attempts::run(&noting, context.clock.as_ref(), spec, &endpoint.retry, plan, acquire, fastrand::f64).await;
     if let Outcome::Missed(reason) = attempted.outcome {
         context.metrics.missed.add(reason, 1);
     }

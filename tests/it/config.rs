@@ -11,6 +11,7 @@ macro_rules! snapshot {
 
 mod auth;
 mod outbound;
+mod parents;
 mod serving;
 mod telling;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Item, Layer, Reader};
+use crate::config::report::path_below;
 use crate::config::tree::Place;
 use crate::domain::dependency::{Graph, Member};
 use crate::domain::endpoint::{EndpointId, EndpointSettings};
@@ -31,12 +32,10 @@ pub(super) fn written(item: &Item<'_>, settings: &EndpointSettings, group: Optio
     match &settings.depends_on {
         Some(Selectors(all)) => {
             let place = |i: usize| {
-                let (node, exact) = item.node.at_pointer(&format!("/depends_on/{i}"));
-                let (node, path) = match exact {
-                    true => (node, format!("{}.depends_on.{i}", item.at)),
-                    false => (item.node.at_pointer("/depends_on").0, format!("{}.depends_on", item.at)),
-                };
-                (node.place.clone(), path)
+                let pointer = format!("/depends_on/{i}");
+                let pointer = if item.node.at_pointer(&pointer).1 { &pointer } else { "/depends_on" };
+                let node = item.node.at_pointer(pointer).0;
+                (node.place.clone(), format!("{}{}", item.at, path_below(pointer)))
             };
             Written::Here((0..all.len()).map(place).collect())
         }
@@ -79,7 +78,11 @@ impl Reader<'_> {
                     let mistake = || Selectors(vec![selector.clone()]).mistakes(&there).into_iter().next();
                     let may_mean_many = selector.starts_with("group:") || selector.starts_with("tag:");
                     let meant_by = graph.meant_by(selector);
-                    if meant_by == 1 || (meant_by > 1 && may_mean_many) { None } else { mistake().map(|(_, detail)| detail) }
+                    if meant_by == 1 || (meant_by > 1 && may_mean_many) {
+                        None
+                    } else {
+                        mistake().map(|(_, detail)| detail)
+                    }
                 });
                 if let Some(message) = mistake {
                     let (place, path) = self.blamed(i, k);

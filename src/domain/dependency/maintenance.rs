@@ -30,8 +30,7 @@ pub fn inherited<H: Clone>(
         absent: usize,
         best: Option<(H, EndpointId)>,
     }
-    let mut tallies: Vec<Tally<H>> =
-        graph.meanings.iter().map(|_| Tally { held: 0, absent: 0, best: None }).collect();
+    let mut tallies: Vec<Tally<H>> = graph.meanings.iter().map(|_| Tally { held: 0, absent: 0, best: None }).collect();
     let mut all = HashMap::new();
     // Parents come first, so that what a selector means is complete, but for the endpoint itself, which does not count.
     for id in graph.ids() {
@@ -63,9 +62,10 @@ pub fn inherited<H: Clone>(
         for at in &node.meant_by {
             let (is_group, tally) = (graph.meanings[*at].is_group, &mut tallies[*at]);
             tally.held += 1;
-            let is_better = tally.best.as_ref().is_none_or(|(best, _)| {
-                if is_group { lasts_longer(best, &hold) } else { lasts_longer(&hold, best) }
-            });
+            let is_better = tally
+                .best
+                .as_ref()
+                .is_none_or(|(best, _)| if is_group { lasts_longer(best, &hold) } else { lasts_longer(&hold, best) });
             if is_better {
                 tally.best = Some((hold.clone(), *id));
             }

@@ -125,8 +125,14 @@ impl Standings {
                 **id != child && !self.graph.is_cut(child, **id) && self.get(**id) == Standing::NotDown
             };
             let room = most - all.len();
-            let meant: Vec<EndpointId> =
-                meaning.members.iter().filter(is_meant).take(room + 1).filter(|id| seen.insert(**id)).copied().collect();
+            let meant: Vec<EndpointId> = meaning
+                .members
+                .iter()
+                .filter(is_meant)
+                .take(room + 1)
+                .filter(|id| seen.insert(**id))
+                .copied()
+                .collect();
             if meant.len() <= room {
                 all.extend(meant);
             } else if !meaning.is_group {

@@ -86,7 +86,11 @@ pub(super) fn circle(
 }
 
 /// The circles that endpoints would be in that a group changes.
-pub(in crate::service) fn circles(ctx: &ServiceContext, changed: &[Arc<KnownEndpoint>], written: bool) -> Vec<FieldError> {
+pub(in crate::service) fn circles(
+    ctx: &ServiceContext,
+    changed: &[Arc<KnownEndpoint>],
+    written: bool,
+) -> Vec<FieldError> {
     let before = |id| ctx.board.get(id).map(|entry| entry.known);
     let is_other = |known: &&Arc<KnownEndpoint>| {
         is_other(&known.endpoint, before(known.id).as_ref().map(|before| &before.endpoint))
@@ -98,7 +102,12 @@ pub(in crate::service) fn circles(ctx: &ServiceContext, changed: &[Arc<KnownEndp
     let all = there(ctx, &after);
     let graph = Graph::new(all.iter().map(|known| Member::from(&**known)));
     let by_change = |cycle: &crate::domain::dependency::Cycle| cycle.endpoints.iter().any(|id| after.contains_key(id));
-    graph.cycles().iter().filter(|cycle| by_change(cycle)).map(|cycle| error(endpoint_pointer(written), cycle)).collect()
+    graph
+        .cycles()
+        .iter()
+        .filter(|cycle| by_change(cycle))
+        .map(|cycle| error(endpoint_pointer(written), cycle))
+        .collect()
 }
 
 fn endpoint_pointer(written: bool) -> &'static str {

@@ -45,9 +45,8 @@ async fn what_a_dead_parent_keeps_back_is_shown_everywhere_and_told_to_nobody() 
          defaults: {{interval: 2, retry: {{enabled: false}}, alert_policy: {{confirm_interval: 1}}}}\n\
          endpoints:\n  - {{name: gate, group: core, url: '{url}'}}\n{children}"
     ));
-    let summary = async |status: &str| {
-        platform.get("/api/v1/stats/summary").await.expect(200).json()[status].as_u64().unwrap()
-    };
+    let summary =
+        async |status: &str| platform.get("/api/v1/stats/summary").await.expect(200).json()[status].as_u64().unwrap();
     let all = CHILDREN as u64 + 1;
     until("all are up", async || summary("up").await == all).await;
     status.store(503, Ordering::Relaxed);
@@ -64,7 +63,10 @@ async fn what_a_dead_parent_keeps_back_is_shown_everywhere_and_told_to_nobody() 
     assert!(shown["held_by"]["reason"].as_str().unwrap().contains("503"), "{shown}");
     assert_eq!(shown["effective"]["depends_on"], json!(["group:core"]));
     let incident = platform.get(&format!("/api/v1/incidents/{}", held[0]["incident_id"])).await.expect(200).json();
-    assert_eq!((&incident["held_by"]["by"], &incident["held_by"]["name"]), (&json!("parent_down"), &json!("group:core")));
+    assert_eq!(
+        (&incident["held_by"]["by"], &incident["held_by"]["name"]),
+        (&json!("parent_down"), &json!("group:core"))
+    );
     let note = incident["events"][0]["note"].as_str().unwrap();
     assert_eq!(note, "kept back by parent_down: group:core", "{incident}");
 

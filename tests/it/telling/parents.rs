@@ -245,10 +245,8 @@ fn asked(attempts: &[&str], checks: &[&str]) -> Asked {
 
 async fn a_thousand_behind_one_dead_parent_are_one_message_and_one_at_the_end(kind: Kind) {
     let children: Vec<String> = (0..1_000).map(|i| format!("c{i}")).collect();
-    let lines: String = children
-        .iter()
-        .map(|name| format!("  - {{name: {name}, {}, depends_on: ['group:core']}}\n", url()))
-        .collect();
+    let lines: String =
+        children.iter().map(|name| format!("  - {{name: {name}, {}, depends_on: ['group:core']}}\n", url())).collect();
     let place = Place::on(kind, &format!("  - {{name: gate, group: core, {}}}\n{lines}", url())).await;
     let mut run = place.start().await;
     for name in ["gate"].into_iter().chain(children.iter().map(String::as_str)) {
@@ -599,11 +597,10 @@ async fn maintenance_of_a_parent_is_that_of_its_children(kind: Kind) {
     let entry = run.entry("web");
     assert_eq!((entry.status(), entry.live.last_verdict.as_ref().unwrap().in_maintenance), (Status::Maintenance, true));
     let hold = entry.hold().unwrap();
-    assert_eq!((hold.by, hold.name.as_str(), hold.through.as_deref()), (
-        Suppressor::MaintenanceWindow,
-        "upgrade",
-        Some("db")
-    ));
+    assert_eq!(
+        (hold.by, hold.name.as_str(), hold.through.as_deref()),
+        (Suppressor::MaintenanceWindow, "upgrade", Some("db"))
+    );
     assert_eq!(run.entry("db").hold().unwrap().through.as_deref(), Some("gate"));
     assert_eq!(run.told().await, ["free down"]);
     assert_eq!(entry.live.open_hour.as_ref().unwrap().rollup.bucket.maintenance, 3);
@@ -611,6 +608,7 @@ async fn maintenance_of_a_parent_is_that_of_its_children(kind: Kind) {
     run.pass(118 * SECOND);
     assert_eq!(run.go_on().await, asked(&[], &["web"]), "it is checked when the window is over");
     run.check_begun("web", false, TimeDelta::seconds(3));
+    run.pass(SECOND);
     assert_eq!(run.go_on().await, asked(&[], &["web"]));
     assert!(run.entry("web").live.last_verdict.as_ref().unwrap().in_maintenance);
     run.pass(2 * SECOND);
