@@ -12,7 +12,7 @@ mod standing;
 
 pub use self::graph::{Cycle, Graph, Member};
 pub use self::maintenance::{Inherited, inherited};
-pub use self::standing::{DownParent, Standing, Standings, standing};
+pub use self::standing::{DownParent, Standing, Standings, ToAsk, standing};
 
 /// The most selectors of one endpoint.
 pub const MOST_SELECTORS: usize = 50;

@@ -163,19 +163,17 @@ impl Parents {
             return facts;
         }
         let first = self.to_ask(id, result.started_at, now).into_iter().next();
-        let name = first.and_then(|parent| self.standings.graph().label(parent));
-        let hold = name.map(|name| Hold { name: name.to_owned(), until: Some(now + LONGEST_WAIT) });
+        let hold = first.map(|(_, name)| Hold { name, until: Some(now + LONGEST_WAIT) });
         Facts { parent_down: hold, ..facts }
     }
 
-    /// The parents of which nothing is known that is as new as a check that began then.
-    fn to_ask(&self, child: EndpointId, since: Timestamp, now: Timestamp) -> Vec<EndpointId> {
+    /// The parents of which nothing is known that is as new as a check that began then, and their names.
+    fn to_ask(&self, child: EndpointId, since: Timestamp, now: Timestamp) -> Vec<(EndpointId, String)> {
         let since = since.min(now - FRESH);
         // Not of the future, after the clock was set back.
-        let is_fresh = |id: &EndpointId| self.newest.get(id).is_some_and(|began| *began >= since && *began <= now);
-        let mut all = self.standings.to_ask(child, MOST_FOR_ONE);
-        all.retain(|id| !is_fresh(id));
-        all
+        let is_fresh = |id| self.newest.get(&id).is_some_and(|began| *began >= since && *began <= now);
+        let all = self.standings.to_ask(child, MOST_FOR_ONE).into_iter();
+        all.filter(|parent| !is_fresh(parent.id)).map(|parent| (parent.id, parent.name.to_owned())).collect()
     }
 
     /// Takes in what a result did: to its endpoint as a parent, and to its message, if it is one of a child.
@@ -216,8 +214,8 @@ impl Parents {
     /// Asks the parents of a child, each at most once at a time.
     fn ask(&mut self, board: &Board, child: EndpointId, since: Timestamp, now: Timestamp) {
         self.asked.retain(|_, until| now < *until && *until <= now + LONGEST_WAIT);
-        let mut waited_for = Vec::new();
-        for parent in self.to_ask(child, since, now) {
+        let (mut waited_for, mut first) = (Vec::new(), None);
+        for (parent, name) in self.to_ask(child, since, now) {
             if board.attempt_failed(parent) {
                 // The check under way has more attempts to make; until it ends this counts.
                 self.is_changed |= self.standings.set(parent, Standing::Down);
@@ -232,14 +230,12 @@ impl Parents {
                 self.rechecks.ask(ConfirmRequest::attempt(parent, ATTEMPT));
             }
             waited_for.push(parent);
+            first.get_or_insert(name);
         }
         let until = waited_for.iter().filter_map(|parent| self.asked.get(parent)).max().copied();
-        let name = waited_for.first().and_then(|parent| self.standings.graph().label(*parent));
-        let waiting = match (self.standings.parent_down(child), name, until) {
+        let waiting = match (self.standings.parent_down(child), first, until) {
             (Some(down), ..) => Waiting::Held { by: down.name.to_owned() },
-            (None, Some(name), Some(until)) => {
-                Waiting::Asking { name: name.to_owned(), parents: waited_for, since: now, until }
-            }
+            (None, Some(name), Some(until)) => Waiting::Asking { name, parents: waited_for, since: now, until },
             // Nobody to wait for: it is decided by what is known, in a moment.
             _ => {
                 self.due.push(child);

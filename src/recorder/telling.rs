@@ -202,10 +202,13 @@ impl Telling {
             _ => happened.now,
         };
         let (actor, note) = happened.by.clone().map_or((None, None), |(by, note)| (Some(by.name), note));
-        let held_name = happened.held_name.as_ref();
-        let note = note.or_else(|| held_name.map(|name| format!("kept back by parent_down: {name}")));
         if let Some(kind) = happened.kind() {
             let event = IncidentEvent { incident_id: id, at, kind, failure: failure.cloned(), actor, note };
+            incidents::add_event(db, &event).await?;
+        }
+        if let Some(name) = &happened.held_name {
+            let (at, kind, note) = (happened.now, IncidentEventKind::KeptBack, Some(format!("parent_down: {name}")));
+            let event = IncidentEvent { incident_id: id, at, kind, failure: None, actor: None, note };
             incidents::add_event(db, &event).await?;
         }
         if let Some(tell) = happened.tell.filter(|tell| tell.event == Event::Flapping) {

@@ -325,7 +325,9 @@ impl Graph {
             text.push_str(" → ");
             text.push_str(label(*id));
             if selector != label(*id) {
-                text.push_str(&format!(" (by `{selector}`)"));
+                text.push_str(" (by `");
+                text.push_str(selector);
+                text.push_str("`)");
             }
         }
         let others = steps.iter().map(|(id, _)| *id).filter(|id| *id != start);

@@ -60,6 +60,14 @@ pub struct DownParent<'a> {
     pub id: EndpointId,
 }
 
+/// A parent that would have to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToAsk<'a> {
+    pub id: EndpointId,
+    /// As [`DownParent::name`].
+    pub name: &'a str,
+}
+
 impl Standings {
     pub fn new(graph: Arc<Graph>) -> Self {
         let tallies = graph.meanings.iter().map(|_| Tally::default()).collect();
@@ -117,8 +125,8 @@ impl Standings {
 
     /// The parents that would have to be asked to know whether one is down, each once. A group is asked as a whole or
     /// not at all: where `most` does not suffice for it, it is left out, and so are further parents.
-    pub fn to_ask(&self, child: EndpointId, most: usize) -> Vec<EndpointId> {
-        let mut all: Vec<EndpointId> = Vec::new();
+    pub fn to_ask(&self, child: EndpointId, most: usize) -> Vec<ToAsk<'_>> {
+        let mut all: Vec<ToAsk<'_>> = Vec::new();
         let mut seen = BTreeSet::new();
         for meaning in self.graph.links(child) {
             let is_meant = |id: &&EndpointId| {
@@ -133,10 +141,12 @@ impl Standings {
                 .filter(|id| seen.insert(**id))
                 .copied()
                 .collect();
-            if meant.len() <= room {
-                all.extend(meant);
-            } else if !meaning.is_group {
-                all.extend(meant.into_iter().take(room));
+            let named = |id: EndpointId| {
+                let label = self.graph.label(id).filter(|_| !meaning.is_group);
+                ToAsk { id, name: label.unwrap_or(&meaning.selector) }
+            };
+            if meant.len() <= room || !meaning.is_group {
+                all.extend(meant.into_iter().take(room).map(named));
             }
         }
         all

@@ -199,7 +199,7 @@ fn who_is_to_be_asked_is_bounded_and_a_group_is_asked_as_a_whole() {
         standings
     };
     let asked = |down: &[i64], child, most| -> Vec<i64> {
-        standings(down).to_ask(EndpointId(child), most).into_iter().map(|id| id.0).collect()
+        standings(down).to_ask(EndpointId(child), most).into_iter().map(|one| one.id.0).collect()
     };
     assert_eq!(asked(&[], 7, 50), [1, 2, 3, 4, 5, 6]);
     assert_eq!(asked(&[2, 4], 7, 50), [1, 3, 5, 6]);

@@ -393,8 +393,8 @@ async fn a_child_that_is_down_when_its_parent_is_back_is_checked_and_told_with_i
     let of_it = incidents::list(run.store.readers(), &query).await.unwrap();
     let events = incidents::events(run.store.readers(), &[of_it[0].id]).await.unwrap();
     let kinds: Vec<_> = events.iter().map(|event| (event.kind, event.note.as_deref())).collect();
-    let kept = Some("kept back by parent_down: core/gate");
-    assert_eq!(kinds, [(IncidentEventKind::Opened, kept), (IncidentEventKind::Told, None)]);
+    let kept = (IncidentEventKind::KeptBack, Some("parent_down: core/gate"));
+    assert_eq!(kinds, [(IncidentEventKind::Opened, None), kept, (IncidentEventKind::Told, None)]);
     place.end().await;
 }
 
