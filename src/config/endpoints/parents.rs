@@ -19,11 +19,11 @@ pub(super) enum Written {
 
 /// Of the endpoints of a configuration, which have no id yet: by their number.
 fn id_of(number: usize) -> EndpointId {
-    EndpointId(-1 - i64::try_from(number).unwrap_or(i64::MAX - 1))
+    EndpointId(i64::MIN.saturating_add_unsigned(number as u64))
 }
 
 fn number_of(id: EndpointId) -> usize {
-    usize::try_from(-1 - id.0).unwrap_or(usize::MAX)
+    usize::try_from(id.0.abs_diff(i64::MIN)).unwrap_or(usize::MAX)
 }
 
 /// Where the parents of an endpoint are written; `None`: nowhere.

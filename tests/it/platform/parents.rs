@@ -17,6 +17,11 @@ async fn endpoint(platform: &Platform, key: &str) -> Value {
     platform.get(&format!("{ENDPOINTS}/by-key/{key}")).await.expect(200).json()
 }
 
+async fn patch(platform: &Platform, key: &str, body: &Value) -> super::Answer {
+    let id = endpoint(platform, key).await["id"].clone();
+    platform.send("PATCH", &format!("{ENDPOINTS}/{id}"), body).await
+}
+
 /// Every notification, oldest first.
 async fn notifications(platform: &Platform) -> Vec<Value> {
     let list = platform.get("/api/v1/notifications?limit=1000").await.expect(200).json();
@@ -105,8 +110,8 @@ async fn parents_that_are_not_there_and_circles_are_refused() {
         assert!(error["detail"].as_str().unwrap().contains(said), "{parents}: {problem}");
     }
     // By a change, by a replacement, many at once, and through a group.
-    let patch = json!({"depends_on": ["core/c"]});
-    let problem = platform.send("PATCH", &format!("{ENDPOINTS}/1"), &patch).await.expect(400).json();
+    let to_c = json!({"depends_on": ["core/c"]});
+    let problem = platform.send("PATCH", &format!("{ENDPOINTS}/1"), &to_c).await.expect(400).json();
     let error = &problem["errors"][0];
     assert_eq!((&error["pointer"], &error["rule"]), (&json!("/depends_on"), &json!("conflict")), "{problem}");
     assert!(error["detail"].as_str().unwrap().contains("in a circle: core/a → core/c"), "{problem}");
@@ -127,7 +132,7 @@ async fn parents_that_are_not_there_and_circles_are_refused() {
     let heir = platform.send("POST", ENDPOINTS, &heir).await.expect(201).json();
     assert_eq!(heir["effective"]["depends_on"], json!(["x"]));
     let to_core = json!({"depends_on": ["group:core"]});
-    let problem = platform.send("PATCH", &format!("{ENDPOINTS}/by-key/x"), &to_core).await.expect(400).json();
+    let problem = patch(&platform, "x", &to_core).await.expect(400).json();
     assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("(by `group:core`)"), "{problem}");
     platform.send("PATCH", "/api/v1/groups/core", &json!({"depends_on": ["y", "x", "none"]})).await.expect(400);
     let own = platform.send("PATCH", &format!("{ENDPOINTS}/1"), &json!({"depends_on": ["core/a", "*"]})).await;
@@ -137,9 +142,9 @@ async fn parents_that_are_not_there_and_circles_are_refused() {
     // One that has gone since hinders nothing and holds nothing back.
     platform.send("DELETE", &format!("{ENDPOINTS}/by-key/core/c"), &Value::Null).await.expect(204);
     platform.send("DELETE", &format!("{ENDPOINTS}/by-key/core/b"), &Value::Null).await.expect(204);
-    platform.send("PATCH", &format!("{ENDPOINTS}/by-key/y"), &json!({"depends_on": ["core/a"]})).await.expect(200);
+    patch(&platform, "y", &json!({"depends_on": ["core/a"]})).await.expect(200);
     platform.send("DELETE", &format!("{ENDPOINTS}/1"), &Value::Null).await.expect(204);
-    let y = platform.send("PATCH", &format!("{ENDPOINTS}/by-key/y"), &json!({"description": "still"})).await;
+    let y = patch(&platform, "y", &json!({"description": "still"})).await;
     let y = y.expect(200).json();
     let gone = json!({"selector": "core/a", "endpoint_id": null, "endpoint": null, "status": null,
         "counts_as_down": false});
