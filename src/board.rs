@@ -4,18 +4,24 @@
 //! while the database is away. It is rebuilt from the store at start and updated only after a commit: by the
 //! service verbs (what is watched) and by the recorder (what was seen). It decides nothing.
 
+mod dependence;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::counts::Counts;
+use crate::domain::dependency::Graph;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::hold::Hold;
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
 use crate::domain::suppression::{Facts, Suppressor};
 use crate::domain::uptime::{Bucket, OpenHour, hour_of, uptime_percentage};
+
+use self::dependence::{Dependence, spread};
+pub use self::dependence::{InheritedHolds, ParentReport};
 
 /// The live state of every current endpoint.
 #[derive(Debug, Default)]
@@ -30,6 +36,7 @@ struct Inner {
     keys: HashMap<(String, String), EndpointId>,
     /// What keeps messages back at this moment, in the order in which it counts.
     holds: Vec<Arc<Hold>>,
+    dependence: Dependence,
 }
 
 #[derive(Debug)]
@@ -44,14 +51,16 @@ impl Inner {
             let mut all = self.holds.iter().filter(|hold| hold.by == by);
             let first = all.find(|hold| hold.is_of(&seen.known))?;
             // Of several the one that lasts longest.
-            let last = all.filter(|hold| hold.until > first.until && hold.is_of(&seen.known));
+            let last = all.filter(|hold| hold.outlasts(first) && hold.is_of(&seen.known));
             Some(last.max_by_key(|hold| hold.until).unwrap_or(first).clone())
         };
+        let id = seen.known.id;
         Entry {
             known: seen.known.clone(),
             live: seen.live.clone(),
-            maintenance: of(Suppressor::MaintenanceWindow),
+            maintenance: of(Suppressor::MaintenanceWindow).or_else(|| self.dependence.maintenance(id)),
             silence: of(Suppressor::Silence),
+            parent_down: self.dependence.parent_down(id, &self.entries),
         }
     }
 }
@@ -61,10 +70,12 @@ impl Inner {
 pub struct Entry {
     pub known: Arc<KnownEndpoint>,
     pub live: Arc<Live>,
-    /// The maintenance window that is open for it.
+    /// The maintenance window that is open for it, or else for a parent.
     pub maintenance: Option<Arc<Hold>>,
     /// The silence that it is under.
     pub silence: Option<Arc<Hold>>,
+    /// The parent that is down, or that is being asked.
+    pub parent_down: Option<Arc<Hold>>,
 }
 
 /// What was seen of an endpoint.
@@ -198,7 +209,8 @@ impl Entry {
 
     /// What keeps messages about it back.
     pub fn hold(&self) -> Option<&Hold> {
-        self.in_doubt().or(self.maintenance.as_deref()).or(self.silence.as_deref())
+        let quiet = self.in_doubt().or(self.maintenance.as_deref()).or(self.silence.as_deref());
+        quiet.or(self.parent_down.as_deref())
     }
 
     /// That our own network is in doubt, in the order of the suppressors the first of those shown.
@@ -213,6 +225,7 @@ impl Entry {
             own_network: self.in_doubt().map(Hold::fact),
             maintenance: fact(&self.maintenance),
             silence: fact(&self.silence),
+            parent_down: fact(&self.parent_down),
             ..Facts::default()
         }
     }
@@ -248,6 +261,22 @@ impl Board {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To read what is worked out from what is watched, which is done first where it changed since.
+    fn read_worked_out(&self) -> RwLockReadGuard<'_, Inner> {
+        loop {
+            let inner = self.read();
+            if inner.dependence.is_worked_out() {
+                return inner;
+            }
+            drop(inner);
+            let mut inner = self.write();
+            let Inner { entries, holds, dependence, .. } = &mut *inner;
+            if !dependence.is_worked_out() {
+                dependence.work_out(entries, holds);
+            }
+        }
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -258,6 +287,8 @@ impl Board {
         let mut inner = self.write();
         let id = known.id;
         let key = (known.endpoint.group.clone(), known.endpoint.name.clone());
+        let Inner { entries, dependence, .. } = &mut *inner;
+        dependence.changed(entries.get(&id).map(|seen| &*seen.known), Some(&known));
         let live = match inner.entries.get(&id) {
             Some(old) => {
                 let old_key = (old.known.endpoint.group.clone(), old.known.endpoint.name.clone());
@@ -277,6 +308,7 @@ impl Board {
     pub fn remove(&self, id: EndpointId) {
         let mut inner = self.write();
         if let Some(entry) = inner.entries.remove(&id) {
+            inner.dependence.changed(Some(&entry.known), None);
             let key = (entry.known.endpoint.group.clone(), entry.known.endpoint.name.clone());
             if inner.keys.get(&key) == Some(&id) {
                 inner.keys.remove(&key);
@@ -287,9 +319,11 @@ impl Board {
     /// Changes what was seen of each endpoint named; those no longer on the board are passed over.
     pub fn update(&self, ids: impl IntoIterator<Item = EndpointId>, mut change: impl FnMut(EndpointId, &mut Live)) {
         let mut inner = self.write();
+        let Inner { entries, dependence, .. } = &mut *inner;
         for id in ids {
-            if let Some(entry) = inner.entries.get_mut(&id) {
+            if let Some(entry) = entries.get_mut(&id) {
                 change(id, Arc::make_mut(&mut entry.live));
+                dependence.seen(entry);
             }
         }
     }
@@ -299,20 +333,25 @@ impl Board {
         self.read().entries.keys().copied().collect()
     }
 
+    /// What is known of every endpoint, oldest first.
+    pub fn knowns(&self) -> Vec<Arc<KnownEndpoint>> {
+        self.read().entries.values().map(|seen| seen.known.clone()).collect()
+    }
+
     pub fn get(&self, id: EndpointId) -> Option<Entry> {
-        let inner = self.read();
+        let inner = self.read_worked_out();
         inner.entries.get(&id).map(|seen| inner.entry(seen))
     }
 
     pub fn find_by_key(&self, group: &str, name: &str) -> Option<Entry> {
-        let inner = self.read();
+        let inner = self.read_worked_out();
         let id = inner.keys.get(&(group.to_owned(), name.to_owned()))?;
         inner.entries.get(id).map(|seen| inner.entry(seen))
     }
 
     /// Every endpoint, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
-        let inner = self.read();
+        let inner = self.read_worked_out();
         inner.entries.values().map(|seen| inner.entry(seen)).collect()
     }
 
@@ -320,8 +359,51 @@ impl Board {
     pub fn set_holds(&self, holds: Vec<Arc<Hold>>) {
         let is_same = self.read().holds == holds;
         if !is_same {
-            self.write().holds = holds;
+            let mut inner = self.write();
+            let Inner { entries, holds: shown, dependence, .. } = &mut *inner;
+            *shown = holds;
+            dependence.set_holds(entries, shown);
         }
+    }
+
+    /// Who depends on whom.
+    pub fn graph(&self) -> Arc<Graph> {
+        self.read_worked_out().dependence.graph()
+    }
+
+    /// The parents of an endpoint and how each is now, in the order of its selectors. One that several selectors mean
+    /// comes once for each. Which of them keeps messages back is [`Entry::parent_down`].
+    pub fn parents(&self, id: EndpointId) -> Vec<ParentReport> {
+        self.read_worked_out().dependence.parents(id)
+    }
+
+    /// The maintenance that these windows mean for endpoints through their parents.
+    pub fn maintenance_through_parents(&self, windows: &[Arc<Hold>]) -> InheritedHolds {
+        let inner = self.read_worked_out();
+        spread(&inner.dependence.graph(), &inner.entries, windows)
+    }
+
+    /// Notes that an attempt of the check under way has failed, or that the check is over.
+    pub fn note_attempt(&self, id: EndpointId, has_failed: bool) {
+        let is_news = self.read().dependence.attempt_failed(id) != has_failed;
+        if is_news {
+            let mut inner = self.write();
+            let Inner { entries, dependence, .. } = &mut *inner;
+            dependence.note_attempt(id, has_failed);
+            if let Some(seen) = entries.get(&id) {
+                dependence.seen(seen);
+            }
+        }
+    }
+
+    /// Whether an attempt of the check under way has failed.
+    pub fn attempt_failed(&self, id: EndpointId) -> bool {
+        self.read().dependence.attempt_failed(id)
+    }
+
+    /// Shows whose messages wait for a parent that is asked, or for a check of their own.
+    pub fn set_waits(&self, waits: InheritedHolds) {
+        self.write().dependence.set_waits(Arc::new(waits));
     }
 
     /// Whether any window is open.

@@ -220,8 +220,9 @@ impl OwnNetwork {
             by: Suppressor::OwnNetwork,
             name: String::new(),
             since: since.unwrap_or(now.at),
-            until: now.wall(until),
+            until: Some(now.wall(until)),
             reason: format!("{answered} of {} connectivity targets answer", self.targets),
+            through: None,
             made_by: None,
             selectors: Selectors::default(),
         })

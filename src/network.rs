@@ -173,7 +173,7 @@ impl NetworkWatch {
 
     async fn check_at_once(&self, endpoints: Vec<EndpointId>) {
         for endpoint_id in endpoints {
-            if self.parts.confirmations.send(ConfirmRequest { endpoint_id, at_once: true }).await.is_err() {
+            if self.parts.confirmations.send(ConfirmRequest::now(endpoint_id)).await.is_err() {
                 tracing::debug!("the scheduler is gone: nothing is checked any more");
                 return;
             }

@@ -133,6 +133,9 @@ pub struct NotificationItem {
     /// What keeps it back: `notifications_disabled`, `nobody_to_tell`, `nobody_was_told`, …; null when nothing does.
     #[schema(example = "nobody_to_tell")]
     held_by: Option<String>,
+    /// The parent, where `held_by` is `parent_down`; null otherwise.
+    #[schema(example = "core/gateway")]
+    held_name: Option<String>,
     deliveries: Vec<DeliveryItem>,
 }
 
@@ -150,6 +153,7 @@ impl From<StoredNotification> for NotificationItem {
             severity: facts.severity,
             error_message: facts.error,
             held_by: stored.held_by,
+            held_name: stored.held_name,
             deliveries: stored.deliveries.into_iter().map(DeliveryItem::from).collect(),
         }
     }

@@ -145,6 +145,10 @@ impl InheritedMistakes {
         });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn tell(self, report: &mut Report) {
         for Inherited { error, endpoint, others } in self.0.into_values() {
             let more = match others {

@@ -11,6 +11,7 @@ pub mod availability;
 pub mod check;
 pub mod connectivity;
 pub mod counts;
+pub mod dependency;
 pub mod endpoint;
 pub mod group;
 pub mod hold;

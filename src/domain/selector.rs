@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain::dependency::MOST_SELECTORS;
 use crate::domain::endpoint::{Endpoint, EndpointId, KnownEndpoint};
 use crate::domain::suggest::closest;
 
@@ -59,6 +60,22 @@ impl PartialSchema for Selectors {
     }
 }
 
+/// The selectors of parents: none are some too, which replace those that would be inherited.
+pub fn schema_of_parents() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(LONGEST));
+    OneOfBuilder::new()
+        .item(text())
+        .item(ArrayBuilder::new().items(text()).max_items(Some(MOST_SELECTORS)))
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .description(Some(
+            "What the endpoint depends on: `group/name`, a name that only one has, `id:12`, `group:core` (down when all \
+             of its endpoints are), or `tag:infra` and `*` (each endpoint that it means). While one of these is down, \
+             nobody is told of this endpoint. An empty list: nothing, whatever the group and the defaults say",
+        ))
+        .examples([serde_json::json!(["group:core", "infra/gateway"])])
+        .into()
+}
+
 impl ToSchema for Selectors {
     fn name() -> std::borrow::Cow<'static, str> {
         "Selectors".into()
@@ -104,7 +121,8 @@ fn is_key(selector: &str, endpoint: &Endpoint) -> bool {
     !endpoint.group.is_empty() && rest == Some(endpoint.name.as_str())
 }
 
-fn mistake(selector: &str, there: &Selectable<'_>) -> Option<String> {
+/// What is wrong with the form of a selector, whatever there is to be meant.
+pub fn malformed(selector: &str) -> Option<String> {
     if selector.trim().is_empty() {
         return Some(
             "is empty: write *, group:core, tag:prod, id:12, group/name or the name of an endpoint".to_owned(),
@@ -112,6 +130,13 @@ fn mistake(selector: &str, there: &Selectable<'_>) -> Option<String> {
     }
     if selector.chars().count() > LONGEST || selector.chars().any(char::is_control) {
         return Some(format!("is not a selector: at most {LONGEST} characters, no control characters"));
+    }
+    None
+}
+
+fn mistake(selector: &str, there: &Selectable<'_>) -> Option<String> {
+    if let Some(detail) = malformed(selector) {
+        return Some(detail);
     }
     if selector == "*" {
         return None;

@@ -74,7 +74,8 @@ pub(super) async fn record(
         for Handed { told, channels, created_at } in &notifications {
             let held_by = channels.is_empty().then_some("no_other_channel");
             let (facts, now) = (&told.facts, *created_at);
-            let new = NewNotification { facts, endpoint: None, incident: None, held_by, channels, now };
+            let new =
+                NewNotification { facts, endpoint: None, incident: None, held_by, held_name: None, channels, now };
             outbox::insert(&transaction, &new).await?;
         }
         transaction.commit().await?;

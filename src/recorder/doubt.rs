@@ -57,8 +57,9 @@ fn over(now: Moment) -> Hold {
         by: Suppressor::OwnNetwork,
         name: String::new(),
         since: now.at,
-        until: now.at,
+        until: Some(now.at),
         reason: "The connectivity targets did not answer".to_owned(),
+        through: None,
         made_by: None,
         selectors: Selectors::default(),
     }

@@ -1,24 +1,25 @@
 //! Which endpoints are in maintenance, as it was seen last: what begins and ends is told, and after the end a check comes
 //! before anybody is told of what lasts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use chrono::TimeDelta;
+use tokio::sync::mpsc;
 
 use crate::board::{Board, Entry};
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::EndpointId;
+use crate::domain::incident::EndpointState;
+use crate::events::ConfirmRequest;
 
-/// How long a message waits at most for the check after a window, whatever holds that up.
-const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(2);
+use super::rechecked::Rechecks;
 
 /// The endpoints in maintenance, and those that were lately.
 #[derive(Debug, Default)]
 pub(super) struct Maintained {
     now: HashSet<EndpointId>,
-    /// Until when each waits for its check at most.
-    waiting: HashMap<EndpointId, Timestamp>,
+    /// Those that were, and are checked before anybody is told of them.
+    rechecks: Rechecks,
 }
 
 /// What has changed.
@@ -36,7 +37,7 @@ impl Maintained {
     /// As the board shows it.
     pub(super) fn begin(board: &Board) -> Self {
         let now = board.entries().iter().filter(|entry| is_maintained(entry)).map(|entry| entry.known.id).collect();
-        Self { now, waiting: HashMap::new() }
+        Self { now, rechecks: Rechecks::default() }
     }
 
     /// A check was made in a window, which may be over before the board is looked at.
@@ -47,7 +48,7 @@ impl Maintained {
     /// Follows the board.
     pub(super) fn follow(&mut self, board: &Board, now: Timestamp) -> Changes {
         let mut changes = Changes::default();
-        self.waiting.retain(|_, until| now < *until && *until <= now + LONGEST_WAIT);
+        self.rechecks.tidy(now);
         if self.now.is_empty() && !board.has_maintenance() {
             return changes;
         }
@@ -60,7 +61,6 @@ impl Maintained {
                     changes.begun.push(entry);
                 }
             } else if self.now.contains(&id) && entry.known.is_checked() {
-                self.waiting.insert(id, now + LONGEST_WAIT);
                 changes.ended.push(entry);
             }
         }
@@ -68,14 +68,24 @@ impl Maintained {
         changes
     }
 
+    /// Has an endpoint checked after its window: what failed in it tells nothing.
+    pub(super) fn recheck(&mut self, id: EndpointId, now: Timestamp) {
+        self.rechecks.begin(id, Timestamp::MIN_UTC, now);
+    }
+
     /// Until when messages wait at most, where what is known of an endpoint is of a window that has just ended.
     pub(super) fn waits_for_a_check(
         &self,
         id: EndpointId,
+        state: &EndpointState,
         newest: Option<&CheckResult>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let until = self.waiting.get(&id).copied().filter(|until| now < *until);
-        until.filter(|_| newest.is_some_and(|newest| newest.in_maintenance))
+        self.rechecks.wait(id, state, newest, now)
+    }
+
+    /// Hands over what is to be examined, as far as there is room.
+    pub(super) fn send(&mut self, confirmations: &mpsc::Sender<ConfirmRequest>) {
+        self.rechecks.send(confirmations);
     }
 }

@@ -11,6 +11,8 @@ mod doubt;
 pub mod grace;
 mod maintained;
 pub mod outages;
+mod parents;
+mod rechecked;
 pub mod run;
 pub mod telling;
 pub mod tracked;

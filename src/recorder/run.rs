@@ -18,7 +18,7 @@ use crate::domain::connectivity::Moment;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{Acknowledging, EndpointState, Transition, Unresolvable};
 use crate::domain::outcome::{Outcome, Status};
-use crate::domain::suppression::Hold;
+use crate::domain::suppression::{Hold, Suppressor};
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Decided, Decider, Decision, IncidentRequest, Recorded, Submission, Undecidable};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
@@ -35,6 +35,7 @@ use super::doubt::{self, Shown};
 use super::grace::StartGrace;
 use super::maintained::{Changes, Maintained};
 use super::outages::Outages;
+use super::parents::Parents;
 use super::telling::{Happened, Telling};
 use super::tracked::{Effect, Tracked};
 use super::trouble::Trouble;
@@ -131,6 +132,7 @@ pub struct Recorder {
     with_incident: HashSet<EndpointId>,
     grace: StartGrace,
     maintained: Maintained,
+    parents: Parents,
 }
 
 struct Committing {
@@ -161,6 +163,7 @@ impl Recorder {
         let grace = StartGrace::begin(&parts.board, parts.clock.monotonic());
         parts.board.set_holds(parts.quiet.holds(parts.clock.now()));
         let maintained = Maintained::begin(&parts.board);
+        let parents = Parents::begin(&parts.board, &tracked);
         let (limits, session) = (parts.limits, parts.store.writing_session());
         Self {
             parts,
@@ -180,6 +183,7 @@ impl Recorder {
             with_incident,
             grace,
             maintained,
+            parents,
         }
     }
 
@@ -223,21 +227,25 @@ impl Recorder {
         let id = result.endpoint_id;
         // An endpoint that was removed while its check was under way leaves no row behind.
         let Some(entry) = self.parts.board.get(id) else { return };
+        self.parents.follow(&self.parts.board, &self.tracked);
         let tracked = self.tracked.entry(id).or_insert_with(|| Tracked::from_live(&entry.live));
         tracked.know(&entry.known);
         let now = self.parts.clock.now();
         let before = tracked.state.status;
         // From its first attempt until now: whoever begins work does so while a check is under way, too.
         let is_verdict = !matches!(result.outcome, Outcome::Missed(_));
-        result.in_maintenance |=
-            is_verdict && self.parts.quiet.maintenance(&entry.known, result.started_at, now).is_some();
+        let (board, quiet) = (&self.parts.board, &self.parts.quiet);
+        result.in_maintenance |= is_verdict
+            && (quiet.maintenance(&entry.known, result.started_at, now).is_some()
+                || self.parents.maintenance(board, quiet, id, result.started_at, now).is_some());
         if result.in_maintenance {
             self.maintained.note(id);
         }
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
-        let around = self.parts.quiet.beside(around, &entry.known, now);
+        let around = quiet.beside(around, &entry.known, now);
         let moment = Moment { at: now, running: self.parts.clock.monotonic() };
         let around = self.parts.own_network.beside(around, id, moment);
+        let around = self.parents.beside(around, &result, &tracked.state, now);
         let mut effect = tracked.take(&result, &entry.known, &around, now);
         if effect.repeated {
             tracing::debug!(endpoint = entry.known.endpoint.name, endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
@@ -255,9 +263,8 @@ impl Recorder {
             let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message: why };
             note(&mut self.news, &mut self.news_lost, Event::status(&entry.known, news));
         }
-        if effect.confirm
-            && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id, at_once: false }).is_err()
-        {
+        self.parents.take(board, &entry, tracked, &result, &effect, now);
+        if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest::soon(id)).is_err() {
             tracing::debug!(
                 endpoint = entry.known.endpoint.name,
                 endpoint_id = id.0,
@@ -336,6 +343,9 @@ impl Recorder {
         if let Some(hour) = effect.closed {
             self.buffer.add_hour(id, hour);
         }
+        if let Some(entry) = self.parts.board.get(id).filter(|_| effect.state_changed) {
+            self.parents.note(&entry.known, tracked);
+        }
         if tracked.is_open() {
             self.with_incident.insert(id);
         } else {
@@ -345,12 +355,14 @@ impl Recorder {
         let mut incident = None;
         if let Some(change) = effect.incident {
             self.urgent = true;
+            let by_parent = effect.tell.is_some_and(|tell| tell.held_by == Some(Suppressor::ParentDown));
             let happened = Happened {
                 known: known.clone(),
                 state: tracked.state.clone(),
                 previous_status: before,
                 change,
                 tell: effect.tell,
+                held_name: by_parent.then(|| self.parents.name_of(id)).flatten(),
                 result: tracked.last_verdict.clone(),
                 by,
                 in_doubt: self.parts.own_network.remark(id),
@@ -390,19 +402,28 @@ impl Recorder {
     pub fn let_time_pass(&mut self) {
         let now = self.parts.clock.now();
         self.follow_windows(now);
+        self.parents.follow(&self.parts.board, &self.tracked);
         let ids: Vec<EndpointId> = self.with_incident.iter().copied().collect();
         for id in ids {
-            for _ in 0..MOST_AT_ONCE {
-                if !self.let_time_pass_for(id, now) {
-                    break;
-                }
+            self.let_time_work_on(id, now);
+        }
+        self.parents.tidy(&self.with_incident, now);
+        self.parents.show(&self.parts.board, now);
+    }
+
+    /// Decides again about an endpoint with an open incident.
+    fn let_time_work_on(&mut self, id: EndpointId, now: Timestamp) {
+        for _ in 0..MOST_AT_ONCE {
+            if !self.let_time_pass_for(id, now) {
+                break;
             }
         }
     }
 
     /// The next thing that is due of an incident; whether there was one.
     fn let_time_pass_for(&mut self, id: EndpointId, now: Timestamp) -> bool {
-        let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
+        let board = &self.parts.board;
+        let monitored = board.get(id).filter(|entry| entry.known.is_checked());
         let Some(tracked) = self.tracked.get_mut(&id) else { return false };
         let before = tracked.state.status;
         let effect = match &monitored {
@@ -410,7 +431,10 @@ impl Recorder {
                 let around = self.parts.quiet.facts(&entry.known, now);
                 let moment = Moment { at: now, running: self.parts.clock.monotonic() };
                 let mut around = self.parts.own_network.beside(around, id, moment);
-                if let Some(until) = self.maintained.waits_for_a_check(id, tracked.last_verdict.as_deref(), now) {
+                around.maintenance = around.maintenance.or(entry.facts().maintenance);
+                around.parent_down = self.parents.hold(board, id, tracked, now);
+                let newest = tracked.last_verdict.as_deref();
+                if let Some(until) = self.maintained.waits_for_a_check(id, &tracked.state, newest, now) {
                     // The window is over, and what is known is of the window.
                     around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });
                 }
@@ -442,16 +466,25 @@ impl Recorder {
             self.parts.feed.publish(Event::status(&entry.known, news));
             let newest = self.tracked.get(&entry.known.id).and_then(|tracked| tracked.last_verdict.as_ref());
             let has_failed = newest.is_some_and(|verdict| !verdict.outcome.is_good());
-            let request = ConfirmRequest { endpoint_id: entry.known.id, at_once: true };
-            if has_failed && self.parts.confirmations.try_send(request).is_err() {
-                let (endpoint, endpoint_id) = (entry.known.endpoint.name.as_str(), entry.known.id.0);
-                tracing::debug!(endpoint, endpoint_id, "no room for a check after a window; the next slot makes it");
+            if has_failed {
+                self.maintained.recheck(entry.known.id, now);
             }
         }
     }
 
-    /// Begins a commit if one is due, and goes on from memory where the database does not keep up.
-    fn go_on(&mut self) {
+    /// Decides again about the children of parents that have answered, begins a commit if one is due, and goes on from
+    /// memory where the database does not keep up.
+    pub fn go_on(&mut self) {
+        let children = self.parents.take_changed();
+        if !children.is_empty() {
+            let now = self.parts.clock.now();
+            for id in children {
+                self.let_time_work_on(id, now);
+            }
+            self.parents.show(&self.parts.board, now);
+        }
+        self.parents.send(&self.parts.confirmations);
+        self.maintained.send(&self.parts.confirmations);
         if self.committing.is_none() && self.is_due() {
             self.begin_commit();
         }

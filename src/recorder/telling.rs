@@ -33,6 +33,8 @@ pub struct Happened {
     pub previous_status: Status,
     pub change: IncidentChange,
     pub tell: Option<Tell>,
+    /// Which parent keeps it back, if one does.
+    pub held_name: Option<String>,
     /// The result that caused it, if one did.
     pub result: Option<Arc<CheckResult>>,
     /// Who did it, if somebody did, and what they wrote.
@@ -77,7 +79,8 @@ impl Telling {
             let facts = happened.facts(incident.as_ref(), tell, routing);
             let id = incident.as_ref().map(|(_, id)| *id);
             let told = Told { facts, endpoint: Some(endpoint), incident: id, first_of_incident: None };
-            let outgoing = Outgoing::new(told, channels, routing, happened.now).kept_back(tell.held_by);
+            let outgoing = Outgoing::new(told, channels, routing, happened.now)
+                .kept_back(tell.held_by, happened.held_name.clone());
             match &incident {
                 Some((incident, _)) => {
                     let outage = outages.of(endpoint, incident.started_at);
@@ -203,6 +206,11 @@ impl Telling {
         let (actor, note) = happened.by.clone().map_or((None, None), |(by, note)| (Some(by.name), note));
         if let Some(kind) = happened.kind() {
             let event = IncidentEvent { incident_id: id, at, kind, failure: failure.cloned(), actor, note };
+            incidents::add_event(db, &event).await?;
+        }
+        if let Some(name) = &happened.held_name {
+            let (at, kind, note) = (happened.now, IncidentEventKind::KeptBack, Some(format!("parent_down: {name}")));
+            let event = IncidentEvent { incident_id: id, at, kind, failure: None, actor: None, note };
             incidents::add_event(db, &event).await?;
         }
         if let Some(tell) = happened.tell.filter(|tell| tell.event == Event::Flapping) {

@@ -44,7 +44,7 @@ pub struct NamedIncident {
     pub endpoint_name: Option<String>,
     /// What the machine remembers of it while it is open.
     pub live: Option<OpenIncident>,
-    /// What keeps its recovery back, or, while it is down, its reminders.
+    /// What keeps its recovery back, or, while it is down, its message or its reminders.
     pub held: Option<Held>,
 }
 
@@ -55,8 +55,11 @@ impl NamedIncident {
         let entry = entry.filter(|entry| entry.live.state.incident.as_ref().is_some_and(is_meant));
         let held = entry.as_ref().and_then(|entry| {
             let state = &entry.live.state;
-            let is_held = state.incident.as_ref().is_some_and(|open| open.held.is_some());
-            let matter = if is_held { Matter::Recovery } else { Matter::Reminder };
+            let matter = match &state.incident {
+                Some(open) if open.held.is_some() => Matter::Recovery,
+                Some(open) if open.untold.is_some() => Matter::Opening,
+                _ => Matter::Reminder,
+            };
             decide(matter, &state.facts(&entry.facts()), ctx.clock.now())
         });
         let live = entry.and_then(|entry| entry.live.state.incident.clone());

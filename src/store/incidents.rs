@@ -39,6 +39,8 @@ words! {
         CauseChanged = "cause_changed",
         /// Good again; the recovery is held for the cooldown.
         RecoveryHeld = "recovery_held",
+        /// A parent keeps what is to be told back.
+        KeptBack = "kept_back",
         Reminded = "reminded",
         /// What was kept back until now was told.
         Told = "told",

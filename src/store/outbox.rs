@@ -37,6 +37,8 @@ pub struct NewNotification<'a> {
     pub incident: Option<i64>,
     /// What keeps it back; then it has no deliveries.
     pub held_by: Option<&'a str>,
+    /// Which one of its kind: the parent.
+    pub held_name: Option<&'a str>,
     pub channels: &'a [String],
     pub now: Timestamp,
 }
@@ -67,6 +69,7 @@ pub struct StoredNotification {
     pub endpoint: Option<EndpointId>,
     pub incident: Option<i64>,
     pub held_by: Option<String>,
+    pub held_name: Option<String>,
     pub created_at: Timestamp,
     pub deliveries: Vec<Delivery>,
 }
@@ -84,9 +87,14 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
         occurred_at: ActiveValue::Set(micros(new.facts.occurred_at)),
         facts: ActiveValue::Set(facts),
         held_by: ActiveValue::Set(new.held_by.map(str::to_owned)),
+        held_name: ActiveValue::Set(new.held_name.map(str::to_owned)),
         created_at: ActiveValue::Set(micros(new.now)),
     })
-    .on_conflict(OnConflict::column(notifications::Column::Id).update_column(notifications::Column::HeldBy).to_owned())
+    .on_conflict(
+        OnConflict::column(notifications::Column::Id)
+            .update_columns([notifications::Column::HeldBy, notifications::Column::HeldName])
+            .to_owned(),
+    )
     .exec_without_returning(db)
     .await?;
     for channel in new.channels {
@@ -439,6 +447,7 @@ async fn with_deliveries(
                 endpoint: row.endpoint_id.map(EndpointId),
                 incident: row.incident_id,
                 held_by: row.held_by,
+                held_name: row.held_name,
                 created_at: from_micros(row.created_at),
                 deliveries: of.remove(&row.id).unwrap_or_default(),
             })

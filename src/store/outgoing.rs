@@ -16,6 +16,7 @@ pub struct Outgoing {
     told: Arc<Told>,
     channels: Vec<String>,
     held_by: Option<&'static str>,
+    held_name: Option<String>,
     /// Channels among them that are there no longer, or off.
     gone: Vec<String>,
     now: Timestamp,
@@ -26,15 +27,15 @@ impl Outgoing {
     pub fn new(told: Told, channels: Vec<String>, routing: &Routing, now: Timestamp) -> Self {
         let gone = channels.iter().filter(|name| !routing.has(name)).cloned().collect();
         let held_by = routing.held_by(&channels, told.facts.event);
-        Self { told: Arc::new(told), channels, held_by, gone, now }
+        Self { told: Arc::new(told), channels, held_by, held_name: None, gone, now }
     }
 
     /// Something keeps it back from everybody: it is noted, and may be told later under its id. What would hold
-    /// anyway comes first.
+    /// anyway comes first. `name`: which one of its kind.
     #[must_use]
-    pub fn kept_back(mut self, by: Option<Suppressor>) -> Self {
+    pub fn kept_back(mut self, by: Option<Suppressor>, name: Option<String>) -> Self {
         if let (None, Some(by)) = (self.held_by, by) {
-            self.held_by = Some(by.as_str());
+            (self.held_by, self.held_name) = (Some(by.as_str()), name);
             self.channels.clear();
             self.gone.clear();
         }
@@ -78,7 +79,9 @@ impl Outgoing {
     pub async fn write(&self, db: &impl ConnectionTrait, incident: Option<i64>) -> Result<(), StoreError> {
         let Told { facts, endpoint, .. } = &*self.told;
         let (held_by, channels, now) = (self.held_by, &self.channels, self.now);
-        outbox::insert(db, &NewNotification { facts, endpoint: *endpoint, incident, held_by, channels, now }).await?;
+        let held_name = self.held_name.as_deref();
+        let new = NewNotification { facts, endpoint: *endpoint, incident, held_by, held_name, channels, now };
+        outbox::insert(db, &new).await?;
         for name in &self.gone {
             outbox::give_up(db, Some(&facts.id), name, outbox::NO_SUCH_CHANNEL, now).await?;
         }

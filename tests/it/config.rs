@@ -12,6 +12,7 @@ macro_rules! snapshot {
 mod auth;
 mod connectivity;
 mod outbound;
+mod parents;
 mod serving;
 mod telling;
 

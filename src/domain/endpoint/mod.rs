@@ -16,6 +16,7 @@ use crate::domain::notification::Severity;
 use crate::domain::outcome::words;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
+use crate::domain::selector::Selectors;
 
 pub use self::resolve::{MAX_CHANNELS, no_such_channel, resolve};
 pub use self::settings::{
@@ -63,6 +64,8 @@ pub struct Endpoint {
     pub alert_policy: AlertPolicy,
     /// Names of the channels that are told, each once. `None`: the default route; empty: nobody.
     pub notify: Option<Vec<String>>,
+    /// Its parents, as they are written; each once.
+    pub depends_on: Selectors,
     pub severity: Severity,
     /// The link with name and group filled in.
     pub runbook: Option<String>,

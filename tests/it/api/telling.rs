@@ -64,6 +64,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
             continue;
         };
         let happened = Happened {
+            held_name: None,
             known: Arc::clone(&entry.known),
             state: taken.state.clone(),
             previous_status: before.status,

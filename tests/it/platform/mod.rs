@@ -29,6 +29,7 @@ mod metrics;
 mod modules;
 mod network;
 mod outbound;
+mod parents;
 mod presets;
 mod query_stats;
 mod requests;

@@ -8,6 +8,7 @@ mod life;
 mod maintenance;
 mod matrix;
 mod measure;
+mod parents;
 mod scripted;
 mod trouble;
 mod whole;
