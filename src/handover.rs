@@ -202,6 +202,7 @@ mod tests {
             check: None,
             alert: None,
             remarks: Vec::new(),
+            items: Vec::new(),
         };
         let told = Arc::new(Told { facts, endpoint: None, incident: None, first_of_incident: None });
         Handed { told, channels: channels.iter().map(|&name| name.to_owned()).collect(), created_at: at }

@@ -12,6 +12,7 @@ pub mod check;
 pub mod counts;
 pub mod endpoint;
 pub mod group;
+pub mod grouping;
 pub mod hold;
 pub mod incident;
 pub mod latency;

@@ -188,6 +188,7 @@ pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: T
         check: None,
         alert: None,
         remarks: Vec::new(),
+        items: Vec::new(),
     }
 }
 

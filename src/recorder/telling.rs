@@ -395,6 +395,7 @@ impl Happened {
             }),
             alert: None,
             remarks: self.remarks(tell),
+            items: Vec::new(),
         }
     }
 }
