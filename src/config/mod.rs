@@ -21,6 +21,7 @@ mod env;
 mod errors;
 mod fault;
 mod files;
+mod group_messages;
 mod layer;
 mod load;
 mod logging;

@@ -22,7 +22,7 @@ use crate::domain::selector::Selectable;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 21] = [
     "database",
     "backup",
     "public_url",
@@ -32,6 +32,8 @@ const SECTIONS: [&str; 19] = [
     "channels",
     "notifications",
     "notify",
+    "routes",
+    "group_messages",
     "heartbeat",
     "groups",
     "endpoints",

@@ -31,6 +31,10 @@ impl Default for GroupingPolicy {
 /// under what web servers take as a body.
 pub const MOST_IN_A_DIGEST: usize = 1_000;
 
+/// By so much may an instant be older than the one that began the window, and be of that window all the same: what is
+/// tried again counts from when it is, what is new from when it was written.
+const SLACK: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
+
 /// Whether messages of this event count and are grouped: those that are about an endpoint.
 pub fn is_grouped(event: Event) -> bool {
     match event {
@@ -68,7 +72,7 @@ impl Windows {
     pub fn admit(&mut self, policy: &GroupingPolicy, at: Timestamp) -> Admission {
         let window = chrono::TimeDelta::from_std(policy.window).unwrap_or_default();
         match &mut self.newest {
-            Some((until, gone)) if at < *until && *until - at <= window => {
+            Some((until, gone)) if at < *until && *until - at <= window + SLACK => {
                 if *gone < policy.after {
                     *gone += 1;
                     return Admission::AtOnce;
@@ -132,7 +136,7 @@ mod tests {
                     Admission::AtOnce => alone.push(now),
                     Admission::Held { until } => {
                         let wait = (until - at(now)).to_std().unwrap();
-                        assert!(!wait.is_zero() && wait <= policy.window, "{wait:?} of {policy:?}");
+                        assert!(!wait.is_zero() && wait <= policy.window + SLACK.to_std().unwrap(), "{wait:?} of {policy:?}");
                         assert!(alone.len() >= policy.after as usize);
                     }
                 }

@@ -1,6 +1,8 @@
 //! `notifications` and `deliveries`: the outbox. A notification is a row, with one delivery a channel, before anything
 //! is sent; it is written in the transaction of what it tells.
 
+mod lately;
+
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -15,6 +17,8 @@ use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::{Event, Notification};
 use crate::domain::outcome::{without_nul, words};
 use crate::domain::{Timestamp, from_micros, micros};
+
+pub use self::lately::{Lately, lately};
 
 words! {
     /// What became of a delivery.
@@ -75,15 +79,6 @@ pub struct StoredNotification {
     pub held_by: Option<String>,
     pub created_at: Timestamp,
     pub deliveries: Vec<Delivery>,
-}
-
-/// When a channel was to deliver something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    pub notification_id: String,
-    pub event: Event,
-    pub created_at: Timestamp,
-    pub held_until: Option<Timestamp>,
 }
 
 /// Adds a notification and its deliveries. One that is there already, by its id, is left as it is, but for what keeps
@@ -318,38 +313,6 @@ pub async fn pending(db: &impl ConnectionTrait, channel: &str, limit: u64) -> Re
         .into_iter()
         .map(read_delivery)
         .collect()
-}
-
-/// What a channel was to deliver since `since`, in its order, whatever became of it: the oldest `limit`.
-pub async fn since(
-    db: &impl ConnectionTrait,
-    channel: &str,
-    since: Timestamp,
-    limit: u64,
-) -> Result<Vec<Sent>, StoreError> {
-    let rows: Vec<(String, String, i64, Option<i64>)> = deliveries::Entity::find()
-        .inner_join_notifications()
-        .select_only()
-        .column(deliveries::Column::NotificationId)
-        .column(notifications::Column::Event)
-        .column(deliveries::Column::CreatedAt)
-        .column(deliveries::Column::HeldUntil)
-        .filter(deliveries::Column::Channel.eq(channel))
-        .filter(deliveries::Column::CreatedAt.gte(micros(since)))
-        .order_by(deliveries::Column::Id, Order::Asc)
-        .limit(limit)
-        .into_tuple()
-        .all(db)
-        .await?;
-    let sent = |(notification_id, event, created_at, held_until): (String, String, i64, Option<i64>)| {
-        Ok(Sent {
-            notification_id,
-            event: decode::word(&event, "notifications.event")?,
-            created_at: from_micros(created_at),
-            held_until: held_until.map(from_micros),
-        })
-    };
-    rows.into_iter().map(sent).collect()
 }
 
 /// Why a delivery is given up whose channel is not there.
