@@ -33,6 +33,7 @@ mod prometheus;
 mod raw;
 mod report;
 mod resolver;
+mod routes;
 mod running;
 pub mod schemas;
 mod secret;
@@ -71,6 +72,7 @@ use self::tree::Trail;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers};
 use crate::domain::outbound::OutboundPolicy;
+use crate::domain::route::Route;
 
 /// Where a configuration is looked for when neither the command line nor `CONFIG_PATH` names one.
 pub const DEFAULT_PATH: &str = "config/config.yaml";
@@ -106,6 +108,8 @@ pub struct Config {
     /// Those of `endpoints:` in their order, then those of the groups.
     pub endpoints: Vec<ConfiguredEndpoint>,
     pub maintenance_windows: Vec<ConfiguredWindow>,
+    /// The first that means an endpoint applies to it.
+    pub routes: Vec<Route>,
     pub monitoring: MonitoringConfig,
     pub logging: LoggingConfig,
     pub api: ApiConfig,
@@ -129,6 +133,7 @@ impl Config {
         Layers {
             defaults: &self.defaults,
             group: self.groups.get(group).map(|group| &group.settings),
+            routes: &self.routes,
             timezone: self.timezone,
             channels: Some(&self.channel_names),
         }

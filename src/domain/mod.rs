@@ -25,6 +25,7 @@ pub mod pointer;
 pub mod preset;
 pub mod retry;
 pub mod role;
+pub mod route;
 pub mod schedule;
 pub mod secret_names;
 pub mod selector;

@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use super::channel::{Channel, Message, Receipt, SendError};
 use super::lines::{Line, Lines};
-use super::queue::{Attempt, Grouped, Item, Lane, Queue, Reading, Rows};
+use super::queue::{Attempt, Grouped, Lane, Queue, Reading, Rows};
 use super::{failing, ledger};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -306,7 +306,6 @@ impl Worker {
                 sleep = if left.is_zero() { LINGER } else { left };
             }
             if let Some(channel) = channel
-                && under_way.len() < AT_ONCE
                 && self.queue.is_known()
                 && !self.is_waiting_for_rows()
             {
