@@ -294,4 +294,6 @@ impl Queue {
 }
 
 #[cfg(test)]
+mod grouping_tests;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ impl Queue {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-21T07:00:00Z".parse().unwrap()
 }
 
@@ -22,7 +22,7 @@ fn handed(id: &str, event: Event, stored: bool) -> Waiting {
     Waiting { told: told(id, event), created_at: now(), stored }
 }
 
-fn row(id: &str) -> Delivery {
+pub(super) fn row(id: &str) -> Delivery {
     Delivery {
         id: 1,
         notification_id: id.to_owned(),
@@ -51,7 +51,7 @@ fn rows(ids: &[(&str, Event)]) -> Rows {
     }
 }
 
-fn delivered() -> Standing {
+pub(super) fn delivered() -> Standing {
     Standing {
         state: DeliveryState::Delivered,
         attempts: 1,

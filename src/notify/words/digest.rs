@@ -45,7 +45,7 @@ fn headline(n: &Notification) -> Headline {
     let count = |is: &dyn Fn(&&DigestItem) -> bool| n.items.iter().filter(is).count();
     let down = count(&|item| !item.is_over() && item.status == "down");
     let up = count(&|item| item.event == Event::Up);
-    let is = if all == 1 { "is" } else { "are" };
+    let is = if all == 1 || down == 1 { "is" } else { "are" };
     let of = |some: usize| if some == all { n.endpoint_name.clone() } else { format!("{some} of {}", n.endpoint_name) };
     let (mark, lead, name, after) = match () {
         () if down > 0 => ("🚨", "Alert: ", of(down), format!(" {is} DOWN")),
@@ -64,9 +64,9 @@ fn line(item: &DigestItem, timezone: Tz) -> String {
     let said = match item.event {
         Event::Up if item.was_down() => format!("was down{}, and is back online", span(item, timezone)),
         Event::Up if item.incident.is_none() => "is being checked again, and is up".to_owned(),
-        Event::Up => format!("is back online{}", lasting(item, " after ")),
+        Event::Up => format!("is back online{}", lasting(item)),
         Event::DownAgain => format!("is DOWN again{}", cause(item)),
-        Event::Reminder | Event::Escalated => format!("is still DOWN{}{}", lasting(item, " since "), cause(item)),
+        Event::Reminder | Event::Escalated => format!("is still DOWN{}{}", lasting(item), cause(item)),
         Event::Flapping => format!("goes up and down{}", cause(item)),
         Event::Acknowledged => match item.incident.as_ref().and_then(|incident| incident.acknowledgement.as_ref()) {
             Some(acknowledgement) => format!("is looked after by {}", one_line(&acknowledgement.by)),
@@ -88,10 +88,11 @@ fn cause(item: &DigestItem) -> String {
     format!(": {short}")
 }
 
-fn lasting(item: &DigestItem, lead: &str) -> String {
+/// ` (2 h 5 min)`
+fn lasting(item: &DigestItem) -> String {
     let Some(incident) = &item.incident else { return String::new() };
     let length = in_words(std::time::Duration::from_secs(incident.duration_seconds.try_into().unwrap_or(0)));
-    format!("{lead}{length}")
+    format!(" ({length})")
 }
 
 fn span(item: &DigestItem, timezone: Tz) -> String {
