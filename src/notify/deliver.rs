@@ -4,6 +4,8 @@
 //! nothing else. What is sent is read from the rows; a nudge only says that there are some. While the database is away
 //! it is taken from memory ([`Handover`]), by the same rules, and what came of it is recorded afterwards.
 
+mod digests;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -399,7 +401,8 @@ impl Worker {
 
     fn wake_at(&self) -> Option<Instant> {
         let digest = self.recording.as_ref().map(|(began, _)| *began + SLOW);
-        let digest = digest.filter(|at| *at > Instant::now() && self.digests.iter().any(|grouped| !grouped.from_memory));
+        let digest =
+            digest.filter(|at| *at > Instant::now() && self.digests.iter().any(|grouped| !grouped.from_memory));
         let slow = self.reading.as_ref().map(|(began, ..)| *began + SLOW).filter(|_| self.is_waiting_for_rows());
         let again = self.not_before.filter(|at| *at > Instant::now());
         [slow, again, digest].into_iter().flatten().min()
@@ -476,30 +479,6 @@ impl Worker {
                 self.leave_alone(&error, "written");
             }
         }
-    }
-
-    /// The rows of these digests are written: they go out, if they have not.
-    fn take_digests(&mut self, written: &[Grouped]) {
-        for of_rows in written {
-            let id = &of_rows.digest.told.facts.id;
-            // It may have gone out from memory meanwhile.
-            let Some(at) = self.digests.iter().position(|grouped| grouped.digest.told.facts.id == *id) else { continue };
-            let grouped = self.digests.swap_remove(at);
-            self.context.handover.stored(id);
-            self.queue.grouped(&grouped);
-            let (channel, messages) = (&self.name, grouped.standings.len());
-            let endpoints = grouped.digest.told.facts.items.len();
-            tracing::info!(notification = id, messages, endpoints, "many messages to {channel} at once go out as a digest");
-        }
-    }
-
-    /// The rows of digests cannot be written, or not soon enough: nobody waits for that.
-    fn tell_digests_from_memory(&mut self) {
-        for grouped in self.digests.iter_mut().filter(|grouped| !grouped.from_memory) {
-            self.queue.group_from_memory(grouped);
-            self.context.handover.hand_also(grouped.digest.clone(), false);
-        }
-        self.queue.take_handed(self.context.handover.waiting_for(&self.name));
     }
 
     fn leave_alone(&mut self, error: &StoreError, what: &str) {

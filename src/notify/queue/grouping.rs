@@ -35,12 +35,7 @@ pub(super) struct Grouping {
 
 impl Queue {
     /// Decides of what is due whether it goes out at once. `policy`: `None` where nothing is grouped.
-    pub(in crate::notify) fn admit(
-        &mut self,
-        policy: Option<&GroupingPolicy>,
-        busy: &HashSet<Lane>,
-        now: Timestamp,
-    ) {
+    pub(in crate::notify) fn admit(&mut self, policy: Option<&GroupingPolicy>, busy: &HashSet<Lane>, now: Timestamp) {
         let mut decided: Vec<(Item, Option<Timestamp>)> = Vec::new();
         for waiting in in_lanes(self.items()) {
             let Some(first) = waiting.first().filter(|first| first.may_be_grouped()) else { continue };
@@ -50,14 +45,16 @@ impl Queue {
                 }
                 continue;
             };
-            let attempt = plan(&waiting, first);
             let is_later = |item: &Item| item.next_attempt_at.is_some_and(|at| at > now);
             if first.held_until.is_some()
                 || self.grouping.alone.contains(first.id())
                 || first.lanes().iter().any(|lane| busy.contains(lane))
                 || is_later(first)
-                || is_later(&attempt.item)
             {
+                continue;
+            }
+            let attempt = plan(&waiting, first);
+            if is_later(&attempt.item) {
                 continue;
             }
             // What is tried again counts as one more message now.
@@ -84,8 +81,7 @@ impl Queue {
             self.grouping.alone.insert(item.id().to_owned());
         }
         let next_attempt_at = Some(until.unwrap_or(now));
-        let standing =
-            Standing { next_attempt_at, held_until: until, ..item.standing(DeliveryState::Pending) };
+        let standing = Standing { next_attempt_at, held_until: until, ..item.standing(DeliveryState::Pending) };
         self.note(item.id(), standing);
     }
 
@@ -101,7 +97,9 @@ impl Queue {
                 continue;
             }
             let admission = self.grouping.windows.admit(policy, sent.created_at);
-            let Some(item) = pending.get(&sent.notification_id) else { continue };
+            // What this process let go may be under way.
+            let is_open = |item: &&Item| item.held_until.is_none() && !self.grouping.alone.contains(item.id());
+            let Some(item) = pending.get(&sent.notification_id).filter(is_open) else { continue };
             match admission {
                 Admission::Held { until } if item.attempts == 0 => {
                     let item = Item { may_have_arrived: false, ..item.clone() };
@@ -118,7 +116,8 @@ impl Queue {
     pub(in crate::notify) fn due_digests(&mut self, channel: &str, now: Timestamp) -> Vec<Grouped> {
         let mut windows: BTreeMap<Timestamp, Vec<Vec<Item>>> = BTreeMap::new();
         for waiting in in_lanes(self.items()) {
-            let Some((first, until)) = waiting.first().and_then(|first| Some((first.clone(), first.held_until?))) else {
+            let Some((first, until)) = waiting.first().and_then(|first| Some((first.clone(), first.held_until?)))
+            else {
                 continue;
             };
             if until > now || self.grouping.being_grouped.contains(first.id()) {
