@@ -26,7 +26,7 @@ impl MigrationTrait for Migration {
         let index = Index::drop().name("deliveries_by_channel_and_time").table(Tables::Deliveries).to_owned();
         manager.drop_index(index).await?;
         for column in columns() {
-            let name = column.get_column_name().to_string();
+            let name = column.get_column_name().clone();
             let table = Table::alter().table(Tables::Deliveries).drop_column(Alias::new(name)).to_owned();
             manager.alter_table(table).await?;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::de::{inline_collection, typed};
 use super::fault::unexpected_kind;
 use super::layer::{Rules, mistakes, overlaps};
-use super::report::Report;
+use super::report::{Report, path_below};
 use super::tree::{Node, Trail, Value, without_secrets};
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::route::{Route, RouteSettings};
@@ -54,7 +54,7 @@ fn each<T>(root: &Node, report: &mut Report, mut read: impl FnMut(&Node, &Trail<
         return Vec::new();
     };
     if items.len() > MOST {
-        report.error(&node.place, &section, format!("too many routes: at most {MOST}"));
+        report.error(&node.place, section, format!("too many routes: at most {MOST}"));
         return Vec::new();
     }
     // Counted by file: where several are merged, a person counts in the one that is open.
@@ -72,7 +72,7 @@ fn each<T>(root: &Node, report: &mut Report, mut read: impl FnMut(&Node, &Trail<
 /// A selector of a route: how its place is called, and the node to blame.
 fn selector<'n>(item: &'n Node, at: &Trail<'_>, index: usize) -> (String, &'n Node) {
     match item.at_pointer(&format!("/match/{index}")) {
-        (node, true) => (format!("{at}.match.{index}"), node),
+        (node, true) => (format!("{at}.match[{index}]"), node),
         _ => (format!("{at}.match"), item.at_pointer("/match").0),
     }
 }
@@ -110,13 +110,13 @@ fn read_route(item: &Node, at: &Trail<'_>, rules: Rules<'_>, report: &mut Report
     if notify.is_none() && alert_policy.is_none() && read.left_out.is_empty() {
         report.error(&item.place, at, "says nothing: give it `notify` or `alert_policy`");
     }
-    let settings = EndpointSettings { notify, alert_policy, ..EndpointSettings::default() };
+    let settings = EndpointSettings { alert_policy, notify, ..EndpointSettings::default() };
     for rule in mistakes(&settings, None, rules) {
         let (pointed, exact) = item.at_pointer(&rule.pointer);
         if overlaps(&read.left_out, &rule.pointer) || (exact && pointed.has_missing()) {
             continue;
         }
-        let path = format!("{at}{}", rule.pointer.replace('/', "."));
+        let path = format!("{at}{}", path_below(&rule.pointer));
         report.error(&pointed.place, path, without_secrets(rule.detail, pointed));
     }
     let is_good = read.left_out.is_empty() && report.errors.len() == before;

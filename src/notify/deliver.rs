@@ -533,7 +533,7 @@ impl Worker {
             for merged in &attempt.merged {
                 let digest = Some(item).filter(|item| item.is_digest()).map(|item| item.id().to_owned());
                 let finished_at = Some(now);
-                let standing = Standing { digest, finished_at, ..merged.standing(DeliveryState::Merged) };
+                let standing = Standing { finished_at, digest, ..merged.standing(DeliveryState::Merged) };
                 self.queue.note(merged.id(), standing);
             }
         } else {

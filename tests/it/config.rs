@@ -11,6 +11,7 @@ macro_rules! snapshot {
 
 mod auth;
 mod outbound;
+mod routes;
 mod serving;
 mod telling;
 
