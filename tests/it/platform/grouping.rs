@@ -28,7 +28,7 @@ impl Storm {
         let status = Arc::new(AtomicU16::new(200));
         let answered = status.clone();
         let target = Target::answering(move |_, _| target::Answer::Status(answered.load(Ordering::Relaxed)));
-        let (team, pager) = (Hook::start(), Hook::saying("202 Accepted"));
+        let (team, pager) = (Hook::start(), Hook::saying("202 Accepted", r#"{"status": "success"}"#));
         let mut yaml = format!(
             "group_messages: {{window: {WINDOW}s}}\nmonitoring: {{max_checks_per_host: 1000}}\nchannels:\n  \
              team: {{type: webhook, url: '{}'}}\n  pager: {{type: pagerduty, routing_key: \

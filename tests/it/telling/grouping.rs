@@ -52,7 +52,7 @@ fn told(hook: &Receiver) -> Vec<Vec<(String, String)>> {
 
 async fn many_outages_at_once_are_three_messages_and_a_digest_and_so_is_their_end(kind: Kind) {
     let hook = Receiver::answering([answer(200, "ok")]).await;
-    let pager = Receiver::answering([answer(202, "{}")]).await;
+    let pager = Receiver::answering([answer(202, r#"{"status": "success"}"#)]).await;
     let target = Switched::good();
     let place = Place::on(kind, START);
     // Longer than the default, for a server that answers slowly while the clock runs.
@@ -113,7 +113,7 @@ async fn many_outages_at_once_are_three_messages_and_a_digest_and_so_is_their_en
 
 async fn who_was_down_and_is_up_within_a_window_is_named_once_with_both(kind: Kind) {
     let hook = Receiver::answering([answer(200, "ok")]).await;
-    let pager = Receiver::answering([answer(202, "{}")]).await;
+    let pager = Receiver::answering([answer(202, r#"{"status": "success"}"#)]).await;
     let target = Switched::good();
     let place = Place::on(kind, START);
     let yaml = format!("group_messages: {{window: 5m}}\n{}", config(&hook, &pager, &target));

@@ -39,8 +39,8 @@ struct Shared {
     aim: Mutex<Option<Aim>>,
     kills: AtomicU32,
     gone: AtomicBool,
-    /// What it answers, beside 200.
-    says: Mutex<Option<&'static str>>,
+    /// What it answers, beside 200 without a body.
+    says: Mutex<Option<(&'static str, &'static str)>>,
 }
 
 pub(crate) struct Hook {
@@ -70,9 +70,9 @@ impl Hook {
     }
 
     /// As [`start`](Self::start), and answers so.
-    pub(crate) fn saying(status: &'static str) -> Self {
+    pub(crate) fn saying(status: &'static str, body: &'static str) -> Self {
         let hook = Self::start();
-        *hook.shared.says.lock().unwrap() = Some(status);
+        *hook.shared.says.lock().unwrap() = Some((status, body));
         hook
     }
 
@@ -162,8 +162,9 @@ impl Shared {
             if slow && aim.is_none() {
                 std::thread::sleep(SLOWLY);
             }
-            let says = self.says.lock().unwrap().unwrap_or("200 OK");
-            stream.write_all(format!("HTTP/1.1 {says}\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
+            let (status, body) = self.says.lock().unwrap().unwrap_or(("200 OK", ""));
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes())?;
             self.kill(aim, Moment::AfterTheAnswer)?;
         }
     }
