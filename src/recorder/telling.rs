@@ -243,6 +243,8 @@ impl Happened {
             IncidentChange::Told => IncidentEventKind::Told,
             IncidentChange::StaysDown => IncidentEventKind::StaysDown,
             IncidentChange::Escalated { .. } => IncidentEventKind::Escalated,
+            IncidentChange::MaintenanceBegan => IncidentEventKind::MaintenanceBegan,
+            IncidentChange::MaintenanceEnded => IncidentEventKind::MaintenanceEnded,
             IncidentChange::Acknowledged => IncidentEventKind::Acknowledged,
             IncidentChange::AcknowledgementEnded => IncidentEventKind::AcknowledgementEnded,
             IncidentChange::Unwatched { .. } | IncidentChange::WatchedAgain { .. } => return None,

@@ -51,6 +51,9 @@ words! {
         Acknowledged = "acknowledged",
         /// Its time is up.
         AcknowledgementEnded = "acknowledgement_ended",
+        /// A maintenance window has opened: until it is over this is no time down.
+        MaintenanceBegan = "maintenance_began",
+        MaintenanceEnded = "maintenance_ended",
         /// Somebody wrote something down.
         Noted = "noted",
         Resolved = "resolved",
@@ -61,12 +64,12 @@ words! {
 impl IncidentEventKind {
     /// Whether a time down begins with it.
     fn begins_down(self) -> bool {
-        matches!(self, Self::Opened | Self::Reopened | Self::DownAgain)
+        matches!(self, Self::Opened | Self::Reopened | Self::DownAgain | Self::MaintenanceEnded)
     }
 
     /// Whether a time down ends with it.
     fn ends_down(self) -> bool {
-        matches!(self, Self::RecoveryHeld | Self::Resolved | Self::NoLongerMonitored)
+        matches!(self, Self::RecoveryHeld | Self::Resolved | Self::NoLongerMonitored | Self::MaintenanceBegan)
     }
 }
 

@@ -7,6 +7,7 @@ mod hostile;
 mod kill;
 mod life;
 mod maintenance;
+mod matrix;
 mod measure;
 mod scripted;
 mod trouble;
