@@ -215,6 +215,7 @@ impl Monitor {
             lines: Arc::new(Lines::default()),
             handover,
             feed: feed.clone(),
+            grouping: config.telling.group_messages,
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };

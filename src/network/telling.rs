@@ -100,6 +100,7 @@ fn facts(
         check: None,
         alert: None,
         remarks,
+        items: Vec::new(),
     }
 }
 

@@ -408,6 +408,7 @@ impl Happened {
             }),
             alert: None,
             remarks: self.remarks(tell),
+            items: Vec::new(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod auth;
 mod connectivity;
 mod outbound;
 mod parents;
+mod routes;
 mod serving;
 mod telling;
 

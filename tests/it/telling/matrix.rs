@@ -134,7 +134,7 @@ impl Watched {
     async fn start(&self, endpoints: &[Value]) -> Live<'_> {
         let endpoints = json!(endpoints);
         // Nothing is grouped: each message is looked at.
-        let yaml = format!("{}endpoints: {endpoints}\n", named(&["told"]));
+        let yaml = format!("{}group_messages: false\nendpoints: {endpoints}\n", named(&["told"]));
         self.place.start_through(&yaml, Some(channels([("told", &self.told)]))).await
     }
 
