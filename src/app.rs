@@ -153,6 +153,7 @@ impl Monitor {
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let quiet = Arc::new(service::maintenance::load(&store, &config, clock.now()).await?);
+        let links = Arc::new(service::links::load(&store, &config, clock.now()).await.map_err(anyhow::Error::msg)?);
         let handover = Arc::new(Handover::default());
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
@@ -205,6 +206,7 @@ impl Monitor {
             clock: clock.clone(),
             metrics: metrics.clone(),
             lines: Arc::new(Lines::default()),
+            links: links.clone(),
             handover,
             feed: feed.clone(),
             stopping: tasks.stopping().clone(),
@@ -267,6 +269,7 @@ impl Monitor {
             alerts,
             sessions,
             quiet,
+            links,
             backups: Arc::new(Backups::new(backup_folder, beside_options(&store, &config))),
             clock,
             config,

@@ -14,7 +14,7 @@ use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::hold::Hold;
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
-use crate::domain::suppression::{Facts, Suppressor};
+use crate::domain::suppression::{self, Suppressor};
 use crate::domain::uptime::{Bucket, OpenHour, hour_of, uptime_percentage};
 
 /// The live state of every current endpoint.
@@ -30,6 +30,8 @@ struct Inner {
     keys: HashMap<(String, String), EndpointId>,
     /// What keeps messages back at this moment, in the order in which it counts.
     holds: Vec<Arc<Hold>>,
+    /// Until when failures may be those of a network that is just coming up.
+    start_grace: Option<suppression::Hold>,
 }
 
 #[derive(Debug)]
@@ -196,12 +198,6 @@ impl Entry {
         self.maintenance.as_deref().or(self.silence.as_deref())
     }
 
-    /// The same, to be decided by.
-    pub fn facts(&self) -> Facts {
-        let fact = |hold: &Option<Arc<Hold>>| hold.as_ref().map(|hold| hold.fact());
-        Facts { maintenance: fact(&self.maintenance), silence: fact(&self.silence), ..Facts::default() }
-    }
-
     /// Since when the status holds.
     pub fn since(&self) -> Timestamp {
         match &self.maintenance {
@@ -307,6 +303,19 @@ impl Board {
         if !is_same {
             self.write().holds = holds;
         }
+    }
+
+    /// Shows that this process has just started, or that it has no longer.
+    pub fn set_start_grace(&self, hold: Option<suppression::Hold>) {
+        let is_same = self.read().start_grace == hold;
+        if !is_same {
+            self.write().start_grace = hold;
+        }
+    }
+
+    /// The grace after the start, while it lasts: see [`suppression::Facts::start_grace`].
+    pub fn start_grace(&self) -> Option<suppression::Hold> {
+        self.read().start_grace.clone()
     }
 
     /// Whether any window is open.

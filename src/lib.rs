@@ -16,6 +16,7 @@ pub mod handover;
 pub mod jobs;
 pub mod keyring;
 pub mod lifecycle;
+pub mod links;
 pub mod notify;
 pub mod outbound;
 pub mod quiet;

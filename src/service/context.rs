@@ -25,6 +25,7 @@ use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, IncidentR
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
+use crate::links::Links;
 use crate::quiet::Quiet;
 use crate::sessions::Sessions;
 use crate::store::audit::AuditEntry;
@@ -44,6 +45,8 @@ pub struct ServiceContext {
     pub sessions: Arc<Sessions>,
     /// The maintenance windows and silences that there are now.
     pub quiet: Arc<Quiet>,
+    /// Those that act by themselves.
+    pub links: Arc<Links>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.

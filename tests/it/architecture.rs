@@ -18,6 +18,7 @@ const LEVELS: [&[&str]; 6] = [
         "board",
         "keyring",
         "lifecycle",
+        "links",
         "sessions",
         "telemetry",
     ],
@@ -31,7 +32,8 @@ const LEVELS: [&[&str]; 6] = [
 const TOP: usize = 5;
 
 /// Beside what is below it, a surface may name only these.
-const SURFACE_MAY: [&str; 8] = ["service", "board", "events", "config", "telemetry", "domain", "lifecycle", "clock"];
+const SURFACE_MAY: [&str; 9] =
+    ["service", "board", "links", "events", "config", "telemetry", "domain", "lifecycle", "clock"];
 
 fn sources() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -18,7 +18,7 @@ use api_monitor::service::alerts::AlertRules;
 use api_monitor::service::backups::Backups;
 use api_monitor::service::context::{ChannelTrial, RecentReads};
 use api_monitor::service::operations::{Job, Module, ModuleType, Operations};
-use api_monitor::service::{ServiceContext, api_keys, channels, maintenance, sessions};
+use api_monitor::service::{ServiceContext, api_keys, channels, links, maintenance, sessions};
 use api_monitor::store::Store;
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::backup::BackupFolder;
@@ -227,6 +227,7 @@ impl TestApp {
             alerts,
             sessions: Arc::new(signed_in),
             quiet: Arc::new(quiet),
+            links: Arc::new(links::load(&store, &config, start).await.unwrap()),
             backups: Arc::new(Backups::new(Arc::new(BackupFolder::new(kept.path().to_owned(), 3)), database.options())),
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
@@ -284,6 +285,7 @@ impl TestApp {
             alerts: old.alerts.clone(),
             sessions: Arc::new(signed_in),
             quiet: Arc::new(maintenance::load(&old.store, &config, old.clock.now()).await.unwrap()),
+            links: Arc::new(links::load(&old.store, &config, old.clock.now()).await.unwrap()),
             backups: old.backups.clone(),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
