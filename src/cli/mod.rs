@@ -5,6 +5,7 @@ mod backup;
 mod banner;
 mod check;
 mod demo;
+mod explain;
 mod export;
 mod logs;
 mod notify;
@@ -47,6 +48,7 @@ Examples:
   api-monitor check https://example.com/health
                                        examine a URL now, and say what was seen
   api-monitor notify test slack        try how people are told
+  api-monitor explain core/api         where each setting comes from, and who is told
   api-monitor ack core/api             look after an outage of a running monitor
   api-monitor backup monitor.backup    save everything, while the monitor runs
   api-monitor export -o checks.csv     every check as a table
@@ -157,6 +159,17 @@ enum Command {
         /// In version 2.0 (Swagger) instead of 3.1
         #[arg(long)]
         swagger: bool,
+    },
+    /// Explain an endpoint: each setting with where it comes from, who is told, and what keeps messages back now
+    #[command(after_help = "Example:\n  api-monitor explain core/api")]
+    Explain {
+        /// `name`, or `group/name`
+        endpoint: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: remote::Where,
     },
     #[command(flatten)]
     Operate(operate::Operate),
@@ -278,6 +291,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Notify { what: NotifyCommand::Test { channel } } => {
             let config = load(&options)?;
             runtime(Workers::Fixed(1))?.block_on(notify::test(&config, &channel))
+        }
+        Command::Explain { endpoint, json, at } => {
+            runtime(Workers::Fixed(1))?.block_on(explain::explain(&options, &endpoint, json, &at))
         }
         Command::Operate(what) => runtime(Workers::Fixed(1))?.block_on(operate::operate(what, &options)),
         Command::Demo { port } => {

@@ -48,6 +48,13 @@ pub(super) struct Remote {
     client: reqwest::Client,
 }
 
+impl Where {
+    /// Whether somebody said where the monitor is.
+    pub(super) fn is_given(&self, options: &LoadOptions) -> bool {
+        self.url.is_some() || options.environment.get(URL_VARIABLE).is_some_and(|value| !value.trim().is_empty())
+    }
+}
+
 impl Remote {
     /// Looks for the address and the key; nothing is asked yet.
     pub(super) fn find(at: &Where, options: &LoadOptions) -> Result<Self, Failed> {

@@ -1,5 +1,6 @@
 //! Why nobody is told: whatever keeps messages about an endpoint back at this moment, and who would be told, how soon.
 
+pub mod beside;
 mod words;
 
 use std::sync::Arc;
