@@ -212,7 +212,7 @@ mod tests {
 defaults:
   timeout: 4
   tags: [all]
-  alert_policy: {reminder: 2h}
+  alert_policy: {reminder: {every: 2h}}
 groups:
   core:
     interval: ${EVERY:-30}

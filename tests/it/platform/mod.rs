@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::cli::process::Running;
 
 mod access;
+mod acknowledge;
 mod alerts;
 mod backups;
 mod bad_input;
@@ -21,12 +22,14 @@ mod descriptions;
 mod endpoints;
 mod events;
 mod examples;
+mod explain;
 mod groups;
 mod incidents;
 mod lists;
 mod maintenance;
 mod metrics;
 mod modules;
+mod operate;
 mod outbound;
 mod presets;
 mod query_stats;
@@ -36,6 +39,7 @@ mod sessions;
 mod statistics;
 mod tasks;
 mod threads;
+mod why;
 
 /// A running monitor in a folder of its own, with a client. Killed when the test ends.
 pub(crate) struct Platform {
