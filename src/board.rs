@@ -14,7 +14,7 @@ use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::hold::Hold;
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
-use crate::domain::suppression::{self, Suppressor};
+use crate::domain::suppression::{self, Facts, Suppressor};
 use crate::domain::uptime::{Bucket, OpenHour, hour_of, uptime_percentage};
 
 /// The live state of every current endpoint.
@@ -198,6 +198,12 @@ impl Entry {
         self.maintenance.as_deref().or(self.silence.as_deref())
     }
 
+    /// The same, to be decided by.
+    pub fn facts(&self) -> Facts {
+        let fact = |hold: &Option<Arc<Hold>>| hold.as_ref().map(|hold| hold.fact());
+        Facts { maintenance: fact(&self.maintenance), silence: fact(&self.silence), ..Facts::default() }
+    }
+
     /// Since when the status holds.
     pub fn since(&self) -> Timestamp {
         match &self.maintenance {
@@ -313,7 +319,7 @@ impl Board {
         }
     }
 
-    /// The grace after the start, while it lasts: see [`suppression::Facts::start_grace`].
+    /// The grace after the start, while it lasts: see [`Facts::start_grace`].
     pub fn start_grace(&self) -> Option<suppression::Hold> {
         self.read().start_grace.clone()
     }

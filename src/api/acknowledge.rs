@@ -171,7 +171,8 @@ fn shown(ctx: &ServiceContext, detail: &IncidentDetail) -> Response {
         return said.into_response();
     }
     let incident = &detail.named.incident;
-    let title = format!("{} is down", name_of(detail));
+    let is_good = detail.named.live.as_ref().is_some_and(|open| open.held.is_some());
+    let title = format!("{} {}", name_of(detail), if is_good { "was down, and is good again" } else { "is down" });
     let facts = format!(
         "<dl><dt>Since</dt><dd>{}</dd><dt>Why</dt><dd>{}</dd></dl>\n\
          <p>Acknowledging says that you look after it: whoever was told is told so, and nobody is reminded for a time.</p>\n\

@@ -58,12 +58,16 @@ pub struct WhyNotTold {
 pub fn facts_of(ctx: &ServiceContext, entry: &Entry, now: Timestamp) -> Facts {
     let listing = ctx.directory.get();
     let routing = listing.routing();
+    // What the board shows of windows and silences is up to a second old.
+    let (shown, quiet) = (entry.facts(), ctx.quiet.facts(&entry.known, now));
     let around = Facts {
         notifications_disabled: !routing.enabled,
         no_channels: route_of(routing, entry).is_empty(),
         paused: !entry.known.is_checked(),
         start_grace: ctx.board.start_grace(),
-        ..ctx.quiet.facts(&entry.known, now)
+        maintenance: quiet.maintenance.or(shown.maintenance),
+        silence: quiet.silence,
+        ..shown
     };
     entry.live.state.facts(&around)
 }

@@ -60,7 +60,7 @@ async fn each_setting_names_its_file_and_line_variable_or_default() {
         ("name", json!(["config.yaml:11"])),
         ("group", json!(["config.yaml:12"])),
         ("url", json!(["config.yaml:13"])),
-        ("headers.X-Team", json!(["config.yaml:14"])),
+        ("headers.x-team", json!(["config.yaml:14"])),
         ("alert_policy.failure_threshold", json!(["config.yaml:15"])),
         ("interval", json!(["config.yaml:7 ${EVERY:-30} (group)"])),
         ("notify", json!(["config.yaml:9 (group)"])),
@@ -107,7 +107,7 @@ async fn what_the_api_made_or_changed_is_said_to_be_so() {
         json!({"name": "web", "group": "core", "url": target.url("w"), "alert_policy": {"cooldown_seconds": 60}});
     let made = platform.send("POST", "/api/v1/endpoints", &made).await.expect(201).json();
     platform.send("PATCH", &format!("/api/v1/endpoints/{}", made["id"]), &json!({"timeout": 2})).await.expect(200);
-    let group = json!({"name": "made", "retry": {"enabled": false}});
+    let group = json!({"name": "made", "interval": 30, "retry": {"enabled": false}});
     platform.send("POST", "/api/v1/groups", &group).await.expect(201);
     let inner = json!({"name": "in", "group": "made", "url": target.url("w")});
     platform.send("POST", "/api/v1/endpoints", &inner).await.expect(201);
@@ -135,7 +135,7 @@ async fn what_the_api_made_or_changed_is_said_to_be_so() {
 #[tokio::test]
 async fn without_a_running_monitor_it_says_what_is_known_without() {
     let target = Switched::good();
-    let mut platform = Platform::start(&yaml(&target));
+    let platform = Platform::start(&yaml(&target));
     let end = chrono::Utc::now() + chrono::TimeDelta::hours(2);
     let silence = json!({"match": "core/api", "until": end.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "comment": "known"});
     platform.send("POST", "/api/v1/silences", &silence).await.expect(201);
@@ -168,5 +168,4 @@ async fn without_a_running_monitor_it_says_what_is_known_without() {
     let ended = explain(&platform, &["core/apy"], &with_url).await;
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("did you mean `core/api`?"), "{}", ended.stderr);
-    platform.process = Running::start(platform.folder.path(), &["--version"]);
 }

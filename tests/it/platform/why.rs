@@ -66,8 +66,6 @@ async fn where_nothing_is_in_the_way_it_says_who_is_told_how_soon() {
     assert_eq!(found["unconfirmed"], json!({"failures": 0, "needed": 3, "among": 3, "since": null}));
     assert_eq!((&found["incident"], &found["notifications"]), (&Value::Null, &json!([])));
 
-    // A failure that is not confirmed yet is counted.
-    platform.send("PATCH", "/api/v1/endpoints/1", &json!({})).await;
     target.set(503);
     let found = once_down(&platform).await;
     assert!(sentence(&found).starts_with("It is down since "), "{found}");
