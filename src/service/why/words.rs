@@ -142,12 +142,11 @@ pub(super) fn sentence(seen: &Seen<'_>) -> String {
 /// The reason with its end, and what is done then.
 fn held_back(holding: &Holding) -> String {
     let then = match holding.held.at_end {
-        AtEnd::Nothing => "",
+        AtEnd::Nothing | AtEnd::Digest => "",
         AtEnd::Counts => "; then it counts",
         AtEnd::CheckedThenTold => "; then it is checked at once, and told if it is still down",
         AtEnd::Told => "; then it is told, if it is still so",
         AtEnd::GoesOn => "; then they go on",
-        AtEnd::Digest => "",
     };
     match holding.held.until {
         Some(until) => format!("{}, until {}{then}", holding.reason, instant(until)),
