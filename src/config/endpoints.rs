@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::de::{Typed, inline_collection, typed};
 use super::fault::unexpected_kind;
 use super::layer::{InheritedMistakes, Layer, Rules, depends_on_left_out, depends_on_others, overlaps};
-use super::report::Report;
+use super::report::{Report, path_below};
 use super::tree::{Node, Place, Trail, Value, without_secrets};
 use super::{ConfiguredEndpoint, GroupConfig, SourceRef};
 use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, resolve};
@@ -302,7 +302,7 @@ impl Reader<'_> {
             return;
         }
         let place = if exact { &node.place } else { item.place };
-        let path = format!("{}{}", item.at, rule.pointer.replace('/', "."));
+        let path = format!("{}{}", item.at, path_below(&rule.pointer));
         self.report.error(place, path, without_secrets(rule.detail.clone(), node));
     }
 }

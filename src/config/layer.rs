@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::de::typed_among;
 use super::errors::ConfigError;
 use super::fault::Keys;
-use super::report::Report;
+use super::report::{Report, path_below};
 use super::tree::{Node, Place, Trail, without_secrets};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, overlay, resolve};
@@ -68,7 +68,7 @@ impl Layer {
                 let (pointed, exact) = node.at_pointer(&rule.pointer);
                 if !(exact && pointed.has_missing()) {
                     let place = group.filter(|_| rule.pointer == "/group").map_or(&pointed.place, |(_, place)| place);
-                    let path = if rule.pointer == "/group" { String::new() } else { rule.pointer.replace('/', ".") };
+                    let path = if rule.pointer == "/group" { String::new() } else { path_below(&rule.pointer) };
                     report.error(place, format!("{name}{path}"), without_secrets(rule.detail, pointed));
                 }
                 told.push(rule.pointer);
@@ -135,7 +135,7 @@ impl InheritedMistakes {
         }
         let key = (layer.name.clone(), rule.pointer.clone(), rule.detail.clone());
         self.0.entry(key).and_modify(|known| known.others += 1).or_insert_with(|| {
-            let path = format!("{}{}", layer.name, rule.pointer.replace('/', "."));
+            let path = format!("{}{}", layer.name, path_below(&rule.pointer));
             let message = without_secrets(rule.detail.clone(), node);
             Inherited {
                 error: ConfigError::new(node.place.to_ref(), path, message),

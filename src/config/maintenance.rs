@@ -7,7 +7,7 @@ use super::SourceRef;
 use super::de::{inline_collection, typed};
 use super::fault::unexpected_kind;
 use super::layer::{Rules, overlaps};
-use super::report::Report;
+use super::report::{Report, path_below};
 use super::tree::{Node, Trail, Value, without_secrets};
 use crate::domain::maintenance::{Window, WindowSettings};
 use crate::domain::selector::{Selectable, Selectors};
@@ -48,7 +48,7 @@ pub(super) fn read(
         return Vec::new();
     };
     if items.len() > MOST {
-        report.error(&node.place, &section, format!("too many windows: at most {MOST}"));
+        report.error(&node.place, section, format!("too many windows: at most {MOST}"));
         return Vec::new();
     }
     let mut windows: Vec<ConfiguredWindow> = Vec::new();
@@ -94,7 +94,7 @@ fn read_window(
         if (exact && node.has_missing()) || overlaps(&read.left_out, pointer) {
             return;
         }
-        let path = format!("{at}{}", pointer.replace('/', "."));
+        let path = format!("{at}{}", path_below(pointer));
         report.error(if exact { &node.place } else { &item.place }, path, without_secrets(detail, node));
     };
     if let Some(there) = there {
@@ -107,7 +107,7 @@ fn read_window(
     }
     match settings.read(rules.timezone, rules.now) {
         Ok(window) if read.left_out.is_empty() => {
-            Some(ConfiguredWindow { settings, window, source: item.place.to_ref() })
+            Some(ConfiguredWindow { settings, window, source: SourceRef { column: 0, ..item.place.to_ref() } })
         }
         Ok(_) => None,
         Err(broken) => {

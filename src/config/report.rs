@@ -5,6 +5,13 @@ use std::fmt;
 use super::errors::{ConfigError, ConfigErrors, ConfigWarning};
 use super::tree::Place;
 
+/// What a JSON pointer says below a place of the configuration: `/a/0/b` is `.a[0].b`.
+pub(super) fn path_below(pointer: &str) -> String {
+    let is_index = |step: &str| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit());
+    let steps = pointer.split('/').skip(1);
+    steps.map(|step| if is_index(step) { format!("[{step}]") } else { format!(".{step}") }).collect()
+}
+
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) errors: Vec<ConfigError>,

@@ -244,7 +244,7 @@ pub fn all(matter: Matter, facts: &Facts, now: Timestamp) -> impl Iterator<Item 
     ORDER.iter().filter(move |line| line.holds_back.contains(&matter)).filter_map(move |line| {
         let hold = (line.holds)(facts)?;
         let still = hold.until.is_none_or(|until| now < until);
-        still.then(|| Held { by: line.by, name: hold.name, until: hold.until, at_end: line.at_end })
+        still.then_some(Held { by: line.by, name: hold.name, until: hold.until, at_end: line.at_end })
     })
 }
 
@@ -263,6 +263,7 @@ mod tests {
     use super::*;
     use crate::domain::from_micros;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the facts have it")]
     fn until(second: i64) -> Option<Hold> {
         Some(Hold { name: "one".to_owned(), until: Some(from_micros(second * 1_000_000)) })
     }

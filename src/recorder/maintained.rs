@@ -39,6 +39,11 @@ impl Maintained {
         Self { now, waiting: HashMap::new() }
     }
 
+    /// A check was made in a window, which may be over before the board is looked at.
+    pub(super) fn note(&mut self, id: EndpointId) {
+        self.now.insert(id);
+    }
+
     /// Follows the board.
     pub(super) fn follow(&mut self, board: &Board, now: Timestamp) -> Changes {
         let mut changes = Changes::default();

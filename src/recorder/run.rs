@@ -48,6 +48,9 @@ const LAST_WAIT: Duration = Duration::from_secs(3);
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The most that is done for one incident in a turn: a reminder that is due each time keeps no escalation back.
+const MOST_AT_ONCE: usize = 8;
+
 /// The most events that wait until the board shows what they tell. Beyond it the oldest are lost, which whoever looks on
 /// is told.
 const NEWS: usize = 4_096;
@@ -224,6 +227,9 @@ impl Recorder {
         let is_verdict = !matches!(result.outcome, Outcome::Missed(_));
         result.in_maintenance |=
             is_verdict && self.parts.quiet.maintenance(&entry.known, result.started_at, now).is_some();
+        if result.in_maintenance {
+            self.maintained.note(id);
+        }
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
         let around = self.parts.quiet.beside(around, &entry.known, now);
         let effect = tracked.take(&result, &entry.known, &around, now);
@@ -371,24 +377,33 @@ impl Recorder {
         self.parts.board.set_start_grace(self.grace.shown(self.parts.clock.monotonic(), now));
         let ids: Vec<EndpointId> = self.with_incident.iter().copied().collect();
         for id in ids {
-            let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
-            let Some(tracked) = self.tracked.get_mut(&id) else { continue };
-            let before = tracked.state.status;
-            let effect = match &monitored {
-                Some(entry) => {
-                    let mut around = self.parts.quiet.facts(&entry.known, now);
-                    if let Some(until) = self.maintained.waits_for_a_check(id, tracked.last_verdict.as_deref(), now) {
-                        // The window is over, and what is known is of the window.
-                        around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });
-                    }
-                    tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
+            for _ in 0..MOST_AT_ONCE {
+                if !self.let_time_pass_for(id, now) {
+                    break;
                 }
-                None => tracked.abandon(now),
-            };
-            if let Some(effect) = effect {
-                self.keep(id, effect, before, None, now);
             }
         }
+    }
+
+    /// The next thing that is due of an incident; whether there was one.
+    fn let_time_pass_for(&mut self, id: EndpointId, now: Timestamp) -> bool {
+        let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
+        let Some(tracked) = self.tracked.get_mut(&id) else { return false };
+        let before = tracked.state.status;
+        let effect = match &monitored {
+            Some(entry) => {
+                let mut around = self.parts.quiet.facts(&entry.known, now);
+                if let Some(until) = self.maintained.waits_for_a_check(id, tracked.last_verdict.as_deref(), now) {
+                    // The window is over, and what is known is of the window.
+                    around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });
+                }
+                tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
+            }
+            None => tracked.abandon(now),
+        };
+        let Some(effect) = effect else { return false };
+        self.keep(id, effect, before, None, now);
+        true
     }
 
     /// Shows which windows and silences there are now. What failed in a window that is over is checked at once, so that

@@ -369,30 +369,30 @@ fn users(ctx: &ServiceContext, listing: &Listing, name: &str) -> Option<String> 
         let mut steps = policy.and_then(|policy| policy.escalation.as_ref()).into_iter().flatten();
         names(settings.notify.as_ref()) || steps.any(|step| names(Some(&step.notify)))
     };
-    let mut users = Vec::new();
+    let mut found = Vec::new();
     if names(ctx.config.telling.default_route.as_ref()) {
-        users.push("the top-level `notify`".to_owned());
+        found.push("the top-level `notify`".to_owned());
     }
     if uses(&listing.defaults) {
-        users.push("`defaults`".to_owned());
+        found.push("`defaults`".to_owned());
     }
     let groups = listing.groups.iter().filter(|(_, group)| uses(&group.settings));
-    users.extend(groups.map(|(group, _)| format!("the group `{group}`")));
+    found.extend(groups.map(|(group, _)| format!("the group `{group}`")));
     let others = listing.channels.iter().filter(|other| other.name != name && names(Some(&other.fallback)));
-    users.extend(others.map(|other| format!("the fallback of the channel `{}`", other.name)));
+    found.extend(others.map(|other| format!("the fallback of the channel `{}`", other.name)));
     let entries = ctx.board.entries();
     let endpoints = entries.iter().filter(|entry| uses(&entry.known.settings));
-    users.extend(endpoints.map(|entry| {
+    found.extend(endpoints.map(|entry| {
         let endpoint = &entry.known.endpoint;
         format!("the endpoint {}", key_text(&endpoint.group, &endpoint.name))
     }));
-    users.extend(alerts::naming(ctx, listing, name).into_iter().map(|id| format!("the alert rule {id}")));
-    let more = users.len().saturating_sub(MOST_USERS);
-    users.truncate(MOST_USERS);
+    found.extend(alerts::naming(ctx, listing, name).into_iter().map(|id| format!("the alert rule {id}")));
+    let more = found.len().saturating_sub(MOST_USERS);
+    found.truncate(MOST_USERS);
     if more > 0 {
-        users.push(format!("{more} more"));
+        found.push(format!("{more} more"));
     }
-    (!users.is_empty()).then(|| users.join(", "))
+    (!found.is_empty()).then(|| found.join(", "))
 }
 
 /// Shows a stored channel in the directory, and has deliveries go by it.

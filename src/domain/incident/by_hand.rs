@@ -1,6 +1,9 @@
 //! What somebody does with an open incident.
 
-use super::*;
+use super::{
+    Acknowledged, AlertPolicy, Duration, EndpointState, Event, IncidentChange, Status, Step, Tell, Timestamp,
+    Transition, after, resolved,
+};
 
 /// Somebody will look after an outage.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! What the passing of time does.
 
-use super::*;
+use super::{
+    AlertPolicy, Duration, EndpointState, Event, Facts, Flapping, HeldRecovery, IncidentChange, Matter, OpenIncident,
+    Step, Tell, Timestamp, after, decide, resolved,
+};
 
 /// Advances the machine by the passing of time: releases a held recovery, tells what is kept back no longer, reminds of
 /// an open incident, escalates it. One thing at a time: `None` when nothing more is due at `now`.

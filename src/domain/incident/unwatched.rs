@@ -1,6 +1,9 @@
 //! Endpoints that nobody watches: their slots pass without a check, because of our own load.
 
-use super::*;
+use super::{
+    AlertPolicy, CheckResult, Duration, EndpointState, Event, Facts, IncidentChange, Matter, Outcome, Status, Step,
+    Tell, Timestamp, after, decide,
+};
 use crate::domain::outcome::MissedReason;
 
 /// The least time without a check that is told.

@@ -63,7 +63,7 @@ fn reminder() -> Notification {
 fn test() -> Notification {
     let mut test = down();
     test.event = Event::Test;
-    test.id = "ntf_c-ops_1795244411000000_test".to_owned();
+    "ntf_c-ops_1795244411000000_test".clone_into(&mut test.id);
     "ops".clone_into(&mut test.endpoint_name);
     test.url.clear();
     test.endpoint.group.clear();
@@ -111,9 +111,9 @@ async fn every_request_is_as_the_service_documents_it() {
         let mut told = String::new();
         for (name, notification) in events {
             channel.send(&message(notification)).await.unwrap();
-            let received = receiver.received().pop().unwrap();
-            documented(&preset.name).check(&preset.name, &body(&preset, &received));
-            writeln!(told, "### {name}\n{}\n", shown(&preset, &received)).unwrap();
+            let request = receiver.received().pop().unwrap();
+            documented(&preset.name).check(&preset.name, &body(&preset, &request));
+            writeln!(told, "### {name}\n{}\n", shown(&preset, &request)).unwrap();
         }
         insta::assert_snapshot!(format!("preset_{}", preset.name), told);
     }
@@ -191,8 +191,8 @@ async fn hostile_texts_break_nothing_and_call_nobody() {
                     notification.runbook = Some(text.clone());
                 }
                 channel.send(&message(notification)).await.unwrap();
-                let received = receiver.received().pop().unwrap();
-                let sent = body(&preset, &received);
+                let request = receiver.received().pop().unwrap();
+                let sent = body(&preset, &request);
                 documented(&preset.name).check(&preset.name, &sent);
                 let told = sent.to_string();
                 assert!(!told.contains("\"injected\":"), "{}: {told}", preset.name);
@@ -243,8 +243,8 @@ async fn messages_of_an_incident_belong_together() {
         for notification in [down(), reminder(), up(), told_late()] {
             channel.send(&message(notification)).await.unwrap();
         }
-        let received = receiver.received();
-        let bodies: Vec<Value> = received.iter().map(|received| body(&preset, received)).collect();
+        let requests = receiver.received();
+        let bodies: Vec<Value> = requests.iter().map(|request| body(&preset, request)).collect();
         let keys: Vec<Value> = bodies.iter().map(|body| body.pointer(pointer).unwrap().clone()).collect();
         assert!(keys.windows(2).all(|two| two[0] == two[1]), "{name}: {keys:?}");
         let mut other = down();

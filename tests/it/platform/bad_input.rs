@@ -1,5 +1,6 @@
 //! Whatever a machine sends: what is wrong is refused with a clear sentence, and what is taken comes back as it was.
 
+use api_monitor::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{Answer, Platform};
@@ -28,7 +29,7 @@ async fn furnished(platform: &Platform) -> Vec<(String, String)> {
     platform.ask(platform.request("POST", "/api/v1/collections")).await.expect(201);
     let window = json!({"name": "made", "at": "02:00", "every": "day", "for": 60, "match": "*"});
     platform.send("POST", "/api/v1/maintenance-windows", &window).await.expect(201);
-    let silence = json!({"match": "*", "until": chrono::Utc::now() + chrono::TimeDelta::days(1)});
+    let silence = json!({"match": "*", "until": SystemClock::new().now() + chrono::TimeDelta::days(1)});
     platform.send("POST", "/api/v1/silences", &silence).await.expect(201);
 
     let document = platform.get("/api/v1/openapi.json").await.expect(200).json();

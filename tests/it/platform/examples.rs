@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use api_monitor::clock::{Clock, SystemClock};
+
 use super::Platform;
 
 const KEY: &str = "the-key-of-an-administrator";
@@ -81,10 +83,12 @@ async fn the_examples_work_in_their_order_on_a_new_monitor() {
     // Nothing is looked up elsewhere.
     let shipped = read("config/config.yaml").replace("${API_PORT:-8000}", "9");
     let platform = Platform::start_with(&format!("resolver: 127.0.0.1:9\n{shipped}"), &[("API_KEY", KEY)]);
+    let in_two_hours = (SystemClock::new().now() + chrono::TimeDelta::hours(2)).format("%FT%TZ").to_string();
     let document = read("docs/api.md")
         .replace("$API/", &format!("http://{}/api/v1/", platform.address))
         .replace("localhost:8000", &platform.address)
-        .replace("$ADMIN_KEY", KEY);
+        .replace("$ADMIN_KEY", KEY)
+        .replace("$(date -u -d +2hours +%FT%TZ)", &in_two_hours);
     let scripts = document.split("```bash\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let calls: Vec<Call> =
         scripts.flat_map(commands).filter(|words| words[0] == "curl").map(|words| call(&words)).collect();

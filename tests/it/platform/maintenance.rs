@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use api_monitor::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{Platform, until};
@@ -30,7 +31,7 @@ async fn told(platform: &Platform) -> Vec<Value> {
 }
 
 fn from_now(hours: i64) -> String {
-    (chrono::Utc::now() + chrono::TimeDelta::hours(hours)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    (SystemClock::new().now() + chrono::TimeDelta::hours(hours)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 #[tokio::test]
@@ -57,8 +58,8 @@ async fn a_window_is_made_read_changed_renamed_and_deleted() {
         assert_eq!(window[field], value, "{field}: {window}");
     }
     platform.send("POST", WINDOWS, &body).await.expect(409);
-    let patch = platform.request("PATCH", path).header("If-Match", "\"1\"").header("Content-Type", "application/json");
-    let patched = platform.ask(patch.body(json!({"every": "day", "reason": null}).to_string())).await.expect(200);
+    let change = platform.request("PATCH", path).header("If-Match", "\"1\"").header("Content-Type", "application/json");
+    let patched = platform.ask(change.body(json!({"every": "day", "reason": null}).to_string())).await.expect(200);
     assert_eq!((&patched.json()["every"], &patched.json()["reason"]), (&json!("day"), &json!("")));
     let stale = platform.request("DELETE", path).header("If-Match", "\"1\"");
     platform.ask(stale).await.expect(412);
@@ -124,7 +125,7 @@ async fn while_a_window_is_open_checks_go_on_and_nothing_counts_or_is_told() {
     let status = Arc::new(AtomicU16::new(200));
     let asked = status.clone();
     let target = Target::answering(move |_, _| Answer::Status(asked.load(Ordering::Relaxed)));
-    let platform = Platform::start(&(watched(&target).replace("interval: 1", "interval: 3600")));
+    let platform = Platform::start(&(watched(&target).replace("interval: 1,", "interval: 3600,")));
     until("it is up", async || endpoint(&platform).await["status"] == "up").await;
     status.store(503, Ordering::Relaxed);
     let start = from_now(-1);

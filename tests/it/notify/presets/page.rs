@@ -114,7 +114,7 @@ fn meaning(preset: &Preset, option: &PresetOption) -> String {
     let mut parts = vec![option.about.clone()];
     match option.kind {
         OptionKind::Integer => {
-            parts.push(format!("a whole number, {} to {}", option.range().start(), option.range().end()))
+            parts.push(format!("a whole number, {} to {}", option.range().start(), option.range().end()));
         }
         OptionKind::Choice => parts.push(format!("one of {}", option.choices.join(", "))),
         OptionKind::Url | OptionKind::Text => {}
