@@ -209,6 +209,7 @@ impl Monitor {
             links: links.clone(),
             handover,
             feed: feed.clone(),
+            grouping: config.telling.group_messages,
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };

@@ -126,7 +126,7 @@ fn settings_of_url(url: &str) -> EndpointSettings {
 }
 
 fn resolve_alone(settings: &EndpointSettings, defaults: &EndpointSettings) -> Result<Endpoint, Failed> {
-    let layers = Layers { defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+    let layers = Layers { defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
     resolve(settings, layers, tokio_free_now()).map_err(|errors| {
         let all: Vec<_> =
             errors.iter().map(|e| format!("{} {}", e.pointer.trim_start_matches('/'), e.detail)).collect();

@@ -184,6 +184,7 @@ impl Reader<'_> {
         let layers = Layers {
             defaults: self.defaults.as_ref().map_or(&default, |layer| &layer.settings),
             group: group.map(|group| &group.layer.settings),
+            routes: self.rules.routes,
             timezone: self.rules.timezone,
             channels: self.rules.channels,
         };

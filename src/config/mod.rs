@@ -21,6 +21,7 @@ mod env;
 mod errors;
 mod fault;
 mod files;
+mod group_messages;
 mod layer;
 mod load;
 mod logging;
@@ -33,6 +34,7 @@ mod prometheus;
 mod raw;
 mod report;
 mod resolver;
+mod routes;
 mod running;
 pub mod schemas;
 mod secret;
@@ -72,6 +74,7 @@ use self::tree::Trail;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers};
 use crate::domain::outbound::OutboundPolicy;
+use crate::domain::route::Route;
 
 /// Where a configuration is looked for when neither the command line nor `CONFIG_PATH` names one.
 pub const DEFAULT_PATH: &str = "config/config.yaml";
@@ -107,6 +110,8 @@ pub struct Config {
     /// Those of `endpoints:` in their order, then those of the groups.
     pub endpoints: Vec<ConfiguredEndpoint>,
     pub maintenance_windows: Vec<ConfiguredWindow>,
+    /// The first that means an endpoint applies to it.
+    pub routes: Vec<Route>,
     pub monitoring: MonitoringConfig,
     pub logging: LoggingConfig,
     pub api: ApiConfig,
@@ -130,6 +135,7 @@ impl Config {
         Layers {
             defaults: &self.defaults,
             group: self.groups.get(group).map(|group| &group.settings),
+            routes: &self.routes,
             timezone: self.timezone,
             channels: Some(&self.channel_names),
         }

@@ -14,7 +14,7 @@ use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
     Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, maintenance, outbound, overrides,
-    prometheus, resolver, telling,
+    prometheus, resolver, routes, telling,
 };
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
@@ -22,7 +22,7 @@ use crate::domain::selector::Selectable;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 21] = [
     "database",
     "backup",
     "public_url",
@@ -32,6 +32,8 @@ const SECTIONS: [&str; 19] = [
     "channels",
     "notifications",
     "notify",
+    "routes",
+    "group_messages",
     "heartbeat",
     "groups",
     "endpoints",
@@ -50,7 +52,9 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let timezone = timezone(&root, report);
     let channels = channels::read(&root, report);
     let telling = telling::read(&root, &channels, report);
-    let rules = Rules { timezone, channels: channels.names.as_deref(), now };
+    let rules = Rules { timezone, channels: channels.names.as_deref(), routes: &[], now };
+    let routes = routes::read(&root, rules, report);
+    let rules = Rules { routes: &routes, ..rules };
     let mut section = |name| root.remove(name).map(|entry| entry.value);
     let sections =
         Sections { defaults: section("defaults"), groups: section("groups"), endpoints: section("endpoints") };
@@ -62,6 +66,9 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         groups: groups.keys().map(String::as_str).collect(),
     };
     let all_read = report.errors.len() == mistakes;
+    if all_read {
+        routes::note_idle(root, &there, report);
+    }
     let maintenance_windows = maintenance::read(root, rules, all_read.then_some(&there), report);
     let database = database::read(&Section::of(root, "database"), report);
     let backup = backup::read(&Section::of(root, "backup"), &database.target, report);
@@ -82,6 +89,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         groups,
         endpoints,
         maintenance_windows,
+        routes,
         monitoring,
         logging,
         api,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::alert_rule::{AlertId, Comparison};
+use crate::domain::grouping::digest::DigestItem;
 use crate::domain::outcome::words;
 use crate::domain::secret_names::hide_query;
 use crate::domain::suppression::{self, Matter};
@@ -37,6 +38,8 @@ words! {
         AlertResolved = "alert_resolved",
         /// Sent by hand to try a channel.
         Test = "test",
+        /// Many messages at once, told as one.
+        Digest = "digest",
     }
 }
 
@@ -92,6 +95,9 @@ pub struct Notification {
     /// What else a person should know, one sentence each: outages waiting in a failing channel, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// The endpoints of a `digest`, each once; there for that only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<DigestItem>,
 }
 
 /// The endpoint of a notification.

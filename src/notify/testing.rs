@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use crate::domain::alert_rule::Comparison;
+use crate::domain::grouping::digest::digest;
 use crate::domain::notification::{AcknowledgementFacts, AlertEnding, AlertFacts, Event, Notification};
 
 /// The outage that the integration tests tell, too.
@@ -69,6 +70,13 @@ pub(super) fn with_event(event: Event) -> Notification {
             "unknown".clone_into(&mut notification.status);
             (notification.error, notification.failure_kind) = (None, None);
             (notification.incident, notification.check) = (None, None);
+        }
+        Event::Digest => {
+            let mut other = with_event(Event::Up);
+            (other.endpoint.id, other.endpoint.name) = (2, "Shop".to_owned());
+            let mut first = down();
+            first.endpoint.id = 1;
+            notification = digest(&[&first, &other]).unwrap();
         }
         Event::Down | Event::DownAgain => {}
     }

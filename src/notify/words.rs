@@ -2,6 +2,8 @@
 //!
 //! Text without any markup; how it looks in a channel is the channel's matter.
 
+mod digest;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,6 +18,10 @@ pub(super) struct Words {
     pub(super) headline: Headline,
     /// What else is to be said, a line each.
     pub(super) lines: Vec<String>,
+    /// How many of the lines, from the first, are each about an endpoint of a digest.
+    many: usize,
+    /// Where all of them are listed.
+    all_at: String,
 }
 
 /// A line with a name in it, in pieces, so that a channel can set the name apart.
@@ -39,8 +45,11 @@ impl Headline {
 
 impl Words {
     pub(super) fn of(notification: &Notification, timezone: Tz) -> Self {
+        if notification.event == Event::Digest {
+            return digest::words(notification, timezone);
+        }
         let said = Said { n: notification, timezone };
-        Self { headline: said.headline(), lines: said.lines() }
+        Self { headline: said.headline(), lines: said.lines(), many: 0, all_at: String::new() }
     }
 
     /// The subject of a mail.
@@ -100,6 +109,8 @@ impl Said<'_> {
             }
             Event::AlertResolved => ("⏹️", "", "", " is no longer watched as it was".to_owned()),
             Event::Test => ("🔔", "Test: ", "A test message of api-monitor for ", String::new()),
+            // In words of its own.
+            Event::Digest => ("", "", "", String::new()),
         };
         Headline { mark, lead, before, name: one_line(&self.n.endpoint_name), after }
     }
@@ -160,6 +171,7 @@ impl Said<'_> {
                 lines
             }
             Event::Test => vec!["Nothing has happened: somebody tries whether this channel works.".to_owned()],
+            Event::Digest => Vec::new(),
         };
         if !self.n.url.is_empty() && !matches!(self.n.event, Event::ChannelFailing | Event::Test) {
             lines.push(format!("URL: {}", one_line(&self.n.url)));

@@ -396,6 +396,7 @@ impl Happened {
             }),
             alert: None,
             remarks: self.remarks(tell),
+            items: Vec::new(),
         }
     }
 }

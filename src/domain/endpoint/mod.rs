@@ -15,6 +15,7 @@ use crate::domain::check::CheckSpec;
 use crate::domain::notification::Severity;
 use crate::domain::outcome::words;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::route::Route;
 use crate::domain::schedule::Schedule;
 
 pub use self::resolve::{MAX_CHANNELS, no_such_channel, resolve};
@@ -131,6 +132,8 @@ pub struct Layers<'a> {
     pub defaults: &'a EndpointSettings,
     /// The settings of the endpoint's group, if it has any.
     pub group: Option<&'a EndpointSettings>,
+    /// The routes, of which the first that means the endpoint applies.
+    pub routes: &'a [Route],
     /// Of cron schedules without a `timezone` of their own.
     pub timezone: chrono_tz::Tz,
     /// The names that `notify` may hold. `None`: any.

@@ -13,6 +13,7 @@ use crate::domain::alert_policy::{
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::notification::Severity;
 use crate::domain::pointer;
+use crate::domain::route;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::domain::setting::{
@@ -74,6 +75,10 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
     let group = settings.group.clone().unwrap_or_default();
     check_label(&mut rules, &group, "/group", false);
     let tags = s.tags.clone().unwrap_or_default();
+    let s = match route::first(layers.routes, &name, &group, &tags) {
+        Some((_, route)) => overlay(&overlay(&base, &route.settings), settings),
+        None => s,
+    };
     for (i, tag) in settings.tags.iter().flatten().enumerate() {
         check_label(&mut rules, tag, &format!("/tags/{i}"), true);
     }

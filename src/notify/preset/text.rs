@@ -10,13 +10,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::body::{Mapped, mapped_text};
 use crate::config::Secret;
+use crate::domain::grouping::digest::DigestItem;
 use crate::domain::notification::{Event, Notification};
 use crate::domain::preset::{Escape, Limit, OptionKind, Preset};
 use crate::domain::template::{Placeholder, TemplateError};
 use crate::domain::{Timestamp, micros};
 use crate::notify::channel::{Message, cut};
 use crate::notify::render::{Facts, html};
-use crate::notify::words::is_late;
+use crate::notify::words::{Words, is_late};
 
 /// Longest single fact, in characters.
 const MAX_FACT: usize = 1000;
@@ -116,7 +117,21 @@ impl<'a> Texts<'a> {
         // What is told late has the event of what could not be told.
         let event = if is_late(n) { phase } else { n.event.as_str() };
         let names = [event.to_owned(), format!("{phase}.{}", n.severity), phase.to_owned(), "default".to_owned()];
-        Self { preset, options, maps, facts: Facts::new(n, timezone), names }
+        let mut texts = Self { preset, options, maps, facts: Facts::new(n, timezone), names };
+        let words = texts.facts.words.clone();
+        texts.facts.words = words.fitting(|words| texts.has_room(words));
+        texts
+    }
+
+    /// Whether the service takes all of these words.
+    fn has_room(&self, words: &Words) -> bool {
+        let takes = |what: &str, lines: &[String]| {
+            let written = lines.iter().map(|line| self.escape(line)).collect::<Vec<_>>().join(&self.preset.line_break);
+            // What sets a line apart counts too.
+            self.preset.limits.get(what).is_none_or(|limit| limit.unit.measure(&written) + 20 <= limit.max)
+        };
+        let all: Vec<String> = std::iter::once(words.title()).chain(words.lines.iter().cloned()).collect();
+        takes("message", &all) && takes("details", &words.lines)
     }
 
     pub(super) fn names(&self) -> [&str; 4] {
@@ -229,7 +244,8 @@ impl<'a> Texts<'a> {
 
 /// What a message is for a service with an incident life cycle of its own.
 fn phase(n: &Notification) -> &'static str {
-    if is_late(n) || n.event.is_resolve() {
+    let is_over = || n.event == Event::Digest && n.items.iter().all(DigestItem::is_over);
+    if is_late(n) || n.event.is_resolve() || is_over() {
         "resolve"
     } else if n.event == Event::Test {
         "test"

@@ -28,7 +28,7 @@ fn known() -> Arc<KnownEndpoint> {
         ..EndpointSettings::default()
     };
     let defaults = EndpointSettings::default();
-    let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+    let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
     let mut endpoint = resolve(&settings, layers, at(0)).unwrap();
     endpoint.alert_policy = AlertPolicy { failure_threshold: FailureThreshold::in_a_row(1), ..AlertPolicy::default() };
     Arc::new(KnownEndpoint {

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::CHANGEABLE;
 use crate::config::{Adjustable, Config, ConfiguredKey, DatabaseTarget, Origins, SetBy, Workers};
+use crate::domain::endpoint::EndpointSettings;
+use crate::domain::route::Route;
 use crate::service::redaction::{HIDDEN, redacted};
 
 /// A setting.
@@ -74,6 +76,9 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("defaults", json!(defaults)),
         ("notifications.enabled", telling.enabled.into()),
         ("notify", json!(telling.default_route)),
+        ("routes", config.routes.iter().map(route).collect()),
+        ("group_messages.after", json!(telling.group_messages.map(|policy| policy.after))),
+        ("group_messages.window", json!(telling.group_messages.map(|policy| seconds(policy.window)))),
         // The address may be all that it takes to silence the dead man's switch.
         ("heartbeat.url", json!(heartbeat.map(|_| HIDDEN))),
         ("heartbeat.every", json!(heartbeat.map(|heartbeat| seconds(heartbeat.every)))),
@@ -141,4 +146,9 @@ fn allowed(origins: &Origins) -> Value {
 
 pub(super) fn seconds(duration: Duration) -> Value {
     if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
+}
+
+fn route(route: &Route) -> Value {
+    let EndpointSettings { notify, alert_policy, .. } = &route.settings;
+    json!({ "match": route.selectors, "notify": notify, "alert_policy": alert_policy, "source": route.source })
 }

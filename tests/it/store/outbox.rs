@@ -47,6 +47,7 @@ fn facts(event: Event, second: i64) -> Notification {
         check: None,
         alert: None,
         remarks: Vec::new(),
+        items: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Telling people, from the failed check to the message, in an assembled monitor.
 
+mod grouping;
 mod held;
 pub(crate) mod hook;
 mod hostile;
