@@ -14,7 +14,7 @@ use super::remote::{Remote, Where, label, unknown};
 use super::{Failed, UNREACHABLE, say, tokio_free_now};
 use crate::api::endpoint_view::effective;
 use crate::config::{Config, ConfiguredEndpoint, LoadOptions, Places, SetBy, load_with_places};
-use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::endpoint::{Endpoint, KnownEndpoint};
 
 /// The whole answer.
 #[derive(Debug, Serialize)]
@@ -159,7 +159,10 @@ fn explained(
     let stored = offline.as_ref().and_then(|offline| offline.endpoint(name, configured));
     let (sources, applies) = match (&running, configured, stored) {
         (Running::Endpoint { resource, group, .. }, ..) if resource["origin"] == "api" => {
-            let inherited = places.inherited(resource["group"].as_str().unwrap_or_default());
+            let text = |field: &str| resource[field].as_str().unwrap_or_default();
+            let tags = resource["tags"].as_array().into_iter().flatten();
+            let tags: Vec<String> = tags.filter_map(Value::as_str).map(str::to_owned).collect();
+            let inherited = places.inherited(&config.routes, text("name"), text("group"), &tags);
             let made = sources::Made {
                 revision: resource["revision"].as_i64().unwrap_or(0),
                 settings: resource["settings"].clone(),
@@ -169,7 +172,7 @@ fn explained(
         }
         (_, Some(configured), _) => {
             let own = serde_json::to_value(effective(&configured.endpoint)).map_err(Failed::running)?;
-            let sources = Sources::configured(places.of(configured));
+            let sources = Sources::configured(places.of(configured, &config.routes));
             match &running {
                 Running::Endpoint { resource, .. } => (sources.running(own), resource["effective"].clone()),
                 Running::Silent { .. } => (sources, own),
@@ -182,10 +185,12 @@ fn explained(
                 group: offline.as_ref().and_then(|offline| offline.group_made(&known.endpoint.group)),
             };
             let own = serde_json::to_value(effective(&known.endpoint)).map_err(Failed::running)?;
-            (Sources::made(places.inherited(&known.endpoint.group), made), own)
+            let Endpoint { name, group, tags, .. } = &known.endpoint;
+            (Sources::made(places.inherited(&config.routes, name, group, tags), made), own)
         }
         (Running::Endpoint { resource, .. }, None, None) => {
-            (Sources::configured(places.inherited("")).running(json!({})), resource["effective"].clone())
+            let nothing = places.inherited(&[], "", "", &[]);
+            (Sources::configured(nothing).running(json!({})), resource["effective"].clone())
         }
         (Running::Silent { why }, None, None) => {
             let labels = known_labels(config, offline.as_ref());

@@ -93,7 +93,8 @@ pub(super) fn mistakes(settings: &EndpointSettings, group: Option<&str>, rules: 
         ..EndpointSettings::default()
     };
     let none = EndpointSettings::default();
-    let layers = Layers { defaults: &none, group: None, routes: &[], timezone: rules.timezone, channels: rules.channels };
+    let layers =
+        Layers { defaults: &none, group: None, routes: &[], timezone: rules.timezone, channels: rules.channels };
     let broken = resolve(&overlay(settings, &probe), layers, rules.now).err().unwrap_or_default();
     broken.into_iter().filter(|rule| !depends_on_others(rule)).collect()
 }

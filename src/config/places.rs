@@ -5,6 +5,8 @@ use super::ConfiguredEndpoint;
 use super::de::inline_collection;
 use super::set_by::{SetBy, by_place};
 use super::tree::{Node, Value};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::route::{self, Route};
 
 /// The configuration as it was written, kept only while somebody asks.
 pub struct Places {
@@ -22,6 +24,8 @@ impl std::fmt::Debug for Places {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingLayer {
     Endpoint,
+    /// The first of `routes` that means it.
+    Route,
     Group,
     Defaults,
 }
@@ -38,6 +42,7 @@ pub struct SetAt {
 /// The places of the settings of one endpoint.
 pub struct EndpointPlaces<'p> {
     own: Option<Own<'p>>,
+    route: Option<&'p Node>,
     group: Option<&'p Node>,
     defaults: Option<&'p Node>,
 }
@@ -74,8 +79,8 @@ impl Places {
         Self { root }
     }
 
-    /// Those of a configured endpoint.
-    pub fn of(&self, endpoint: &ConfiguredEndpoint) -> EndpointPlaces<'_> {
+    /// Those of a configured endpoint. `routes`: as they were read.
+    pub fn of(&self, endpoint: &ConfiguredEndpoint, routes: &[Route]) -> EndpointPlaces<'_> {
         let name = endpoint.endpoint.name.as_str();
         let is_it = |own: &Own<'_>| {
             let place = own.name.unwrap_or(&own.node.place);
@@ -83,13 +88,19 @@ impl Places {
             place.to_ref() == endpoint.source && written
         };
         let own = self.endpoints().into_iter().find(is_it);
-        EndpointPlaces { own, ..self.inherited(&endpoint.endpoint.group) }
+        let Endpoint { name, group, tags, .. } = &endpoint.endpoint;
+        EndpointPlaces { own, ..self.inherited(routes, name, group, tags) }
     }
 
-    /// Those of what an endpoint of this group inherits that is written elsewhere.
-    pub fn inherited(&self, group: &str) -> EndpointPlaces<'_> {
+    /// Those of what an endpoint that is written elsewhere inherits.
+    pub fn inherited(&self, routes: &[Route], name: &str, group: &str, tags: &[String]) -> EndpointPlaces<'_> {
+        let route = route::first(routes, name, group, tags).and_then(|(at, _)| match &self.root.get("routes")?.value {
+            Value::Sequence(items) => items.get(at),
+            _ => None,
+        });
         EndpointPlaces {
             own: None,
+            route,
             group: self.root.get("groups").and_then(|groups| groups.get(group)),
             defaults: self.root.get("defaults"),
         }
@@ -135,7 +146,12 @@ impl EndpointPlaces<'_> {
         if let Some(own) = self.own {
             found.extend(own.at(pointer).map(|(by, written)| SetAt { layer: SettingLayer::Endpoint, by, written }));
         }
-        for (layer, node) in [(SettingLayer::Group, self.group), (SettingLayer::Defaults, self.defaults)] {
+        let layers = [
+            (SettingLayer::Route, self.route),
+            (SettingLayer::Group, self.group),
+            (SettingLayer::Defaults, self.defaults),
+        ];
+        for (layer, node) in layers {
             let node = node.and_then(|node| written_at(node, pointer));
             found.extend(node.map(|node| SetAt { layer, by: by_place(&node.place), written: written(node) }));
         }
@@ -233,6 +249,11 @@ endpoints:
   - http://localhost/x
 channels:
   out: {type: console}
+routes:
+  - {match: tag:none, notify: [out]}
+  - match: group:core
+    notify: [out]
+    alert_policy: {failure_threshold: 5, success_threshold: 2}
 ";
 
     fn shown(name: &str, pointer: &str) -> String {
@@ -251,7 +272,7 @@ channels:
             let written = at.written.map_or(String::new(), |written| format!(" {written}"));
             format!("{:?} {by}{written}", at.layer)
         };
-        places.of(endpoint).at(pointer).into_iter().map(one).collect::<Vec<_>>().join(", ")
+        places.of(endpoint, &config.routes).at(pointer).into_iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
     #[test]
@@ -270,6 +291,10 @@ channels:
             ("api", "/alert_policy/confirm_interval", ""),
             ("api", "/method", "Defaults API_MONITOR__DEFAULTS__METHOD"),
             ("api", "/severity", ""),
+            ("api", "/notify", "Route c.yaml:28"),
+            ("api", "/alert_policy/success_threshold", "Route c.yaml:29"),
+            ("bare", "/alert_policy/failure_threshold", "Route c.yaml:29"),
+            ("localhost", "/notify", ""),
             ("bare", "/url", "Endpoint c.yaml:16"),
             ("bare", "/name", "Endpoint c.yaml:16"),
             ("front", "/is_active", "Endpoint c.yaml:21"),

@@ -56,7 +56,9 @@ pub fn is_grouped(event: Event) -> bool {
 pub enum Admission {
     AtOnce,
     /// It waits for the end of the window, and is told then, with the others.
-    Held { until: Timestamp },
+    Held {
+        until: Timestamp,
+    },
 }
 
 /// The window of one channel.
@@ -124,10 +126,7 @@ mod tests {
     fn nothing_waits_longer_than_a_window_and_no_window_has_more_than_its_share() {
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..200 {
-            let policy = GroupingPolicy {
-                after: random.u32(1..5),
-                window: Duration::from_secs(random.u64(1..60)),
-            };
+            let policy = GroupingPolicy { after: random.u32(1..5), window: Duration::from_secs(random.u64(1..60)) };
             let (mut windows, mut now, mut alone) = (Windows::default(), 0, Vec::new());
             for _ in 0..300 {
                 // Now and then the clock is set back.
@@ -136,7 +135,10 @@ mod tests {
                     Admission::AtOnce => alone.push(now),
                     Admission::Held { until } => {
                         let wait = (until - at(now)).to_std().unwrap();
-                        assert!(!wait.is_zero() && wait <= policy.window + SLACK.to_std().unwrap(), "{wait:?} of {policy:?}");
+                        assert!(
+                            !wait.is_zero() && wait <= policy.window + SLACK.to_std().unwrap(),
+                            "{wait:?} of {policy:?}"
+                        );
                         assert!(alone.len() >= policy.after as usize);
                     }
                 }

@@ -56,7 +56,7 @@ mod tests {
         all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let settings: EndpointSettings = serde_json::from_value(all).unwrap();
         let none = EndpointSettings::default();
-        let layers = Layers { defaults: &none, group: None, timezone: chrono_tz::UTC, channels: None };
+        let layers = Layers { defaults: &none, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
         let now = from_micros(1_000_000);
         let Promise { usually, at_most } = of(&resolve(&settings, layers, now).unwrap(), now);
         (usually.as_secs(), at_most.as_secs())

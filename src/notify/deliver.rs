@@ -403,7 +403,8 @@ impl Worker {
 
     fn wake_at(&self) -> Option<Instant> {
         let digest = self.recording.as_ref().map(|(began, _)| *began + SLOW);
-        let digest = digest.filter(|at| *at > Instant::now() && self.digests.iter().any(|grouped| !grouped.from_memory));
+        let digest =
+            digest.filter(|at| *at > Instant::now() && self.digests.iter().any(|grouped| !grouped.from_memory));
         let slow = self.reading.as_ref().map(|(began, ..)| *began + SLOW).filter(|_| self.is_waiting_for_rows());
         let again = self.not_before.filter(|at| *at > Instant::now());
         [slow, again, digest].into_iter().flatten().min()
@@ -487,13 +488,20 @@ impl Worker {
         for of_rows in written {
             let id = &of_rows.digest.told.facts.id;
             // It may have gone out from memory meanwhile.
-            let Some(at) = self.digests.iter().position(|grouped| grouped.digest.told.facts.id == *id) else { continue };
+            let Some(at) = self.digests.iter().position(|grouped| grouped.digest.told.facts.id == *id) else {
+                continue;
+            };
             let grouped = self.digests.swap_remove(at);
             self.context.handover.stored(id);
             self.queue.grouped(&grouped);
             let (channel, messages) = (&self.name, grouped.standings.len());
             let endpoints = grouped.digest.told.facts.items.len();
-            tracing::info!(notification = id, messages, endpoints, "many messages to {channel} at once go out as a digest");
+            tracing::info!(
+                notification = id,
+                messages,
+                endpoints,
+                "many messages to {channel} at once go out as a digest"
+            );
         }
     }
 

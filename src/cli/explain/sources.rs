@@ -81,7 +81,9 @@ impl<'p> Sources<'p> {
             if has(&made.settings, at) {
                 from.push(format!("API, revision {}", made.revision));
             }
-            if made.group.as_ref().is_some_and(|group| has(group, at)) {
+            // A route is nearer than a group.
+            let is_routed = self.places.at(at).first().is_some_and(|at| at.layer == SettingLayer::Route);
+            if !is_routed && made.group.as_ref().is_some_and(|group| has(group, at)) {
                 from.push("API (group)".to_owned());
             }
             if !from.is_empty() && !matches!(at, "/tags" | "/redact") {
@@ -120,6 +122,7 @@ fn has(settings: &Value, at: &str) -> bool {
 fn told(at: &SetAt) -> String {
     let layer = match at.layer {
         SettingLayer::Endpoint => "",
+        SettingLayer::Route => " (route)",
         SettingLayer::Group => " (group)",
         SettingLayer::Defaults => " (defaults)",
     };

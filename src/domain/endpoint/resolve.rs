@@ -13,8 +13,8 @@ use crate::domain::alert_policy::{
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::notification::Severity;
 use crate::domain::pointer;
-use crate::domain::route;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::route;
 use crate::domain::schedule::Schedule;
 use crate::domain::setting::{
     DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,

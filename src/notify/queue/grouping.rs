@@ -35,12 +35,7 @@ pub(super) struct Grouping {
 
 impl Queue {
     /// Decides of what is due whether it goes out at once. `policy`: `None` where nothing is grouped.
-    pub(in crate::notify) fn admit(
-        &mut self,
-        policy: Option<&GroupingPolicy>,
-        busy: &HashSet<Lane>,
-        now: Timestamp,
-    ) {
+    pub(in crate::notify) fn admit(&mut self, policy: Option<&GroupingPolicy>, busy: &HashSet<Lane>, now: Timestamp) {
         let mut decided: Vec<(Item, Option<Timestamp>)> = Vec::new();
         for waiting in in_lanes(self.items()) {
             let Some(first) = waiting.first().filter(|first| first.may_be_grouped()) else { continue };
@@ -84,8 +79,7 @@ impl Queue {
             self.grouping.alone.insert(item.id().to_owned());
         }
         let next_attempt_at = Some(until.unwrap_or(now));
-        let standing =
-            Standing { next_attempt_at, held_until: until, ..item.standing(DeliveryState::Pending) };
+        let standing = Standing { next_attempt_at, held_until: until, ..item.standing(DeliveryState::Pending) };
         self.note(item.id(), standing);
     }
 
@@ -118,7 +112,8 @@ impl Queue {
     pub(in crate::notify) fn due_digests(&mut self, channel: &str, now: Timestamp) -> Vec<Grouped> {
         let mut windows: BTreeMap<Timestamp, Vec<Vec<Item>>> = BTreeMap::new();
         for waiting in in_lanes(self.items()) {
-            let Some((first, until)) = waiting.first().and_then(|first| Some((first.clone(), first.held_until?))) else {
+            let Some((first, until)) = waiting.first().and_then(|first| Some((first.clone(), first.held_until?)))
+            else {
                 continue;
             };
             if until > now || self.grouping.being_grouped.contains(first.id()) {

@@ -133,8 +133,7 @@ pub(super) fn plan(waiting: &[Item], first: &Item) -> Attempt {
 /// A digest, with the ends of its outages that came since: nobody is told of an outage that is over. Not if it may have
 /// arrived as it was: then the ends are told after it.
 fn plan_digest(waiting: &[Item], first: &Item) -> Attempt {
-    let mut attempt =
-        Attempt { item: first.clone(), notification: first.told.facts.clone(), merged: Vec::new() };
+    let mut attempt = Attempt { item: first.clone(), notification: first.told.facts.clone(), merged: Vec::new() };
     if first.may_have_arrived {
         return attempt;
     }

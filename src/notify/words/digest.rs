@@ -50,7 +50,9 @@ fn headline(n: &Notification) -> Headline {
     let (mark, lead, name, after) = match () {
         () if down > 0 => ("🚨", "Alert: ", of(down), format!(" {is} DOWN")),
         () if up == all => ("✅", "Recovery: ", of(up), format!(" {is} back online")),
-        () if n.items.iter().all(DigestItem::is_over) => ("⏹️", "", of(all), format!(" {is} up again or no longer monitored")),
+        () if n.items.iter().all(DigestItem::is_over) => {
+            ("⏹️", "", of(all), format!(" {is} up again or no longer monitored"))
+        }
         () => ("⚠️", "Alert: ", of(all), " have changed".to_owned()),
     };
     Headline { mark, lead, before: "", name: one_line(&name), after }

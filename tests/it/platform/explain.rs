@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api_monitor::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{Platform, until};
@@ -136,7 +137,7 @@ async fn what_the_api_made_or_changed_is_said_to_be_so() {
 async fn without_a_running_monitor_it_says_what_is_known_without() {
     let target = Switched::good();
     let platform = Platform::start(&yaml(&target));
-    let end = chrono::Utc::now() + chrono::TimeDelta::hours(2);
+    let end = SystemClock::new().now() + chrono::TimeDelta::hours(2);
     let silence = json!({"match": "core/api", "until": end.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "comment": "known"});
     platform.send("POST", "/api/v1/silences", &silence).await.expect(201);
     let made = json!({"name": "web", "url": target.url("w"), "interval": 45});

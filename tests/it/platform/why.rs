@@ -1,5 +1,6 @@
 //! Whether an outage would be told, and what keeps it back if not.
 
+use api_monitor::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{Platform, until};
@@ -46,7 +47,7 @@ fn sentence(why: &Value) -> &str {
 }
 
 fn from_now(minutes: i64) -> String {
-    (chrono::Utc::now() + chrono::TimeDelta::minutes(minutes)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    (SystemClock::new().now() + chrono::TimeDelta::minutes(minutes)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 #[tokio::test]

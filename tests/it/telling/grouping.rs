@@ -82,7 +82,10 @@ async fn many_outages_at_once_are_three_messages_and_a_digest_and_so_is_their_en
     let pages = |action: &str| bodies(&pager).iter().filter(|body| body["event_action"] == action).count();
     assert_eq!((pages("trigger"), pages("resolve")), (ENDPOINTS, ENDPOINTS), "each by itself");
     let bodies = bodies(&hook);
-    assert_eq!((&bodies[3]["event"], &bodies[3]["status"], &bodies[3]["endpoint_name"]), (&"digest".into(), &"down".into(), &"9 endpoints".into()));
+    assert_eq!(
+        (&bodies[3]["event"], &bodies[3]["status"], &bodies[3]["endpoint_name"]),
+        (&"digest".into(), &"down".into(), &"9 endpoints".into())
+    );
     assert_eq!((&bodies[7]["event"], &bodies[7]["status"]), (&"digest".into(), &"up".into()));
 
     for notification in notifications(&live).await {

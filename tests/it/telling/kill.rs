@@ -262,9 +262,12 @@ fn a_kill_after_the_send_and_before_the_mark_repeats_the_message_under_its_id() 
 #[test]
 fn a_kill_in_the_middle_of_a_window_loses_nothing_that_waits_for_the_digest() {
     // By the first message, by the last one that goes out by itself: the digest has not gone out.
-    for (moment, after) in
-        [(Moment::BeforeReading, 0), (Moment::BeforeTheAnswer, 1), (Moment::AfterTheAnswer, 2), (Moment::BeforeReading, 2)]
-    {
+    for (moment, after) in [
+        (Moment::BeforeReading, 0),
+        (Moment::BeforeTheAnswer, 1),
+        (Moment::AfterTheAnswer, 2),
+        (Moment::BeforeReading, 2),
+    ] {
         let found = killed_while("{after: 3, window: 3s}", moment, after);
         assert!(found.grouped >= 10, "seven outages, and more than that of their ends: {found:?}");
     }
