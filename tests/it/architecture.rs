@@ -107,7 +107,7 @@ fn imports_point_downwards() {
 fn the_outside_world_stays_in_its_rooms() {
     let rules: [(&str, &[&str]); 11] = [
         ("sea_orm::", &["store"]),
-        ("reqwest::", &["checks", "notify"]),
+        ("reqwest::", &["checks", "notify", "cli"]),
         ("lettre::", &["notify"]),
         ("hickory_resolver::", &["outbound"]),
         ("lookup_host", &["outbound"]),
