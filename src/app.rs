@@ -156,6 +156,7 @@ impl Monitor {
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let quiet = Arc::new(service::maintenance::load(&store, &config, clock.now()).await?);
+        let links = Arc::new(service::links::load(&store, &config, clock.now()).await.map_err(anyhow::Error::msg)?);
         let handover = Arc::new(Handover::default());
         let connectivity = config.connectivity.as_ref();
         let own_network = Arc::new(connectivity.map_or_else(OwnNetwork::default, own_network));
@@ -213,6 +214,7 @@ impl Monitor {
             clock: clock.clone(),
             metrics: metrics.clone(),
             lines: Arc::new(Lines::default()),
+            links: links.clone(),
             handover,
             feed: feed.clone(),
             grouping: config.telling.group_messages,
@@ -288,6 +290,7 @@ impl Monitor {
             sessions,
             quiet,
             own_network,
+            links,
             backups: Arc::new(Backups::new(backup_folder, beside_options(&store, &config))),
             clock,
             config,

@@ -17,7 +17,7 @@ use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::hold::Hold;
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
-use crate::domain::suppression::{Facts, Suppressor};
+use crate::domain::suppression::{self, Facts, Suppressor};
 use crate::domain::uptime::{Bucket, OpenHour, hour_of, uptime_percentage};
 
 use self::dependence::{Dependence, spread};
@@ -37,6 +37,8 @@ struct Inner {
     /// What keeps messages back at this moment, in the order in which it counts.
     holds: Vec<Arc<Hold>>,
     dependence: Dependence,
+    /// Until when failures may be those of a network that is just coming up.
+    start_grace: Option<suppression::Hold>,
 }
 
 #[derive(Debug)]
@@ -404,6 +406,19 @@ impl Board {
     /// Shows whose messages wait for a parent that is asked, or for a check of their own.
     pub fn set_waits(&self, waits: InheritedHolds) {
         self.write().dependence.set_waits(Arc::new(waits));
+    }
+
+    /// Shows that this process has just started, or that it has no longer.
+    pub fn set_start_grace(&self, hold: Option<suppression::Hold>) {
+        let is_same = self.read().start_grace == hold;
+        if !is_same {
+            self.write().start_grace = hold;
+        }
+    }
+
+    /// The grace after the start, while it lasts: see [`Facts::start_grace`].
+    pub fn start_grace(&self) -> Option<suppression::Hold> {
+        self.read().start_grace.clone()
     }
 
     /// Whether any window is open.

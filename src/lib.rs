@@ -17,6 +17,7 @@ pub mod handover;
 pub mod jobs;
 pub mod keyring;
 pub mod lifecycle;
+pub mod links;
 pub mod network;
 pub mod notify;
 pub mod outbound;

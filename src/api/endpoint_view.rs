@@ -276,7 +276,7 @@ fn shown_step(step: &EscalationStep) -> EscalationStepSettings {
 }
 
 /// Every setting as it applies, in the form in which it would be set.
-pub(super) fn effective(endpoint: &Endpoint) -> EndpointSettings {
+pub fn effective(endpoint: &Endpoint) -> EndpointSettings {
     let (check, retry, policy) = (&endpoint.check, &endpoint.retry, &endpoint.alert_policy);
     let (interval, schedule) = schedule_of(&endpoint.schedule);
     let timezone = match &endpoint.schedule {

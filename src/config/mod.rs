@@ -30,6 +30,7 @@ mod maintenance;
 mod original;
 mod outbound;
 mod overrides;
+mod places;
 mod prometheus;
 mod raw;
 mod report;
@@ -63,6 +64,7 @@ pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 pub use self::logging::{LogAccess, LogFormat, LogLevel, LogRotation, LoggingConfig};
 pub use self::maintenance::ConfiguredWindow;
+pub use self::places::{EndpointPlaces, Places, SetAt, SettingLayer};
 pub use self::prometheus::{DEFAULT_METRICS_PATH, PrometheusConfig};
 use self::report::Report;
 pub use self::running::{Adjustable, RunningSettings};
@@ -218,6 +220,23 @@ pub enum MaxConcurrent {
 /// # Errors
 /// Every mistake that could be found, in the order of the files and their lines.
 pub fn load(options: &LoadOptions, now: Timestamp) -> Result<Config, ConfigErrors> {
+    read(options, now, |_| ()).map(|(config, ())| config)
+}
+
+/// As [`load`](fn@load), with the places of everything that is written.
+///
+/// # Errors
+/// As [`load`](fn@load).
+pub fn load_with_places(options: &LoadOptions, now: Timestamp) -> Result<(Config, Places), ConfigErrors> {
+    read(options, now, |root| Places::new(root.clone()))
+}
+
+/// `keep`: what to keep of the tree, which is taken apart in the reading.
+fn read<T>(
+    options: &LoadOptions,
+    now: Timestamp,
+    keep: impl FnOnce(&tree::Node) -> T,
+) -> Result<(Config, T), ConfigErrors> {
     let named = options.path.as_deref();
     let path = named
         .or_else(|| options.environment.get_filled("CONFIG_PATH").map(Path::new))
@@ -237,8 +256,9 @@ pub fn load(options: &LoadOptions, now: Timestamp) -> Result<Config, ConfigError
     original::without_meaningless(&mut root, &mut report);
 
     let set = set_by::of(&root);
+    let kept = keep(&root);
     let config = validate::config(root, now, &mut report);
     let warnings = report.finish(&files.names)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Ok(Config { path, files: files.paths, set, warnings, ..config })
+    Ok((Config { path, files: files.paths, set, warnings, ..config }, kept))
 }

@@ -25,6 +25,7 @@ pub mod outcome;
 pub mod placeholder;
 pub mod pointer;
 pub mod preset;
+pub mod promise;
 pub mod retry;
 pub mod role;
 pub mod route;

@@ -137,6 +137,11 @@ pub struct IncidentFacts {
     pub duration_seconds: i64,
     /// A link for a person, when `public_url` is set.
     pub url: Option<String>,
+    /// A link by which the person who reads this acknowledges it. Made when it is sent, for one channel: whoever sees
+    /// what is stored must not be able to.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub acknowledge_url: Option<String>,
     /// The newest acknowledgement; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledgement: Option<AcknowledgementFacts>,

@@ -29,6 +29,7 @@ use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, 
 use crate::events::ChannelTestRequest;
 use crate::feed::{self, Feed, NotificationNews, TroubleCode};
 use crate::handover::{Handed, Handover};
+use crate::links::Links;
 use crate::store::outbox::{DeliveryState, NO_SUCH_CHANNEL, Standing};
 use crate::store::{Store, StoreError};
 use crate::telemetry::histograms::Deliveries;
@@ -79,6 +80,8 @@ pub struct DeliverContext {
     pub metrics: Arc<Metrics>,
     /// What each deliverer sends through, nudged when there may be something new to deliver.
     pub lines: Arc<Lines>,
+    /// Put into what tells of an outage.
+    pub links: Arc<Links>,
     /// What is to be told, in memory.
     pub handover: Arc<Handover>,
     /// Told what became of each attempt.
@@ -318,9 +321,10 @@ impl Worker {
                 for attempt in attempts {
                     busy.extend(attempt.item.lanes());
                     let (channel, counted) = (channel.clone(), self.counted.clone());
+                    let acknowledge_url = self.context.links.acknowledge(&attempt.notification, &self.name);
                     under_way.push(async move {
                         let began = Instant::now();
-                        let sent = send(channel.as_ref(), &attempt).await;
+                        let sent = send(channel.as_ref(), &attempt, acknowledge_url).await;
                         counted.durations.observe(began.elapsed().as_secs_f64());
                         (attempt, sent)
                     });
@@ -642,9 +646,14 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn send(channel: &dyn Channel, attempt: &Attempt) -> Result<Receipt, SendError> {
+/// `acknowledge_url`: the link of this message through this channel, if it has one.
+async fn send(channel: &dyn Channel, attempt: &Attempt, acknowledge_url: Option<String>) -> Result<Receipt, SendError> {
+    let mut notification = attempt.notification.clone();
+    if let Some(incident) = &mut notification.incident {
+        incident.acknowledge_url = acknowledge_url;
+    }
     let message = Message {
-        notification: attempt.notification.clone(),
+        notification,
         attempt: attempt.item.attempts + 1,
         first_of_incident: attempt.item.told.first_of_incident.clone(),
     };

@@ -78,6 +78,9 @@ impl<'a> Facts<'a> {
             Placeholder::IncidentUrl => {
                 n.incident.as_ref().and_then(|incident| incident.url.as_deref()).map_or_else(missing, text)
             }
+            Placeholder::AckUrl => {
+                n.incident.as_ref().and_then(|incident| incident.acknowledge_url.as_deref()).map_or_else(missing, text)
+            }
         }
     }
 

@@ -185,6 +185,9 @@ impl Said<'_> {
         if let Some(url) = self.n.incident.as_ref().and_then(|incident| incident.url.as_ref()) {
             lines.push(format!("Incident: {}", one_line(url)));
         }
+        if let Some(url) = self.n.incident.as_ref().and_then(|incident| incident.acknowledge_url.as_ref()) {
+            lines.push(format!("Acknowledge: {}", one_line(url)));
+        }
         lines
     }
 

@@ -162,6 +162,7 @@ impl Recorder {
         let with_incident = tracked.iter().filter(|(_, tracked)| tracked.is_open()).map(|(id, _)| *id).collect();
         let grace = StartGrace::begin(&parts.board, parts.clock.monotonic());
         parts.board.set_holds(parts.quiet.holds(parts.clock.now()));
+        parts.board.set_start_grace(grace.shown(parts.clock.monotonic(), parts.clock.now()));
         let maintained = Maintained::begin(&parts.board);
         let parents = Parents::begin(&parts.board, &tracked);
         let (limits, session) = (parts.limits, parts.store.writing_session());
@@ -403,6 +404,7 @@ impl Recorder {
         let now = self.parts.clock.now();
         self.follow_windows(now);
         self.parents.follow(&self.parts.board, &self.tracked);
+        self.parts.board.set_start_grace(self.grace.shown(self.parts.clock.monotonic(), now));
         let ids: Vec<EndpointId> = self.with_incident.iter().copied().collect();
         for id in ids {
             self.let_time_work_on(id, now);

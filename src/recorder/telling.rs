@@ -395,6 +395,7 @@ impl Happened {
                 resolved_at,
                 duration_seconds: (resolved_at.unwrap_or(occurred_at) - incident.started_at).num_seconds().max(0),
                 url: routing.public_url.as_ref().map(|base| format!("{base}/api/v1/incidents/{id}")),
+                acknowledge_url: None,
                 acknowledgement: incident.acknowledged.clone().map(|acknowledged| {
                     let Acknowledged { by, at, until, note, .. } = acknowledged;
                     AcknowledgementFacts { by, at, until, note }

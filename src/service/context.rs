@@ -26,6 +26,7 @@ use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, IncidentR
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
+use crate::links::Links;
 use crate::quiet::Quiet;
 use crate::sessions::Sessions;
 use crate::store::audit::AuditEntry;
@@ -47,6 +48,8 @@ pub struct ServiceContext {
     pub quiet: Arc<Quiet>,
     /// Whether our own network is in doubt.
     pub own_network: Arc<OwnNetwork>,
+    /// Those that act by themselves.
+    pub links: Arc<Links>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.

@@ -20,6 +20,7 @@ pub mod groups;
 pub mod health;
 pub mod history;
 pub mod incidents;
+pub mod links;
 pub mod maintenance;
 pub mod merge_patch;
 pub mod metrics;
@@ -39,6 +40,7 @@ pub mod silences;
 pub mod sla;
 pub mod summary;
 pub mod sync;
+pub mod why;
 
 pub use crate::keyring::Shown;
 pub use crate::store::StoreError;

@@ -224,6 +224,7 @@ impl<'a> Texts<'a> {
             Placeholder::Duration => n.incident.is_some() || n.alert.is_some(),
             Placeholder::Runbook => n.runbook.as_ref().is_some_and(|runbook| !runbook.is_empty()),
             Placeholder::IncidentUrl => incident_url().is_some_and(|url| !url.is_empty()),
+            Placeholder::AckUrl => n.incident.as_ref().is_some_and(|incident| incident.acknowledge_url.is_some()),
             Placeholder::Status | Placeholder::Timestamp | Placeholder::Severity => true,
         };
         if is_known { cut(self.facts.value(placeholder), MAX_FACT) } else { "".into() }
