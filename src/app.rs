@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::api::serve::tls::{self, Tls};
 use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
+use crate::checks::connectivity::Prober;
 use crate::checks::{Checker, HttpChecker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseTarget, Directory, RunningSettings, Workers, schemas};
+use crate::config::{Config, ConnectivityConfig, DatabaseTarget, Directory, RunningSettings, Workers, schemas};
+use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::Kind;
 use crate::domain::preset;
@@ -33,6 +35,7 @@ use crate::jobs::rollup::Rollup;
 use crate::jobs::sessions::SignedIn;
 use crate::jobs::{backups, database_size, integrity};
 use crate::lifecycle::Tasks;
+use crate::network::{self, NetworkParts, NetworkWatch, Teller, TellerParts};
 use crate::notify::deliver::{self, DeliverContext};
 use crate::notify::deliverers::{Deliverers, DeliverersParts};
 use crate::notify::heartbeat::Heartbeat;
@@ -153,7 +156,12 @@ impl Monitor {
         let keyring = Arc::new(service::api_keys::keyring(&store, &config.api.auth).await?);
         let sessions = Arc::new(service::sessions::registry(&store, config.api.auth.session).await?);
         let quiet = Arc::new(service::maintenance::load(&store, &config, clock.now()).await?);
+        let links = Arc::new(service::links::load(&store, &config, clock.now()).await.map_err(anyhow::Error::msg)?);
         let handover = Arc::new(Handover::default());
+        let connectivity = config.connectivity.as_ref();
+        let own_network = Arc::new(connectivity.map_or_else(OwnNetwork::default, own_network));
+        let prober =
+            connectivity.map(|of| Prober::new(&of.targets, of.rules.quorum, outbound.clone(), checker.clone()));
         let alerts = Arc::new(AlertRules::load(&store, handover.clone(), clock.now()).await?);
         let backup_folder = Arc::new(BackupFolder::new(config.backup.folder.clone(), config.backup.keep as usize));
         service::backups::look_back(&store, &backup_folder).await;
@@ -184,12 +192,13 @@ impl Monitor {
             clock: clock.clone(),
             metrics: metrics.clone(),
             submissions: submitted,
-            confirmations,
+            confirmations: confirmations.clone(),
             decisions: to_decide,
             close_hours: household.hours.nudged.clone(),
             hours: household.hours.status.clone(),
             directory: directory.clone(),
             quiet: quiet.clone(),
+            own_network: own_network.clone(),
             deliver: deliver.clone(),
             left_behind,
             handover: handover.clone(),
@@ -205,8 +214,10 @@ impl Monitor {
             clock: clock.clone(),
             metrics: metrics.clone(),
             lines: Arc::new(Lines::default()),
+            links: links.clone(),
             handover,
             feed: feed.clone(),
+            grouping: config.telling.group_messages,
             stopping: tasks.stopping().clone(),
             recorded: all_recorded,
         };
@@ -214,11 +225,22 @@ impl Monitor {
         let (channel_tests, channel_changes) =
             start_telling(&config, channels, &delivering, &deliver, &board, outbound, tasks).await?;
 
+        let network = NetworkParts {
+            own: own_network.clone(),
+            clock: clock.clone(),
+            board: board.clone(),
+            directory: directory.clone(),
+            feed: feed.clone(),
+            confirmations,
+        };
+        start_network(prober, network, &delivering, &deliver, tasks);
+
         let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
             board: board.clone(),
             clock: clock.clone(),
             checker,
+            own_network: own_network.clone(),
             metrics: metrics.clone(),
             submissions,
             confirmations: to_confirm,
@@ -267,6 +289,8 @@ impl Monitor {
             alerts,
             sessions,
             quiet,
+            own_network,
+            links,
             backups: Arc::new(Backups::new(backup_folder, beside_options(&store, &config))),
             clock,
             config,
@@ -469,6 +493,30 @@ async fn start_telling(
         tasks.spawn(heartbeat.run(stopping));
     }
     Ok((tests, tell_changes))
+}
+
+/// What failed checks are judged by.
+fn own_network(connectivity: &ConnectivityConfig) -> OwnNetwork {
+    OwnNetwork::new(Some(connectivity.rules), connectivity.targets.len())
+}
+
+/// Starts whoever asks the targets of `connectivity`, and tells of them; nobody without targets.
+fn start_network(
+    prober: Option<Prober>,
+    parts: NetworkParts,
+    delivering: &DeliverContext,
+    deliver: &Wakeup,
+    tasks: &Tasks,
+) {
+    let Some(prober) = prober else { return };
+    let (messages, to_tell) = mpsc::channel(network::MESSAGES);
+    let (store, handover) = (delivering.store.clone(), delivering.handover.clone());
+    let teller = Teller::new(TellerParts { store, handover, deliver: deliver.clone(), messages: to_tell });
+    tasks.spawn_critical(
+        "watch of the own network",
+        NetworkWatch::new(parts, prober, messages).run(tasks.stopping().clone()),
+    );
+    tasks.spawn_critical("teller of the own network", teller.run(tasks.stopping().clone()));
 }
 
 /// How the configured database is opened.

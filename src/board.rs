@@ -4,18 +4,24 @@
 //! while the database is away. It is rebuilt from the store at start and updated only after a commit: by the
 //! service verbs (what is watched) and by the recorder (what was seen). It decides nothing.
 
+mod dependence;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
 use crate::domain::counts::Counts;
+use crate::domain::dependency::Graph;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::hold::Hold;
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Status;
-use crate::domain::suppression::{Facts, Suppressor};
+use crate::domain::suppression::{self, Facts, Suppressor};
 use crate::domain::uptime::{Bucket, OpenHour, hour_of, uptime_percentage};
+
+use self::dependence::{Dependence, spread};
+pub use self::dependence::{InheritedHolds, ParentReport};
 
 /// The live state of every current endpoint.
 #[derive(Debug, Default)]
@@ -30,6 +36,9 @@ struct Inner {
     keys: HashMap<(String, String), EndpointId>,
     /// What keeps messages back at this moment, in the order in which it counts.
     holds: Vec<Arc<Hold>>,
+    dependence: Dependence,
+    /// Until when failures may be those of a network that is just coming up.
+    start_grace: Option<suppression::Hold>,
 }
 
 #[derive(Debug)]
@@ -44,14 +53,16 @@ impl Inner {
             let mut all = self.holds.iter().filter(|hold| hold.by == by);
             let first = all.find(|hold| hold.is_of(&seen.known))?;
             // Of several the one that lasts longest.
-            let last = all.filter(|hold| hold.until > first.until && hold.is_of(&seen.known));
+            let last = all.filter(|hold| hold.outlasts(first) && hold.is_of(&seen.known));
             Some(last.max_by_key(|hold| hold.until).unwrap_or(first).clone())
         };
+        let id = seen.known.id;
         Entry {
             known: seen.known.clone(),
             live: seen.live.clone(),
-            maintenance: of(Suppressor::MaintenanceWindow),
+            maintenance: of(Suppressor::MaintenanceWindow).or_else(|| self.dependence.maintenance(id)),
             silence: of(Suppressor::Silence),
+            parent_down: self.dependence.parent_down(id, &self.entries),
         }
     }
 }
@@ -61,10 +72,12 @@ impl Inner {
 pub struct Entry {
     pub known: Arc<KnownEndpoint>,
     pub live: Arc<Live>,
-    /// The maintenance window that is open for it.
+    /// The maintenance window that is open for it, or else for a parent.
     pub maintenance: Option<Arc<Hold>>,
     /// The silence that it is under.
     pub silence: Option<Arc<Hold>>,
+    /// The parent that is down, or that is being asked.
+    pub parent_down: Option<Arc<Hold>>,
 }
 
 /// What was seen of an endpoint.
@@ -82,6 +95,8 @@ pub struct Live {
     pub counts: Counts,
     /// Of the certificate that a check was served last, since the start of the process.
     pub certificate_expires_at: Option<Timestamp>,
+    /// Its newest check was not counted, because our own network is in doubt. Not stored.
+    pub in_doubt: Option<Arc<Hold>>,
 }
 
 /// Good and counted checks of the closed hours inside the last 24 hours, 7 days and 30 days. The far edge moves
@@ -174,18 +189,21 @@ impl Live {
             windows: Windows::empty(hour_of(since)),
             counts: Counts::default(),
             certificate_expires_at: None,
+            in_doubt: None,
         }
     }
 }
 
 impl Entry {
-    /// The status to show: paused while it is not checked, maintenance while a window is open for it, else what is
-    /// confirmed.
+    /// The status to show: paused while it is not checked, maintenance while a window is open for it, unknown while our
+    /// own network is in doubt, else what is confirmed.
     pub fn status(&self) -> Status {
         if !self.known.is_checked() {
             Status::Paused
         } else if self.maintenance.is_some() {
             Status::Maintenance
+        } else if self.live.in_doubt.is_some() {
+            Status::Unknown
         } else {
             self.live.state.status
         }
@@ -193,13 +211,25 @@ impl Entry {
 
     /// What keeps messages about it back.
     pub fn hold(&self) -> Option<&Hold> {
-        self.maintenance.as_deref().or(self.silence.as_deref())
+        let quiet = self.in_doubt().or(self.maintenance.as_deref()).or(self.silence.as_deref());
+        quiet.or(self.parent_down.as_deref())
+    }
+
+    /// That our own network is in doubt, in the order of the suppressors the first of those shown.
+    fn in_doubt(&self) -> Option<&Hold> {
+        self.live.in_doubt.as_deref().filter(|_| self.known.is_checked())
     }
 
     /// The same, to be decided by.
     pub fn facts(&self) -> Facts {
         let fact = |hold: &Option<Arc<Hold>>| hold.as_ref().map(|hold| hold.fact());
-        Facts { maintenance: fact(&self.maintenance), silence: fact(&self.silence), ..Facts::default() }
+        Facts {
+            own_network: self.in_doubt().map(Hold::fact),
+            maintenance: fact(&self.maintenance),
+            silence: fact(&self.silence),
+            parent_down: fact(&self.parent_down),
+            ..Facts::default()
+        }
     }
 
     /// Since when the status holds.
@@ -207,7 +237,7 @@ impl Entry {
         match &self.maintenance {
             _ if !self.known.is_checked() => self.known.updated_at,
             Some(window) => window.since,
-            None => self.live.state.since,
+            None => self.in_doubt().map_or(self.live.state.since, |hold| hold.since),
         }
     }
 
@@ -233,6 +263,22 @@ impl Board {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To read what is worked out from what is watched, which is done first where it changed since.
+    fn read_worked_out(&self) -> RwLockReadGuard<'_, Inner> {
+        loop {
+            let inner = self.read();
+            if inner.dependence.is_worked_out() {
+                return inner;
+            }
+            drop(inner);
+            let mut inner = self.write();
+            let Inner { entries, holds, dependence, .. } = &mut *inner;
+            if !dependence.is_worked_out() {
+                dependence.work_out(entries, holds);
+            }
+        }
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -243,6 +289,8 @@ impl Board {
         let mut inner = self.write();
         let id = known.id;
         let key = (known.endpoint.group.clone(), known.endpoint.name.clone());
+        let Inner { entries, dependence, .. } = &mut *inner;
+        dependence.changed(entries.get(&id).map(|seen| &*seen.known), Some(&known));
         let live = match inner.entries.get(&id) {
             Some(old) => {
                 let old_key = (old.known.endpoint.group.clone(), old.known.endpoint.name.clone());
@@ -262,6 +310,7 @@ impl Board {
     pub fn remove(&self, id: EndpointId) {
         let mut inner = self.write();
         if let Some(entry) = inner.entries.remove(&id) {
+            inner.dependence.changed(Some(&entry.known), None);
             let key = (entry.known.endpoint.group.clone(), entry.known.endpoint.name.clone());
             if inner.keys.get(&key) == Some(&id) {
                 inner.keys.remove(&key);
@@ -272,9 +321,11 @@ impl Board {
     /// Changes what was seen of each endpoint named; those no longer on the board are passed over.
     pub fn update(&self, ids: impl IntoIterator<Item = EndpointId>, mut change: impl FnMut(EndpointId, &mut Live)) {
         let mut inner = self.write();
+        let Inner { entries, dependence, .. } = &mut *inner;
         for id in ids {
-            if let Some(entry) = inner.entries.get_mut(&id) {
+            if let Some(entry) = entries.get_mut(&id) {
                 change(id, Arc::make_mut(&mut entry.live));
+                dependence.seen(entry);
             }
         }
     }
@@ -284,20 +335,25 @@ impl Board {
         self.read().entries.keys().copied().collect()
     }
 
+    /// What is known of every endpoint, oldest first.
+    pub fn knowns(&self) -> Vec<Arc<KnownEndpoint>> {
+        self.read().entries.values().map(|seen| seen.known.clone()).collect()
+    }
+
     pub fn get(&self, id: EndpointId) -> Option<Entry> {
-        let inner = self.read();
+        let inner = self.read_worked_out();
         inner.entries.get(&id).map(|seen| inner.entry(seen))
     }
 
     pub fn find_by_key(&self, group: &str, name: &str) -> Option<Entry> {
-        let inner = self.read();
+        let inner = self.read_worked_out();
         let id = inner.keys.get(&(group.to_owned(), name.to_owned()))?;
         inner.entries.get(id).map(|seen| inner.entry(seen))
     }
 
     /// Every endpoint, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
-        let inner = self.read();
+        let inner = self.read_worked_out();
         inner.entries.values().map(|seen| inner.entry(seen)).collect()
     }
 
@@ -305,8 +361,64 @@ impl Board {
     pub fn set_holds(&self, holds: Vec<Arc<Hold>>) {
         let is_same = self.read().holds == holds;
         if !is_same {
-            self.write().holds = holds;
+            let mut inner = self.write();
+            let Inner { entries, holds: shown, dependence, .. } = &mut *inner;
+            *shown = holds;
+            dependence.set_holds(entries, shown);
         }
+    }
+
+    /// Who depends on whom.
+    pub fn graph(&self) -> Arc<Graph> {
+        self.read_worked_out().dependence.graph()
+    }
+
+    /// The parents of an endpoint and how each is now, in the order of its selectors. One that several selectors mean
+    /// comes once for each. Which of them keeps messages back is [`Entry::parent_down`].
+    pub fn parents(&self, id: EndpointId) -> Vec<ParentReport> {
+        self.read_worked_out().dependence.parents(id)
+    }
+
+    /// The maintenance that these windows mean for endpoints through their parents.
+    pub fn maintenance_through_parents(&self, windows: &[Arc<Hold>]) -> InheritedHolds {
+        let inner = self.read_worked_out();
+        spread(&inner.dependence.graph(), &inner.entries, windows)
+    }
+
+    /// Notes that an attempt of the check under way has failed, or that the check is over.
+    pub fn note_attempt(&self, id: EndpointId, has_failed: bool) {
+        let is_news = self.read().dependence.attempt_failed(id) != has_failed;
+        if is_news {
+            let mut inner = self.write();
+            let Inner { entries, dependence, .. } = &mut *inner;
+            dependence.note_attempt(id, has_failed);
+            if let Some(seen) = entries.get(&id) {
+                dependence.seen(seen);
+            }
+        }
+    }
+
+    /// Whether an attempt of the check under way has failed.
+    pub fn attempt_failed(&self, id: EndpointId) -> bool {
+        self.read().dependence.attempt_failed(id)
+    }
+
+    /// Shows whose messages wait for a parent that is asked, or for a check of their own.
+    pub fn set_waits(&self, waits: InheritedHolds) {
+        self.write().dependence.set_waits(Arc::new(waits));
+    }
+
+    /// Shows that this process has just started, or that it has no longer.
+    pub fn set_start_grace(&self, hold: Option<suppression::Hold>) {
+        let is_same = self.read().start_grace == hold;
+        if !is_same {
+            self.write().start_grace = hold;
+        }
+    }
+
+    /// The grace after the start, while it lasts: see [`Facts::start_grace`].
+    pub fn start_grace(&self) -> Option<suppression::Hold> {
+        self.read().start_grace.clone()
     }
 
     /// Whether any window is open.

@@ -32,6 +32,26 @@ pub struct ConfirmRequest {
     pub endpoint_id: EndpointId,
     /// Now, whatever the policy says: what is to be told waits for it.
     pub at_once: bool,
+    /// One attempt alone, which takes at most so long, unless a check is under way: what is to be told of another
+    /// endpoint waits for it.
+    pub attempt_within: Option<Duration>,
+}
+
+impl ConfirmRequest {
+    /// As soon as the policy says.
+    pub fn soon(endpoint_id: EndpointId) -> Self {
+        Self { endpoint_id, at_once: false, attempt_within: None }
+    }
+
+    /// Now.
+    pub fn now(endpoint_id: EndpointId) -> Self {
+        Self { endpoint_id, at_once: true, attempt_within: None }
+    }
+
+    /// Now, one attempt.
+    pub fn attempt(endpoint_id: EndpointId, within: Duration) -> Self {
+        Self { endpoint_id, at_once: true, attempt_within: Some(within) }
+    }
 }
 
 /// A person asks the scheduler for a check now. Joins a check that is running.

@@ -110,6 +110,17 @@ impl Handover {
         true
     }
 
+    /// As [`hand`](Self::hand), and one that is there already is handed to further channels: a digest of the same
+    /// messages is the same for each of them.
+    pub fn hand_also(&self, handed: Handed, stored: bool) -> bool {
+        let (id, channels) = (handed.told.facts.id.clone(), handed.channels.clone());
+        let had_room = self.hand(handed, stored);
+        if let Some(entry) = self.lock().entry(&id) {
+            entry.waiting.extend(channels);
+        }
+        had_room
+    }
+
     /// As [`hand`](Self::hand), of what has no rows yet, which the message says.
     pub fn hand_from_memory(&self, handed: Handed) -> bool {
         let mut told = (*handed.told).clone();
@@ -202,6 +213,7 @@ mod tests {
             check: None,
             alert: None,
             remarks: Vec::new(),
+            items: Vec::new(),
         };
         let told = Arc::new(Told { facts, endpoint: None, incident: None, first_of_incident: None });
         Handed { told, channels: channels.iter().map(|&name| name.to_owned()).collect(), created_at: at }

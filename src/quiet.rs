@@ -104,6 +104,11 @@ impl Quiet {
         self.lock().holds.beside(facts, known, now)
     }
 
+    /// The windows that were open at any time between `from` and `now`, whoever they are about.
+    pub fn windows_between(&self, from: Timestamp, now: Timestamp) -> Vec<Arc<Hold>> {
+        self.lock().holds.windows_between(from, now)
+    }
+
     /// Marks a verdict that was made in maintenance.
     pub fn mark(&self, result: &mut CheckResult, known: &KnownEndpoint, now: Timestamp) {
         self.lock().holds.mark(result, known, now);

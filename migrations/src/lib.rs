@@ -22,6 +22,8 @@ mod m20261121_000039_index_incidents;
 mod m20261121_000040_remember_alerting;
 mod m20261121_000050_create_maintenance_windows;
 mod m20261121_000051_create_silences;
+mod m20261121_000070_name_what_holds;
+mod m20261121_000080_hold_deliveries;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -53,6 +55,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000040_remember_alerting::Migration),
             Box::new(m20261121_000050_create_maintenance_windows::Migration),
             Box::new(m20261121_000051_create_silences::Migration),
+            Box::new(m20261121_000070_name_what_holds::Migration),
+            Box::new(m20261121_000080_hold_deliveries::Migration),
         ]
     }
 }

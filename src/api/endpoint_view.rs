@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 
 use super::check_view::Check;
 use super::hold_view::HoldItem;
-use crate::board::Entry;
+use crate::board::{Board, Entry};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::{EscalationStep, FailureThreshold};
+use crate::domain::dependency::Standing;
 use crate::domain::endpoint::{
     AlertPolicySettings, Endpoint, EndpointSettings, EscalationStepSettings, Kind, Origin, RedirectSettings,
     RetrySettings, TlsSettings,
@@ -70,7 +71,8 @@ pub struct EndpointItem {
     uptime: UptimeShares,
     /// The incident that is not resolved, if there is one.
     incident: Option<CurrentIncident>,
-    /// What keeps messages about it back now: a maintenance window that is open, or else a silence.
+    /// What keeps messages about it back now: a maintenance window that is open, or else a silence, or else a parent
+    /// that is down.
     held_by: Option<HoldItem>,
 }
 
@@ -146,6 +148,50 @@ pub struct EndpointResource {
     settings: EndpointSettings,
     /// What applies, with all defaults.
     effective: EndpointSettings,
+    /// What it depends on, as each is now, in the order of its selectors: the first 100.
+    #[schema(max_items = 100)]
+    parents: Vec<ParentItem>,
+}
+
+/// A parent of an endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ParentItem {
+    #[schema(example = "group:core")]
+    selector: String,
+    /// Null: the selector means nothing that there is, and holds nothing back.
+    endpoint_id: Option<i64>,
+    /// `group/name`, or the name alone.
+    endpoint: Option<String>,
+    status: Option<Status>,
+    /// Whether it counts as down: its status is, or its newest check or attempt failed. A group does as a whole.
+    counts_as_down: bool,
+}
+
+/// As many are shown of what one endpoint depends on.
+const MOST_PARENTS: usize = 100;
+
+fn parents(board: &Board, entry: &Entry) -> Vec<ParentItem> {
+    let (known, graph) = (&entry.known, board.graph());
+    let all = board.parents(known.id);
+    let mut items = Vec::new();
+    for selector in &known.endpoint.depends_on.0 {
+        let before = items.len();
+        for parent in all.iter().filter(|parent| parent.selector == *selector).take(MOST_PARENTS - before) {
+            items.push(ParentItem {
+                selector: selector.clone(),
+                endpoint_id: Some(parent.id.0),
+                endpoint: graph.label(parent.id).map(str::to_owned),
+                status: board.get(parent.id).map(|entry| entry.status()),
+                counts_as_down: parent.standing == Standing::Down,
+            });
+        }
+        if items.len() == before && before < MOST_PARENTS {
+            let (endpoint_id, endpoint, status) = (None, None, None);
+            let selector = selector.clone();
+            items.push(ParentItem { selector, endpoint_id, endpoint, status, counts_as_down: false });
+        }
+    }
+    items
 }
 
 /// A page of endpoints.
@@ -197,10 +243,11 @@ impl From<&Entry> for EndpointItem {
     }
 }
 
-impl From<&Entry> for EndpointResource {
-    fn from(entry: &Entry) -> Self {
+impl EndpointResource {
+    pub(super) fn new(board: &Board, entry: &Entry) -> Self {
         let known = &entry.known;
         Self {
+            parents: parents(board, entry),
             item: entry.into(),
             settings: redaction::redacted(&known.settings, &known.endpoint.check.redact),
             effective: effective(&known.endpoint),
@@ -229,7 +276,7 @@ fn shown_step(step: &EscalationStep) -> EscalationStepSettings {
 }
 
 /// Every setting as it applies, in the form in which it would be set.
-pub(super) fn effective(endpoint: &Endpoint) -> EndpointSettings {
+pub fn effective(endpoint: &Endpoint) -> EndpointSettings {
     let (check, retry, policy) = (&endpoint.check, &endpoint.retry, &endpoint.alert_policy);
     let (interval, schedule) = schedule_of(&endpoint.schedule);
     let timezone = match &endpoint.schedule {
@@ -289,6 +336,7 @@ pub(super) fn effective(endpoint: &Endpoint) -> EndpointSettings {
         user_agent: Some(check.user_agent.clone()),
         redact: Some(check.redact.clone()),
         notify: endpoint.notify.clone(),
+        depends_on: Some(endpoint.depends_on.clone()),
         severity: Some(endpoint.severity),
         runbook: endpoint.runbook.clone(),
     };

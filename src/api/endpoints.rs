@@ -126,13 +126,13 @@ pub async fn list(State(ctx): Ctx, Query(query): Query<ListQuery>) -> Json<Endpo
 
 type Shown = ([(HeaderName, String); 1], Json<EndpointResource>);
 
-fn shown(entry: &Entry) -> Shown {
-    ([etag(entry.known.revision)], Json(entry.into()))
+fn shown(ctx: &ServiceContext, entry: &Entry) -> Shown {
+    ([etag(entry.known.revision)], Json(EndpointResource::new(&ctx.board, entry)))
 }
 
-fn created(entry: &Entry) -> Response {
+fn created(ctx: &ServiceContext, entry: &Entry) -> Response {
     let location = [(header::LOCATION, format!("/api/v1/endpoints/{}", entry.known.id))];
-    (StatusCode::CREATED, location, shown(entry)).into_response()
+    (StatusCode::CREATED, location, shown(ctx, entry)).into_response()
 }
 
 /// Create an endpoint
@@ -148,7 +148,7 @@ pub async fn create(
     Query(()): Query<()>,
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Response, Problem> {
-    Ok(created(&verbs::create(&ctx, &actor, settings).await?))
+    Ok(created(&ctx, &verbs::create(&ctx, &actor, settings).await?))
 }
 
 /// Get an endpoint
@@ -158,7 +158,7 @@ pub async fn create(
     responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
 pub async fn get(State(ctx): Ctx, EndpointPath(id): EndpointPath, Query(()): Query<()>) -> Result<Shown, Problem> {
     let entry = ctx.board.get(id).ok_or_else(|| ServiceError::NotFound(format!("endpoint {id}")))?;
-    Ok(shown(&entry))
+    Ok(shown(&ctx, &entry))
 }
 
 /// Replace an endpoint
@@ -179,7 +179,7 @@ pub async fn replace(
     IfMatch(revision): IfMatch,
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Shown, Problem> {
-    Ok(shown(&verbs::replace(&ctx, &actor, id, revision, settings).await?))
+    Ok(shown(&ctx, &verbs::replace(&ctx, &actor, id, revision, settings).await?))
 }
 
 /// Change an endpoint
@@ -201,7 +201,7 @@ pub async fn patch(
     IfMatch(revision): IfMatch,
     JsonBody(patch): JsonBody<serde_json::Value>,
 ) -> Result<Shown, Problem> {
-    Ok(shown(&verbs::patch(&ctx, &actor, id, revision, patch).await?))
+    Ok(shown(&ctx, &verbs::patch(&ctx, &actor, id, revision, patch).await?))
 }
 
 /// Whether the history goes too.
@@ -258,7 +258,7 @@ pub async fn pause(
     Query(()): Query<()>,
     _: NoBody,
 ) -> Result<Shown, Problem> {
-    Ok(shown(&verbs::pause(&ctx, &actor, id).await?))
+    Ok(shown(&ctx, &verbs::pause(&ctx, &actor, id).await?))
 }
 
 /// Resume an endpoint
@@ -274,7 +274,7 @@ pub async fn resume(
     Query(()): Query<()>,
     _: NoBody,
 ) -> Result<Shown, Problem> {
-    Ok(shown(&verbs::resume(&ctx, &actor, id).await?))
+    Ok(shown(&ctx, &verbs::resume(&ctx, &actor, id).await?))
 }
 
 /// How to check.
@@ -369,7 +369,7 @@ pub async fn test(
     params(("group" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
 pub async fn get_by_key(State(ctx): Ctx, key: KeyPath, Query(()): Query<()>) -> Result<Shown, Problem> {
-    find_by_key(&ctx, &key).map(|entry| shown(&entry))
+    find_by_key(&ctx, &key).map(|entry| shown(&ctx, &entry))
 }
 
 /// Replace or create an endpoint by group and name
@@ -393,8 +393,8 @@ pub async fn put_by_key(
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Response, Problem> {
     Ok(match verbs::put_by_key(&ctx, &actor, key.group, key.name, precondition, settings).await? {
-        Put::Created(entry) => created(&entry),
-        Put::Replaced(entry) => shown(&entry).into_response(),
+        Put::Created(entry) => created(&ctx, &entry),
+        Put::Replaced(entry) => shown(&ctx, &entry).into_response(),
     })
 }
 

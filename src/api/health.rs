@@ -10,10 +10,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
+use crate::domain::connectivity::Network;
 use crate::domain::outcome::MissedReason;
 use crate::service::ServiceContext;
 use crate::service::channels::{self, Undelivered};
-use crate::service::health::health as ask;
+use crate::service::health::{View, health as ask};
 use crate::telemetry::metrics::TlsStatus;
 
 /// How well the monitor itself is.
@@ -21,7 +22,7 @@ use crate::telemetry::metrics::TlsStatus;
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     Healthy,
-    /// The database is away, and results wait, or it is damaged: checks go on.
+    /// The database is away, and results wait, or it is damaged, or our own network is in doubt: checks go on.
     Degraded,
     /// The scheduler or the recorder is dead.
     Unhealthy,
@@ -77,6 +78,32 @@ pub struct HealthReport {
     deliveries_dead: Option<u64>,
     /// The certificate that is served; null without TLS.
     tls: Option<TlsReport>,
+    /// Our own network, as the targets of `connectivity` tell; null without targets.
+    own_network: Option<NetworkReport>,
+}
+
+/// Our own network.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NetworkReport {
+    state: Network,
+    /// Since when the targets do not answer; null while they do.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// Until when failed checks are not counted; null while they are.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    targets: u64,
+    /// How many answered when they were asked last, or as many as were needed; 0 before that.
+    answered: u32,
+    /// Failed checks that were not counted, since the start.
+    suppressed: u64,
+}
+
+impl From<View> for NetworkReport {
+    fn from(view: View) -> Self {
+        let View { network, since, until, targets, answered, suppressed } = view;
+        Self { state: network, since, until, targets: targets as u64, answered, suppressed }
+    }
 }
 
 /// The certificate that the API is served with.
@@ -101,6 +128,8 @@ pub struct MissedSlots {
     suspended: u64,
     /// The check was cut by a stop.
     shutdown: u64,
+    /// Our own network was in doubt.
+    own_network: u64,
 }
 
 /// How well the monitor is
@@ -112,11 +141,12 @@ pub struct MissedSlots {
 ))]
 pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json<HealthReport>) {
     let health = ask(&ctx).await;
-    let (code, status) = match (health.is_working(), health.is_whole() && health.damage.is_none()) {
-        (true, true) => (StatusCode::OK, HealthStatus::Healthy),
-        (true, false) => (StatusCode::OK, HealthStatus::Degraded),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy),
-    };
+    let (code, status) =
+        match (health.is_working(), health.is_whole() && health.damage.is_none() && health.has_network()) {
+            (true, true) => (StatusCode::OK, HealthStatus::Healthy),
+            (true, false) => (StatusCode::OK, HealthStatus::Degraded),
+            (false, _) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy),
+        };
     let undelivered = if health.database { channels::undelivered(&ctx).await } else { None };
     let sum = |of: fn(&Undelivered) -> u64| undelivered.as_ref().map(|all| all.values().map(of).sum());
     let running = |alive| if alive { "running" } else { "stopped" };
@@ -144,12 +174,14 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
             stopped: missed(MissedReason::Stopped),
             suspended: missed(MissedReason::Suspended),
             shutdown: missed(MissedReason::Shutdown),
+            own_network: missed(MissedReason::OwnNetwork),
         },
         results_pending: metrics.results_pending.get(),
         results_dropped: metrics.results_dropped.get(),
         channels_failing: channels::failing(&ctx),
         deliveries_pending: sum(|of| of.pending),
         deliveries_dead: sum(|of| of.dead),
+        own_network: health.network.map(NetworkReport::from),
         tls: metrics.tls().map(|TlsStatus { not_after, error }| TlsReport { not_after, error }),
     };
     (code, Json(report))

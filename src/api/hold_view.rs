@@ -11,16 +11,20 @@ use crate::domain::suppression::Suppressor;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HoldItem {
     by: Suppressor,
-    /// Of the maintenance window, or the id of the silence.
+    /// Of the maintenance window, the id of the silence, or `group/name` of the parent that is down (`group:core` of a
+    /// group as a whole).
     #[schema(example = "database upgrade")]
     name: String,
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
-    until: Timestamp,
-    /// As whoever made it wrote; may be empty.
+    /// Null: not by time, but when the parent answers again.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// As whoever made it wrote, or why the parent is down; may be empty.
     reason: String,
-    /// Who made the silence; null for a window.
+    /// The parent that the maintenance window is about; null: it is about the endpoint itself.
+    through: Option<String>,
+    /// Who made the silence; null otherwise.
     made_by: Option<String>,
 }
 
@@ -32,6 +36,7 @@ impl From<&Hold> for HoldItem {
             since: hold.since,
             until: hold.until,
             reason: hold.reason.clone(),
+            through: hold.through.clone(),
             made_by: hold.made_by.clone(),
         }
     }

@@ -161,7 +161,7 @@ pub struct IncidentItem {
     next_reminder_at: Option<Timestamp>,
     /// Steps of its escalation told; null when it is over.
     escalation_steps: Option<u32>,
-    /// What keeps its recovery back, or, while it is down, its reminders. Null: nothing does.
+    /// What keeps its recovery back, or, while it is down, its message or its reminders. Null: nothing does.
     held_by: Option<HeldItem>,
 }
 

@@ -23,6 +23,9 @@ pub const TRIAL_ROUTE: &str = "/api/v1/endpoints/test";
 /// The route of many changes in one request, of which each has the time of a request.
 pub const BULK_ROUTE: &str = "/api/v1/endpoints/bulk";
 
+/// The route template of the page of a link that acknowledges.
+pub const ACKNOWLEDGE_ROUTE: &str = "/acknowledge/{token}";
+
 /// The route template of the file of a backup.
 pub const BACKUP_ROUTE: &str = "/api/v1/backups/{id}/content";
 
@@ -53,7 +56,8 @@ pub fn is_left_waiting(template: &str) -> bool {
 /// Routes that answer with something else than JSON too: pages and their assets, tables, files, and the metrics, which look
 /// themselves at what is accepted.
 pub fn is_page(template: &str) -> bool {
-    template.starts_with("/docs") || [REPORT_ROUTE, BACKUP_ROUTE, DEFAULT_METRICS_PATH].contains(&template)
+    template.starts_with("/docs")
+        || [REPORT_ROUTE, BACKUP_ROUTE, ACKNOWLEDGE_ROUTE, DEFAULT_METRICS_PATH].contains(&template)
 }
 
 /// Routes that machines, or browsers for every page, ask again and again: probes of health, the scrape of Prometheus, and

@@ -1,6 +1,7 @@
 //! The REST surface: it translates between HTTP and the verbs of [`service`](crate::service), and nothing else.
 //! No query and no rule is in here.
 
+pub mod acknowledge;
 pub mod alerts;
 pub mod api_keys;
 pub mod audit;
@@ -29,6 +30,7 @@ pub mod group_view;
 pub mod groups;
 pub mod health;
 pub mod hold_view;
+mod html;
 pub mod incidents;
 pub mod limits;
 pub mod maintenance_windows;
@@ -54,6 +56,7 @@ pub mod stats;
 pub mod swagger;
 pub mod tasks;
 pub mod threads;
+pub mod why;
 
 pub use router::{document, router, router_and_document};
 pub use serve::{ServeLimits, Serving, serve};

@@ -12,7 +12,9 @@ use super::extract::{NoBody, TextPath};
 use super::incidents::endpoint_id;
 use super::pagination::{FromParams, Page, Params, Query, Sort, sort_keys};
 use crate::domain::Timestamp;
+use crate::domain::grouping::digest::DigestItem;
 use crate::domain::notification::{Event, Notification, Severity};
+use crate::domain::suppression::Suppressor;
 use crate::service::notifications::{self as verbs, Delivery, DeliveryState, NotificationQuery, StoredNotification};
 use crate::service::{Actor, ServiceContext};
 
@@ -92,14 +94,26 @@ pub struct DeliveryItem {
     last_error: Option<String>,
     /// What the other side said to the one that did not.
     answer: Option<String>,
-    /// When it was delivered, given up or merged.
+    /// When it was delivered, given up, merged or grouped.
     #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
+    /// `grouping` while it waits for the digest that goes out at `held_until`; else null.
+    #[schema(example = "grouping")]
+    held_by: Option<Suppressor>,
+    /// Until when it waited, or waits, for a digest; null: it did not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    held_until: Option<Timestamp>,
+    /// The id of the digest that tells it, of a delivery that is `grouped`, or was merged into a digest.
+    digest: Option<String>,
 }
 
 impl From<Delivery> for DeliveryItem {
     fn from(delivery: Delivery) -> Self {
+        let held_by = is_held(&delivery).then_some(Suppressor::Grouping);
         Self {
+            held_by,
+            held_until: delivery.held_until,
+            digest: delivery.digest,
             channel: delivery.channel,
             state: delivery.state,
             attempts: delivery.attempts,
@@ -112,6 +126,36 @@ impl From<Delivery> for DeliveryItem {
         }
     }
 }
+
+/// Whether it waits for a digest.
+fn is_held(delivery: &Delivery) -> bool {
+    delivery.state == DeliveryState::Pending && delivery.held_until.is_some()
+}
+
+/// An endpoint of a digest.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DigestedItem {
+    endpoint_id: i64,
+    endpoint_name: String,
+    /// What happened, oldest first.
+    events: Vec<Event>,
+    /// The ids of the notifications that are told so, in the same order.
+    notifications: Vec<String>,
+}
+
+impl From<&DigestItem> for DigestedItem {
+    fn from(item: &DigestItem) -> Self {
+        Self {
+            endpoint_id: item.endpoint.id,
+            endpoint_name: item.endpoint.name.clone(),
+            events: item.events.clone(),
+            notifications: item.ids.clone(),
+        }
+    }
+}
+
+/// The most endpoints of a digest that are listed with it.
+const LISTED: usize = 100;
 
 /// One thing to tell, and what became of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -130,16 +174,29 @@ pub struct NotificationItem {
     severity: Severity,
     /// Why, in one sentence.
     error_message: Option<String>,
-    /// What keeps it back: `notifications_disabled`, `nobody_to_tell`, `nobody_was_told`, …; null when nothing does.
+    /// What keeps it back from everybody: `notifications_disabled`, `nobody_to_tell`, `nobody_was_told`, …, or `grouping`
+    /// while it waits for a digest in every channel; null when nothing does.
     #[schema(example = "nobody_to_tell")]
     held_by: Option<String>,
+    /// The parent, where `held_by` is `parent_down`; null otherwise.
+    #[schema(example = "core/gateway")]
+    held_name: Option<String>,
     deliveries: Vec<DeliveryItem>,
+    /// Endpoints of a digest; 0 for every other event.
+    item_count: usize,
+    /// The first 100 of them. All are in the `facts` of the notification by itself.
+    #[schema(max_items = 100)]
+    items: Vec<DigestedItem>,
 }
 
 impl From<StoredNotification> for NotificationItem {
     fn from(stored: StoredNotification) -> Self {
         let facts = stored.facts;
+        let waits = !stored.deliveries.is_empty() && stored.deliveries.iter().all(is_held);
+        let held_by = stored.held_by.or(waits.then(|| Suppressor::Grouping.to_string()));
         Self {
+            item_count: facts.items.len(),
+            items: facts.items.iter().take(LISTED).map(DigestedItem::from).collect(),
             id: facts.id,
             event: facts.event,
             occurred_at: facts.occurred_at,
@@ -149,7 +206,8 @@ impl From<StoredNotification> for NotificationItem {
             incident_id: stored.incident,
             severity: facts.severity,
             error_message: facts.error,
-            held_by: stored.held_by,
+            held_by,
+            held_name: stored.held_name,
             deliveries: stored.deliveries.into_iter().map(DeliveryItem::from).collect(),
         }
     }

@@ -27,6 +27,10 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone)]
 struct Template(MatchedPath);
 
+/// An error that is told by a page for people, and is not to become a problem document.
+#[derive(Debug, Clone, Copy)]
+pub struct Told;
+
 /// What the outermost layer knows.
 #[derive(Debug)]
 pub struct Observer {
@@ -128,7 +132,8 @@ fn request_id(request: &Request) -> HeaderValue {
 /// Renders the problem that a response stands for, and completes `Allow`.
 fn finish(response: Response, method: &Method, path: &str) -> Response {
     let status = response.status();
-    let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == "application/json");
+    let is_told = response.extensions().get::<Told>().is_some();
+    let is_ours = is_told || response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == "application/json");
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => Some(problem.clone()),
         None if (status.is_client_error() || status.is_server_error()) && !is_ours => Some(Problem::of_status(status)),

@@ -36,6 +36,8 @@ pub const ROWS: &[Row] = &[
     ("GET", "/docs/", OPEN),
     ("GET", "/docs/{file}", OPEN),
     ("GET", "/openapi.json", OPEN),
+    ("GET", "/acknowledge/{token}", OPEN),
+    ("POST", "/acknowledge/{token}", OPEN),
     ("GET", "/api/v1/openapi.json", OPEN),
     ("GET", "/api/v1/swagger.json", OPEN),
     ("GET", "/api/v1/endpoints", VIEWER),
@@ -49,6 +51,7 @@ pub const ROWS: &[Row] = &[
     ("POST", "/api/v1/endpoints/{id}/pause", OPERATOR),
     ("POST", "/api/v1/endpoints/{id}/resume", OPERATOR),
     ("POST", "/api/v1/endpoints/{id}/check", OPERATOR),
+    ("GET", "/api/v1/endpoints/{id}/why-not-told", VIEWER),
     ("GET", "/api/v1/endpoints/by-key/{group}/{name}", VIEWER),
     ("PUT", "/api/v1/endpoints/by-key/{group}/{name}", EDITOR),
     ("DELETE", "/api/v1/endpoints/by-key/{group}/{name}", EDITOR),
@@ -220,18 +223,21 @@ mod tests {
             "/docs/",
             "/docs/{file}",
             "/openapi.json",
+            "/acknowledge/{token}",
             "/api/v1/openapi.json",
             "/api/v1/swagger.json",
         ];
         assert_eq!(read, expected.map(|path| ("GET", path)));
-        // Asks for a key by itself.
-        assert_eq!(others, [("POST", "/api/v1/sessions")]);
+        // The one asks for a signature, the other for a key, by themselves.
+        assert_eq!(others, [("POST", "/acknowledge/{token}"), ("POST", "/api/v1/sessions")]);
     }
 
     #[test]
     fn what_changes_something_is_never_for_viewers() {
         // Everybody may sign in with a key, and out again.
-        let changes = ROWS.iter().filter(|(method, path, _)| *method != "GET" && !path.contains("/sessions"));
+        // Who has a link may do what it is for.
+        let by_themselves = |path: &str| path.contains("/sessions") || path.starts_with("/acknowledge/");
+        let changes = ROWS.iter().filter(|(method, path, _)| *method != "GET" && !by_themselves(path));
         for (method, path, needs) in changes {
             assert!(matches!(needs, Needs::Role(role) if *role > Role::Viewer), "{method} {path}");
         }

@@ -18,9 +18,9 @@ use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    alerts, api_keys, audit, away, backups, bulk, channels, collections, conditional, config, connections, cors,
-    endpoints, events, groups, health, incidents, maintenance_windows, metrics, modules, notifications, observe,
-    openapi, query_stats, rate_limit, root, series, sessions, silences, sla, stats, tasks, threads,
+    acknowledge, alerts, api_keys, audit, away, backups, bulk, channels, collections, conditional, config, connections,
+    cors, endpoints, events, groups, health, incidents, maintenance_windows, metrics, modules, notifications, observe,
+    openapi, query_stats, rate_limit, root, series, sessions, silences, sla, stats, tasks, threads, why,
 };
 use crate::config::Config;
 use crate::service::ServiceContext;
@@ -111,6 +111,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(acknowledge::page, acknowledge::acknowledge))
         .routes(routes!(endpoints::list, endpoints::create))
         .routes(routes!(bulk::apply))
         .routes(routes!(endpoints::test))
@@ -118,6 +119,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(endpoints::pause))
         .routes(routes!(endpoints::resume))
         .routes(routes!(endpoints::check))
+        .routes(routes!(why::why_not_told))
         .routes(routes!(endpoints::get_by_key, endpoints::put_by_key, endpoints::delete_by_key))
         .routes(routes!(endpoints::get_by_name, endpoints::put_by_name, endpoints::delete_by_name))
         .routes(routes!(groups::list, groups::create))

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::{Problem, ProblemKind};
 use super::extract::accepts_type;
+use super::html::escaped;
 use super::pagination::{FromParams, Params, Query};
 use super::stats::WindowQuery;
 use crate::domain::Timestamp;
@@ -255,9 +256,4 @@ fn length(seconds: f64) -> String {
     let whole = std::time::Duration::from_secs(seconds.abs().round() as u64);
     let sign = if seconds <= -0.5 { "−" } else { "" };
     format!("{sign}{}", humantime::format_duration(whole))
-}
-
-/// Text within a page.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }

@@ -131,6 +131,7 @@ impl Checker for HttpChecker {
                 Err(_) => Some(failure::timed_out(&trace, spec.timeout, seen.body_bytes)),
             };
             seen.timings = trace.timings();
+            seen.reaches = trace.reaches();
             seen.remote_address = seen.remote_address.or_else(|| trace.connected_to());
             seen.certificate = trace.leaf().and_then(|der| certificate::read(&der));
             seen

@@ -6,6 +6,7 @@
 pub mod attempts;
 mod certificate;
 mod client;
+pub mod connectivity;
 mod failure;
 mod http;
 mod request;
@@ -17,7 +18,7 @@ use std::fmt::Debug;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::domain::check::{CheckSpec, Observation};
+use crate::domain::check::{CheckSpec, Observation, TlsPolicy};
 use crate::domain::endpoint::{Kind, Origin};
 
 pub use client::ClientError;
@@ -25,6 +26,14 @@ pub use http::HttpChecker;
 
 #[cfg(test)]
 mod testing;
+
+/// TLS as checks speak it, without a `ca_file`: for the command line, which asks a running monitor.
+///
+/// # Errors
+/// One sentence.
+pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, ClientError> {
+    trust::Trust::load().config(&TlsPolicy { verify, ca_file: None }, None)
+}
 
 /// What a kind of check does, in a sentence.
 pub fn about(kind: Kind) -> &'static str {

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use crate::domain::check::Timings;
+use crate::domain::connectivity::Reaches;
+use crate::domain::outbound;
 
 tokio::task_local! {
     static CURRENT: Arc<Trace>;
@@ -59,6 +61,8 @@ struct Notes {
     /// What the name of this hop resolved to; empty for an address.
     resolved: Vec<IpAddr>,
     is_address: bool,
+    /// Where this hop leads.
+    reaches: Reaches,
     leaf: Option<CertificateDer<'static>>,
     refusal: Option<Refusal>,
 }
@@ -95,6 +99,7 @@ impl Trace {
                 port: 0,
                 resolved: Vec::new(),
                 is_address: false,
+                reaches: Reaches::default(),
                 leaf: None,
                 refusal: None,
             }),
@@ -120,6 +125,7 @@ impl Trace {
         notes.target = format!("{}:{}", url.host_str().unwrap_or_default(), notes.port);
         notes.is_address = is_address;
         notes.resolved.clear();
+        notes.reaches = Reaches::of(outbound::address_of(url));
         if is_address {
             notes.enter(Phase::Connect);
             drop(notes);
@@ -140,6 +146,7 @@ impl Trace {
     /// The name was looked up; connecting begins.
     pub(super) fn resolved(&self, addresses: Vec<IpAddr>) {
         let mut notes = self.lock();
+        notes.reaches = Reaches::of(addresses.iter().copied());
         notes.resolved = addresses;
         notes.enter(Phase::Connect);
         drop(notes);
@@ -200,6 +207,11 @@ impl Trace {
             addresses.push("…".to_owned());
         }
         if addresses.is_empty() { notes.target.clone() } else { format!("{} ({})", notes.target, addresses.join(", ")) }
+    }
+
+    /// Where the hop under way leads; nothing of a name that is not looked up.
+    pub(super) fn reaches(&self) -> Reaches {
+        self.lock().reaches
     }
 
     /// The name or address that is asked, with its port.

@@ -41,12 +41,7 @@ pub(super) async fn healthcheck(options: &LoadOptions, url: Option<String>) -> R
         Some(url) => (url, true),
         None => {
             let config = load(options)?;
-            let host = match config.api.host.as_str() {
-                "0.0.0.0" | "localhost" => "127.0.0.1".to_owned(),
-                "::" => "[::1]".to_owned(),
-                host if host.contains(':') => format!("[{host}]"),
-                host => host.to_owned(),
-            };
+            let host = own_host(&config.api.host);
             let scheme = if config.api.tls.is_some() { "https" } else { "http" };
             // Its certificate is for the name by which others know it. This machine asks itself, by an address.
             (format!("{scheme}://{host}:{}/health/live", config.api.port), false)
@@ -62,6 +57,16 @@ pub(super) async fn healthcheck(options: &LoadOptions, url: Option<String>) -> R
     match attempted.outcome.failure() {
         None => Ok(ExitCode::SUCCESS),
         Some(failure) => Err(Failed::running(&failure.message)),
+    }
+}
+
+/// By which address this machine reaches what listens at `host`.
+pub(super) fn own_host(host: &str) -> String {
+    match host {
+        "0.0.0.0" | "localhost" => "127.0.0.1".to_owned(),
+        "::" => "[::1]".to_owned(),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
     }
 }
 
@@ -121,7 +126,7 @@ fn settings_of_url(url: &str) -> EndpointSettings {
 }
 
 fn resolve_alone(settings: &EndpointSettings, defaults: &EndpointSettings) -> Result<Endpoint, Failed> {
-    let layers = Layers { defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+    let layers = Layers { defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
     resolve(settings, layers, tokio_free_now()).map_err(|errors| {
         let all: Vec<_> =
             errors.iter().map(|e| format!("{} {}", e.pointer.trim_start_matches('/'), e.detail)).collect();

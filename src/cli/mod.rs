@@ -1,14 +1,18 @@
-//! The command line → library → exit code: 0 done, 1 it failed while running, 2 it could not start.
+//! The command line → library → exit code: 0 done, 1 it failed while running or was refused, 2 it could not start, 3 the
+//! monitor that was to be asked cannot be reached.
 
 mod backtest;
 mod backup;
 mod banner;
 mod check;
 mod demo;
+mod explain;
 mod export;
 mod logs;
 mod notify;
+mod operate;
 mod progress;
+mod remote;
 mod serve;
 mod simulate;
 
@@ -31,6 +35,10 @@ use crate::telemetry::logging::TOLD_OTHERWISE;
 const CANNOT_START: u8 = 2;
 /// It failed while running, or what was examined is down.
 const FAILED: u8 = 1;
+/// The running monitor that was asked would not do it, or knows nothing of it.
+const REFUSED: u8 = FAILED;
+/// There is no running monitor where it was looked for.
+const UNREACHABLE: u8 = 3;
 
 /// How long the end waits for threads that block.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(500);
@@ -43,6 +51,8 @@ Examples:
   api-monitor check https://example.com/health
                                        examine a URL now, and say what was seen
   api-monitor notify test slack        try how people are told
+  api-monitor explain core/api         where each setting comes from, and who is told
+  api-monitor ack core/api             look after an outage of a running monitor
   api-monitor backup monitor.backup    save everything, while the monitor runs
   api-monitor export -o checks.csv     every check as a table
   api-monitor simulate core/api --down 2h
@@ -195,6 +205,19 @@ enum Command {
         #[arg(long)]
         swagger: bool,
     },
+    /// Explain an endpoint: each setting with where it comes from, who is told, and what keeps messages back now
+    #[command(after_help = "Example:\n  api-monitor explain core/api")]
+    Explain {
+        /// `name`, or `group/name`
+        endpoint: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: remote::Where,
+    },
+    #[command(flatten)]
+    Operate(operate::Operate),
     /// Try how people are told
     Notify {
         #[command(subcommand)]
@@ -328,6 +351,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
             let config = load(&options)?;
             runtime(Workers::Fixed(1))?.block_on(backtest::backtest(&config, &policy, days, selectors, json))
         }
+        Command::Explain { endpoint, json, at } => {
+            runtime(Workers::Fixed(1))?.block_on(explain::explain(&options, &endpoint, json, &at))
+        }
+        Command::Operate(what) => runtime(Workers::Fixed(1))?.block_on(operate::operate(what, &options)),
         Command::Demo { port } => {
             let logging = logs::start_on_terminal()?;
             runtime(Workers::Auto)?.block_on(demo::demo(port, &logging.level))

@@ -10,6 +10,7 @@ use super::{ChannelConfig, Config, GroupConfig, SourceRef};
 use crate::domain::endpoint::{EndpointSettings, Layers, Origin};
 use crate::domain::group::{Group, GroupMade};
 use crate::domain::notification::{ChannelRoute, Routing};
+use crate::domain::route::Route;
 use crate::domain::setting::DurationSetting;
 
 /// What there is at one time.
@@ -19,6 +20,7 @@ pub struct Listing {
     pub defaults: EndpointSettings,
     /// Of schedules without one of their own.
     pub timezone: chrono_tz::Tz,
+    routes: Arc<[Route]>,
     /// Those that are declared, by name.
     pub groups: BTreeMap<String, Group>,
     /// Those that are off included; the configured ones in their order, then those made through the API in theirs.
@@ -44,6 +46,7 @@ impl Listing {
         let mut listing = Self {
             defaults: config.defaults.clone(),
             timezone: config.timezone,
+            routes: config.routes.clone().into(),
             groups: config.groups.iter().map(|(name, group)| (name.clone(), configured(group))).collect(),
             channels: config.channels.clone(),
             made: BTreeMap::new(),
@@ -65,6 +68,7 @@ impl Listing {
         Layers {
             defaults: &self.defaults,
             group: self.groups.get(group).map(|group| &group.settings),
+            routes: &self.routes,
             timezone: self.timezone,
             channels: Some(&self.channel_names),
         }
@@ -76,6 +80,11 @@ impl Listing {
         let layers = self.layers(group);
         let is_made = self.groups.get(group).is_some_and(|group| matches!(group.made, GroupMade::Stored(_)));
         if is_made && origin == Origin::Config { Layers { group: None, ..layers } } else { layers }
+    }
+
+    /// Those of the configuration, in their order.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
     }
 
     /// The names of all channels.

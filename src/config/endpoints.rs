@@ -1,6 +1,8 @@
 //! `defaults`, `groups` and `endpoints`: who inherits from whom, and which place is to blame for the mistakes that
 //! [`crate::domain::endpoint::resolve`] finds.
 
+mod parents;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +39,9 @@ pub(super) fn read(sections: Sections, rules: Rules<'_>, report: &mut Report) ->
         endpoints: Vec::new(),
         named: HashMap::new(),
         inherited: InheritedMistakes::default(),
+        parents: HashMap::new(),
     };
+    let mistakes = reader.report.errors.len();
     if let Some(node) = sections.defaults.and_then(|node| reader.opened(node, "defaults")) {
         let layer = Layer::read("defaults".to_owned(), node, None, rules, reader.report);
         reader.defaults = Some(layer);
@@ -53,6 +57,10 @@ pub(super) fn read(sections: Sections, rules: Rules<'_>, report: &mut Report) ->
         let at = Trail::Key(&Trail::Root, "groups");
         let at = Trail::Key(&at, &group);
         reader.read_endpoints(&list, &Trail::Key(&at, "endpoints"), Some(&group));
+    }
+    if reader.report.errors.len() == mistakes && reader.inherited.is_empty() {
+        // Where some of it is mistaken, it cannot be known what there is.
+        reader.check_parents();
     }
     reader.inherited.tell(reader.report);
     Resolved {
@@ -71,6 +79,8 @@ struct Reader<'r> {
     /// Where each (group, name) stands.
     named: HashMap<(String, String), SourceRef>,
     inherited: InheritedMistakes,
+    /// Where the parents of each endpoint that has some are written, by the number of the endpoint.
+    parents: HashMap<usize, parents::Stated>,
 }
 
 struct Group {
@@ -184,11 +194,17 @@ impl Reader<'_> {
         let layers = Layers {
             defaults: self.defaults.as_ref().map_or(&default, |layer| &layer.settings),
             group: group.map(|group| &group.layer.settings),
+            routes: self.rules.routes,
             timezone: self.rules.timezone,
             channels: self.rules.channels,
         };
         match resolve(&settings, layers, self.rules.now) {
             Ok(endpoint) => {
+                if !endpoint.depends_on.0.is_empty() {
+                    let written = parents::written(item, &settings, group.map(|group| &group.layer));
+                    let stated = parents::Stated { place: item.place.clone(), written };
+                    self.parents.insert(self.endpoints.len(), stated);
+                }
                 self.endpoints.push(ConfiguredEndpoint { settings, endpoint, source: item.place.to_ref() });
             }
             Err(rules) => {

@@ -11,6 +11,7 @@ use super::report::{Report, path_below};
 use super::tree::{Node, Place, Trail, without_secrets};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, overlay, resolve};
+use crate::domain::route::Route;
 use crate::domain::setting::DurationSetting;
 
 /// What settings are checked against.
@@ -19,6 +20,8 @@ pub(super) struct Rules<'a> {
     pub(super) timezone: chrono_tz::Tz,
     /// The names of the channels, when they could be read.
     pub(super) channels: Option<&'a [String]>,
+    /// Those that could be read.
+    pub(super) routes: &'a [Route],
     pub(super) now: Timestamp,
 }
 
@@ -79,7 +82,7 @@ impl Layer {
 }
 
 /// The rules that settings break whoever inherits them, tried on an endpoint that has everything else.
-fn mistakes(settings: &EndpointSettings, group: Option<&str>, rules: Rules<'_>) -> Vec<RuleError> {
+pub(super) fn mistakes(settings: &EndpointSettings, group: Option<&str>, rules: Rules<'_>) -> Vec<RuleError> {
     let year = DurationSetting(Duration::from_hours(366 * 24));
     let scheduled = settings.interval.is_some() || settings.schedule.is_some();
     let probe = EndpointSettings {
@@ -90,7 +93,8 @@ fn mistakes(settings: &EndpointSettings, group: Option<&str>, rules: Rules<'_>) 
         ..EndpointSettings::default()
     };
     let none = EndpointSettings::default();
-    let layers = Layers { defaults: &none, group: None, timezone: rules.timezone, channels: rules.channels };
+    let layers =
+        Layers { defaults: &none, group: None, routes: &[], timezone: rules.timezone, channels: rules.channels };
     let broken = resolve(&overlay(settings, &probe), layers, rules.now).err().unwrap_or_default();
     broken.into_iter().filter(|rule| !depends_on_others(rule)).collect()
 }
@@ -143,6 +147,10 @@ impl InheritedMistakes {
                 others: 0,
             }
         });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn tell(self, report: &mut Report) {

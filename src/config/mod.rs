@@ -13,6 +13,7 @@ mod api;
 pub mod auth;
 mod backup;
 pub mod channels;
+mod connectivity;
 mod database;
 mod de;
 mod directory;
@@ -21,6 +22,7 @@ mod env;
 mod errors;
 mod fault;
 mod files;
+mod group_messages;
 mod layer;
 mod load;
 mod logging;
@@ -28,11 +30,13 @@ mod maintenance;
 mod original;
 mod outbound;
 mod overrides;
+mod places;
 mod policy_text;
 mod prometheus;
 mod raw;
 mod report;
 mod resolver;
+mod routes;
 mod running;
 pub mod schemas;
 mod secret;
@@ -54,12 +58,14 @@ pub use self::api::{ApiConfig, CorsConfig, MaxConnections, Origins, RateLimitCon
 pub use self::auth::{AuthConfig, ConfiguredKey};
 pub use self::backup::BackupConfig;
 pub use self::channels::ChannelConfig;
+pub use self::connectivity::ConnectivityConfig;
 pub use self::database::{PostgresConfig, TlsMode};
 pub use self::directory::{Directory, Listing};
 pub use self::env::Environment;
 pub use self::errors::{ConfigError, ConfigErrors, ConfigWarning, SourceRef};
 pub use self::logging::{LogAccess, LogFormat, LogLevel, LogRotation, LoggingConfig};
 pub use self::maintenance::ConfiguredWindow;
+pub use self::places::{EndpointPlaces, Places, SetAt, SettingLayer};
 pub use self::policy_text::policy_of_text;
 pub use self::prometheus::{DEFAULT_METRICS_PATH, PrometheusConfig};
 use self::report::Report;
@@ -72,6 +78,7 @@ use self::tree::Trail;
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers};
 use crate::domain::outbound::OutboundPolicy;
+use crate::domain::route::Route;
 
 /// Where a configuration is looked for when neither the command line nor `CONFIG_PATH` names one.
 pub const DEFAULT_PATH: &str = "config/config.yaml";
@@ -107,6 +114,8 @@ pub struct Config {
     /// Those of `endpoints:` in their order, then those of the groups.
     pub endpoints: Vec<ConfiguredEndpoint>,
     pub maintenance_windows: Vec<ConfiguredWindow>,
+    /// The first that means an endpoint applies to it.
+    pub routes: Vec<Route>,
     pub monitoring: MonitoringConfig,
     pub logging: LoggingConfig,
     pub api: ApiConfig,
@@ -116,6 +125,8 @@ pub struct Config {
     /// The names of `channels`.
     pub channel_names: Vec<String>,
     pub telling: TellingConfig,
+    /// Whether our own network is there is asked of these. `None`: nobody is asked, and every failure counts.
+    pub connectivity: Option<ConnectivityConfig>,
     /// The server that checks and channels ask for names. `None`: as every program of the machine does.
     pub resolver: Option<SocketAddr>,
     /// For endpoints and channels made through the API.
@@ -130,6 +141,7 @@ impl Config {
         Layers {
             defaults: &self.defaults,
             group: self.groups.get(group).map(|group| &group.settings),
+            routes: &self.routes,
             timezone: self.timezone,
             channels: Some(&self.channel_names),
         }
@@ -210,6 +222,23 @@ pub enum MaxConcurrent {
 /// # Errors
 /// Every mistake that could be found, in the order of the files and their lines.
 pub fn load(options: &LoadOptions, now: Timestamp) -> Result<Config, ConfigErrors> {
+    read(options, now, |_| ()).map(|(config, ())| config)
+}
+
+/// As [`load`](fn@load), with the places of everything that is written.
+///
+/// # Errors
+/// As [`load`](fn@load).
+pub fn load_with_places(options: &LoadOptions, now: Timestamp) -> Result<(Config, Places), ConfigErrors> {
+    read(options, now, |root| Places::new(root.clone()))
+}
+
+/// `keep`: what to keep of the tree, which is taken apart in the reading.
+fn read<T>(
+    options: &LoadOptions,
+    now: Timestamp,
+    keep: impl FnOnce(&tree::Node) -> T,
+) -> Result<(Config, T), ConfigErrors> {
     let named = options.path.as_deref();
     let path = named
         .or_else(|| options.environment.get_filled("CONFIG_PATH").map(Path::new))
@@ -229,8 +258,9 @@ pub fn load(options: &LoadOptions, now: Timestamp) -> Result<Config, ConfigError
     original::without_meaningless(&mut root, &mut report);
 
     let set = set_by::of(&root);
+    let kept = keep(&root);
     let config = validate::config(root, now, &mut report);
     let warnings = report.finish(&files.names)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Ok(Config { path, files: files.paths, set, warnings, ..config })
+    Ok((Config { path, files: files.paths, set, warnings, ..config }, kept))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::errors::SourceRef;
-use super::tree::{Node, Source, Value};
+use super::tree::{Node, Place, Source, Value};
 
 /// Where the value of a key comes from when it is not its default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +24,10 @@ pub(super) fn of(root: &Node) -> BTreeMap<String, SetBy> {
     set
 }
 
-fn by_place(node: &Node) -> SetBy {
-    match &*node.place.source {
+pub(super) fn by_place(place: &Place) -> SetBy {
+    match &*place.source {
         Source::Variable(name) => SetBy::Environment(name.clone()),
-        Source::File(_) | Source::Sent(_) => SetBy::File(SourceRef { column: 0, ..node.place.to_ref() }.to_string()),
+        Source::File(_) | Source::Sent(_) => SetBy::File(SourceRef { column: 0, ..place.to_ref() }.to_string()),
     }
 }
 
@@ -37,12 +37,12 @@ fn collect(node: &Node, path: &str, set: &mut BTreeMap<String, SetBy>) {
         if matches!(entry.value.value, Value::Mapping(_)) && !WHOLE.contains(&path.as_str()) {
             collect(&entry.value, &path, set);
         } else if !entry.value.is_null() {
-            let by = by_place(&entry.value);
+            let by = by_place(&entry.value.place);
             // The only one of them that can change while running.
             if path == "defaults"
                 && let Some(cooldown) = entry.value.get("alert_policy").and_then(|node| node.get("cooldown_seconds"))
             {
-                set.insert(format!("{path}.alert_policy.cooldown_seconds"), by_place(cooldown));
+                set.insert(format!("{path}.alert_policy.cooldown_seconds"), by_place(&cooldown.place));
             }
             set.insert(path, by);
         }

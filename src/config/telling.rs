@@ -9,14 +9,16 @@ use url::Url;
 use super::Secret;
 use super::channels::{Channels, parse_web_address};
 use super::de::typed;
+use super::group_messages;
 use super::raw::RawNotifications;
 use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail, without_secrets};
 use crate::domain::endpoint::no_such_channel;
+use crate::domain::grouping::GroupingPolicy;
 use crate::domain::setting::DurationSetting;
 
-/// `notifications.enabled`, `notify`, `public_url` and `heartbeat`.
+/// `notifications.enabled`, `notify`, `public_url`, `heartbeat` and `group_messages`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TellingConfig {
     /// `false`: nobody is told of anything.
@@ -27,6 +29,8 @@ pub struct TellingConfig {
     /// The base of links in messages; its path ends with a slash, so that links can be joined to it.
     pub public_url: Option<Url>,
     pub heartbeat: Option<HeartbeatConfig>,
+    /// When many messages to a channel become a digest. `None`: never.
+    pub group_messages: Option<GroupingPolicy>,
 }
 
 /// A dead man's switch for this monitor: an address that is called as long as all is well with it.
@@ -53,6 +57,7 @@ pub(super) fn read(root: &Node, channels: &Channels, report: &mut Report) -> Tel
         default_route: default_route(root, channels, report),
         public_url: public_url(root, report),
         heartbeat: heartbeat(&Section::of(root, "heartbeat"), report),
+        group_messages: group_messages::read(root, report),
     };
     if let Some(place) = channels.first_with_links.as_ref().filter(|_| enabled)
         && root.get("public_url").is_none_or(Node::is_null)

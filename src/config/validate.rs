@@ -13,8 +13,8 @@ use super::report::Report;
 use super::section::Section;
 use super::tree::{Node, Trail};
 use super::{
-    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, logging, maintenance, outbound, overrides,
-    prometheus, resolver, telling,
+    Config, MaxConcurrent, MonitoringConfig, api, backup, channels, connectivity, logging, maintenance, outbound,
+    overrides, prometheus, resolver, routes, telling,
 };
 use crate::domain::Timestamp;
 use crate::domain::schedule::parse_timezone;
@@ -22,7 +22,7 @@ use crate::domain::selector::Selectable;
 use crate::domain::suggest::closest;
 
 /// The keys at the top. `retry` has become a part of `defaults` by now.
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 22] = [
     "database",
     "backup",
     "public_url",
@@ -32,11 +32,14 @@ const SECTIONS: [&str; 19] = [
     "channels",
     "notifications",
     "notify",
+    "routes",
+    "group_messages",
     "heartbeat",
     "groups",
     "endpoints",
     "maintenance_windows",
     "monitoring",
+    "connectivity",
     "resolver",
     "outbound",
     "logging",
@@ -50,7 +53,9 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
     let timezone = timezone(&root, report);
     let channels = channels::read(&root, report);
     let telling = telling::read(&root, &channels, report);
-    let rules = Rules { timezone, channels: channels.names.as_deref(), now };
+    let rules = Rules { timezone, channels: channels.names.as_deref(), routes: &[], now };
+    let routes = routes::read(&root, rules, report);
+    let rules = Rules { routes: &routes, ..rules };
     let mut section = |name| root.remove(name).map(|entry| entry.value);
     let sections =
         Sections { defaults: section("defaults"), groups: section("groups"), endpoints: section("endpoints") };
@@ -62,10 +67,14 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         groups: groups.keys().map(String::as_str).collect(),
     };
     let all_read = report.errors.len() == mistakes;
+    if all_read {
+        routes::note_idle(root, &there, report);
+    }
     let maintenance_windows = maintenance::read(root, rules, all_read.then_some(&there), report);
     let database = database::read(&Section::of(root, "database"), report);
     let backup = backup::read(&Section::of(root, "backup"), &database.target, report);
     let monitoring = monitoring(&Section::of(root, "monitoring"), report);
+    let connectivity = connectivity::read(root, report);
     let resolver = resolver::read(root, report);
     let outbound = outbound::read(&Section::of(root, "outbound"), report);
     let logging = logging::read(&Section::of(root, "logging"), report);
@@ -82,6 +91,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         groups,
         endpoints,
         maintenance_windows,
+        routes,
         monitoring,
         logging,
         api,
@@ -89,6 +99,7 @@ pub(super) fn config(mut root: Node, now: Timestamp, report: &mut Report) -> Con
         channel_names: channels.channels.iter().map(|channel| channel.name.clone()).collect(),
         channels: channels.channels,
         telling,
+        connectivity,
         resolver,
         outbound,
         warnings: Vec::new(),

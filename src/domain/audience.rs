@@ -59,6 +59,8 @@ pub struct Addressed {
     pub gone: Vec<String>,
     /// By a word.
     pub held_by: Option<&'static str>,
+    /// Which one of its kind, where it has a name.
+    pub held_name: Option<String>,
 }
 
 impl Addressed {
@@ -66,15 +68,15 @@ impl Addressed {
     pub fn new(channels: Vec<String>, event: Event, routing: &Routing) -> Self {
         let gone = channels.iter().filter(|name| !routing.has(name)).cloned().collect();
         let held_by = routing.held_by(&channels, event);
-        Self { channels, gone, held_by }
+        Self { channels, gone, held_by, held_name: None }
     }
 
     /// Something keeps it back from everybody: it is noted, and may be told later under its id. What would hold
     /// anyway comes first.
     #[must_use]
-    pub fn kept_back(mut self, by: Option<Suppressor>) -> Self {
+    pub fn kept_back(mut self, by: Option<Suppressor>, name: Option<String>) -> Self {
         if let (None, Some(by)) = (self.held_by, by) {
-            self.held_by = Some(by.as_str());
+            (self.held_by, self.held_name) = (Some(by.as_str()), name);
             self.channels.clear();
             self.gone.clear();
         }

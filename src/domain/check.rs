@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::Timestamp;
+use crate::domain::connectivity::Reaches;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::setting::{ExpectedStatus, RequestBody};
@@ -75,6 +76,8 @@ pub struct Observation {
     pub timings: Timings,
     /// Address of the last connection, `ip:port`.
     pub remote_address: Option<String>,
+    /// Where the addresses are that the last hop dialled or could have; none of a name that could not be looked up.
+    pub reaches: Reaches,
     /// Where the redirects led, one entry a hop followed.
     pub redirects: Vec<String>,
     /// Bytes of decompressed body read, at most `max_body_bytes`.

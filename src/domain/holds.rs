@@ -63,8 +63,9 @@ fn hold_of(window: &Window, span: Span) -> Hold {
         by: Suppressor::MaintenanceWindow,
         name: window.name.clone(),
         since: span.start,
-        until: span.end,
+        until: Some(span.end),
         reason: window.reason.clone(),
+        through: None,
         made_by: None,
         selectors: window.selectors.clone(),
     }
@@ -75,7 +76,8 @@ fn hold_by(silence: &Silence) -> Hold {
         by: Suppressor::Silence,
         name: silence.id.to_string(),
         since: silence.created_at,
-        until: silence.until(),
+        until: Some(silence.until()),
+        through: None,
         reason: silence.settings.comment.clone().unwrap_or_default(),
         made_by: Some(silence.created_by.clone()),
         selectors: silence.settings.selectors.clone().unwrap_or_default(),
@@ -178,13 +180,23 @@ impl Holds {
         self.silences.values().filter(of_it).max_by_key(|silence| silence.until()).map(|silence| hold_by(silence))
     }
 
+    /// The windows that were open at any time between `from` and `now`, whoever they are about.
+    pub fn windows_between(&mut self, from: Timestamp, now: Timestamp) -> Vec<Arc<Hold>> {
+        let mut holds = Vec::new();
+        for entry in self.windows.values_mut() {
+            let Some(span) = entry.last_begun(now).filter(|span| from < span.end) else { continue };
+            holds.extend(entry.known.window.as_ref().map(|window| Arc::new(hold_of(window, span))));
+        }
+        holds
+    }
+
     /// The window that was open for an endpoint at any time between `from` and `now`, of several the one that ends last.
     pub fn maintenance(&mut self, known: &KnownEndpoint, from: Timestamp, now: Timestamp) -> Option<Hold> {
         let mut found: Option<Hold> = None;
         for entry in self.windows.values_mut() {
             let Some(span) = entry.last_begun(now).filter(|span| from < span.end) else { continue };
             if let Some(window) = entry.known.window.as_ref().filter(|window| window.selectors.select(known))
-                && found.as_ref().is_none_or(|found| found.until < span.end)
+                && found.as_ref().is_none_or(|found| found.until < Some(span.end))
             {
                 found = Some(hold_of(window, span));
             }
@@ -216,7 +228,7 @@ mod tests {
             let now = start + TimeDelta::minutes(half * 30);
             let holds = holds_of.at(now);
             assert_eq!(!holds.is_empty(), window.covers(now), "{now}");
-            let span = window.covering(now).map(|span| (span.start, span.end));
+            let span = window.covering(now).map(|span| (span.start, Some(span.end)));
             assert_eq!(holds.first().map(|hold| (hold.since, hold.until)), span, "{now}");
         }
     }

@@ -105,6 +105,9 @@ pub struct OpenIncident {
     /// It goes up and down.
     #[serde(default)]
     pub flapping: Option<Flapping>,
+    /// Down, and a maintenance window is open: that time is no downtime.
+    #[serde(default)]
+    pub maintained: bool,
 }
 
 /// Before anything could be kept back, everything was told.
@@ -191,6 +194,10 @@ pub enum IncidentChange {
     Told,
     /// It was flapping, and stays down.
     StaysDown,
+    /// A maintenance window has opened over it.
+    MaintenanceBegan,
+    /// The window is over, and it is still down.
+    MaintenanceEnded,
     /// Others are told.
     Escalated {
         /// The first is 1.
@@ -512,6 +519,7 @@ fn confirmed_down(
         acknowledged: None,
         acknowledgements: 0,
         flapping: None,
+        maintained: false,
     };
     let (mut incident, change, event) = match (&state.incident, recent) {
         (Some(incident), _) => {
@@ -605,6 +613,7 @@ fn confirmed_up(
             let flapping = incident.flapping.filter(|_| policy.flap.is_some());
             let begins = flapping.is_none() && too_many;
             let begun = flapping.map_or(since, |flapping| flapping.since);
+            incident.maintained = false;
             incident.flapping = (flapping.is_some() || begins).then_some(Flapping { since: begun, steady_at: None });
             match incident.holds(policy) {
                 None => resolved(up, incident, since, policy, now),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::alert_rule::{AlertId, Comparison};
+use crate::domain::grouping::digest::DigestItem;
 use crate::domain::outcome::words;
 use crate::domain::secret_names::hide_query;
 use crate::domain::suppression::{self, Matter};
@@ -27,6 +28,8 @@ words! {
         Acknowledged = "acknowledged",
         /// No check was made for some time: unwatched, not down.
         NoData = "no_data",
+        /// Our own network is in doubt, or no longer, or what says so is ignored: `status` says which.
+        Blind = "blind",
         /// A channel does not deliver; told through the others.
         ChannelFailing = "channel_failing",
         /// The endpoint was paused or removed while its incident was open.
@@ -37,6 +40,8 @@ words! {
         AlertResolved = "alert_resolved",
         /// Sent by hand to try a channel.
         Test = "test",
+        /// Many messages at once, told as one.
+        Digest = "digest",
     }
 }
 
@@ -50,6 +55,16 @@ impl Event {
     pub fn is_resolve(self) -> bool {
         matches!(self, Self::Up | Self::NoLongerMonitored | Self::AlertResolved)
     }
+}
+
+/// What `status` and `previous_status` are of a `blind`.
+pub mod network_status {
+    /// The connectivity targets do not answer: failed checks are not counted.
+    pub const BLIND: &str = "blind";
+    /// They do not answer, but endpoints do.
+    pub const IGNORED: &str = "ignored";
+    /// They answer: it is over.
+    pub const REACHABLE: &str = "reachable";
 }
 
 words! {
@@ -87,7 +102,7 @@ pub struct Notification {
     pub failure_kind: Option<String>,
     /// Why, in one sentence without a full stop. For `up` the cause of the outage that ended.
     pub error: Option<String>,
-    /// Absent for `test`, `channel_failing`, `alert_firing` and `alert_resolved`.
+    /// Absent for `test`, `blind`, `channel_failing`, `alert_firing` and `alert_resolved`.
     pub incident: Option<IncidentFacts>,
     /// The check that confirmed it.
     pub check: Option<CheckFacts>,
@@ -97,6 +112,9 @@ pub struct Notification {
     /// What else a person should know, one sentence each: outages waiting in a failing channel, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// The endpoints of a `digest`, each once; there for that only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<DigestItem>,
 }
 
 /// The endpoint of a notification.
@@ -124,6 +142,11 @@ pub struct IncidentFacts {
     pub duration_seconds: i64,
     /// A link for a person, when `public_url` is set.
     pub url: Option<String>,
+    /// A link by which the person who reads this acknowledges it. Made when it is sent, for one channel: whoever sees
+    /// what is stored must not be able to.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub acknowledge_url: Option<String>,
     /// The newest acknowledgement; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledgement: Option<AcknowledgementFacts>,
@@ -187,6 +210,11 @@ words! {
 }
 
 impl Notification {
+    /// Whether it ends what was told before, for whoever keeps count of what is open.
+    pub fn is_end(&self) -> bool {
+        self.event.is_resolve() || (self.event == Event::Blind && self.status == network_status::REACHABLE)
+    }
+
     /// Of a message about an alert rule the first one of the same firing, under which mails thread.
     pub fn first_of_alert(&self) -> Option<String> {
         let fired = self.alert.as_ref()?;
@@ -202,6 +230,8 @@ pub enum Subject<'a> {
     Channel(&'a str),
     /// A rule; the span is the instant at which it fired, also for the end: so each firing has one end.
     Alert(AlertId),
+    /// The span is the instant at which it came in doubt, for all that is told of that time.
+    OwnNetwork,
 }
 
 /// The deterministic id: two processes or two attempts make the same one. `span` is the instant that began what is
@@ -210,6 +240,7 @@ pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordi
     let subject = match subject {
         Subject::Endpoint(id) => format!("e{id}"),
         Subject::Alert(AlertId(id)) => format!("r{id}"),
+        Subject::OwnNetwork => "n".to_owned(),
         // Channel names are the configuration's and hold no control characters; what is not a plain letter is
         // written as its code, so that the id is fit for headers.
         Subject::Channel(name) => {

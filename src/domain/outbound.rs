@@ -156,12 +156,21 @@ impl OutboundPolicy {
         if let Some(network) = self.deny.iter().find(|network| network.contains(&form)) {
             return Some(Reason::Denied(*network));
         }
-        let is_private = match form {
-            IpAddr::V4(v4) => PRIVATE_V4.iter().any(|network| network.contains(&v4)),
-            IpAddr::V6(v6) => PRIVATE_V6.iter().any(|network| network.contains(&v6)),
-        };
-        (is_private && !self.allow_private).then_some(Reason::Private)
+        (!self.allow_private && is_in_private_network(form)).then_some(Reason::Private)
     }
+}
+
+fn is_in_private_network(form: IpAddr) -> bool {
+    match form {
+        IpAddr::V4(v4) => PRIVATE_V4.iter().any(|network| network.contains(&v4)),
+        IpAddr::V6(v6) => PRIVATE_V6.iter().any(|network| network.contains(&v6)),
+    }
+}
+
+/// Whether an address, in any of its forms, is in a network that is not of the Internet.
+pub(super) fn is_private(address: IpAddr) -> bool {
+    let link_local = |form| matches!(reason_for_ever(form), Some(Reason::LinkLocal | Reason::Metadata));
+    judge(address, |form| (link_local(form) || is_in_private_network(form)).then_some(Reason::Private)).is_err()
 }
 
 /// Why the host of a URL, if it is an address, is refused by every policy. A name is judged by what it leads to,

@@ -98,6 +98,8 @@ words! {
         Suspended = "suspended",
         /// The check was cut because this process was told to stop.
         Shutdown = "shutdown",
+        /// Our own network was in doubt: the targets of `connectivity` did not answer.
+        OwnNetwork = "own_network",
     }
 }
 

@@ -337,7 +337,7 @@ mod tests {
             ..EndpointSettings::default()
         };
         let defaults = EndpointSettings::default();
-        let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+        let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
         let endpoint = resolve(&settings, layers, since).unwrap();
         Arc::new(KnownEndpoint {
             id: EndpointId(id),

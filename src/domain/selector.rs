@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain::dependency::MOST_SELECTORS;
 use crate::domain::endpoint::{Endpoint, EndpointId, KnownEndpoint};
 use crate::domain::suggest::closest;
 
@@ -59,6 +60,22 @@ impl PartialSchema for Selectors {
     }
 }
 
+/// The selectors of parents: none are some too, which replace those that would be inherited.
+pub fn schema_of_parents() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(LONGEST));
+    OneOfBuilder::new()
+        .item(text())
+        .item(ArrayBuilder::new().items(text()).max_items(Some(MOST_SELECTORS)))
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .description(Some(
+            "What the endpoint depends on: `group/name`, a name that only one has, `id:12`, `group:core` (down when all \
+             of its endpoints are), or `tag:infra` and `*` (each endpoint that it means). While one of these is down, \
+             nobody is told of this endpoint. An empty list: nothing, whatever the group and the defaults say",
+        ))
+        .examples([serde_json::json!(["group:core", "infra/gateway"])])
+        .into()
+}
+
 impl ToSchema for Selectors {
     fn name() -> std::borrow::Cow<'static, str> {
         "Selectors".into()
@@ -80,6 +97,17 @@ impl Selectors {
         self.0.iter().any(|selector| means(selector, Some(known.id), &known.endpoint))
     }
 
+    /// Whether one of them means an endpoint of this name, group and tags. None does by `id:`.
+    pub fn mean(&self, name: &str, group: &str, tags: &[String]) -> bool {
+        self.0.iter().any(|selector| is_meant(selector, None, Called { name, group, tags }))
+    }
+
+    /// What is wrong with the form of each, by its place in the list, whatever there is to be meant.
+    pub fn mistakes_of_form(&self) -> Vec<(usize, String)> {
+        let of = |(i, selector): (usize, &String)| Some((i, malformed(selector)?));
+        self.0.iter().enumerate().filter_map(of).collect()
+    }
+
     /// What is wrong with each, by its place in the list: its form, and that it means nothing that there is, or
     /// several endpoints of one name. `id:` is believed where endpoints have none.
     pub fn mistakes(&self, there: &Selectable<'_>) -> Vec<(usize, String)> {
@@ -88,7 +116,19 @@ impl Selectors {
     }
 }
 
+/// What an endpoint is called, and where it belongs.
+#[derive(Clone, Copy)]
+struct Called<'a> {
+    name: &'a str,
+    group: &'a str,
+    tags: &'a [String],
+}
+
 fn means(selector: &str, id: Option<EndpointId>, endpoint: &Endpoint) -> bool {
+    is_meant(selector, id, Called { name: &endpoint.name, group: &endpoint.group, tags: &endpoint.tags })
+}
+
+fn is_meant(selector: &str, id: Option<EndpointId>, endpoint: Called<'_>) -> bool {
     let by_prefix = match selector.split_once(':') {
         Some(("group", group)) => endpoint.group == group,
         Some(("tag", tag)) => endpoint.tags.iter().any(|there| there == tag),
@@ -99,12 +139,13 @@ fn means(selector: &str, id: Option<EndpointId>, endpoint: &Endpoint) -> bool {
 }
 
 /// Whether it is `group/name`. Both may hold slashes.
-fn is_key(selector: &str, endpoint: &Endpoint) -> bool {
-    let rest = selector.strip_prefix(endpoint.group.as_str()).and_then(|rest| rest.strip_prefix('/'));
-    !endpoint.group.is_empty() && rest == Some(endpoint.name.as_str())
+fn is_key(selector: &str, endpoint: Called<'_>) -> bool {
+    let rest = selector.strip_prefix(endpoint.group).and_then(|rest| rest.strip_prefix('/'));
+    !endpoint.group.is_empty() && rest == Some(endpoint.name)
 }
 
-fn mistake(selector: &str, there: &Selectable<'_>) -> Option<String> {
+/// What is wrong with the form of a selector, whatever there is to be meant.
+pub fn malformed(selector: &str) -> Option<String> {
     if selector.trim().is_empty() {
         return Some(
             "is empty: write *, group:core, tag:prod, id:12, group/name or the name of an endpoint".to_owned(),
@@ -112,6 +153,13 @@ fn mistake(selector: &str, there: &Selectable<'_>) -> Option<String> {
     }
     if selector.chars().count() > LONGEST || selector.chars().any(char::is_control) {
         return Some(format!("is not a selector: at most {LONGEST} characters, no control characters"));
+    }
+    None
+}
+
+fn mistake(selector: &str, there: &Selectable<'_>) -> Option<String> {
+    if let Some(detail) = malformed(selector) {
+        return Some(detail);
     }
     if selector == "*" {
         return None;
@@ -164,7 +212,7 @@ mod tests {
             ..EndpointSettings::default()
         };
         let defaults = EndpointSettings::default();
-        let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+        let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
         resolve(&settings, layers, from_micros(0)).unwrap()
     }
 

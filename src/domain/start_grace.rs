@@ -31,6 +31,16 @@ impl StartGrace {
         Self { began: Duration::ZERO, over: true, all_on_loopback: false }
     }
 
+    /// What holds at this moment, for whoever asks; begun by the monotonic clock, shown by the other.
+    pub fn shown(&self, monotonic: Duration, now: Timestamp) -> Option<Hold> {
+        let left = (self.began + LONGEST).checked_sub(monotonic).filter(|_| !self.over)?;
+        let until = now.checked_add_signed(chrono::TimeDelta::from_std(left).ok()?)?;
+        Some(Hold {
+            name: String::new(),
+            until: Some(crate::domain::from_micros(until.timestamp_micros() / 1_000_000 * 1_000_000 + 1_000_000)),
+        })
+    }
+
     /// What holds for this result; a success that proves the network ends the grace.
     pub fn around(
         &mut self,

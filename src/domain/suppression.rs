@@ -248,6 +248,17 @@ pub fn all(matter: Matter, facts: &Facts, now: Timestamp) -> impl Iterator<Item 
     })
 }
 
+/// Everything that holds at `now`, in its order, with the messages that it keeps back: for whoever asks why nothing is
+/// told, before there is a message.
+pub fn every(facts: &Facts, now: Timestamp) -> impl Iterator<Item = (Held, &'static [Matter])> {
+    ORDER.iter().filter_map(move |line| {
+        let hold = (line.holds)(facts)?;
+        let still = hold.until.is_none_or(|until| now < until);
+        let held = Held { by: line.by, name: hold.name, until: hold.until, at_end: line.at_end };
+        still.then_some((held, line.holds_back))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,6 +344,19 @@ mod tests {
         let without_an_end =
             Facts { parent_down: Some(Hold { name: "core/db".to_owned(), until: None }), ..Facts::default() };
         assert_eq!(by(Matter::Opening, &without_an_end, 1_000_000), ["parent_down"]);
+    }
+
+    #[test]
+    fn every_one_is_listed_once_with_what_it_keeps_back() {
+        let now = from_micros(99_000_000);
+        let listed: Vec<_> = every(&everything(), now).collect();
+        assert_eq!(listed.iter().map(|(held, _)| held.by).collect::<Vec<_>>(), Suppressor::ALL);
+        for matter in Matter::ALL {
+            let of_it = listed.iter().filter(|(_, matters)| matters.contains(matter)).map(|(held, _)| held.clone());
+            assert_eq!(of_it.collect::<Vec<_>>(), all(*matter, &everything(), now).collect::<Vec<_>>(), "{matter}");
+        }
+        let later = every(&everything(), from_micros(100_000_000)).count();
+        assert_eq!(later, 4, "what has no end goes on");
     }
 
     #[test]

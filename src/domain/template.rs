@@ -28,6 +28,7 @@ words! {
         Severity = "severity",
         Runbook = "runbook",
         IncidentUrl = "incident_url",
+        AckUrl = "ack_url",
     }
 }
 

@@ -46,6 +46,12 @@ words! {
         ChannelFailing = "channel_failing",
         ChannelWorking = "channel_working",
         JobFailed = "job_failed",
+        /// The targets of `connectivity` do not answer: failed checks are not counted.
+        NetworkInDoubt = "network_in_doubt",
+        /// They answer again.
+        NetworkBack = "network_back",
+        /// They do not answer, but endpoints do: they are ignored.
+        ConnectivityIgnored = "connectivity_ignored",
     }
 }
 

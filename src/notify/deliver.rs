@@ -4,6 +4,8 @@
 //! nothing else. What is sent is read from the rows; a nudge only says that there are some. While the database is away
 //! it is taken from memory ([`Handover`]), by the same rules, and what came of it is recorded afterwards.
 
+mod digests;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +20,16 @@ use tracing::Instrument;
 
 use super::channel::{Channel, Message, Receipt, SendError};
 use super::lines::{Line, Lines};
-use super::queue::{Attempt, Item, Lane, Queue, Reading, Rows};
+use super::queue::{Attempt, Grouped, Lane, Queue, Reading, Rows};
 use super::{failing, ledger};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
+use crate::domain::grouping::GroupingPolicy;
 use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
 use crate::events::ChannelTestRequest;
 use crate::feed::{self, Feed, NotificationNews, TroubleCode};
 use crate::handover::{Handed, Handover};
+use crate::links::Links;
 use crate::store::outbox::{DeliveryState, NO_SUCH_CHANNEL, Standing};
 use crate::store::{Store, StoreError};
 use crate::telemetry::histograms::Deliveries;
@@ -76,10 +80,14 @@ pub struct DeliverContext {
     pub metrics: Arc<Metrics>,
     /// What each deliverer sends through, nudged when there may be something new to deliver.
     pub lines: Arc<Lines>,
+    /// Put into what tells of an outage.
+    pub links: Arc<Links>,
     /// What is to be told, in memory.
     pub handover: Arc<Handover>,
     /// Told what became of each attempt.
     pub feed: Arc<Feed>,
+    /// When many messages at once become a digest; `None`: never.
+    pub grouping: Option<GroupingPolicy>,
     pub stopping: CancellationToken,
     /// Cancelled when the recorder has written whatever it will.
     pub recorded: CancellationToken,
@@ -101,7 +109,7 @@ pub struct Worker {
     /// The rows may be others than those that were read.
     stale: bool,
     reading: Option<(Instant, Reading, Read)>,
-    recording: Option<Record>,
+    recording: Option<(Instant, Record)>,
     /// The database is left alone until then.
     not_before: Option<Instant>,
     /// It was said that the rows cannot be read or written.
@@ -110,6 +118,8 @@ pub struct Worker {
     trouble_at: Option<Instant>,
     /// Messages of this channel's failure, to be written and told through the others.
     to_write: Vec<Handed>,
+    /// Digests of this channel that are to be written before they go out, or went out from memory.
+    digests: Vec<Grouped>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -188,6 +198,7 @@ pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: T
         check: None,
         alert: None,
         remarks: Vec::new(),
+        items: Vec::new(),
     }
 }
 
@@ -209,6 +220,7 @@ impl Worker {
             complained: false,
             trouble_at: None,
             to_write: Vec::new(),
+            digests: Vec::new(),
         }
     }
 
@@ -231,9 +243,10 @@ impl Worker {
     }
 
     async fn finish(&mut self) {
-        if let Some(recording) = self.recording.take()
+        if let Some((_, recording)) = self.recording.take()
             && let Ok(Ok(written)) = tokio::time::timeout(LAST_RECORD, recording).await
         {
+            self.take_digests(&written.digests);
             self.queue.recorded(written.standings);
         }
         self.queue.take_handed(self.context.handover.waiting_for(&self.name));
@@ -243,9 +256,14 @@ impl Worker {
             if standings.is_empty() {
                 break;
             }
-            let work = ledger::record(self.context.store.clone(), self.name.clone(), standings, Vec::new());
+            // What is not told yet is grouped again after the next start.
+            let digests = self.digests.iter().filter(|grouped| grouped.from_memory).cloned().collect();
+            let work = ledger::record(self.context.store.clone(), self.name.clone(), standings, Vec::new(), digests);
             match tokio::time::timeout_at(until, work).await {
-                Ok(Ok(written)) if !written.standings.is_empty() => self.queue.recorded(written.standings),
+                Ok(Ok(written)) if !written.standings.is_empty() => {
+                    self.take_digests(&written.digests);
+                    self.queue.recorded(written.standings);
+                }
                 _ => break,
             }
         }
@@ -269,7 +287,8 @@ impl Worker {
         loop {
             let now = self.context.clock.now();
             self.queue.take_handed(self.context.handover.waiting_for(&self.name));
-            let Line { channel, .. } = self.context.lines.get(&self.name);
+            let Line { channel, is_grouped, .. } = self.context.lines.get(&self.name);
+            let policy = self.context.grouping.filter(|_| is_grouped);
             let mut sleep = LONGEST_SLEEP;
             if channel.is_some() {
                 self.gone_since = None;
@@ -292,18 +311,20 @@ impl Worker {
                 sleep = if left.is_zero() { LINGER } else { left };
             }
             if let Some(channel) = channel
-                && under_way.len() < AT_ONCE
                 && self.queue.is_known()
                 && !self.is_waiting_for_rows()
             {
+                self.queue.admit(policy.as_ref(), &busy, now);
+                self.digests.extend(self.queue.due_digests(&self.name, now));
                 let (attempts, next_in) = self.queue.next(&busy, AT_ONCE - under_way.len(), now);
                 sleep = sleep.min(next_in.unwrap_or(LONGEST_SLEEP));
                 for attempt in attempts {
-                    busy.insert(attempt.item.lane());
+                    busy.extend(attempt.item.lanes());
                     let (channel, counted) = (channel.clone(), self.counted.clone());
+                    let acknowledge_url = self.context.links.acknowledge(&attempt.notification, &self.name);
                     under_way.push(async move {
                         let began = Instant::now();
-                        let sent = send(channel.as_ref(), &attempt).await;
+                        let sent = send(channel.as_ref(), &attempt, acknowledge_url).await;
                         counted.durations.observe(began.elapsed().as_secs_f64());
                         (attempt, sent)
                     });
@@ -314,7 +335,7 @@ impl Worker {
             let wake_at = self.wake_at();
             tokio::select! {
                 Some((attempt, sent)) = under_way.next(), if !under_way.is_empty() => {
-                    busy.remove(&attempt.item.lane());
+                    attempt.item.lanes().iter().for_each(|lane| _ = busy.remove(lane));
                     self.settle(&attempt, sent);
                 }
                 rows = read_by(&mut self.reading) => self.take_rows(rows),
@@ -337,21 +358,19 @@ impl Worker {
             return;
         }
         let mut given_up = 0;
+        // Their messages are given up, each by itself.
+        self.digests.retain(|grouped| grouped.from_memory);
         for item in self.queue.items() {
-            let was_busy = busy.contains(&item.lane());
+            let was_busy = item.lanes().iter().any(|lane| busy.contains(lane));
             if was_busy && !none_under_way {
                 continue;
             }
             given_up += 1;
             let standing = Standing {
-                state: DeliveryState::Dead,
-                attempts: item.attempts,
                 may_have_arrived: item.may_have_arrived || was_busy,
-                next_attempt_at: None,
-                last_attempt_at: item.last_attempt_at,
                 last_error: Some(NO_SUCH_CHANNEL.to_owned()),
-                answer: None,
                 finished_at: Some(now),
+                ..item.standing(DeliveryState::Dead)
             };
             self.queue.note(item.id(), standing);
         }
@@ -385,9 +404,12 @@ impl Worker {
     }
 
     fn wake_at(&self) -> Option<Instant> {
+        let digest = self.recording.as_ref().map(|(began, _)| *began + SLOW);
+        let digest =
+            digest.filter(|at| *at > Instant::now() && self.digests.iter().any(|grouped| !grouped.from_memory));
         let slow = self.reading.as_ref().map(|(began, ..)| *began + SLOW).filter(|_| self.is_waiting_for_rows());
         let again = self.not_before.filter(|at| *at > Instant::now());
-        [slow, again].into_iter().flatten().min()
+        [slow, again, digest].into_iter().flatten().min()
     }
 
     /// Begins to read, and to record what was done, where there is something to.
@@ -395,28 +417,36 @@ impl Worker {
         if self.reading.as_ref().is_some_and(|(began, ..)| began.elapsed() >= SLOW) {
             self.queue.cannot_read();
         }
+        if self.recording.as_ref().is_some_and(|(began, _)| began.elapsed() >= SLOW) {
+            self.tell_digests_from_memory();
+        }
         if self.not_before.is_some_and(|at| at > Instant::now()) {
             return;
         }
         let (store, name) = (self.context.store.clone(), self.name.clone());
         if self.recording.is_none() {
             let standings = self.queue.to_record();
-            if !standings.is_empty() || !self.to_write.is_empty() {
-                let work = ledger::record(store.clone(), name.clone(), standings, self.to_write.clone());
-                self.recording = Some(Box::pin(work));
+            if !standings.is_empty() || !self.to_write.is_empty() || !self.digests.is_empty() {
+                let (notifications, digests) = (self.to_write.clone(), self.digests.clone());
+                let work = ledger::record(store.clone(), name.clone(), standings, notifications, digests);
+                self.recording = Some((Instant::now(), Box::pin(work)));
             }
         }
         if self.reading.is_none() && self.stale {
             self.stale = false;
             let (reading, known, covered) = (self.queue.begin_reading(), self.queue.known(), self.queue.covered());
-            self.reading = Some((Instant::now(), reading, Box::pin(ledger::read(store, name, known, covered))));
+            let lately = self.context.grouping.filter(|_| !self.queue.is_resumed());
+            let lately = lately.map(|policy| (policy.window, self.context.clock.now()));
+            let read = ledger::read(store, name, known, covered, lately);
+            self.reading = Some((Instant::now(), reading, Box::pin(read)));
         }
     }
 
     fn take_rows(&mut self, (reading, rows): (Reading, Result<Rows, StoreError>)) {
         match rows {
             Ok(rows) => {
-                for id in self.queue.take_rows(reading, rows) {
+                let (policy, now) = (self.context.grouping.unwrap_or_default(), self.context.clock.now());
+                for id in self.queue.take_rows(reading, rows, &policy, now) {
                     self.context.handover.settled(&self.name, &id);
                 }
                 if self.recording.is_none() && self.queue.to_record().is_empty() {
@@ -439,6 +469,7 @@ impl Worker {
                     self.context.handover.stored(&handed.told.facts.id);
                     self.nudge(&handed.channels);
                 }
+                self.take_digests(&written.digests);
                 self.queue.recorded(written.standings);
                 // There may be rows beyond those that were looked at.
                 self.stale = true;
@@ -448,6 +479,7 @@ impl Worker {
                     self.context.handover.hand(handed.clone(), false);
                     self.nudge(&handed.channels);
                 }
+                self.tell_digests_from_memory();
                 self.leave_alone(&error, "written");
             }
         }
@@ -473,14 +505,9 @@ impl Worker {
         let now = self.context.clock.now();
         let item = &attempt.item;
         let before = Standing {
-            state: DeliveryState::Pending,
             attempts: item.attempts + 1,
-            may_have_arrived: item.may_have_arrived,
-            next_attempt_at: None,
             last_attempt_at: Some(now),
-            last_error: None,
-            answer: None,
-            finished_at: None,
+            ..item.standing(DeliveryState::Pending)
         };
         let standing = match sent {
             Ok(Receipt { answer }) => {
@@ -508,7 +535,14 @@ impl Worker {
         self.note(attempt, &standing, now);
         if standing.state == DeliveryState::Delivered {
             for merged in &attempt.merged {
-                self.queue.note(merged.id(), merged_standing(merged, now));
+                let digest = Some(item).filter(|item| item.is_digest()).map(|item| item.id().to_owned());
+                let finished_at = Some(now);
+                let standing = Standing { finished_at, digest, ..merged.standing(DeliveryState::Merged) };
+                self.queue.note(merged.id(), standing);
+            }
+        } else {
+            for tried in attempt.merged.iter().chain([item]) {
+                self.queue.try_again(tried.id());
             }
         }
         let lost = standing.state == DeliveryState::Dead;
@@ -541,7 +575,7 @@ impl Worker {
                 tracing::error!(notification = id, endpoint, endpoint_id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
                 self.failing.failed(attempt.item.created_at, error);
             }
-            DeliveryState::Pending | DeliveryState::Merged => {
+            DeliveryState::Pending | DeliveryState::Merged | DeliveryState::Grouped => {
                 metrics.deliveries_failed.add(1);
                 self.counted.failed.add(1);
                 tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
@@ -551,7 +585,7 @@ impl Worker {
         let state = match standing.state {
             DeliveryState::Delivered => "delivered",
             DeliveryState::Dead => "dead",
-            DeliveryState::Pending | DeliveryState::Merged => "failed",
+            DeliveryState::Pending | DeliveryState::Merged | DeliveryState::Grouped => "failed",
         };
         let (facts, attempts) = (&attempt.notification, standing.attempts);
         let error = standing.last_error.as_deref();
@@ -591,19 +625,6 @@ impl Worker {
     }
 }
 
-fn merged_standing(item: &Item, now: Timestamp) -> Standing {
-    Standing {
-        state: DeliveryState::Merged,
-        attempts: item.attempts,
-        may_have_arrived: item.may_have_arrived,
-        next_attempt_at: None,
-        last_attempt_at: None,
-        last_error: None,
-        answer: None,
-        finished_at: Some(now),
-    }
-}
-
 async fn read_by(reading: &mut Option<(Instant, Reading, Read)>) -> (Reading, Result<Rows, StoreError>) {
     let Some((_, _, read)) = reading else { return std::future::pending().await };
     let rows = read.await;
@@ -611,8 +632,8 @@ async fn read_by(reading: &mut Option<(Instant, Reading, Read)>) -> (Reading, Re
     (known, rows)
 }
 
-async fn recorded_by(recording: &mut Option<Record>) -> Result<ledger::Written, StoreError> {
-    let Some(record) = recording else { return std::future::pending().await };
+async fn recorded_by(recording: &mut Option<(Instant, Record)>) -> Result<ledger::Written, StoreError> {
+    let Some((_, record)) = recording else { return std::future::pending().await };
     let written = record.await;
     *recording = None;
     written
@@ -625,9 +646,14 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn send(channel: &dyn Channel, attempt: &Attempt) -> Result<Receipt, SendError> {
+/// `acknowledge_url`: the link of this message through this channel, if it has one.
+async fn send(channel: &dyn Channel, attempt: &Attempt, acknowledge_url: Option<String>) -> Result<Receipt, SendError> {
+    let mut notification = attempt.notification.clone();
+    if let Some(incident) = &mut notification.incident {
+        incident.acknowledge_url = acknowledge_url;
+    }
     let message = Message {
-        notification: attempt.notification.clone(),
+        notification,
         attempt: attempt.item.attempts + 1,
         first_of_incident: attempt.item.told.first_of_incident.clone(),
     };

@@ -109,7 +109,9 @@ impl Deliverers {
             Err(error) => self.unbuildable(name, &error.message),
         };
         let context = &self.parts.context;
-        if context.lines.put(name, channel, config.fallback.clone()) {
+        // Where the other side has incidents of its own each message must reach it by itself.
+        let is_grouped = !config.transport.has_life_cycle();
+        if context.lines.put(name, channel, config.fallback.clone(), is_grouped) {
             let worker = Worker::new(name.clone(), context.clone());
             self.workers.push(self.parts.tasks.spawn(worker.run()));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Timestamp;
+use crate::domain::grouping::digest::DigestItem;
 use crate::domain::notification::{Event, Notification};
 
 use super::deliver::about_channel;
@@ -77,13 +78,20 @@ pub(super) fn message<'a>(
     "failing".clone_into(&mut facts.status);
     "working".clone_into(&mut facts.previous_status);
     facts.error = Some(error.to_owned());
-    facts.remarks = lost.into_iter().chain(waiting.take(NAMED)).map(not_told).collect();
+    facts.remarks = lost.into_iter().chain(waiting).flat_map(not_told).take(NAMED).collect();
     let told = Told { facts, endpoint: None, incident: None, first_of_incident: None };
     Handed { told: Arc::new(told), channels: others, created_at: now }
 }
 
-fn not_told(facts: &Notification) -> String {
-    let why = facts.error.as_deref().unwrap_or("no reason known");
-    let at = facts.occurred_at.format("%Y-%m-%d %H:%M:%S UTC");
-    format!("Not told there: {} {} at {at} ({why})", facts.endpoint_name, facts.event)
+/// Of a digest each endpoint.
+fn not_told(facts: &Notification) -> Vec<String> {
+    let said = |name: &str, event: Event, at: Timestamp, error: Option<&str>| {
+        let (at, why) = (at.format("%Y-%m-%d %H:%M:%S UTC"), error.unwrap_or("no reason known"));
+        format!("Not told there: {name} {event} at {at} ({why})")
+    };
+    if facts.items.is_empty() {
+        return vec![said(&facts.endpoint_name, facts.event, facts.occurred_at, facts.error.as_deref())];
+    }
+    let of = |item: &DigestItem| said(&item.endpoint.name, item.event, item.occurred_at, item.error.as_deref());
+    facts.items.iter().map(of).collect()
 }

@@ -18,6 +18,8 @@ pub(super) struct Line {
     pub(super) channel: Option<Arc<dyn Channel>>,
     /// Through which channels a failure of this one is told.
     pub(super) fallback: Vec<String>,
+    /// Whether many messages at once go out as a digest.
+    pub(super) is_grouped: bool,
     pub(super) wakeup: Wakeup,
 }
 
@@ -31,11 +33,11 @@ impl Lines {
     }
 
     /// Puts a channel on its line. Returns whether the line is new, so that it needs a deliverer.
-    pub(super) fn put(&self, name: &str, channel: Arc<dyn Channel>, fallback: Vec<String>) -> bool {
+    pub(super) fn put(&self, name: &str, channel: Arc<dyn Channel>, fallback: Vec<String>, is_grouped: bool) -> bool {
         self.write(|lines| {
             let is_new = !lines.contains_key(name);
             let line = lines.entry(name.to_owned()).or_default();
-            (line.channel, line.fallback) = (Some(channel), fallback);
+            (line.channel, line.fallback, line.is_grouped) = (Some(channel), fallback, is_grouped);
             line.wakeup.nudge();
             is_new
         })
@@ -100,7 +102,7 @@ mod tests {
         let lines = Lines::default();
         let put = |name, fallback: &[&str]| {
             let fallback = fallback.iter().map(|&name| name.to_owned()).collect();
-            lines.put(name, Arc::new(Console::new(chrono_tz::UTC)), fallback)
+            lines.put(name, Arc::new(Console::new(chrono_tz::UTC)), fallback, true)
         };
         assert!(put("mail", &["chat", "hook"]));
         assert!(put("chat", &[]) && put("team", &[]));

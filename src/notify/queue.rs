@@ -3,60 +3,22 @@
 //! The rows are the truth as long as they can be read and written. What was attempted is kept here until it stands in
 //! the rows too, so that a database that is away neither holds up a channel nor makes it send anything twice.
 
+mod grouping;
+mod item;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Timestamp;
-use crate::domain::notification::{Event, Notification};
+use crate::domain::grouping::GroupingPolicy;
 use crate::handover::{Told, Waiting};
-use crate::store::outbox::{Delivery, DeliveryState, Standing};
+use crate::store::outbox::{Delivery, DeliveryState, Lately, Standing};
+use grouping::Grouping;
+use item::{in_lanes, plan};
 
-/// What an attempt is about, so that no two of the same endpoint or alert rule are under way. What is about neither has
-/// a lane of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Lane {
-    Endpoint(i64),
-    /// The id of the rule.
-    Alert(String),
-    Alone(String),
-}
-
-/// One notification that this channel has not delivered.
-#[derive(Debug, Clone)]
-pub(super) struct Item {
-    pub(super) told: Arc<Told>,
-    pub(super) created_at: Timestamp,
-    pub(super) attempts: u32,
-    pub(super) may_have_arrived: bool,
-    pub(super) next_attempt_at: Option<Timestamp>,
-    pub(super) last_attempt_at: Option<Timestamp>,
-    /// Its rows are not written, or cannot be read.
-    pub(super) from_memory: bool,
-}
-
-impl Item {
-    pub(super) fn id(&self) -> &str {
-        &self.told.facts.id
-    }
-
-    pub(super) fn lane(&self) -> Lane {
-        match (self.told.endpoint, &self.told.facts.alert) {
-            (Some(id), _) => Lane::Endpoint(id.0),
-            (None, Some(alert)) => Lane::Alert(alert.alert_id.clone()),
-            (None, None) => Lane::Alone(self.id().to_owned()),
-        }
-    }
-}
-
-/// A message and the notifications that it settles.
-#[derive(Debug, Clone)]
-pub(super) struct Attempt {
-    pub(super) item: Item,
-    pub(super) notification: Notification,
-    /// Told by this message too, because they could not be told before.
-    pub(super) merged: Vec<Item>,
-}
+pub(super) use grouping::Grouped;
+pub(super) use item::{Attempt, Item, Lane};
 
 /// Pending rows as they were read.
 #[derive(Debug, Default)]
@@ -66,6 +28,8 @@ pub(super) struct Rows {
     pub(super) told: Vec<Arc<Told>>,
     /// There are no more.
     pub(super) complete: bool,
+    /// What the channel was to deliver lately, if that was asked for.
+    pub(super) lately: Option<Vec<Lately>>,
 }
 
 /// A read under way: what was known when it began.
@@ -75,6 +39,8 @@ pub(super) struct Reading {
     stored: HashSet<String>,
     /// These stood in the rows, and how.
     recorded: Vec<(String, Standing)>,
+    /// These digests were written.
+    fresh: HashSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -97,12 +63,20 @@ pub(super) struct Queue {
     /// The rows can be read.
     readable: bool,
     read_once: bool,
+    grouping: Grouping,
+    /// It is known what the channel was to deliver before this process began.
+    resumed: bool,
 }
 
 impl Queue {
     /// Whether something may be attempted: not before the rows were read, or could not be.
     pub(super) fn is_known(&self) -> bool {
         self.read_once
+    }
+
+    /// Whether it is known what the channel was to deliver before this process began.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// How many rows are covered by what was done since.
@@ -129,18 +103,30 @@ impl Queue {
                 .filter(|(_, entry)| entry.recorded)
                 .map(|(id, entry)| (id.clone(), entry.standing.clone()))
                 .collect(),
+            fresh: self.grouping.fresh.iter().map(|item| item.id().to_owned()).collect(),
         }
     }
 
     /// Takes in the rows as they were read. Gives what is in memory and need not be any longer.
-    pub(super) fn take_rows(&mut self, reading: Reading, rows: Rows) -> Vec<String> {
+    pub(super) fn take_rows(
+        &mut self,
+        reading: Reading,
+        rows: Rows,
+        policy: &GroupingPolicy,
+        now: Timestamp,
+    ) -> Vec<String> {
         (self.readable, self.read_once, self.more) = (true, true, !rows.complete);
         for told in rows.told {
             self.told.insert(told.facts.id.clone(), told);
         }
         self.rows = rows.deliveries.iter().filter_map(|row| self.item_of(row)).collect();
-        let pending: HashSet<&str> = self.rows.iter().map(Item::id).collect();
+        let pending: HashSet<String> = self.rows.iter().map(|item| item.id().to_owned()).collect();
         self.told.retain(|id, _| pending.contains(id.as_str()));
+        self.forget_settled(&reading);
+        if let Some(lately) = &rows.lately {
+            self.resume(policy, lately, now);
+            self.resumed = true;
+        }
         let mut finished = Vec::new();
         for (id, standing) in reading.recorded {
             // Recorded before the read, so the rows say it now; unless something newer was noted meanwhile.
@@ -167,6 +153,7 @@ impl Queue {
             may_have_arrived: row.may_have_arrived,
             next_attempt_at: row.next_attempt_at,
             last_attempt_at: row.last_attempt_at,
+            held_until: row.held_until,
             from_memory: false,
         })
     }
@@ -176,12 +163,19 @@ impl Queue {
         (self.readable, self.read_once) = (false, true);
     }
 
-    /// What is not delivered, in order: what has rows before what has none yet.
+    /// What is not delivered, in order: what has rows before what has none yet, and digests, which tell what was before
+    /// all that waits for them, first.
     pub(super) fn items(&self) -> Vec<Item> {
         let mut seen: HashSet<&str> = HashSet::new();
         let mut items = Vec::with_capacity(self.rows.len());
+        for digest in &self.grouping.fresh {
+            seen.insert(digest.id());
+            items.extend(self.as_it_stands(digest.clone()));
+        }
         for row in &self.rows {
-            seen.insert(row.id());
+            if !seen.insert(row.id()) {
+                continue;
+            }
             items.extend(self.as_it_stands(Item { from_memory: !self.readable, ..row.clone() }));
         }
         for waiting in &self.handed {
@@ -197,9 +191,12 @@ impl Queue {
                 may_have_arrived: false,
                 next_attempt_at: None,
                 last_attempt_at: None,
+                held_until: None,
                 from_memory: true,
             }));
         }
+        // Both in their order.
+        items.sort_by_key(|item| !item.is_digest());
         items
     }
 
@@ -211,6 +208,7 @@ impl Queue {
                 may_have_arrived: standing.may_have_arrived,
                 next_attempt_at: standing.next_attempt_at,
                 last_attempt_at: standing.last_attempt_at,
+                held_until: standing.held_until,
                 ..item
             }),
         }
@@ -218,26 +216,22 @@ impl Queue {
 
     /// The attempts that are due, at most `limit`, and how long until the next one is.
     pub(super) fn next(&self, busy: &HashSet<Lane>, limit: usize, now: Timestamp) -> (Vec<Attempt>, Option<Duration>) {
-        let mut lanes: Vec<Vec<Item>> = Vec::new();
-        let mut index: HashMap<Lane, usize> = HashMap::new();
-        for item in self.items() {
-            let at = *index.entry(item.lane()).or_insert_with(|| {
-                lanes.push(Vec::new());
-                lanes.len() - 1
-            });
-            lanes[at].push(item);
-        }
         let mut attempts = Vec::new();
         let mut next_in: Option<Duration> = None;
         let mut wait = |pause: Duration| next_in = Some(next_in.map_or(pause, |next| next.min(pause)));
         let until =
             |item: &Item| item.next_attempt_at.filter(|at| *at > now).map(|at| (at - now).to_std().unwrap_or_default());
-        for waiting in lanes {
+        for waiting in in_lanes(self.items()) {
             let Some(first) = waiting.first() else { continue };
-            if busy.contains(&first.lane()) {
+            if first.lanes().iter().any(|lane| busy.contains(lane)) {
                 continue;
             }
-            if let Some(pause) = until(first) {
+            if let Some(held_until) = first.held_until {
+                // A digest that is due is being made.
+                if held_until > now {
+                    wait((held_until - now).to_std().unwrap_or_default());
+                }
+            } else if let Some(pause) = until(first) {
                 wait(pause);
             } else if attempts.len() < limit {
                 let attempt = plan(&waiting, first);
@@ -278,6 +272,12 @@ impl Queue {
         left
     }
 
+    /// What is in memory and has no rows yet.
+    fn without_rows(&self) -> HashSet<String> {
+        let unstored = self.handed.iter().filter(|waiting| !waiting.stored);
+        unstored.map(|waiting| waiting.told.facts.id.clone()).collect()
+    }
+
     /// How many outcomes the rows do not have.
     pub(super) fn unrecorded(&self) -> usize {
         self.ledger.values().filter(|entry| !entry.recorded).count()
@@ -293,185 +293,7 @@ impl Queue {
     }
 }
 
-/// The attempt that the oldest of a lane calls for. A down, or an alert, that was never told, and is over, becomes one
-/// message with its recovery.
-fn plan(waiting: &[Item], first: &Item) -> Attempt {
-    let begins = matches!(first.told.facts.event, Event::Down | Event::DownAgain | Event::AlertFiring);
-    let spell = |item: &Item| (item.told.incident, item.told.facts.alert.as_ref().map(|alert| alert.fired_at));
-    if begins && !first.may_have_arrived && spell(first) != (None, None) {
-        let mut merged = vec![first.clone()];
-        for later in &waiting[1..] {
-            // A later one that may have arrived was attempted in the place of this one: it is told again as it was.
-            if spell(later) != spell(first) {
-                break;
-            }
-            if matches!(later.told.facts.event, Event::Up | Event::AlertResolved) {
-                let mut notification = later.told.facts.clone();
-                notification.told_late = true;
-                return Attempt { item: later.clone(), notification, merged };
-            }
-            merged.push(later.clone());
-        }
-    }
-    Attempt { item: first.clone(), notification: first.told.facts.clone(), merged: Vec::new() }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::endpoint::EndpointId;
-    use crate::notify::testing::with_event;
-
-    fn now() -> Timestamp {
-        "2026-11-21T07:00:00Z".parse().unwrap()
-    }
-
-    fn told(id: &str, event: Event) -> Arc<Told> {
-        let facts = Notification { id: id.to_owned(), ..with_event(event) };
-        Arc::new(Told { facts, endpoint: Some(EndpointId(1)), incident: Some(7), first_of_incident: None })
-    }
-
-    fn handed(id: &str, event: Event, stored: bool) -> Waiting {
-        Waiting { told: told(id, event), created_at: now(), stored }
-    }
-
-    fn row(id: &str) -> Delivery {
-        Delivery {
-            id: 1,
-            notification_id: id.to_owned(),
-            channel: "hook".to_owned(),
-            endpoint: Some(EndpointId(1)),
-            state: DeliveryState::Pending,
-            attempts: 0,
-            may_have_arrived: false,
-            next_attempt_at: None,
-            last_attempt_at: None,
-            last_error: None,
-            answer: None,
-            created_at: now(),
-            finished_at: None,
-        }
-    }
-
-    fn rows(ids: &[(&str, Event)]) -> Rows {
-        Rows {
-            deliveries: ids.iter().map(|(id, _)| row(id)).collect(),
-            told: ids.iter().map(|(id, event)| told(id, *event)).collect(),
-            complete: true,
-        }
-    }
-
-    fn delivered() -> Standing {
-        Standing {
-            state: DeliveryState::Delivered,
-            attempts: 1,
-            may_have_arrived: false,
-            next_attempt_at: None,
-            last_attempt_at: Some(now()),
-            last_error: None,
-            answer: None,
-            finished_at: Some(now()),
-        }
-    }
-
-    fn next(queue: &Queue) -> Vec<String> {
-        let (attempts, _) = queue.next(&HashSet::new(), 9, now());
-        attempts.iter().map(|attempt| attempt.item.id().to_owned()).collect()
-    }
-
-    #[test]
-    fn what_is_written_is_told_by_its_rows_and_by_memory_once_they_cannot_be_read() {
-        let mut queue = Queue::default();
-        queue.take_handed(vec![handed("a", Event::Down, true), handed("b", Event::Reminder, false)]);
-        assert!(!queue.is_known());
-        let reading = queue.begin_reading();
-        queue.take_rows(reading, rows(&[]));
-        assert_eq!(next(&queue), ["b"], "the rows do not have `a` any longer, `b` has none yet");
-        queue.cannot_read();
-        assert_eq!(next(&queue), ["a"], "and `b` after it");
-        assert!(queue.items().iter().all(|item| item.from_memory));
-    }
-
-    #[test]
-    fn what_was_done_is_not_done_again_and_is_recorded_when_there_are_rows() {
-        let mut queue = Queue::default();
-        queue.cannot_read();
-        queue.take_handed(vec![handed("a", Event::Down, false)]);
-        queue.note("a", delivered());
-        assert!(next(&queue).is_empty() && queue.to_record().is_empty() && queue.unrecorded() == 1);
-        // The rows are written, and a read that began before sees them as they were.
-        queue.take_handed(vec![handed("a", Event::Down, true)]);
-        let (reading, to_record) = (queue.begin_reading(), queue.to_record());
-        assert_eq!(to_record, [("a".to_owned(), delivered())]);
-        queue.recorded(to_record);
-        assert!(queue.take_rows(reading, rows(&[("a", Event::Down)])).is_empty());
-        assert!(next(&queue).is_empty(), "recorded after that read had begun");
-        let reading = queue.begin_reading();
-        assert_eq!(queue.take_rows(reading, rows(&[])), ["a"], "nothing is left of it");
-        assert_eq!((queue.covered(), next(&queue).len()), (0, 0));
-    }
-
-    #[test]
-    fn a_slow_read_does_not_take_back_what_was_done_meanwhile() {
-        let failed = Standing { state: DeliveryState::Pending, finished_at: None, ..delivered() };
-        let mut queue = Queue::default();
-        queue.take_handed(vec![handed("a", Event::Down, true)]);
-        queue.cannot_read();
-        queue.note("a", failed.clone());
-        queue.recorded(vec![("a".to_owned(), failed)]);
-        let reading = queue.begin_reading();
-        queue.note("a", delivered());
-        queue.take_rows(reading, rows(&[("a", Event::Down)]));
-        assert!(next(&queue).is_empty(), "it was delivered while the rows were read");
-        assert_eq!(queue.to_record(), [("a".to_owned(), delivered())]);
-    }
-
-    #[test]
-    fn of_more_rows_than_are_read_nothing_is_told_twice_or_out_of_order() {
-        let mut queue = Queue::default();
-        queue.take_handed(vec![
-            handed("done", Event::Reminder, true),
-            handed("beyond", Event::Down, true),
-            handed("new", Event::Reminder, false),
-        ]);
-        queue.cannot_read();
-        queue.note("done", delivered());
-        queue.recorded(vec![("done".to_owned(), delivered())]);
-        let reading = queue.begin_reading();
-        let settled = queue.take_rows(reading, Rows { complete: false, ..rows(&[]) });
-        assert_eq!(settled, ["done"], "what is finished need not be kept, what was not seen must be");
-        queue.take_handed(vec![handed("beyond", Event::Down, true), handed("new", Event::Reminder, false)]);
-        assert_eq!(next(&queue), ["beyond"], "before what came after it");
-    }
-
-    #[test]
-    fn alerts_of_a_rule_go_in_order_and_one_that_was_never_told_is_one_message_with_its_end() {
-        let of_rule = |id: &str, event| {
-            let Waiting { told, created_at, stored } = handed(id, event, false);
-            let told = Arc::new(Told { endpoint: None, incident: None, ..(*told).clone() });
-            Waiting { told, created_at, stored }
-        };
-        let mut queue = Queue::default();
-        queue.cannot_read();
-        queue.take_handed(vec![of_rule("fires", Event::AlertFiring), of_rule("over", Event::AlertResolved)]);
-        let (attempts, _) = queue.next(&HashSet::new(), 9, now());
-        assert_eq!((attempts.len(), attempts[0].item.id(), attempts[0].notification.told_late), (1, "over", true));
-        assert_eq!(attempts[0].merged[0].id(), "fires");
-        // Once it may have arrived both are told, one after the other.
-        let doubtful = Standing { state: DeliveryState::Pending, may_have_arrived: true, ..delivered() };
-        queue.note("fires", doubtful);
-        assert_eq!(next(&queue), ["fires"]);
-    }
-
-    #[test]
-    fn a_down_that_was_never_told_is_one_message_with_its_recovery_also_from_memory() {
-        let mut queue = Queue::default();
-        let reading = queue.begin_reading();
-        queue.take_rows(reading, rows(&[("down", Event::Down)]));
-        queue.cannot_read();
-        queue.take_handed(vec![handed("up", Event::Up, false)]);
-        let (attempts, _) = queue.next(&HashSet::new(), 9, now());
-        assert_eq!((attempts.len(), attempts[0].item.id(), attempts[0].notification.told_late), (1, "up", true));
-        assert_eq!(attempts[0].merged[0].id(), "down");
-    }
-}
+mod grouping_tests;
+#[cfg(test)]
+mod tests;

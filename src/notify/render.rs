@@ -28,6 +28,13 @@ impl<'a> Facts<'a> {
         Self { notification, words: Words::of(notification, timezone), timezone }
     }
 
+    /// With as much of a digest as there is room for; every other message is left as it is.
+    pub(super) fn fitting(self, fits: impl Fn(&Self) -> bool) -> Self {
+        let Self { notification, words, timezone } = self;
+        let with = |words: Words| Self { notification, words, timezone };
+        with(words.fitting(|words| fits(&with(words.clone()))))
+    }
+
     /// Whether a person's template of an outage says what happened.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self.notification.event, Event::Down | Event::DownAgain) && !is_late(self.notification)
@@ -70,6 +77,9 @@ impl<'a> Facts<'a> {
             Placeholder::Runbook => n.runbook.as_deref().map_or_else(missing, text),
             Placeholder::IncidentUrl => {
                 n.incident.as_ref().and_then(|incident| incident.url.as_deref()).map_or_else(missing, text)
+            }
+            Placeholder::AckUrl => {
+                n.incident.as_ref().and_then(|incident| incident.acknowledge_url.as_deref()).map_or_else(missing, text)
             }
         }
     }

@@ -123,6 +123,8 @@ impl Telegram {
 
     async fn deliver(&self, message: &Message) -> Result<Receipt, SendError> {
         let facts = Facts::new(&message.notification, self.timezone);
+        // In no mode longer than in the one that is asked for.
+        let facts = facts.fitting(|facts| units(&ours(facts, self.mode, usize::MAX)) <= MAX_TEXT_UNITS);
         let (mut text, mut mode) = self.text(&facts, self.mode);
         let mut chat = self.chat.clone();
         let mut remark = "";

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use crate::domain::alert_rule::Comparison;
+use crate::domain::grouping::digest::digest;
 use crate::domain::notification::{AcknowledgementFacts, AlertEnding, AlertFacts, Event, Notification};
 
 /// The outage that the integration tests tell, too.
@@ -37,6 +38,15 @@ pub(super) fn with_event(event: Event) -> Notification {
             notification.runbook = None;
             notification.remarks = vec!["Production API is down since 07:00 and could not be told".to_owned()];
         }
+        Event::Blind => {
+            "blind".clone_into(&mut notification.status);
+            "reachable".clone_into(&mut notification.previous_status);
+            "own network".clone_into(&mut notification.endpoint_name);
+            notification.error = Some("0 of 2 connectivity targets answer".to_owned());
+            notification.endpoint.group.clear();
+            notification.url.clear();
+            (notification.incident, notification.check, notification.runbook) = (None, None, None);
+        }
         Event::AlertFiring | Event::AlertResolved => alert(&mut notification),
         Event::Test => {
             notification.error = None;
@@ -69,6 +79,13 @@ pub(super) fn with_event(event: Event) -> Notification {
             "unknown".clone_into(&mut notification.status);
             (notification.error, notification.failure_kind) = (None, None);
             (notification.incident, notification.check) = (None, None);
+        }
+        Event::Digest => {
+            let mut other = with_event(Event::Up);
+            (other.endpoint.id, other.endpoint.name) = (2, "Shop".to_owned());
+            let mut first = down();
+            first.endpoint.id = 1;
+            notification = digest(&[&first, &other]).unwrap();
         }
         Event::Down | Event::DownAgain => {}
     }

@@ -2,12 +2,14 @@
 //!
 //! Text without any markup; how it looks in a channel is the channel's matter.
 
+mod digest;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use crate::domain::notification::{AlertEnding, Event, Notification};
+use crate::domain::notification::{AlertEnding, Event, Notification, network_status};
 
 /// One message in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,10 @@ pub(super) struct Words {
     pub(super) headline: Headline,
     /// What else is to be said, a line each.
     pub(super) lines: Vec<String>,
+    /// How many of the lines, from the first, are each about an endpoint of a digest.
+    many: usize,
+    /// Where all of them are listed.
+    all_at: String,
 }
 
 /// A line with a name in it, in pieces, so that a channel can set the name apart.
@@ -39,8 +45,11 @@ impl Headline {
 
 impl Words {
     pub(super) fn of(notification: &Notification, timezone: Tz) -> Self {
+        if notification.event == Event::Digest {
+            return digest::words(notification, timezone);
+        }
         let said = Said { n: notification, timezone };
-        Self { headline: said.headline(), lines: said.lines() }
+        Self { headline: said.headline(), lines: said.lines(), many: 0, all_at: String::new() }
     }
 
     /// The subject of a mail.
@@ -94,12 +103,15 @@ impl Said<'_> {
             Event::NoData => ("❔", "Alert: ", "", " is not being checked".to_owned()),
             Event::NoLongerMonitored => ("⏹️", "", "", " is no longer monitored".to_owned()),
             Event::ChannelFailing => ("⚠️", "", "The channel ", " does not deliver".to_owned()),
+            Event::Blind => self.network(),
             Event::AlertFiring => ("🚨", "Alert: ", "", format!(" is {}", self.trouble())),
             Event::AlertResolved if self.is_cleared() => {
                 ("✅", "Recovery: ", "", format!(" is no longer {}", self.trouble()))
             }
             Event::AlertResolved => ("⏹️", "", "", " is no longer watched as it was".to_owned()),
             Event::Test => ("🔔", "Test: ", "A test message of api-monitor for ", String::new()),
+            // In words of its own.
+            Event::Digest => ("", "", "", String::new()),
         };
         Headline { mark, lead, before, name: one_line(&self.n.endpoint_name), after }
     }
@@ -148,6 +160,7 @@ impl Said<'_> {
                 lines
             }
             Event::ChannelFailing => self.cause("Error").into_iter().collect(),
+            Event::Blind => self.cause("Why").into_iter().collect(),
             Event::AlertFiring => {
                 let mut lines: Vec<String> = self.cause("Why").into_iter().collect();
                 lines.extend(self.n.alert.as_ref().map(|alert| format!("Since {}", self.instant(alert.crossed_at))));
@@ -160,6 +173,7 @@ impl Said<'_> {
                 lines
             }
             Event::Test => vec!["Nothing has happened: somebody tries whether this channel works.".to_owned()],
+            Event::Digest => Vec::new(),
         };
         if !self.n.url.is_empty() && !matches!(self.n.event, Event::ChannelFailing | Event::Test) {
             lines.push(format!("URL: {}", one_line(&self.n.url)));
@@ -171,7 +185,18 @@ impl Said<'_> {
         if let Some(url) = self.n.incident.as_ref().and_then(|incident| incident.url.as_ref()) {
             lines.push(format!("Incident: {}", one_line(url)));
         }
+        if let Some(url) = self.n.incident.as_ref().and_then(|incident| incident.acknowledge_url.as_ref()) {
+            lines.push(format!("Acknowledge: {}", one_line(url)));
+        }
         lines
+    }
+
+    fn network(&self) -> (&'static str, &'static str, &'static str, String) {
+        match self.n.status.as_str() {
+            network_status::IGNORED => ("⚠️", "Alert: ", "The check of our ", " is broken, and ignored".to_owned()),
+            network_status::REACHABLE => ("✅", "Recovery: ", "Our ", " is there again".to_owned()),
+            _ => ("🕶️", "Alert: ", "Blind: our ", " is in doubt".to_owned()),
+        }
     }
 
     fn cause(&self, lead: &str) -> Option<String> {
@@ -323,6 +348,18 @@ mod tests {
     fn told(notification: &Notification, timezone: Tz) -> String {
         let words = Words::of(notification, timezone);
         format!("Subject: {}\n\n{}", words.subject(), words.text())
+    }
+
+    #[test]
+    fn our_own_network_is_in_doubt_over_or_what_says_so_is_broken() {
+        let of = |status: &str| {
+            let mut notification = with_event(Event::Blind);
+            status.clone_into(&mut notification.status);
+            Words::of(&notification, Tz::UTC).title()
+        };
+        assert_eq!(of("blind"), "🕶️ Blind: our own network is in doubt");
+        assert_eq!(of("ignored"), "⚠️ The check of our own network is broken, and ignored");
+        assert_eq!(of("reachable"), "✅ Our own network is there again");
     }
 
     #[test]

@@ -7,7 +7,11 @@
 
 pub mod batch;
 pub mod buffer;
+mod doubt;
+mod maintained;
 pub mod outages;
+mod parents;
+mod rechecked;
 pub mod run;
 pub mod telling;
 pub mod tracked;

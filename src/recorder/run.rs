@@ -10,14 +10,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use crate::board::{Board, Entry, Live};
+use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::config::Directory;
+use crate::connectivity::OwnNetwork;
+use crate::domain::connectivity::Moment;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{Acknowledging, EndpointState, MOST_AT_ONCE, Transition, Unresolvable};
-use crate::domain::maintenance::{Changes, Maintained};
-use crate::domain::outcome::Status;
+use crate::domain::outcome::{Outcome, Status};
 use crate::domain::start_grace::StartGrace;
+use crate::domain::suppression::{Hold, Suppressor};
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Decided, Decider, Decision, IncidentRequest, Recorded, Submission, Undecidable};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
@@ -30,7 +32,10 @@ use crate::wakeup::Wakeup;
 
 use super::batch::{Batch, Failed};
 use super::buffer::{BATCH, Buffer, Limits, Waiter};
+use super::doubt::{self, Shown};
+use super::maintained::{Changes, Maintained};
 use super::outages::Outages;
+use super::parents::Parents;
 use super::telling::{Happened, Telling};
 use super::tracked::{Effect, Tracked};
 use super::trouble::Trouble;
@@ -75,6 +80,8 @@ pub struct RecorderParts {
     pub directory: Arc<Directory>,
     /// Says what is checked in maintenance, and what nobody is told of for a time.
     pub quiet: Arc<Quiet>,
+    /// Says what is not counted because our own network is in doubt.
+    pub own_network: Arc<OwnNetwork>,
     /// Nudged when there is something to deliver.
     pub deliver: Wakeup,
     /// What is to be told, in memory.
@@ -122,6 +129,7 @@ pub struct Recorder {
     with_incident: HashSet<EndpointId>,
     grace: StartGrace,
     maintained: Maintained,
+    parents: Parents,
 }
 
 struct Committing {
@@ -152,7 +160,9 @@ impl Recorder {
         let entries = parts.board.entries();
         let grace = StartGrace::begin(entries.iter().map(|entry| &*entry.known), parts.clock.monotonic());
         parts.board.set_holds(parts.quiet.holds(parts.clock.now()));
-        let maintained = Maintained::begin(maintained(&parts.board).map(|entry| entry.known.id).collect());
+        parts.board.set_start_grace(grace.shown(parts.clock.monotonic(), parts.clock.now()));
+        let maintained = Maintained::begin(&parts.board);
+        let parents = Parents::begin(&parts.board, &tracked);
         let (limits, session) = (parts.limits, parts.store.writing_session());
         Self {
             parts,
@@ -172,6 +182,7 @@ impl Recorder {
             with_incident,
             grace,
             maintained,
+            parents,
         }
     }
 
@@ -214,7 +225,7 @@ impl Recorder {
     fn confirm_what_was_begun(&self) {
         let unconfirmed = self.tracked.iter().filter(|(_, tracked)| tracked.state.is_unconfirmed());
         for (id, _) in unconfirmed {
-            if self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: *id, at_once: false }).is_err() {
+            if self.parts.confirmations.try_send(ConfirmRequest::soon(*id)).is_err() {
                 tracing::debug!(endpoint_id = id.0, "no room for a confirming check; the next slot confirms");
             }
         }
@@ -226,17 +237,25 @@ impl Recorder {
         let id = result.endpoint_id;
         // An endpoint that was removed while its check was under way leaves no row behind.
         let Some(entry) = self.parts.board.get(id) else { return };
+        self.parents.follow(&self.parts.board, &self.tracked);
         let tracked = self.tracked.entry(id).or_insert_with(|| Tracked::from_live(&entry.live));
         tracked.know(&entry.known);
         let now = self.parts.clock.now();
         let before = tracked.state.status;
         self.parts.quiet.mark(&mut result, &entry.known, now);
+        let (board, quiet) = (&self.parts.board, &self.parts.quiet);
+        // From its first attempt until now, as for windows of its own.
+        result.in_maintenance |= !matches!(result.outcome, Outcome::Missed(_))
+            && self.parents.maintenance(board, quiet, id, result.started_at, now).is_some();
         if result.in_maintenance {
             self.maintained.note(id);
         }
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
-        let around = self.parts.quiet.beside(around, &entry.known, now);
-        let effect = tracked.take(&result, &entry.known, &around, now);
+        let around = quiet.beside(around, &entry.known, now);
+        let moment = Moment { at: now, running: self.parts.clock.monotonic() };
+        let around = self.parts.own_network.beside(around, id, moment);
+        let around = self.parents.beside(around, &result, &tracked.state, now);
+        let mut effect = tracked.take(&result, &entry.known, &around, now);
         if effect.repeated {
             tracing::debug!(endpoint = entry.known.endpoint.name, endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");
             self.parts.metrics.results_repeated.add(1);
@@ -244,9 +263,17 @@ impl Recorder {
             return;
         }
         tracked.note(&result, seen);
-        if effect.confirm
-            && self.parts.confirmations.try_send(ConfirmRequest { endpoint_id: id, at_once: false }).is_err()
+        let shown = doubt::follow(tracked, &result, &mut effect, &self.parts.own_network, moment);
+        // While it is paused or in maintenance, that is what is shown.
+        if let Some(Shown { from, to, since }) =
+            shown.filter(|_| entry.known.is_checked() && entry.maintenance.is_none())
         {
+            let why = tracked.state.cause.as_ref().filter(|_| to == Status::Down).map(|cause| cause.message.as_str());
+            let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message: why };
+            note(&mut self.news, &mut self.news_lost, Event::status(&entry.known, news));
+        }
+        self.parents.take(board, &entry, tracked, &result, &effect, now);
+        if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest::soon(id)).is_err() {
             tracing::debug!(
                 endpoint = entry.known.endpoint.name,
                 endpoint_id = id.0,
@@ -325,6 +352,9 @@ impl Recorder {
         if let Some(hour) = effect.closed {
             self.buffer.add_hour(id, hour);
         }
+        if let Some(entry) = self.parts.board.get(id).filter(|_| effect.state_changed) {
+            self.parents.note(&entry.known, tracked);
+        }
         if tracked.is_open() {
             self.with_incident.insert(id);
         } else {
@@ -334,14 +364,17 @@ impl Recorder {
         let mut incident = None;
         if let Some(change) = effect.incident {
             self.urgent = true;
+            let by_parent = effect.tell.is_some_and(|tell| tell.held_by == Some(Suppressor::ParentDown));
             let happened = Happened {
                 known: known.clone(),
                 state: tracked.state.clone(),
                 previous_status: before,
                 change,
                 tell: effect.tell,
+                held_name: by_parent.then(|| self.parents.name_of(id)).flatten(),
                 result: tracked.last_verdict.clone(),
                 by,
+                in_doubt: self.parts.own_network.remark(id),
                 now,
             };
             let listing = self.parts.directory.get();
@@ -378,25 +411,43 @@ impl Recorder {
     pub fn let_time_pass(&mut self) {
         let now = self.parts.clock.now();
         self.follow_windows(now);
+        self.parents.follow(&self.parts.board, &self.tracked);
+        self.parts.board.set_start_grace(self.grace.shown(self.parts.clock.monotonic(), now));
         let ids: Vec<EndpointId> = self.with_incident.iter().copied().collect();
         for id in ids {
-            for _ in 0..MOST_AT_ONCE {
-                if !self.let_time_pass_for(id, now) {
-                    break;
-                }
+            self.let_time_work_on(id, now);
+        }
+        self.parents.tidy(&self.with_incident, now);
+        self.parents.show(&self.parts.board, now);
+    }
+
+    /// Decides again about an endpoint with an open incident.
+    fn let_time_work_on(&mut self, id: EndpointId, now: Timestamp) {
+        for _ in 0..MOST_AT_ONCE {
+            if !self.let_time_pass_for(id, now) {
+                break;
             }
         }
     }
 
     /// The next thing that is due of an incident; whether there was one.
     fn let_time_pass_for(&mut self, id: EndpointId, now: Timestamp) -> bool {
-        let monitored = self.parts.board.get(id).filter(|entry| entry.known.is_checked());
+        let board = &self.parts.board;
+        let monitored = board.get(id).filter(|entry| entry.known.is_checked());
         let Some(tracked) = self.tracked.get_mut(&id) else { return false };
         let before = tracked.state.status;
         let effect = match &monitored {
             Some(entry) => {
                 let around = self.parts.quiet.facts(&entry.known, now);
-                let around = self.maintained.beside(around, id, tracked.last_verdict.as_deref(), now);
+                let moment = Moment { at: now, running: self.parts.clock.monotonic() };
+                let mut around = self.parts.own_network.beside(around, id, moment);
+                around.maintenance = around.maintenance.or(entry.facts().maintenance);
+                around.parent_down = self.parents.hold(board, id, tracked, now);
+                let newest = tracked.last_verdict.as_deref();
+                if let Some(until) = self.maintained.waits_for_a_check(id, &tracked.state, newest, now) {
+                    // The window is over, and what is known is of the window.
+                    around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });
+                }
                 tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
             }
             None => tracked.abandon(now),
@@ -410,21 +461,14 @@ impl Recorder {
     /// it is told if it still does.
     fn follow_windows(&mut self, now: Timestamp) {
         self.parts.board.set_holds(self.parts.quiet.holds(now));
-        self.maintained.let_time_pass(now);
-        if self.maintained.is_empty() && !self.parts.board.has_maintenance() {
-            return;
-        }
-        let board = &self.parts.board;
-        let present = maintained(board).map(|entry| entry.known.id).collect();
-        let is_checked = |id| board.get(id).is_some_and(|entry| entry.known.is_checked());
-        let Changes { begun, ended } = self.maintained.follow(present, is_checked, now);
-        for entry in begun.into_iter().filter_map(|id| board.get(id)) {
+        let Changes { begun, ended } = self.maintained.follow(&self.parts.board, now);
+        for entry in begun {
             let Some(hold) = &entry.maintenance else { continue };
             let (from, to) = (Some(entry.live.state.status), Some(Status::Maintenance));
             let news = StatusNews { at: now, from, to, since: hold.since, error_message: None };
             self.parts.feed.publish(Event::status(&entry.known, news));
         }
-        for entry in ended.into_iter().filter_map(|id| board.get(id)) {
+        for entry in ended {
             let state = &entry.live.state;
             let why = state.cause.as_ref().filter(|_| state.status == Status::Down).map(|cause| cause.message.as_str());
             let (from, to) = (Some(Status::Maintenance), Some(state.status));
@@ -432,16 +476,25 @@ impl Recorder {
             self.parts.feed.publish(Event::status(&entry.known, news));
             let newest = self.tracked.get(&entry.known.id).and_then(|tracked| tracked.last_verdict.as_ref());
             let has_failed = newest.is_some_and(|verdict| !verdict.outcome.is_good());
-            let request = ConfirmRequest { endpoint_id: entry.known.id, at_once: true };
-            if has_failed && self.parts.confirmations.try_send(request).is_err() {
-                let (endpoint, endpoint_id) = (entry.known.endpoint.name.as_str(), entry.known.id.0);
-                tracing::debug!(endpoint, endpoint_id, "no room for a check after a window; the next slot makes it");
+            if has_failed {
+                self.maintained.recheck(entry.known.id, now);
             }
         }
     }
 
-    /// Begins a commit if one is due, and goes on from memory where the database does not keep up.
-    fn go_on(&mut self) {
+    /// Decides again about the children of parents that have answered, begins a commit if one is due, and goes on from
+    /// memory where the database does not keep up.
+    pub fn go_on(&mut self) {
+        let children = self.parents.take_changed();
+        if !children.is_empty() {
+            let now = self.parts.clock.now();
+            for id in children {
+                self.let_time_work_on(id, now);
+            }
+            self.parents.show(&self.parts.board, now);
+        }
+        self.parents.send(&self.parts.confirmations);
+        self.maintained.send(&self.parts.confirmations);
         if self.committing.is_none() && self.is_due() {
             self.begin_commit();
         }
@@ -757,11 +810,6 @@ impl Recorder {
 
 /// What its troubles are about.
 const DATABASE: &str = "database";
-
-/// The endpoints for which a window is open.
-fn maintained(board: &Board) -> impl Iterator<Item = Entry> {
-    board.entries().into_iter().filter(|entry| entry.known.is_checked() && entry.maintenance.is_some())
-}
 
 fn note(news: &mut VecDeque<Event>, lost: &mut u64, event: Event) {
     if news.len() >= NEWS {

@@ -34,10 +34,14 @@ pub struct Happened {
     pub previous_status: Status,
     pub change: IncidentChange,
     pub tell: Option<Tell>,
+    /// Which parent keeps it back, if one does.
+    pub held_name: Option<String>,
     /// The result that caused it, if one did.
     pub result: Option<Arc<CheckResult>>,
     /// Who did it, if somebody did, and what they wrote.
     pub by: Option<(Decider, Option<String>)>,
+    /// What is to be said of our own network, if it was in doubt.
+    pub in_doubt: Option<String>,
     pub now: Timestamp,
 }
 
@@ -76,7 +80,8 @@ impl Telling {
             let facts = happened.facts(incident.as_ref(), tell, routing);
             let id = incident.as_ref().map(|(_, id)| *id);
             let told = Told { facts, endpoint: Some(endpoint), incident: id, first_of_incident: None };
-            let outgoing = Outgoing::new(told, channels, routing, happened.now).kept_back(tell.held_by);
+            let outgoing = Outgoing::new(told, channels, routing, happened.now)
+                .kept_back(tell.held_by, happened.held_name.clone());
             match &incident {
                 Some((incident, _)) => {
                     let outage = outages.of(endpoint, incident.started_at);
@@ -204,6 +209,11 @@ impl Telling {
             let event = IncidentEvent { incident_id: id, at, kind, failure: failure.cloned(), actor, note };
             incidents::add_event(db, &event).await?;
         }
+        if let Some(name) = &happened.held_name {
+            let (at, kind, note) = (happened.now, IncidentEventKind::KeptBack, Some(format!("parent_down: {name}")));
+            let event = IncidentEvent { incident_id: id, at, kind, failure: None, actor: None, note };
+            incidents::add_event(db, &event).await?;
+        }
         if let Some(tell) = happened.tell.filter(|tell| tell.event == Event::Flapping) {
             let (at, kind) = (tell.span, IncidentEventKind::Flapping);
             let event = IncidentEvent { incident_id: id, at, kind, failure: None, actor: None, note: None };
@@ -244,6 +254,8 @@ impl Happened {
             IncidentChange::Told => IncidentEventKind::Told,
             IncidentChange::StaysDown => IncidentEventKind::StaysDown,
             IncidentChange::Escalated { .. } => IncidentEventKind::Escalated,
+            IncidentChange::MaintenanceBegan => IncidentEventKind::MaintenanceBegan,
+            IncidentChange::MaintenanceEnded => IncidentEventKind::MaintenanceEnded,
             IncidentChange::Acknowledged => IncidentEventKind::Acknowledged,
             IncidentChange::AcknowledgementEnded => IncidentEventKind::AcknowledgementEnded,
             IncidentChange::Unwatched { .. } | IncidentChange::WatchedAgain { .. } => return None,
@@ -301,6 +313,7 @@ impl Happened {
                 let minutes = flap.window.as_secs().div_ceil(60);
                 format!("More than {} changes of status within {minutes} min", flap.changes)
             }),
+            (_, Event::Down | Event::DownAgain) if self.in_doubt.is_some() => self.in_doubt.clone(),
             (IncidentChange::StaysDown, _) => Some("It was flapping, and stays down now".to_owned()),
             (IncidentChange::Told, _) => Some("This was kept back until now".to_owned()),
             (IncidentChange::Escalated { step, .. }, _) => {
@@ -368,6 +381,7 @@ impl Happened {
                 resolved_at,
                 duration_seconds: (resolved_at.unwrap_or(occurred_at) - incident.started_at).num_seconds().max(0),
                 url: routing.public_url.as_ref().map(|base| format!("{base}/api/v1/incidents/{id}")),
+                acknowledge_url: None,
                 acknowledgement: incident.acknowledged.clone().map(|acknowledged| {
                     let Acknowledged { by, at, until, note, .. } = acknowledged;
                     AcknowledgementFacts { by, at, until, note }
@@ -381,6 +395,7 @@ impl Happened {
             }),
             alert: None,
             remarks: self.remarks(tell),
+            items: Vec::new(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::alert_policy::AlertPolicy;
 use crate::domain::check::{CheckResult, Seen};
 use crate::domain::counts::Counts;
 use crate::domain::endpoint::KnownEndpoint;
+use crate::domain::hold::Hold;
 use crate::domain::incident;
 use crate::domain::incident::{
     Acknowledging, EndpointState, IncidentChange, MissedRun, Step, Tell, Transition, Unresolvable, abandon,
@@ -35,6 +36,8 @@ pub struct Tracked {
     /// Checks since the board was last told.
     newly_counted: Counts,
     certificate_expires_at: Option<Timestamp>,
+    /// Its newest check was not counted, because our own network is in doubt.
+    pub in_doubt: Option<Arc<Hold>>,
 }
 
 /// What one result did to its endpoint.
@@ -74,6 +77,7 @@ impl Tracked {
             newly_closed: Vec::new(),
             newly_counted: Counts::default(),
             certificate_expires_at: live.certificate_expires_at,
+            in_doubt: live.in_doubt.clone(),
         }
     }
 
@@ -198,6 +202,7 @@ impl Tracked {
         }
         live.counts.take(&mut self.newly_counted);
         live.certificate_expires_at = self.certificate_expires_at;
+        live.in_doubt.clone_from(&self.in_doubt);
     }
 }
 
@@ -220,7 +225,7 @@ mod tests {
             ..EndpointSettings::default()
         };
         let defaults = EndpointSettings::default();
-        let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+        let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
         let endpoint = resolve(&settings, layers, at(0, 0)).unwrap();
         KnownEndpoint {
             id: EndpointId(1),

@@ -1,24 +1,32 @@
 //! One check under way: makes the attempts, hands the result over, and after it the slots that passed
 //! meanwhile, so that the results of an endpoint reach the recorder in order.
 
+use std::borrow::Cow;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use url::Host;
 
+use crate::board::Board;
 use crate::checks::{Checker, attempts};
 use crate::clock::Clock;
+use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
-use crate::domain::check::{CheckResult, Seen, Trigger};
+use crate::domain::check::{CheckResult, CheckSpec, Observation, Seen, Trigger};
+use crate::domain::connectivity::{Moment, Reaches};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
+use crate::domain::outbound::address_of;
 use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::events::{Recorded, Submission, TrialRequest};
 use crate::telemetry::metrics::Metrics;
 
 use super::limits::Limits;
+use super::noting::Noting;
 
 /// What is known of a check under way, shared by its task and the scheduler.
 #[derive(Debug)]
@@ -118,12 +126,25 @@ impl Drop for Waiting<'_> {
 #[derive(Debug)]
 pub(super) struct CheckContext {
     pub(super) checker: Arc<dyn Checker>,
+    /// Says what a failed check is worth.
+    pub(super) own_network: Arc<OwnNetwork>,
+    /// Where failed attempts are noted.
+    pub(super) board: Arc<Board>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) submissions: mpsc::Sender<Submission>,
     pub(super) metrics: Arc<Metrics>,
     /// Cuts checks that are still under way at the end of a stop.
     pub(super) cut: CancellationToken,
+}
+
+/// How far a check goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Attempts {
+    /// As the endpoint is set.
+    AsSet,
+    /// A single one; `within`: bounded by this too.
+    One { within: Option<Duration> },
 }
 
 /// A check to make.
@@ -134,7 +155,7 @@ pub(super) struct Job {
     pub(super) due_at: Timestamp,
     /// Until the next slot of the endpoint.
     pub(super) next_slot_in: Option<Duration>,
-    pub(super) use_retry: bool,
+    pub(super) attempts: Attempts,
     pub(super) running: Arc<Running>,
 }
 
@@ -179,11 +200,18 @@ pub(super) async fn carry_out(context: Arc<CheckContext>, job: Job) {
 
 async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
     let endpoint = &job.known.endpoint;
-    let spec = &endpoint.check;
+    let spec = match job.attempts {
+        Attempts::One { within: Some(within) } if within < endpoint.check.timeout => {
+            Cow::Owned(CheckSpec { timeout: within, ..endpoint.check.clone() })
+        }
+        _ => Cow::Borrowed(&endpoint.check),
+    };
+    let spec = &*spec;
     let host = spec.url.host_str().unwrap_or_default();
     let port = spec.url.port_or_known_default().unwrap_or_default();
+    let noting = Noting::new(context.checker.as_ref(), &context.board, job.known.id);
     let plan = attempts::AttemptsPlan {
-        max_attempts: if job.use_retry { endpoint.retry.max_attempts } else { 1 },
+        max_attempts: if matches!(job.attempts, Attempts::AsSet) { endpoint.retry.max_attempts } else { 1 },
         next_slot_in: job.next_slot_in,
         origin: job.known.origin,
     };
@@ -191,25 +219,13 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
         let _waiting = Waiting::begin(&job.running.waiting);
         context.limits.acquire(host, port).await
     };
-    let attempted = attempts::run(
-        context.checker.as_ref(),
-        context.clock.as_ref(),
-        spec,
-        &endpoint.retry,
-        plan,
-        acquire,
-        fastrand::f64,
-    )
-    .await;
-    if let Outcome::Missed(reason) = attempted.outcome {
-        context.metrics.missed.add(reason, 1);
-    }
+    let attempted =
+        attempts::run(&noting, context.clock.as_ref(), spec, &endpoint.retry, plan, acquire, fastrand::f64).await;
     let lag = (attempted.started_at - job.due_at).to_std().unwrap_or_default();
     context.metrics.schedule_lag_us.set(i64::try_from(lag.as_micros()).unwrap_or(i64::MAX));
     context.metrics.schedule_lags.0.observe(lag.as_secs_f64());
-    let (word, total_us) = (attempted.outcome.word(), attempted.observation.timings.total_us);
-    context.metrics.check_durations.observe(endpoint.kind, word, total_us);
-    let seen = Seen::of(&attempted.observation);
+    let total_us = attempted.observation.timings.total_us;
+    let (seen, reaches) = (Seen::of(&attempted.observation), reaches(spec, &attempted.observation));
     let result = CheckResult {
         endpoint_id: job.known.id,
         scheduled_at: job.scheduled_at,
@@ -222,7 +238,29 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
         trigger: job.running.trigger,
         in_maintenance: false,
     };
+    let ended = Moment { at: context.clock.now(), running: context.clock.monotonic() };
+    let result = context.own_network.examine(result, reaches, ended).await;
+    if let Outcome::Missed(reason) = result.outcome {
+        context.metrics.missed.add(reason, 1);
+    }
+    context.metrics.check_durations.observe(endpoint.kind, result.outcome.word(), total_us);
     (result, seen)
+}
+
+/// Where the endpoint of a check is: what was dialled or resolved, or else what its URL alone says.
+fn reaches(spec: &CheckSpec, observation: &Observation) -> Reaches {
+    if !observation.reaches.is_empty() {
+        return observation.reaches;
+    }
+    match spec.url.host() {
+        Some(Host::Domain(name)) if name.eq_ignore_ascii_case("localhost") || name.ends_with(".localhost") => {
+            Reaches::of([Ipv4Addr::LOCALHOST.into()])
+        }
+        _ if observation.remote_address.is_none() && observation.redirects.is_empty() => {
+            address_of(&spec.url).map_or(Reaches::UNRESOLVED, |address| Reaches::of([address]))
+        }
+        _ => Reaches::UNRESOLVED,
+    }
 }
 
 /// Makes one attempt at something that is not watched, by the rules for what is made through the API, and tells

@@ -5,6 +5,7 @@
 //! says that it changed. It judges nothing and stores nothing.
 
 pub mod limits;
+mod noting;
 pub mod run;
 
 mod check;

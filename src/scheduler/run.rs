@@ -13,6 +13,7 @@ use crate::board::Board;
 use crate::checks::Checker;
 use crate::clock::Clock;
 use crate::config::{MaxConcurrent, RunningSettings};
+use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Seen, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
@@ -22,7 +23,7 @@ use crate::events::{CheckRequest, ConfirmRequest, Submission, TrialRequest};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
-use super::check::{CheckContext, Job, Running, carry_out, try_out};
+use super::check::{Attempts, CheckContext, Job, Running, carry_out, try_out};
 use super::limits::{Limits, fitting};
 
 /// The longest sleep: how soon a jump of the wall clock is noticed.
@@ -40,6 +41,8 @@ pub struct SchedulerParts {
     pub board: Arc<Board>,
     pub clock: Arc<dyn Clock>,
     pub checker: Arc<dyn Checker>,
+    /// Says what a failed check is worth.
+    pub own_network: Arc<OwnNetwork>,
     pub metrics: Arc<Metrics>,
     /// To the recorder. When it is full, finished checks wait and the slots of their endpoints are missed.
     pub submissions: mpsc::Sender<Submission>,
@@ -96,6 +99,8 @@ impl Scheduler {
     pub fn new(parts: SchedulerParts) -> Self {
         let context = Arc::new(CheckContext {
             checker: parts.checker,
+            own_network: parts.own_network,
+            board: parts.board.clone(),
             clock: parts.clock,
             limits: Limits::new(1, parts.max_checks_per_host),
             submissions: parts.submissions,
@@ -146,12 +151,12 @@ impl Scheduler {
                 Happened::Stop => break,
                 Happened::Due => {}
                 Happened::Changed => self.follow_board(),
-                Happened::Confirm(ConfirmRequest { endpoint_id, at_once }) => {
+                Happened::Confirm(ConfirmRequest { endpoint_id, at_once, attempt_within }) => {
                     let now = self.context.clock.now();
-                    if at_once {
-                        self.plan.check_at(endpoint_id, now);
-                    } else {
-                        self.plan.confirm(endpoint_id, now);
+                    match attempt_within {
+                        Some(within) => self.attempt(endpoint_id, within, now),
+                        None if at_once => self.plan.check_at(endpoint_id, now),
+                        None => self.plan.confirm(endpoint_id, now),
                     }
                 }
                 Happened::Requested(request) => self.check_now(request),
@@ -231,7 +236,18 @@ impl Scheduler {
             }
         }
         let running = Arc::new(Running::new(trigger, Vec::new()));
-        self.begin(known, scheduled_at, due_at, true, running);
+        self.begin(known, scheduled_at, due_at, Attempts::AsSet, running);
+    }
+
+    /// Makes one attempt at once, as a confirming check. One that is under way serves as well.
+    fn attempt(&mut self, id: EndpointId, within: Duration, now: Timestamp) {
+        let Some(known) = self.planned.get(&id).cloned() else { return };
+        if self.running.get(&id).is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        let scheduled_at = self.plan.stamp(id, now);
+        let running = Arc::new(Running::new(Trigger::Confirming, Vec::new()));
+        self.begin(known, scheduled_at, now, Attempts::One { within: Some(within) }, running);
     }
 
     fn begin(
@@ -239,7 +255,7 @@ impl Scheduler {
         known: Arc<KnownEndpoint>,
         scheduled_at: Timestamp,
         due_at: Timestamp,
-        use_retry: bool,
+        attempts: Attempts,
         running: Arc<Running>,
     ) {
         let id = known.id;
@@ -247,7 +263,7 @@ impl Scheduler {
         let next_slot_in = self.plan.next_slot(id).map(|slot| (slot - now).to_std().unwrap_or(Duration::ZERO));
         self.context.metrics.checks_started.add(1);
         self.running.insert(id, running.clone());
-        let job = Job { known, scheduled_at, due_at, next_slot_in, use_retry, running };
+        let job = Job { known, scheduled_at, due_at, next_slot_in, attempts, running };
         // Only where single checks are logged: it costs more than many of them.
         let span = tracing::debug_span!("check", endpoint = job.known.endpoint.name, endpoint_id = id.0);
         self.checks.spawn(carry_out(self.context.clone(), job).instrument(span));
@@ -268,7 +284,8 @@ impl Scheduler {
         let after = entry.live.last.as_ref().map_or(now, |last| now.max(from_micros(micros(last.scheduled_at) + 1)));
         let scheduled_at = self.plan.stamp(id, after);
         let running = Arc::new(Running::new(Trigger::Manual, vec![reply]));
-        self.begin(entry.known, scheduled_at, now, request.use_retry, running);
+        let attempts = if request.use_retry { Attempts::AsSet } else { Attempts::One { within: None } };
+        self.begin(entry.known, scheduled_at, now, attempts, running);
     }
 
     fn try_out(&self, request: TrialRequest) {

@@ -17,6 +17,7 @@ use super::operations::Operations;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{ChannelConfig, Config, Directory, RunningSettings};
+use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyId, NOT_KEYS};
 use crate::domain::endpoint::EndpointId;
@@ -25,6 +26,7 @@ use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, IncidentR
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
+use crate::links::Links;
 use crate::quiet::Quiet;
 use crate::sessions::Sessions;
 use crate::store::audit::AuditEntry;
@@ -44,6 +46,10 @@ pub struct ServiceContext {
     pub sessions: Arc<Sessions>,
     /// The maintenance windows and silences that there are now.
     pub quiet: Arc<Quiet>,
+    /// Whether our own network is in doubt.
+    pub own_network: Arc<OwnNetwork>,
+    /// Those that act by themselves.
+    pub links: Arc<Links>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// The groups and channels that there are now.

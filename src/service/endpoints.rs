@@ -6,6 +6,7 @@
 mod changes;
 mod edits;
 mod meaning;
+mod parents;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::feed::{Event, StatusNews};
 pub(super) use changes::Changes;
 use edits::{Edit, patched, paused, replaced, resumed};
 pub(super) use meaning::{resolved_of_api, unknown_channels};
+pub(super) use parents::{circles, unknown_parents};
 
 /// What there was before a change by key.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::context::{Actor, ServiceContext, detached_change};
-use super::endpoints::{tell_of_statuses, unknown_channels};
+use super::endpoints::{circles, tell_of_statuses, unknown_channels, unknown_parents};
 use super::error::{Conflict, FieldError, Place, Precondition, ServiceError, key_text};
 use super::{merge_patch, redaction};
 use crate::board::Entry;
@@ -301,7 +301,14 @@ async fn apply(ctx: &ServiceContext, actor: &Actor, edit: Edit, now: Timestamp) 
     }
     let new_settings = content.as_ref().map(|content| &content.settings);
     let layers = Layers { group: new_settings, ..listing.layers(&name) };
-    let (changed, errors) = tried(heirs(ctx, &name), listing.layers(&name), layers, now);
+    let (changed, mut errors) = tried(heirs(ctx, &name), listing.layers(&name), layers, now);
+    if let Some(settings) = new_settings {
+        errors.extend(unknown_parents(ctx, &BTreeMap::new(), settings, before.map(|group| &group.settings)));
+    }
+    if errors.is_empty() {
+        let others: Vec<_> = changed.iter().map(|change| Arc::new(change.known.clone())).collect();
+        errors.extend(circles(ctx, &others, new_settings.is_some_and(|settings| settings.depends_on.is_some())));
+    }
     if !errors.is_empty() {
         return Err(ServiceError::Invalid(errors));
     }

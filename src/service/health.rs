@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::context::ServiceContext;
+pub use crate::connectivity::View;
 use crate::domain::Timestamp;
+use crate::domain::connectivity::{Moment, Network};
 use crate::store::Integrity;
 use crate::telemetry::metrics::Away;
 
@@ -27,6 +29,8 @@ pub struct Health {
     pub uptime: Duration,
     /// When the newest backup that is known was begun, and how long ago that was.
     pub last_backup: Option<(Timestamp, Duration)>,
+    /// How our own network is; `None`: nobody is asked.
+    pub network: Option<View>,
 }
 
 impl Health {
@@ -37,6 +41,11 @@ impl Health {
 
     pub fn is_whole(&self) -> bool {
         self.is_working() && self.database
+    }
+
+    /// The targets of `connectivity` answered when they were asked last, if there are any.
+    pub fn has_network(&self) -> bool {
+        self.network.as_ref().is_none_or(|view| view.network == Network::Reachable)
     }
 }
 
@@ -58,6 +67,7 @@ pub async fn health(ctx: &ServiceContext) -> Health {
     let wall = ctx.clock.now();
     let last_backup = ctx.backups.last().map(|at| (at, (wall - at).to_std().unwrap_or_default()));
     Health {
+        network: ctx.own_network.view(Moment { at: wall, running: now }),
         last_backup,
         database,
         damage,

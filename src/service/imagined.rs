@@ -41,7 +41,7 @@ impl Imagined {
     pub async fn load(config: &Config, beside: Option<&Beside>, now: Timestamp) -> Result<Self, StoreError> {
         let mut listing = Listing::of(config);
         let mut stored = Vec::new();
-        let (mut windows, mut quiet) = (maintenance::configured(config), Vec::new());
+        let (mut windows, mut quiet) = (maintenance::configured_windows(config), Vec::new());
         if let Some(beside) = beside {
             let db = beside.readers();
             listing = groups::listing(db, config).await?;

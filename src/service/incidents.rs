@@ -13,10 +13,11 @@ use tokio::sync::oneshot;
 
 use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
+use super::why::held_of_incident;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::OpenIncident;
 use crate::domain::role::Role;
-use crate::domain::suppression::{Held, Matter, decide};
+use crate::domain::suppression::Held;
 use crate::events::{Decided, Decider, Decision, IncidentRequest, Undecidable};
 pub use crate::store::incidents::{
     Acknowledgement, IncidentEvent, IncidentEventKind, IncidentQuery, Resolution, StoredIncident,
@@ -44,7 +45,7 @@ pub struct NamedIncident {
     pub endpoint_name: Option<String>,
     /// What the machine remembers of it while it is open.
     pub live: Option<OpenIncident>,
-    /// What keeps its recovery back, or, while it is down, its reminders.
+    /// What keeps its recovery back, or, while it is down, its reminders, or, while nobody was told, that it is down.
     pub held: Option<Held>,
 }
 
@@ -53,12 +54,7 @@ impl NamedIncident {
         let entry = ctx.board.get(incident.endpoint_id);
         let is_meant = |open: &OpenIncident| open.started_at == incident.started_at && incident.resolved_at.is_none();
         let entry = entry.filter(|entry| entry.live.state.incident.as_ref().is_some_and(is_meant));
-        let held = entry.as_ref().and_then(|entry| {
-            let state = &entry.live.state;
-            let is_held = state.incident.as_ref().is_some_and(|open| open.held.is_some());
-            let matter = if is_held { Matter::Recovery } else { Matter::Reminder };
-            decide(matter, &state.facts(&entry.facts()), ctx.clock.now())
-        });
+        let held = entry.as_ref().and_then(|entry| held_of_incident(ctx, entry));
         let live = entry.and_then(|entry| entry.live.state.incident.clone());
         Self { incident, endpoint_name, live, held }
     }

@@ -49,12 +49,23 @@ pub enum Change<T> {
 /// # Errors
 /// When the store cannot be read.
 pub async fn load(store: &Store, config: &Config, now: Timestamp) -> Result<Quiet, StoreError> {
-    let db = store.readers();
+    load_from(store.readers(), config, now).await
+}
+
+/// The same over a connection.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_from(db: &impl ConnectionTrait, config: &Config, now: Timestamp) -> Result<Quiet, StoreError> {
     Ok(Quiet::new(windows(db, config, now).await?, silences::list(db).await?))
 }
 
-/// Those of the configuration.
-pub(super) fn configured(config: &Config) -> Vec<KnownWindow> {
+/// The windows of the configuration alone.
+pub fn configured(config: &Config) -> Quiet {
+    Quiet::new(configured_windows(config), Vec::new())
+}
+
+pub(super) fn configured_windows(config: &Config) -> Vec<KnownWindow> {
     let known = |ConfiguredWindow { settings, window, source }: &ConfiguredWindow| KnownWindow {
         settings: settings.clone(),
         window: Some(window.clone()),
@@ -70,7 +81,7 @@ pub(super) async fn windows(
     config: &Config,
     now: Timestamp,
 ) -> Result<Vec<KnownWindow>, StoreError> {
-    let mut all = configured(config);
+    let mut all = configured_windows(config);
     for stored in table::list(db).await? {
         if all.iter().any(|known| known.name() == stored.name()) {
             continue;

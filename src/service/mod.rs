@@ -22,6 +22,7 @@ pub mod health;
 pub mod history;
 pub mod imagined;
 pub mod incidents;
+pub mod links;
 pub mod maintenance;
 pub mod merge_patch;
 pub mod metrics;
@@ -41,6 +42,7 @@ pub mod silences;
 pub mod sla;
 pub mod summary;
 pub mod sync;
+pub mod why;
 
 pub use crate::keyring::Shown;
 pub use crate::store::StoreError;

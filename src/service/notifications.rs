@@ -62,6 +62,10 @@ fn retried(ctx: &ServiceContext, notification: &StoredNotification) -> Result<Ve
     let refuse = |reason: String| Err(ServiceError::Conflict(Conflict::NothingToRetry { reason }));
     let dead = notification.deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Dead);
     let dead: Vec<&str> = dead.map(|delivery| delivery.channel.as_str()).collect();
+    let digest = notification.deliveries.iter().find_map(|delivery| delivery.digest.as_deref());
+    if let (true, Some(digest)) = (dead.is_empty(), digest) {
+        return refuse(format!("none of its deliveries is dead: the digest {digest} tells it"));
+    }
     if dead.is_empty() {
         return refuse("none of its deliveries is dead".to_owned());
     }

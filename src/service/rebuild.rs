@@ -54,8 +54,8 @@ pub(super) fn known_at_any_rate(stored: StoredEndpoint, listing: &Listing, now: 
     let why: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
     let name = stored.settings.name.clone().unwrap_or_default();
     let none = EndpointSettings::default();
-    let built_in = Layers { defaults: &none, group: None, timezone: listing.timezone, channels: None };
-    let without_group = Layers { defaults: &listing.defaults, ..built_in };
+    let built_in = Layers { defaults: &none, group: None, routes: &[], timezone: listing.timezone, channels: None };
+    let without_group = Layers { defaults: &listing.defaults, routes: listing.routes(), ..built_in };
     if let Ok(endpoint) = resolve(&stored.settings, without_group, now) {
         tracing::warn!(
             endpoint = name,

@@ -39,6 +39,8 @@ words! {
         CauseChanged = "cause_changed",
         /// Good again; the recovery is held for the cooldown.
         RecoveryHeld = "recovery_held",
+        /// A parent keeps what is to be told back.
+        KeptBack = "kept_back",
         Reminded = "reminded",
         /// What was kept back until now was told.
         Told = "told",
@@ -51,6 +53,9 @@ words! {
         Acknowledged = "acknowledged",
         /// Its time is up.
         AcknowledgementEnded = "acknowledgement_ended",
+        /// A maintenance window has opened: until it is over this is no time down.
+        MaintenanceBegan = "maintenance_began",
+        MaintenanceEnded = "maintenance_ended",
         /// Somebody wrote something down.
         Noted = "noted",
         Resolved = "resolved",
@@ -61,12 +66,12 @@ words! {
 impl IncidentEventKind {
     /// Whether a time down begins with it.
     fn begins_down(self) -> bool {
-        matches!(self, Self::Opened | Self::Reopened | Self::DownAgain)
+        matches!(self, Self::Opened | Self::Reopened | Self::DownAgain | Self::MaintenanceEnded)
     }
 
     /// Whether a time down ends with it.
     fn ends_down(self) -> bool {
-        matches!(self, Self::RecoveryHeld | Self::Resolved | Self::NoLongerMonitored)
+        matches!(self, Self::RecoveryHeld | Self::Resolved | Self::NoLongerMonitored | Self::MaintenanceBegan)
     }
 }
 

@@ -1,6 +1,8 @@
 //! `notifications` and `deliveries`: the outbox. A notification is a row, with one delivery a channel, before anything
 //! is sent; it is written in the transaction of what it tells.
 
+mod lately;
+
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -16,6 +18,8 @@ use crate::domain::notification::{Event, Notification};
 use crate::domain::outcome::{without_nul, words};
 use crate::domain::{Timestamp, from_micros, micros};
 
+pub use self::lately::{Lately, lately};
+
 words! {
     /// What became of a delivery.
     pub enum DeliveryState {
@@ -26,6 +30,8 @@ words! {
         Dead = "dead",
         /// The outage was over before it could be delivered: one message told both, late.
         Merged = "merged",
+        /// Many messages at once: a digest tells it, whose own deliveries say how that stands.
+        Grouped = "grouped",
     }
 }
 
@@ -37,6 +43,8 @@ pub struct NewNotification<'a> {
     pub incident: Option<i64>,
     /// What keeps it back; then it has no deliveries.
     pub held_by: Option<&'a str>,
+    /// Which one of its kind: the parent.
+    pub held_name: Option<&'a str>,
     pub channels: &'a [String],
     pub now: Timestamp,
 }
@@ -58,6 +66,10 @@ pub struct Delivery {
     pub answer: Option<String>,
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
+    /// It waits, or waited, for the digest that goes out then.
+    pub held_until: Option<Timestamp>,
+    /// The digest that tells it.
+    pub digest: Option<String>,
 }
 
 /// A notification as it is kept, with its deliveries in the order of their channels' rows.
@@ -67,6 +79,7 @@ pub struct StoredNotification {
     pub endpoint: Option<EndpointId>,
     pub incident: Option<i64>,
     pub held_by: Option<String>,
+    pub held_name: Option<String>,
     pub created_at: Timestamp,
     pub deliveries: Vec<Delivery>,
 }
@@ -84,9 +97,14 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
         occurred_at: ActiveValue::Set(micros(new.facts.occurred_at)),
         facts: ActiveValue::Set(facts),
         held_by: ActiveValue::Set(new.held_by.map(str::to_owned)),
+        held_name: ActiveValue::Set(new.held_name.map(str::to_owned)),
         created_at: ActiveValue::Set(micros(new.now)),
     })
-    .on_conflict(OnConflict::column(notifications::Column::Id).update_column(notifications::Column::HeldBy).to_owned())
+    .on_conflict(
+        OnConflict::column(notifications::Column::Id)
+            .update_columns([notifications::Column::HeldBy, notifications::Column::HeldName])
+            .to_owned(),
+    )
     .exec_without_returning(db)
     .await?;
     for channel in new.channels {
@@ -104,6 +122,8 @@ pub async fn insert(db: &impl ConnectionTrait, new: &NewNotification<'_>) -> Res
             answer: ActiveValue::Set(None),
             created_at: ActiveValue::Set(micros(new.now)),
             finished_at: ActiveValue::Set(None),
+            held_until: ActiveValue::Set(None),
+            digest_id: ActiveValue::Set(None),
         })
         .on_conflict(
             OnConflict::columns([deliveries::Column::NotificationId, deliveries::Column::Channel])
@@ -212,15 +232,21 @@ pub struct Standing {
     pub last_error: Option<String>,
     pub answer: Option<String>,
     pub finished_at: Option<Timestamp>,
+    /// It waits, or waited, for the digest that goes out then.
+    pub held_until: Option<Timestamp>,
+    /// The digest that tells it.
+    pub digest: Option<String>,
 }
 
-/// Records how a pending delivery stands; doing it twice changes nothing more. `false`: no such delivery is pending.
-pub async fn record(
+/// Records how pending deliveries of one channel stand, all alike; doing it twice changes nothing more. Gives how many were pending.
+///
+/// At most 500.
+pub async fn record_alike(
     db: &impl ConnectionTrait,
-    notification: &str,
+    notifications: &[String],
     channel: &str,
     standing: &Standing,
-) -> Result<bool, StoreError> {
+) -> Result<u64, StoreError> {
     let update = deliveries::Entity::update_many()
         .col_expr(deliveries::Column::State, Expr::value(standing.state.as_str()))
         .col_expr(deliveries::Column::Attempts, Expr::value(i64::from(standing.attempts)))
@@ -230,10 +256,22 @@ pub async fn record(
         .col_expr(deliveries::Column::LastError, Expr::value(standing.last_error.clone().map(without_nul)))
         .col_expr(deliveries::Column::Answer, Expr::value(standing.answer.clone().map(without_nul)))
         .col_expr(deliveries::Column::FinishedAt, Expr::value(standing.finished_at.map(micros)))
-        .filter(deliveries::Column::NotificationId.eq(notification))
+        .col_expr(deliveries::Column::HeldUntil, Expr::value(standing.held_until.map(micros)))
+        .col_expr(deliveries::Column::DigestId, Expr::value(standing.digest.clone()))
+        .filter(deliveries::Column::NotificationId.is_in(notifications.iter().cloned()))
         .filter(deliveries::Column::Channel.eq(channel))
         .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()));
-    Ok(update.exec(db).await?.rows_affected > 0)
+    Ok(update.exec(db).await?.rows_affected)
+}
+
+/// As [`record_alike`], of one. `false`: no such delivery is pending.
+pub async fn record(
+    db: &impl ConnectionTrait,
+    notification: &str,
+    channel: &str,
+    standing: &Standing,
+) -> Result<bool, StoreError> {
+    Ok(record_alike(db, &[notification.to_owned()], channel, standing).await? > 0)
 }
 
 /// Notifications by their ids, without their deliveries; those that are not there are left out.
@@ -317,12 +355,13 @@ pub async fn hurry(db: &impl ConnectionTrait, channel: &str, now: Timestamp) -> 
 }
 
 /// Notes that a process which ended in the middle of attempts may have made the pending deliveries arrive that were
-/// due before `now`: an attempt is recorded only when it is over.
+/// due before `now`: an attempt is recorded only when it is over. Those that wait for a digest were not attempted.
 pub async fn doubt_unfinished(db: &impl ConnectionTrait, now: Timestamp) -> Result<u64, StoreError> {
     let done = deliveries::Entity::update_many()
         .col_expr(deliveries::Column::MayHaveArrived, Expr::value(true))
         .filter(deliveries::Column::State.eq(DeliveryState::Pending.as_str()))
         .filter(deliveries::Column::NextAttemptAt.lte(micros(now)))
+        .filter(deliveries::Column::HeldUntil.is_null())
         .exec(db)
         .await?;
     Ok(done.rows_affected)
@@ -341,6 +380,7 @@ pub async fn retry(
         // The day that a delivery is tried begins again.
         .col_expr(deliveries::Column::CreatedAt, Expr::value(micros(now)))
         .col_expr(deliveries::Column::FinishedAt, Expr::value(None::<i64>))
+        .col_expr(deliveries::Column::HeldUntil, Expr::value(None::<i64>))
         .filter(deliveries::Column::State.eq(DeliveryState::Dead.as_str()))
         .filter(deliveries::Column::NotificationId.eq(notification))
         .filter(deliveries::Column::Channel.is_in(channels.iter().cloned()))
@@ -435,6 +475,7 @@ async fn with_deliveries(
                 endpoint: row.endpoint_id.map(EndpointId),
                 incident: row.incident_id,
                 held_by: row.held_by,
+                held_name: row.held_name,
                 created_at: from_micros(row.created_at),
                 deliveries: of.remove(&row.id).unwrap_or_default(),
             })
@@ -533,5 +574,7 @@ fn read_delivery(row: deliveries::Model) -> Result<Delivery, StoreError> {
         answer: row.answer,
         created_at: from_micros(row.created_at),
         finished_at: row.finished_at.map(from_micros),
+        held_until: row.held_until.map(from_micros),
+        digest: row.digest_id,
     })
 }

@@ -26,10 +26,10 @@ impl Outgoing {
         Self { told: Arc::new(told), to, now }
     }
 
-    /// Something keeps it back from everybody.
+    /// Something keeps it back from everybody. `name`: which one of its kind.
     #[must_use]
-    pub fn kept_back(self, by: Option<Suppressor>) -> Self {
-        Self { to: self.to.kept_back(by), ..self }
+    pub fn kept_back(self, by: Option<Suppressor>, name: Option<String>) -> Self {
+        Self { to: self.to.kept_back(by, name), ..self }
     }
 
     /// Of an incident whose first notification has this id.
@@ -68,9 +68,11 @@ impl Outgoing {
     /// When the database fails.
     pub async fn write(&self, db: &impl ConnectionTrait, incident: Option<i64>) -> Result<(), StoreError> {
         let Told { facts, endpoint, .. } = &*self.told;
-        let (held_by, channels, now) = (self.to.held_by, &self.to.channels, self.now);
-        outbox::insert(db, &NewNotification { facts, endpoint: *endpoint, incident, held_by, channels, now }).await?;
-        for name in &self.to.gone {
+        let Addressed { held_by, held_name, channels, gone } = &self.to;
+        let (held_by, held_name, now) = (*held_by, held_name.as_deref(), self.now);
+        let new = NewNotification { facts, endpoint: *endpoint, incident, held_by, held_name, channels, now };
+        outbox::insert(db, &new).await?;
+        for name in gone {
             outbox::give_up(db, Some(&facts.id), name, outbox::NO_SUCH_CHANNEL, now).await?;
         }
         Ok(())

@@ -66,5 +66,7 @@ async fn standing(db: &impl ConnectionTrait, delivery: &Delivery) -> Standing {
         last_error: now.last_error,
         answer: now.answer,
         finished_at: now.finished_at,
+        held_until: now.held_until,
+        digest: now.digest,
     }
 }

@@ -10,7 +10,10 @@ macro_rules! snapshot {
 }
 
 mod auth;
+mod connectivity;
 mod outbound;
+mod parents;
+mod routes;
 mod serving;
 mod telling;
 

@@ -14,6 +14,7 @@ mod database;
 mod documents;
 mod flows;
 mod name_server;
+mod namespace;
 mod notify;
 mod outbound;
 mod platform;

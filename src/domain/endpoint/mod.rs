@@ -15,7 +15,9 @@ use crate::domain::check::CheckSpec;
 use crate::domain::notification::Severity;
 use crate::domain::outcome::words;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::route::Route;
 use crate::domain::schedule::Schedule;
+use crate::domain::selector::Selectors;
 
 pub use self::resolve::{MAX_CHANNELS, no_such_channel, resolve};
 pub use self::settings::{
@@ -63,6 +65,8 @@ pub struct Endpoint {
     pub alert_policy: AlertPolicy,
     /// Names of the channels that are told, each once. `None`: the default route; empty: nobody.
     pub notify: Option<Vec<String>>,
+    /// Its parents, as they are written; each once.
+    pub depends_on: Selectors,
     pub severity: Severity,
     /// The link with name and group filled in.
     pub runbook: Option<String>,
@@ -131,6 +135,8 @@ pub struct Layers<'a> {
     pub defaults: &'a EndpointSettings,
     /// The settings of the endpoint's group, if it has any.
     pub group: Option<&'a EndpointSettings>,
+    /// The routes, of which the first that means the endpoint applies.
+    pub routes: &'a [Route],
     /// Of cron schedules without a `timezone` of their own.
     pub timezone: chrono_tz::Tz,
     /// The names that `notify` may hold. `None`: any.

@@ -11,10 +11,13 @@ use crate::domain::alert_policy::{
     AlertPolicy, EscalationStep, FailureThreshold, FlapPolicy, MOST_CHECKS, MOST_STEPS, ReminderPolicy,
 };
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
+use crate::domain::dependency::MOST_SELECTORS;
 use crate::domain::notification::Severity;
 use crate::domain::pointer;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::route;
 use crate::domain::schedule::Schedule;
+use crate::domain::selector::Selectors;
 use crate::domain::setting::{
     DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
 };
@@ -74,6 +77,10 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
     let group = settings.group.clone().unwrap_or_default();
     check_label(&mut rules, &group, "/group", false);
     let tags = s.tags.clone().unwrap_or_default();
+    let s = match route::first(layers.routes, &name, &group, &tags) {
+        Some((_, route)) => overlay(&overlay(&base, &route.settings), settings),
+        None => s,
+    };
     for (i, tag) in settings.tags.iter().flatten().enumerate() {
         check_label(&mut rules, tag, &format!("/tags/{i}"), true);
     }
@@ -87,6 +94,7 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
     let retry = resolve_retry(&mut rules, s.retry.as_ref());
     let alert_policy = resolve_alert_policy(&mut rules, s.alert_policy.as_ref(), interval, layers.channels);
     let notify = s.notify.as_deref().map(|names| resolve_notify(&mut rules, names, layers.channels, "/notify"));
+    let depends_on = resolve_parents(&mut rules, s.depends_on.unwrap_or_default());
     let runbook = s.runbook.as_deref().and_then(|text| {
         runbook::resolve(text, &name, &group).map_err(|(code, detail)| rules.fail("/runbook", code, detail)).ok()
     });
@@ -104,6 +112,7 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
             retry,
             alert_policy,
             notify,
+            depends_on,
             severity: s.severity.unwrap_or(Severity::Critical),
             runbook,
             check,
@@ -279,6 +288,22 @@ fn resolve_alert_policy(
         escalation: resolve_escalation(rules, p.escalation.as_deref().unwrap_or_default(), channels),
         no_data_after: no_data_after.filter(|slots| *slots > 0),
     }
+}
+
+/// Whether they mean anything is seen where there is something to be meant.
+fn resolve_parents(rules: &mut Rules, selectors: Selectors) -> Selectors {
+    let in_range = selectors.0.len() <= MOST_SELECTORS;
+    rules.check(in_range, "/depends_on", "out_of_range", &format!("too many selectors: at most {MOST_SELECTORS}"));
+    let mut resolved = Selectors::default();
+    for (i, selector) in selectors.0.into_iter().enumerate().take(MOST_SELECTORS) {
+        if let Some(detail) = crate::domain::selector::malformed(&selector) {
+            rules.fail(&format!("/depends_on/{i}"), "invalid", detail);
+        }
+        if !resolved.0.contains(&selector) {
+            resolved.0.push(selector);
+        }
+    }
+    resolved
 }
 
 fn resolve_threshold(rules: &mut Rules, setting: FailureThresholdSetting) -> FailureThreshold {

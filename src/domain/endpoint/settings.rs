@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::Kind;
 use crate::domain::notification::Severity;
+use crate::domain::selector::{self, Selectors};
 use crate::domain::setting::{
     DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody, SizeSetting,
 };
@@ -87,6 +88,11 @@ pub struct EndpointSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100)]
     pub notify: Option<Vec<String>>,
+    /// What this endpoint depends on: while one of these is down, nobody is told of this one. An empty list: nothing,
+    /// whatever the group and the defaults say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = selector::schema_of_parents)]
+    pub depends_on: Option<Selectors>,
     /// How bad it is when this endpoint is down. Default critical.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
@@ -256,6 +262,7 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
         max_body_bytes,
         user_agent,
         notify,
+        depends_on,
         severity,
         runbook
     );

@@ -13,6 +13,7 @@
 //! | `60e` | what is checked is edited |
 //! | `60R` | a restart |
 //! | `60p` | the endpoint is paused |
+//! | `60W` `60E` | a maintenance window opens; it is over |
 //! | `60G` `60N` | the grace of the start begins; it is over |
 //! | `60.` | nothing; time goes by until then |
 //!
@@ -372,6 +373,8 @@ fn no_data_is_no_outage() {
         (|| AlertPolicy { send_recovery: false, ..no_data(3) }, "60u 120o 180o 240o 300u", "240 no_data 120; up -"),
         // Maintenance says nothing, neither that it is watched.
         (|| no_data(3), "60u 120o 180o 200g 240o", "240 no_data 120; up -"),
+        // What is missed in a window counts nowhere.
+        (|| no_data(3), "60u 120o 180W 190o 240o 300o 310E 360o 420o", "420 no_data 120; up -"),
     ]);
 }
 
@@ -471,6 +474,8 @@ impl Life<'_> {
             }
             "G" => self.around.start_grace = Some(Hold { name: String::new(), until: None }),
             "N" => self.around.start_grace = None,
+            "W" => self.around.maintenance = Some(Hold { name: String::new(), until: None }),
+            "E" => self.around.maintenance = None,
             "." => {}
             other => panic!("no such word: {other}"),
         }

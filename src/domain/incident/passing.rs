@@ -26,6 +26,12 @@ pub fn advance(state: &EndpointState, policy: &AlertPolicy, around: &Facts, now:
     if !state.is_down() {
         return None;
     }
+    if incident.maintained != around.maintenance.is_some() {
+        let maintained = !incident.maintained;
+        let change = if maintained { IncidentChange::MaintenanceBegan } else { IncidentChange::MaintenanceEnded };
+        let state = with_incident(state, OpenIncident { maintained, ..incident.clone() });
+        return Some(Step { incident: Some(change), ..Step::to(state) });
+    }
     if let Some(flapping) = incident.flapping {
         return while_flapping(state, incident, flapping, policy, around, now);
     }

@@ -469,6 +469,11 @@ impl World {
                 self.outage_told = self.passed;
                 tell(of.unwrap().untold.unwrap(), before.since, 0)
             }
+            IncidentChange::MaintenanceBegan | IncidentChange::MaintenanceEnded => {
+                let maintained = *change == IncidentChange::MaintenanceBegan;
+                assert!(step.state.incident.as_ref().is_some_and(|incident| incident.maintained == maintained));
+                None
+            }
             IncidentChange::StaysDown => {
                 assert_eq!(before.status, Status::Down);
                 assert!(of.unwrap().flapping.is_some());

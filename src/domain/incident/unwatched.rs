@@ -30,7 +30,7 @@ pub fn watch(
     around: &Facts,
     now: Timestamp,
 ) -> Option<Step> {
-    if result.in_maintenance {
+    if result.in_maintenance || around.maintenance.is_some() {
         return None;
     }
     if !matches!(result.outcome, Outcome::Missed(MissedReason::Overload | MissedReason::Overrun)) {

@@ -20,7 +20,7 @@ pub(super) fn known(id: i64, settings: serde_json::Value, now: Timestamp) -> Arc
     settings.name = Some(format!("e{id}"));
     settings.url.get_or_insert_with(|| "https://example.com/".to_owned());
     let defaults = EndpointSettings::default();
-    let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+    let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None, routes: &[] };
     let endpoint = resolve(&settings, layers, now).unwrap();
     Arc::new(KnownEndpoint {
         id: EndpointId(id),

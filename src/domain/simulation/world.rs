@@ -393,7 +393,7 @@ fn message(
     let of_incident = started_at.map_or_else(Vec::new, |_| watched.outage.told.clone());
     let before = ToldBefore { of_incident, unwatched };
     let channels = audience::channels(change, tell, &known.endpoint, before, routing);
-    let to = Addressed::new(channels, tell.event, routing).kept_back(tell.held_by);
+    let to = Addressed::new(channels, tell.event, routing).kept_back(tell.held_by, None);
     if started_at.is_some() {
         audience::note(&mut watched.outage.told, tell.event, &to.channels);
     } else if matches!(change, IncidentChange::Unwatched { .. }) {

@@ -10,13 +10,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::body::{Mapped, mapped_text};
 use crate::config::Secret;
+use crate::domain::grouping::digest::DigestItem;
 use crate::domain::notification::{Event, Notification};
 use crate::domain::preset::{Escape, Limit, OptionKind, Preset};
 use crate::domain::template::{Placeholder, TemplateError};
 use crate::domain::{Timestamp, micros};
 use crate::notify::channel::{Message, cut};
 use crate::notify::render::{Facts, html};
-use crate::notify::words::is_late;
+use crate::notify::words::{Words, is_late};
 
 /// Longest single fact, in characters.
 const MAX_FACT: usize = 1000;
@@ -116,7 +117,21 @@ impl<'a> Texts<'a> {
         // What is told late has the event of what could not be told.
         let event = if is_late(n) { phase } else { n.event.as_str() };
         let names = [event.to_owned(), format!("{phase}.{}", n.severity), phase.to_owned(), "default".to_owned()];
-        Self { preset, options, maps, facts: Facts::new(n, timezone), names }
+        let mut texts = Self { preset, options, maps, facts: Facts::new(n, timezone), names };
+        let words = texts.facts.words.clone();
+        texts.facts.words = words.fitting(|words| texts.has_room(words));
+        texts
+    }
+
+    /// Whether the service takes all of these words.
+    fn has_room(&self, words: &Words) -> bool {
+        let takes = |what: &str, lines: &[String]| {
+            let written = lines.iter().map(|line| self.escape(line)).collect::<Vec<_>>().join(&self.preset.line_break);
+            // What sets a line apart counts too.
+            self.preset.limits.get(what).is_none_or(|limit| limit.unit.measure(&written) + 20 <= limit.max)
+        };
+        let all: Vec<String> = std::iter::once(words.title()).chain(words.lines.iter().cloned()).collect();
+        takes("message", &all) && takes("details", &words.lines)
     }
 
     pub(super) fn names(&self) -> [&str; 4] {
@@ -209,6 +224,7 @@ impl<'a> Texts<'a> {
             Placeholder::Duration => n.incident.is_some() || n.alert.is_some(),
             Placeholder::Runbook => n.runbook.as_ref().is_some_and(|runbook| !runbook.is_empty()),
             Placeholder::IncidentUrl => incident_url().is_some_and(|url| !url.is_empty()),
+            Placeholder::AckUrl => n.incident.as_ref().is_some_and(|incident| incident.acknowledge_url.is_some()),
             Placeholder::Status | Placeholder::Timestamp | Placeholder::Severity => true,
         };
         if is_known { cut(self.facts.value(placeholder), MAX_FACT) } else { "".into() }
@@ -228,7 +244,8 @@ impl<'a> Texts<'a> {
 
 /// What a message is for a service with an incident life cycle of its own.
 fn phase(n: &Notification) -> &'static str {
-    if is_late(n) || n.event.is_resolve() {
+    let is_over = || n.event == Event::Digest && n.items.iter().all(DigestItem::is_over);
+    if is_late(n) || n.is_end() || is_over() {
         "resolve"
     } else if n.event == Event::Test {
         "test"
@@ -244,6 +261,11 @@ fn dedup_key(n: &Notification) -> String {
     }
     match &n.alert {
         Some(alert) => format!("api-monitor-{}-{}", alert.alert_id, micros(alert.fired_at)),
+        // All of one time in doubt begin alike.
+        None if n.event == Event::Blind => {
+            let of_span = n.id.rsplit_once("_blind").map_or(n.id.as_str(), |(of_span, _)| of_span);
+            format!("api-monitor-{}", of_span.trim_start_matches("ntf_"))
+        }
         None => n.id.clone(),
     }
 }

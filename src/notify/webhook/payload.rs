@@ -6,6 +6,10 @@ use crate::domain::template::{JsonTemplate, Template};
 use crate::notify::channel::SendError;
 use crate::notify::render::{Facts, Target, speaks};
 
+/// The longest text of a digest in a template, in characters: nobody knows what the service behind it takes, and this
+/// is what the strictest chats do.
+const MAX_DIGEST_CHARS: usize = 1_900;
+
 /// The bodies for outages, and for what comes after.
 #[derive(Debug)]
 pub(super) struct Payloads {
@@ -91,6 +95,13 @@ impl Payload {
 
     /// With our words in the places of a person's, which say another event.
     fn retell(&self, facts: &Facts<'_>) -> Result<String, SendError> {
+        let fitted;
+        let facts = if matches!(self, Self::Default) {
+            facts
+        } else {
+            fitted = facts.clone().fitting(|facts| facts.words.text().chars().count() <= MAX_DIGEST_CHARS);
+            &fitted
+        };
         Ok(match self {
             Self::Default => default_body(facts)?,
             Self::Json(template) => facts.retell_json(template),

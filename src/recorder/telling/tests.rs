@@ -28,7 +28,7 @@ fn known() -> Arc<KnownEndpoint> {
         ..EndpointSettings::default()
     };
     let defaults = EndpointSettings::default();
-    let layers = Layers { defaults: &defaults, group: None, timezone: chrono_tz::UTC, channels: None };
+    let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
     let mut endpoint = resolve(&settings, layers, at(0)).unwrap();
     endpoint.alert_policy = AlertPolicy { failure_threshold: FailureThreshold::in_a_row(1), ..AlertPolicy::default() };
     Arc::new(KnownEndpoint {
@@ -128,6 +128,7 @@ impl Told {
         self.state = step.state.clone();
         let Some(change) = step.incident else { return false };
         let happened = Happened {
+            held_name: None,
             known: self.known.clone(),
             state: step.state,
             previous_status,
@@ -135,6 +136,7 @@ impl Told {
             tell: step.tell,
             result: self.last.clone(),
             by,
+            in_doubt: None,
             now: at(second),
         };
         let telling = Telling::new(happened, &mut self.outages, &self.routing).unwrap();

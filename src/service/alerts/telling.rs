@@ -185,5 +185,6 @@ fn facts(
             ending,
         }),
         remarks,
+        items: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::edits::{Edit, Edited, patched, paused, replaced, require_api_origin, require_revision, resumed};
 use super::meaning::{hidden_headers, resolved, resolved_of_api, resolved_where_reachable, switched};
+use super::parents::{circle, unknown_parents};
 use super::{Purge, tell_of_statuses};
 #[cfg(doc)]
 use super::{archive, create, patch, pause, put_by_key, replace, resume};
@@ -131,7 +132,8 @@ impl<'c> Changes<'c> {
         mut settings: EndpointSettings,
     ) -> Result<EndpointId, ServiceError> {
         redaction::restore(&mut settings, &[], None).map_err(ServiceError::Invalid)?;
-        let endpoint = resolved_of_api(self.ctx, &settings, self.now)?;
+        let resolved = resolved_of_api(self.ctx, &settings, self.now);
+        let endpoint = self.with_parents(resolved, None, &settings, None)?;
         self.require_free_key(&endpoint).await?;
         let new = NewEndpoint { settings, origin: Origin::Api, source: None, paused: false, now: self.now };
         let stored = endpoints::insert(&self.transaction, new).await.map_err(|e| store_error(e, &endpoint))?;
@@ -238,7 +240,8 @@ impl<'c> Changes<'c> {
             switched(self.ctx, &after, &old, self.now)
         } else {
             let resolve = if moved { resolved_where_reachable } else { resolved };
-            resolve(self.ctx, &after.settings, Some(&before.settings), self.now)?
+            let resolved = resolve(self.ctx, &after.settings, Some(&before.settings), self.now);
+            self.with_parents(resolved, Some(&old), &after.settings, Some(&before.settings))?
         };
         if (&endpoint.group, &endpoint.name) != (&old.endpoint.group, &old.endpoint.name) {
             self.require_free_key(&endpoint).await?;
@@ -295,6 +298,28 @@ impl<'c> Changes<'c> {
         self.note(action, id, Some(&Edited::of(&stored)), None).await?;
         self.after.insert(id, None);
         Ok(())
+    }
+
+    /// What settings mean, if what it depends on is there and no circle comes of it.
+    fn with_parents(
+        &self,
+        resolved: Result<Endpoint, ServiceError>,
+        old: Option<&KnownEndpoint>,
+        settings: &EndpointSettings,
+        before: Option<&EndpointSettings>,
+    ) -> Result<Endpoint, ServiceError> {
+        let unknown = unknown_parents(self.ctx, &self.after, settings, before);
+        let endpoint = match resolved {
+            Err(ServiceError::Invalid(all)) => {
+                return Err(ServiceError::Invalid(all.into_iter().chain(unknown).collect()));
+            }
+            Ok(_) if !unknown.is_empty() => return Err(ServiceError::Invalid(unknown)),
+            resolved => resolved?,
+        };
+        match circle(self.ctx, &self.after, old.map(|old| old.id), &endpoint, old.map(|old| &old.endpoint)) {
+            Some(error) => Err(ServiceError::invalid(error)),
+            None => Ok(endpoint),
+        }
     }
 
     /// Refused here and not by the database, whose refusal would end the transaction.
@@ -361,7 +386,7 @@ impl<'c> Changes<'c> {
         self.commit().await?;
         Ok(board.get(id).unwrap_or_else(|| {
             let live = Arc::new(Live::pending(known.created_at));
-            Entry { known, live, maintenance: None, silence: None }
+            Entry { known, live, maintenance: None, silence: None, parent_down: None }
         }))
     }
 }

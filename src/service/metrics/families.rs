@@ -8,6 +8,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::{endpoints, gatus};
 use crate::domain::Timestamp;
+use crate::domain::connectivity::{Moment, Network};
 use crate::domain::outcome::MissedReason;
 use crate::service::context::ServiceContext;
 use crate::service::health::HEARTBEAT_LIMIT;
@@ -113,6 +114,7 @@ pub fn families(ctx: &ServiceContext) -> Vec<MetricFamily> {
     all.extend(process(&ctx.metrics));
     all.extend(monitor(ctx));
     all.extend(checks(&ctx.metrics));
+    all.extend(network(ctx));
     all.extend(recorder(ctx));
     all.extend(statements(&ctx.metrics));
     all.extend(deliveries(&ctx.metrics));
@@ -227,6 +229,25 @@ fn checks(metrics: &Metrics) -> Vec<Family> {
             .known(any.then(|| up_and_down(metrics.schedule_lag_us.get()) / 1_000_000.0)),
         missed,
     ]
+}
+
+/// Nothing without targets of `connectivity`.
+fn network(ctx: &ServiceContext) -> [Family; 2] {
+    let view = ctx.own_network.view(Moment { at: ctx.clock.now(), running: ctx.clock.monotonic() });
+    let mut states = Family::gauge(
+        "api_monitor_own_network",
+        "1 at what the connectivity targets say of our own network: reachable, blind, exhausted or ignored",
+    );
+    if let Some(view) = &view {
+        for state in Network::ALL {
+            states.add(&[], &[("state", state.as_str())], flag(*state == view.network));
+        }
+    }
+    let suppressed = Family::counter(
+        "api_monitor_own_network_suppressed_total",
+        "Checks that failed and were not counted, because our own network was in doubt",
+    );
+    [states, suppressed.known(view.map(|view| number(view.suppressed)))]
 }
 
 fn recorder(ctx: &ServiceContext) -> Vec<Family> {

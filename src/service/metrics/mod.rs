@@ -217,6 +217,7 @@ pub const METRICS: &[Metric] = &[
         missed(r, MissedReason::Suspended)
     }),
     count("missed_shutdown", "Of those: the check was cut by a stop", |r| missed(r, MissedReason::Shutdown)),
+    count("missed_own_network", "Of those: our own network was in doubt", |r| missed(r, MissedReason::OwnNetwork)),
     count("results_recorded", "Results written since the start", |r| whole(r.ctx.metrics.results_recorded.get())),
     count("results_pending", "Results that wait to be written", |r| gauge(r.ctx.metrics.results_pending.get())),
     count("results_dropped", "Results lost since the start because too many waited", |r| {

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::CHANGEABLE;
 use crate::config::{Adjustable, Config, ConfiguredKey, DatabaseTarget, Origins, SetBy, Workers};
+use crate::domain::endpoint::EndpointSettings;
+use crate::domain::notification::without_credentials;
+use crate::domain::route::Route;
 use crate::service::redaction::{HIDDEN, redacted};
 
 /// A setting.
@@ -61,6 +64,7 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
     };
     let defaults = redacted(&config.defaults, &config.defaults.redact.clone().unwrap_or_default());
     let heartbeat = telling.heartbeat.as_ref();
+    let connectivity = config.connectivity.as_ref();
     vec![
         ("database.url", database_url.into()),
         ("database.pool_size", database.pool_size.into()),
@@ -74,11 +78,21 @@ fn fixed(config: &Config) -> Vec<(&'static str, Value)> {
         ("defaults", json!(defaults)),
         ("notifications.enabled", telling.enabled.into()),
         ("notify", json!(telling.default_route)),
+        ("routes", config.routes.iter().map(route).collect()),
+        ("group_messages.after", json!(telling.group_messages.map(|policy| policy.after))),
+        ("group_messages.window", json!(telling.group_messages.map(|policy| seconds(policy.window)))),
         // The address may be all that it takes to silence the dead man's switch.
         ("heartbeat.url", json!(heartbeat.map(|_| HIDDEN))),
         ("heartbeat.every", json!(heartbeat.map(|heartbeat| seconds(heartbeat.every)))),
         ("monitoring.cleanup_interval", seconds(monitoring.cleanup_interval)),
         ("monitoring.max_checks_per_host", monitoring.max_checks_per_host.into()),
+        (
+            "connectivity.targets",
+            json!(connectivity.map(|c| c.targets.iter().map(without_credentials).collect::<Vec<_>>())),
+        ),
+        ("connectivity.quorum", json!(connectivity.map(|c| c.rules.quorum))),
+        ("connectivity.interval", json!(connectivity.map(|c| seconds(c.rules.interval)))),
+        ("connectivity.max_suppression", json!(connectivity.map(|c| seconds(c.rules.max_suppression)))),
         ("resolver", json!(config.resolver.map(|server| server.to_string()))),
         ("outbound.allow_private", config.outbound.allow_private.into()),
         ("outbound.deny", config.outbound.deny.iter().map(ToString::to_string).collect()),
@@ -141,4 +155,9 @@ fn allowed(origins: &Origins) -> Value {
 
 pub(super) fn seconds(duration: Duration) -> Value {
     if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
+}
+
+fn route(route: &Route) -> Value {
+    let EndpointSettings { notify, alert_policy, .. } = &route.settings;
+    json!({ "match": route.selectors, "notify": notify, "alert_policy": alert_policy, "source": route.source })
 }

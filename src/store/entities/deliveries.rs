@@ -17,6 +17,8 @@ pub struct Model {
     pub answer: Option<String>,
     pub created_at: i64,
     pub finished_at: Option<i64>,
+    pub held_until: Option<i64>,
+    pub digest_id: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

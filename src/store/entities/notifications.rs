@@ -11,6 +11,7 @@ pub struct Model {
     pub occurred_at: i64,
     pub facts: Json,
     pub held_by: Option<String>,
+    pub held_name: Option<String>,
     pub created_at: i64,
 }
 

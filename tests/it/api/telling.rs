@@ -64,6 +64,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
             continue;
         };
         let happened = Happened {
+            held_name: None,
             known: Arc::clone(&entry.known),
             state: taken.state.clone(),
             previous_status: before.status,
@@ -71,6 +72,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
             tell: taken.tell,
             result: Some(Arc::new(result.clone())),
             by: None,
+            in_doubt: None,
             now,
         };
         let entries = app.ctx.board.entries();

@@ -18,7 +18,7 @@ use api_monitor::service::alerts::AlertRules;
 use api_monitor::service::backups::Backups;
 use api_monitor::service::context::{ChannelTrial, RecentReads};
 use api_monitor::service::operations::{Job, Module, ModuleType, Operations};
-use api_monitor::service::{ServiceContext, api_keys, channels, maintenance, sessions};
+use api_monitor::service::{ServiceContext, api_keys, channels, links, maintenance, sessions};
 use api_monitor::store::Store;
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
 use api_monitor::store::backup::BackupFolder;
@@ -220,6 +220,7 @@ impl TestApp {
         metrics.recorder_heartbeat.beat(clock.monotonic());
         let directory = directory(&store, &config, &*clock).await;
         let quiet = maintenance::load(&store, &config, start).await.unwrap();
+        let links = links::load(&store, &config, start).await.unwrap();
         let ctx = Arc::new(ServiceContext {
             store: Arc::new(store),
             board: Arc::new(Board::new()),
@@ -227,6 +228,8 @@ impl TestApp {
             alerts,
             sessions: Arc::new(signed_in),
             quiet: Arc::new(quiet),
+            own_network: Arc::default(),
+            links: Arc::new(links),
             backups: Arc::new(Backups::new(Arc::new(BackupFolder::new(kept.path().to_owned(), 3)), database.options())),
             clock: clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),
@@ -274,6 +277,7 @@ impl TestApp {
         let config = loaded(folder.path(), yaml);
         let keyring = api_keys::keyring(&old.store, &config.api.auth).await.unwrap();
         let signed_in = sessions::registry(&old.store, config.api.auth.session).await.unwrap();
+        let links = links::load(&old.store, &config, old.clock.now()).await.unwrap();
         let (trial_sender, trials) = mpsc::channel(1);
         let (decision_sender, decisions) = mpsc::channel(1);
         let (channel_sender, channel_tests) = mpsc::channel(1);
@@ -284,6 +288,8 @@ impl TestApp {
             alerts: old.alerts.clone(),
             sessions: Arc::new(signed_in),
             quiet: Arc::new(maintenance::load(&old.store, &config, old.clock.now()).await.unwrap()),
+            own_network: Arc::default(),
+            links: Arc::new(links),
             backups: old.backups.clone(),
             clock: old.clock.clone(),
             running: Arc::new(RunningSettings::new(Adjustable::of(&config))),

@@ -34,7 +34,12 @@ struct Shared {
 
 impl Target {
     pub(crate) fn answering(script: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1", script)
+    }
+
+    /// At another address of this machine.
+    pub(crate) fn at(address: &str, script: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared =
             Arc::new(Shared { script: Box::new(script), hits: Mutex::default(), gone: AtomicBool::new(false) });
@@ -56,6 +61,11 @@ impl Target {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
+    }
+
+    /// `address:port`
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// When requests for a path came.

@@ -139,6 +139,7 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             hours: Arc::new(JobStatus::new("hours", "", When::AtStart)),
             directory: Arc::new(Directory::new(Listing::of(&config))),
             quiet: Arc::default(),
+            own_network: Arc::default(),
             deliver: Wakeup::new(),
             left_behind,
             handover: Arc::default(),

@@ -47,6 +47,7 @@ fn facts(event: Event, second: i64) -> Notification {
         check: None,
         alert: None,
         remarks: Vec::new(),
+        items: Vec::new(),
     }
 }
 
@@ -56,7 +57,15 @@ pub(super) async fn add(store: &Store, event: Event, second: i64, incident: Opti
     let channels: Vec<String> = channels.iter().map(|&channel| channel.to_owned()).collect();
     let held_by = channels.is_empty().then_some("nobody_to_tell");
     let now = plus(start(), second);
-    let new = NewNotification { facts: &facts, endpoint: Some(ONE), incident, held_by, channels: &channels, now };
+    let new = NewNotification {
+        facts: &facts,
+        endpoint: Some(ONE),
+        incident,
+        held_by,
+        held_name: None,
+        channels: &channels,
+        now,
+    };
     outbox::insert(store.writer(), &new).await.unwrap();
     facts.id
 }

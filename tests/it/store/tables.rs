@@ -46,6 +46,7 @@ async fn states_are_replaced_and_come_back_whole(kind: Kind) {
                 }),
                 acknowledgements: 2,
                 flapping: Some(Flapping { since: plus(since, 7), steady_at: Some(plus(since, 307)) }),
+                maintained: true,
             }),
             recovered: Some(Recovered { told_at: plus(since, 1), started_at: since, opened_at: plus(since, 10) }),
             trail: Trail {

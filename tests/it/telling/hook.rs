@@ -39,6 +39,8 @@ struct Shared {
     aim: Mutex<Option<Aim>>,
     kills: AtomicU32,
     gone: AtomicBool,
+    /// What it answers, beside 200 without a body.
+    says: Mutex<Option<(&'static str, &'static str)>>,
 }
 
 pub(crate) struct Hook {
@@ -65,6 +67,18 @@ impl Hook {
             }
         });
         Self { address, shared }
+    }
+
+    /// As [`start`](Self::start), and answers so.
+    pub(crate) fn saying(status: &'static str, body: &'static str) -> Self {
+        let hook = Self::start();
+        *hook.shared.says.lock().unwrap() = Some((status, body));
+        hook
+    }
+
+    /// Without a path.
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -148,7 +162,9 @@ impl Shared {
             if slow && aim.is_none() {
                 std::thread::sleep(SLOWLY);
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+            let (status, body) = self.says.lock().unwrap().unwrap_or(("200 OK", ""));
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes())?;
             self.kill(aim, Moment::AfterTheAnswer)?;
         }
     }

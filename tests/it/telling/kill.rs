@@ -40,12 +40,18 @@ struct Findings {
     received: usize,
     repeated: usize,
     merged: usize,
+    /// Told by a digest.
+    grouped: usize,
     wrong: Vec<String>,
 }
 
 impl Campaign {
-    /// `fails` decides by the number of the endpoint and of the request.
-    fn new(endpoints: usize, fails: impl Fn(usize, usize) -> bool + Send + Sync + 'static) -> Self {
+    /// `fails` decides by the number of the endpoint and of the request; `group_messages` is that of the configuration.
+    fn new(
+        endpoints: usize,
+        group_messages: &str,
+        fails: impl Fn(usize, usize) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let rest = Arc::new(AtomicBool::new(false));
         let resting = rest.clone();
         let target = Target::answering(move |path, before| {
@@ -55,7 +61,7 @@ impl Campaign {
         let (folder, hook) = (tempfile::tempdir().unwrap(), Arc::new(Hook::start()));
         let mut yaml = format!(
             "database: {{url: 'sqlite://{}'}}\napi: {{host: 127.0.0.1, port: 0}}\n\
-             monitoring: {{max_checks_per_host: 100}}\nchannels: {{hook: {{type: webhook, url: '{}'}}}}\n\
+             group_messages: {group_messages}\nmonitoring: {{max_checks_per_host: 100}}\nchannels: {{hook: {{type: webhook, url: '{}'}}}}\n\
              defaults: {{interval: 1, retry: {{enabled: false}}, alert_policy: {{cooldown_seconds: 3}}}}\nendpoints:\n",
             folder.path().join("monitor.db").display(),
             hook.url()
@@ -95,13 +101,14 @@ impl Campaign {
         let found = runtime.block_on(self.compare());
         println!(
             "kill campaign of telling: {} kills, {} incidents, {} notifications, {} messages received, {} of them \
-             again under the same id, {} merged; wrong: {}",
+             again under the same id, {} merged, {} told by a digest; wrong: {}",
             self.kills,
             found.incidents,
             found.notifications,
             found.received,
             found.repeated,
             found.merged,
+            found.grouped,
             found.wrong.len()
         );
         found
@@ -157,6 +164,20 @@ impl Campaign {
                 wrong.push(format!("incident {} is not resolved", incident.id));
             }
         }
+        // Under which digests each was told, and under its own id.
+        let mut told_as: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for body in arrived.values().map(|bodies| &bodies[0]) {
+            let id = body["id"].as_str().unwrap();
+            let items = body["items"].as_array().cloned().unwrap_or_default();
+            let of_items = items.iter().flat_map(|item| item["ids"].as_array().unwrap().clone());
+            let all = of_items.map(|id| id.as_str().unwrap().to_owned()).chain(items.is_empty().then(|| id.to_owned()));
+            for told in all {
+                told_as.entry(told).or_default().insert(id.to_owned());
+            }
+        }
+        for (id, ways) in told_as.iter().filter(|(_, ways)| ways.len() > 1) {
+            wrong.push(format!("{id} was told under {ways:?}"));
+        }
         let mut known = BTreeSet::new();
         for notification in &notifications {
             let id = &notification.facts.id;
@@ -165,6 +186,13 @@ impl Campaign {
             match states.as_slice() {
                 [DeliveryState::Delivered] if arrived.contains_key(id) => {}
                 [DeliveryState::Merged] => found.merged += 1,
+                [DeliveryState::Grouped] if told_as.contains_key(id) => {
+                    let digest = notification.deliveries[0].digest.clone().unwrap();
+                    if !told_as[id].contains(&digest) {
+                        wrong.push(format!("{id} was told by another digest than {digest}: {:?}", told_as[id]));
+                    }
+                    found.grouped += 1;
+                }
                 _ => wrong.push(format!("{id} is {states:?}, and arrived: {}", arrived.contains_key(id))),
             }
         }
@@ -189,7 +217,8 @@ impl Campaign {
 fn a_kill_at_any_moment_loses_no_message_and_makes_no_second_one() {
     let kills: u32 = std::env::var("API_MONITOR_TELL_KILLS").map_or(3, |n| n.parse().unwrap());
     // Each goes down for some checks of every so many, all at moments of their own.
-    let mut campaign = Campaign::new(ENDPOINTS, |n, before| (before + n) % (7 + n % 9) < 2 + n % 3);
+    let window = "{after: 3, window: 2s}";
+    let mut campaign = Campaign::new(ENDPOINTS, window, |n, before| (before + n) % (7 + n % 9) < 2 + n % 3);
     for _ in 0..kills {
         let monitor = campaign.start();
         std::thread::sleep(Duration::from_millis(fastrand::u64(300..5_000)));
@@ -198,12 +227,16 @@ fn a_kill_at_any_moment_loses_no_message_and_makes_no_second_one() {
     }
     let found = campaign.end(20);
     assert!(found.wrong.is_empty(), "see the lines above");
-    assert!(found.received >= 40, "{found:?}");
+    assert!(found.notifications >= 40 && found.grouped >= 10, "{found:?}");
 }
 
 /// Ten endpoints go down within a second, faster than the receiver takes it in; it kills the sender amid that.
 fn killed_by_the_receiver(moment: Moment, after: usize) -> Findings {
-    let mut campaign = Campaign::new(10, |_, _| true);
+    killed_while("false", moment, after)
+}
+
+fn killed_while(group_messages: &str, moment: Moment, after: usize) -> Findings {
+    let mut campaign = Campaign::new(10, group_messages, |_, _| true);
     let monitor = campaign.start();
     campaign.hook.aim(monitor.id(), moment, after);
     campaign.is_killed(monitor);
@@ -227,6 +260,29 @@ fn a_kill_after_the_send_and_before_the_mark_repeats_the_message_under_its_id() 
 }
 
 #[test]
+fn a_kill_in_the_middle_of_a_window_loses_nothing_that_waits_for_the_digest() {
+    // By the first message, by the last one that goes out by itself: the digest has not gone out.
+    for (moment, after) in [
+        (Moment::BeforeReading, 0),
+        (Moment::BeforeTheAnswer, 1),
+        (Moment::AfterTheAnswer, 2),
+        (Moment::BeforeReading, 2),
+    ] {
+        let found = killed_while("{after: 3, window: 3s}", moment, after);
+        assert!(found.grouped >= 10, "seven outages, and more than that of their ends: {found:?}");
+    }
+}
+
+#[test]
+fn a_kill_while_a_digest_is_sent_makes_no_second_one() {
+    for moment in [Moment::BeforeReading, Moment::BeforeTheAnswer, Moment::AfterTheAnswer] {
+        let found = killed_while("{after: 3, window: 2s}", moment, 3);
+        assert!(found.grouped >= 10, "{found:?}");
+        assert!(moment != Moment::BeforeTheAnswer || found.repeated >= 1, "under the same id: {found:?}");
+    }
+}
+
+#[test]
 fn a_kill_amid_a_batch_loses_no_message() {
     killed_by_the_receiver(Moment::BeforeTheAnswer, 5);
     killed_by_the_receiver(Moment::BeforeReading, 5);
@@ -238,7 +294,7 @@ fn a_kill_around_the_commit_tells_nothing_that_is_not_kept() {
     let process = Arc::new(AtomicU32::new(0));
     let armed = Arc::new(AtomicBool::new(false));
     let (victim, trigger) = (process.clone(), armed.clone());
-    let mut campaign = Campaign::new(10, move |_, before| {
+    let mut campaign = Campaign::new(10, "{after: 3, window: 1s}", move |_, before| {
         if before > 0 && before % 6 == 1 && trigger.swap(false, Ordering::Relaxed) {
             let victim = victim.load(Ordering::Relaxed);
             std::thread::spawn(move || {

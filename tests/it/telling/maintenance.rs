@@ -11,6 +11,7 @@ use api_monitor::domain::outcome::{Outcome, Status};
 use api_monitor::domain::selector::Selectors;
 use api_monitor::domain::silence::SilenceSettings;
 use api_monitor::service::silences;
+use api_monitor::store::incidents;
 
 use super::scripted::{Scripted, channels, named};
 use super::{START, incidents_of, notifications};
@@ -109,6 +110,12 @@ async fn an_outage_told_before_a_window_that_outlasts_it_is_reminded_of_after_it
     let rows = live.history(live.id("e")).await;
     let first = rows.iter().find(|row| row.started_at >= at(END)).unwrap();
     assert!(first.started_at <= events[events.len() - 1].1, "{first:?}");
+    // The time in the window is no downtime.
+    let (id, ever) = (live.id("e"), at("2026-11-21T12:00:00Z")..at("2026-11-22T00:00:00Z"));
+    let spans = incidents::down_spans(live.monitor.store.readers(), id, ever.start, ever.end).await.unwrap();
+    let [before, after] = spans.as_slice() else { panic!("{spans:?}") };
+    assert!(before.start < at(BEGIN) && after.start >= at(END) && after.end.is_none(), "{spans:?}");
+    assert!(before.end.is_some_and(|end| (at(BEGIN)..at(END)).contains(&end)), "{spans:?}");
     live.stop().await;
 }
 

@@ -1,12 +1,15 @@
 //! Telling people, from the failed check to the message, in an assembled monitor.
 
+mod grouping;
 mod held;
 pub(crate) mod hook;
 mod hostile;
 mod kill;
 mod life;
 mod maintenance;
+mod matrix;
 mod measure;
+mod parents;
 mod scripted;
 mod trouble;
 mod whole;

@@ -91,7 +91,7 @@ pub(super) fn documented(name: &str) -> Documented {
         },
         // https://docs.ntfy.sh/publish/#publish-as-json; a message of more bytes becomes an attachment
         "ntfy" => Documented {
-            fields: &["topic", "title", "message", "priority", "click"],
+            fields: &["topic", "title", "message", "priority", "click", "actions.**"],
             required: &["topic", "message"],
             max_bytes: 2 * 4096,
             limits: &[("message", 4096)],

@@ -1,0 +1,37 @@
+//! The digests of a deliverer: out once their rows are written, or from memory where they cannot be.
+
+use super::Worker;
+use crate::notify::queue::Grouped;
+
+impl Worker {
+    /// The rows of these digests are written: they go out, if they have not.
+    pub(super) fn take_digests(&mut self, written: &[Grouped]) {
+        for of_rows in written {
+            let id = &of_rows.digest.told.facts.id;
+            // It may have gone out from memory meanwhile.
+            let Some(at) = self.digests.iter().position(|grouped| grouped.digest.told.facts.id == *id) else {
+                continue;
+            };
+            let grouped = self.digests.swap_remove(at);
+            self.context.handover.stored(id);
+            self.queue.grouped(&grouped);
+            let (channel, messages) = (&self.name, grouped.standings.len());
+            let endpoints = grouped.digest.told.facts.items.len();
+            tracing::info!(
+                notification = id,
+                messages,
+                endpoints,
+                "many messages to {channel} at once go out as a digest"
+            );
+        }
+    }
+
+    /// The rows of digests cannot be written, or not soon enough: nobody waits for that.
+    pub(super) fn tell_digests_from_memory(&mut self) {
+        for grouped in self.digests.iter_mut().filter(|grouped| !grouped.from_memory) {
+            self.queue.group_from_memory(grouped);
+            self.context.handover.hand_also(grouped.digest.clone(), false);
+        }
+        self.queue.take_handed(self.context.handover.waiting_for(&self.name));
+    }
+}
