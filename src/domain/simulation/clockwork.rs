@@ -21,6 +21,8 @@ pub struct Made {
     pub outcome: Outcome,
     /// From its first attempt to its end.
     pub took: Duration,
+    /// How long after its instant it begins: no two checks of a real monitor begin at the same microsecond of their slots.
+    pub late: Duration,
     pub attempts: u32,
 }
 
@@ -218,8 +220,8 @@ impl Simulation {
             return;
         }
         let Some(known) = self.world.known(id).cloned() else { return };
-        let Made { outcome, took, attempts } = made(&known, self.now);
-        let started_at = from_micros(micros(self.now));
+        let Made { outcome, took, late, attempts } = made(&known, self.now);
+        let started_at = from_micros(micros(self.now + late));
         let total_us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let result = CheckResult {
             endpoint_id: id,
@@ -233,7 +235,7 @@ impl Simulation {
             trigger,
             in_maintenance: false,
         };
-        let check = UnderWay { ends_at: self.now + took, trigger, result, missed: Vec::new() };
+        let check = UnderWay { ends_at: self.now + late + took, trigger, result, missed: Vec::new() };
         self.under_way.insert(id, check);
     }
 }

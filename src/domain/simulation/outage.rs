@@ -44,7 +44,11 @@ pub fn imagine(endpoints: &[Arc<KnownEndpoint>], holds: Holds, routing: Routing,
     let mut simulation = Simulation::new(world, begin);
     let mut made = |known: &KnownEndpoint, at: Timestamp| {
         let fails = outage.failing.contains(&known.id) && outage.from <= at && at < outage.to;
-        if fails { failed(known, at) } else { Made { outcome: Outcome::Up, took: ATTEMPT, attempts: 1 } }
+        if fails {
+            failed(known, at)
+        } else {
+            Made { outcome: Outcome::Up, took: ATTEMPT, late: Duration::ZERO, attempts: 1 }
+        }
     };
     simulation.run_until(outage.to, &mut made);
     let last = outage.to.checked_add_signed(LONGEST_END).unwrap_or(outage.to);
@@ -68,5 +72,5 @@ fn failed(known: &KnownEndpoint, at: Timestamp) -> Made {
         (took, attempts) = (begins + ATTEMPT, attempts + 1);
     }
     let outcome = Outcome::Down(Failure::new(FailureKind::HttpStatus, "It is imagined to be down"));
-    Made { outcome, took, attempts }
+    Made { outcome, took, late: Duration::ZERO, attempts }
 }

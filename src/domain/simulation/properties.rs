@@ -159,6 +159,9 @@ struct Run {
     channels: BTreeMap<&'static str, bool>,
     telling: bool,
     interval: Duration,
+    /// Checks made: an incident is known by the microsecond of its first failure, which a clock that was set back must
+    /// not bring again, as no real one does.
+    made: u64,
 }
 
 fn through_json<T: Serialize + DeserializeOwned>(value: &T) -> T {
@@ -200,6 +203,7 @@ impl Run {
             channels: CHANNELS.iter().map(|name| (*name, true)).collect(),
             telling: true,
             interval: Duration::from_secs(interval),
+            made: 0,
         }
     }
 
@@ -327,7 +331,7 @@ impl Run {
         while self.now() < end {
             let step = LOOK.min(end - self.now());
             let (from, wall) = (self.now(), self.simulation.now());
-            let (health, begun) = (&mut self.health, &mut self.begun);
+            let (health, begun, made_before) = (&mut self.health, &mut self.begun, &mut self.made);
             let mut made = |known: &KnownEndpoint, at: Timestamp| {
                 let (health, count) = health.get_mut(&known.id.0).unwrap();
                 *count += 1;
@@ -339,10 +343,12 @@ impl Run {
                     Health::Flaky(_) => Outcome::Up,
                 };
                 let took = LONGEST_CHECK / 50 * (1 + *count * 7 % 50);
-                let began = from + (at - wall).to_std().unwrap();
-                let (id, began_at, outcome_there) = (known.id.0, at, outcome.clone());
+                *made_before += 1;
+                let late = Duration::from_micros(*made_before);
+                let began = from + (at - wall).to_std().unwrap() + late;
+                let (id, began_at, outcome_there) = (known.id.0, at + late, outcome.clone());
                 begun.push(Begun { id, began_at, began, ends: began + took, outcome: outcome_there });
-                Made { outcome, took, attempts: 1 }
+                Made { outcome, took, late, attempts: 1 }
             };
             self.simulation.run_until(wall + step, &mut made);
             self.see();

@@ -71,7 +71,7 @@ fn outage(settings: serde_json::Value, holds: Holds, from: i64, to: i64, until: 
     let (began, over) = (minute(from), minute(to));
     let mut made = |_: &KnownEndpoint, at| {
         let outcome = if began <= at && at < over { failure() } else { Outcome::Up };
-        Made { outcome, took: Duration::from_millis(100), attempts: 1 }
+        Made { outcome, took: Duration::from_millis(100), late: Duration::ZERO, attempts: 1 }
     };
     simulation.run_until(minute(until), &mut made);
     let line = |said: Said| {
