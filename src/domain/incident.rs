@@ -533,7 +533,8 @@ fn confirmed_down(
             let is_over = incident.flapping.is_some() && policy.flap.is_none();
             let event = if is_over { Some(Event::DownAgain) } else { begins.then_some(Event::Flapping) };
             let incident = OpenIncident { span_started_at: span, held: None, cause, flapping, ..incident.clone() };
-            let incident = if is_over { incident.planned(policy, now) } else { incident };
+            let again = |incident: OpenIncident| OpenIncident { reopened: true, ..incident }.planned(policy, now);
+            let incident = if is_over { again(incident) } else { incident };
             (incident, IncidentChange::DownAgain, event)
         }
         (None, Some(recovered)) => {

@@ -254,8 +254,8 @@ pub fn every(facts: &Facts, now: Timestamp) -> impl Iterator<Item = (Held, &'sta
     ORDER.iter().filter_map(move |line| {
         let hold = (line.holds)(facts)?;
         let still = hold.until.is_none_or(|until| now < until);
-        let held = Held { by: line.by, name: hold.name, until: hold.until, at_end: line.at_end };
-        still.then_some((held, line.holds_back))
+        let kept = Held { by: line.by, name: hold.name, until: hold.until, at_end: line.at_end };
+        still.then_some((kept, line.holds_back))
     })
 }
 

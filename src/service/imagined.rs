@@ -108,8 +108,8 @@ impl Imagined {
             [one] => Ok(one),
             [] => {
                 let labels: Vec<String> = self.endpoints.iter().map(|known| label(known)).collect();
-                let names = self.endpoints.iter().map(|known| known.endpoint.name.as_str());
-                let near = closest(name, labels.iter().map(String::as_str).chain(names));
+                let alone = self.endpoints.iter().map(|known| known.endpoint.name.as_str());
+                let near = closest(name, labels.iter().map(String::as_str).chain(alone));
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 Err(format!("there is no endpoint `{name}`{hint}"))
             }

@@ -343,7 +343,7 @@ fn unknown_keys_are_refused_everywhere_and_free_keys_are_not() {
         r#"
 x-top: 1
 chanels: {}
-routes: []
+services: []
 database: {x-a: 1, pool: 3}
 defaults: {x-b: 1, header: {}, retry: {x-c: 1, attempts: 3}}
 groups:

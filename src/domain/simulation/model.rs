@@ -160,12 +160,12 @@ impl Expected {
             return;
         }
         let of = self.policy.failure_threshold.of as usize;
-        if !good {
+        if good {
+            self.failing_since = None;
+        } else {
             (self.goods, self.good_since) = (0, None);
             self.last_failure = Some(now);
             self.failing_since.get_or_insert(began);
-        } else {
-            self.failing_since = None;
         }
         if self.down {
             self.goods = if good { self.goods + 1 } else { 0 };
@@ -237,7 +237,11 @@ impl Expected {
         }
         let policy = &self.policy;
         if let Some(since) = self.owed_since.filter(|_| !held && !self.knows && !self.flapping) {
-            assert!(now < since + SLACK, "down, and nothing keeps it back, but nobody was told for {:?}", now - since);
+            assert!(
+                now < since + SLACK,
+                "down, and nothing keeps it back, but nobody was told for {:?}",
+                now.saturating_sub(since)
+            );
         }
         let threshold = policy.failure_threshold;
         // Where a confirming check could not end before the next slot, that slot confirms.
@@ -246,12 +250,16 @@ impl Expected {
         if let Some(since) = self.failing_since.filter(|_| !held && !self.unsure) {
             let told = self.knows && !(self.flapping && self.down);
             let limit = most + SLACK + if self.flapping { policy.cooldown } else { Duration::ZERO };
-            assert!(told || now < since + limit, "it fails for {:?}, more than {limit:?}, untold", now - since);
+            assert!(
+                told || now < since + limit,
+                "it fails for {:?}, more than {limit:?}, untold",
+                now.saturating_sub(since)
+            );
         }
         if let Some(since) = self.good_since.filter(|_| self.open.is_some() && !around.paused) {
             let held = policy.cooldown.max(policy.flap.map_or(Duration::ZERO, |flap| flap.window));
             let end = since + held + SLACK;
-            assert!(now < end, "good for {:?}, and its incident is still open", now - since);
+            assert!(now < end, "good for {:?}, and its incident is still open", now.saturating_sub(since));
         }
         if let (Some(reminder), Some(told), true) = (&policy.reminder, self.quiet_since, self.down && !held) {
             let quiet = self.flapping
@@ -260,7 +268,7 @@ impl Expected {
                 || !self.knows
                 || self.unsure;
             let is_late = now > told + reminder.max + SLACK;
-            assert!(quiet || !is_late, "nobody was reminded for {:?}", now - told);
+            assert!(quiet || !is_late, "nobody was reminded for {:?}", now.saturating_sub(told));
         }
     }
 
@@ -316,6 +324,8 @@ impl Expected {
         }
         (self.knows, self.flapping, self.outage_told_at, self.quiet_since) = (false, false, None, None);
         (self.acknowledged_until, self.owed_since, self.good_since) = (None, None, None);
+        // What was counted before its end counts no longer.
+        self.verdicts.clear();
         if left {
             // Back again it begins without a verdict.
             let (told, spans, ids) =
@@ -356,7 +366,7 @@ impl Expected {
             assert!(self.knows && self.down, "{event} before the outage was told, or after its end");
             assert!(self.acknowledged_until.is_none_or(|until| until <= now), "{event} while acknowledged");
             if let (Some(reminder), Some(told), Event::Reminder) = (&self.policy.reminder, self.outage_told_at, event) {
-                assert!(now + SLACK >= told + reminder.every, "reminded after {:?}", now - told);
+                assert!(now + SLACK >= told + reminder.every, "reminded after {:?}", now.saturating_sub(told));
             }
         }
         if event == Event::Acknowledged {

@@ -329,25 +329,24 @@ impl Run {
     fn pass(&mut self, time: Duration) {
         let end = self.now() + time;
         while self.now() < end {
-            let step = LOOK.min(end - self.now());
+            let step = LOOK.min(end.saturating_sub(self.now()));
             let (from, wall) = (self.now(), self.simulation.now());
             let (health, begun, made_before) = (&mut self.health, &mut self.begun, &mut self.made);
             let mut made = |known: &KnownEndpoint, at: Timestamp| {
                 let (health, count) = health.get_mut(&known.id.0).unwrap();
                 *count += 1;
                 let outcome = match health {
-                    Health::Good => Outcome::Up,
                     Health::Bad => failure(),
                     Health::Unreachable => Outcome::Down(Failure::new(FailureKind::ConnectRefused, "It is not there")),
                     Health::Flaky(bits) if *bits >> (*count % 16) & 1 == 1 => failure(),
-                    Health::Flaky(_) => Outcome::Up,
+                    Health::Good | Health::Flaky(_) => Outcome::Up,
                 };
                 let took = LONGEST_CHECK / 50 * (1 + *count * 7 % 50);
                 *made_before += 1;
                 let late = Duration::from_micros(*made_before);
-                let began = from + (at - wall).to_std().unwrap() + late;
+                let since = from + (at - wall).to_std().unwrap() + late;
                 let (id, began_at, outcome_there) = (known.id.0, at + late, outcome.clone());
-                begun.push(Begun { id, began_at, began, ends: began + took, outcome: outcome_there });
+                begun.push(Begun { id, began_at, began: since, ends: since + took, outcome: outcome_there });
                 Made { outcome, took, late, attempts: 1 }
             };
             self.simulation.run_until(wall + step, &mut made);
@@ -371,7 +370,7 @@ impl Run {
         loop {
             let at = said.peek().map(|said| then(said.at));
             if let Some(check) = ended.next_if(|check| at.is_none_or(|at| check.ends <= at)) {
-                self.check_ended(&check, wall - TimeDelta::from_std(now - check.ends).unwrap());
+                self.check_ended(&check, wall - TimeDelta::from_std(now.saturating_sub(check.ends)).unwrap());
                 continue;
             }
             let Some(one) = said.next() else { break };

@@ -66,7 +66,9 @@ async fn every_documented_operation_answers() {
             call = call.json(&json!({"name": "n", "url": "https://example.com"}));
         }
         let status = call.send().await.status;
-        assert!(!matches!(status.as_u16(), 404 | 405 | 500), "{method} {path}: {status}");
+        // A link that nobody signed leads nowhere.
+        let unsigned = path.starts_with("/acknowledge/") && status == 404;
+        assert!(unsigned || !matches!(status.as_u16(), 404 | 405 | 500), "{method} {path}: {status}");
     }
 }
 

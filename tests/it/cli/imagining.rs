@@ -1,6 +1,7 @@
 //! `simulate` and `backtest`: what would be told, without a monitor that runs.
 
 use api_monitor::app::store_options;
+use api_monitor::clock::{Clock, SystemClock};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::{Failure, FailureKind, Outcome};
 use api_monitor::domain::{from_micros, micros};
@@ -107,7 +108,7 @@ fn several_fail_together_and_unknown_names_get_a_suggestion() {
 
 /// A day of checks, one a minute, ended an hour ago; those of these minutes failed.
 async fn recorded(folder: &std::path::Path, failed: &[i64]) {
-    let now = Utc::now();
+    let now = SystemClock::new().now();
     let text = std::fs::read_to_string(folder.join("config.yaml")).unwrap();
     let config = load(&folder.join("config.yaml"), &text, now);
     let store = Store::open(&store_options(&config)).await.unwrap();

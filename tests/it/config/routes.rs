@@ -16,7 +16,7 @@ fn every_mistake_of_a_route_says_where_it_is() {
          alert_policy: {{success_threshold: 0}}}}\n  - team\n"
     ));
     for (place, said) in [
-        ("routes[0].notify", "did you mean `team`"),
+        ("routes[0].notify[0]", "did you mean team ?"),
         ("routes[1].match", "names no endpoints"),
         ("routes[2].match", "an id is given by the database"),
         ("routes[3]", "says nothing"),

@@ -418,7 +418,7 @@ async fn a_crowd_of_which_some_never_read_costs_little_and_delays_nothing() {
     let endpoints: Vec<String> =
         (0..20).map(|n| format!("{{name: e{n}, url: '{}', interval: 2, {QUICK}}}", target.url("x"))).collect();
     let platform = Platform::start(&format!(
-        "channels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{}]\n",
+        "group_messages: false\nchannels: {{hook: {{type: webhook, url: '{}'}}}}\nendpoints: [{}]\n",
         hook.url(),
         endpoints.join(", ")
     ));

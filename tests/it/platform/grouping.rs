@@ -53,9 +53,9 @@ impl Storm {
         let mut named = BTreeMap::new();
         for (_, body) in self.team.taken() {
             let of_digest = body["items"].as_array().into_iter().flatten();
-            let names = of_digest.filter(|item| item["events"].as_array().unwrap().contains(&json!(event)));
-            let names = names.map(|item| item["endpoint"]["name"].clone());
-            for name in names.chain((body["event"] == event).then(|| body["endpoint_name"].clone())) {
+            let by_digest = of_digest.filter(|item| item["events"].as_array().unwrap().contains(&json!(event)));
+            let by_digest = by_digest.map(|item| item["endpoint"]["name"].clone());
+            for name in by_digest.chain((body["event"] == event).then(|| body["endpoint_name"].clone())) {
                 *named.entry(name.as_str().unwrap().to_owned()).or_default() += 1;
             }
         }

@@ -1,5 +1,7 @@
 //! `depends_on`: what it may say, and what is told of endpoints whose parent is down.
 
+use std::fmt::Write as _;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -43,8 +45,10 @@ async fn what_a_dead_parent_keeps_back_is_shown_everywhere_and_told_to_nobody() 
     let asked = status.clone();
     let target = Target::answering(move |_, _| Answer::Status(asked.load(Ordering::Relaxed)));
     let url = target.url("e");
-    let children: String =
-        (0..CHILDREN).map(|i| format!("  - {{name: c{i}, url: '{url}', depends_on: ['group:core']}}\n")).collect();
+    let mut children = String::new();
+    for i in 0..CHILDREN {
+        writeln!(children, "  - {{name: c{i}, url: '{url}', depends_on: ['group:core']}}").unwrap();
+    }
     let platform = Platform::start(&format!(
         "channels: {{out: {{type: console}}}}\n\
          defaults: {{interval: 2, retry: {{enabled: false}}, alert_policy: {{confirm_interval: 1}}}}\n\

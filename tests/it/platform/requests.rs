@@ -73,7 +73,8 @@ async fn routes_without_a_body_refuse_one_that_says_something() {
     let mut routes = Vec::new();
     for (template, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            if ["post", "put", "patch"].contains(&method.as_str()) && operation["requestBody"].is_null() {
+            let is_page = template.starts_with("/acknowledge/");
+            if ["post", "put", "patch"].contains(&method.as_str()) && operation["requestBody"].is_null() && !is_page {
                 for status in ["400", "408", "413", "415"] {
                     assert!(operation["responses"][status].is_object(), "{method} {template}: {status}");
                 }

@@ -79,8 +79,8 @@ async fn many_outages_at_once_are_three_messages_and_a_digest_and_so_is_their_en
         assert_eq!(names.len(), ENDPOINTS, "each once: {messages:?}");
         assert!(names.iter().all(|(_, said)| said == event), "{names:?}");
     }
-    let pages = |action: &str| bodies(&pager).iter().filter(|body| body["event_action"] == action).count();
-    assert_eq!((pages("trigger"), pages("resolve")), (ENDPOINTS, ENDPOINTS), "each by itself");
+    let count = |action: &str| bodies(&pager).iter().filter(|body| body["event_action"] == action).count();
+    assert_eq!((count("trigger"), count("resolve")), (ENDPOINTS, ENDPOINTS), "each by itself");
     let bodies = bodies(&hook);
     assert_eq!(
         (&bodies[3]["event"], &bodies[3]["status"], &bodies[3]["endpoint_name"]),
