@@ -100,6 +100,9 @@ fn instant_of(text: &str, timezone: chrono_tz::Tz) -> Result<Timestamp, Failed> 
     })
 }
 
+/// What is not imagined yet, by the keys that it is configured with; said with every answer.
+const NOT_IMAGINED: [&str; 3] = ["depends_on", "connectivity", "group_messages"];
+
 /// How it is shown.
 struct Shown<'a> {
     endpoints: &'a [Arc<KnownEndpoint>],
@@ -131,6 +134,7 @@ impl Shown<'_> {
         }
         let messages = said.iter().filter(|one| is_told(&one.what)).count();
         lines.push(format!("told: {}", super::counted(messages, "message")));
+        lines.push(format!("not imagined: {}", NOT_IMAGINED.join(", ")));
         lines.join("\n")
     }
 
@@ -171,6 +175,7 @@ impl Shown<'_> {
             "endpoints": self.endpoints.iter().map(|known| label(known)).collect::<Vec<_>>(),
             "messages": said.iter().filter(|one| is_told(&one.what)).count(),
             "events": said.iter().map(event).collect::<Vec<_>>(),
+            "not_imagined": NOT_IMAGINED,
         })
     }
 }
