@@ -3,7 +3,7 @@
 //!
 //! It does not send, store, sleep or read a clock. The recorder feeds it results in the order of `scheduled_at`
 //! and stores what changed, with the notifications, in the transaction of the results. What keeps a message back is
-//! decided by [`suppression`](crate::domain::suppression) alone: the machine adds what it knows itself to the facts
+//! decided by [`suppression`] alone: the machine adds what it knows itself to the facts
 //! that it is given.
 
 mod by_hand;
