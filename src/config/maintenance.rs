@@ -1,19 +1,17 @@
 //! `maintenance_windows`: when work is being done on endpoints on purpose.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::SourceRef;
-use super::de::{inline_collection, typed};
+use super::de::typed;
 use super::fault::unexpected_kind;
 use super::layer::{Rules, overlaps};
 use super::report::{Report, path_below};
+use super::section::each;
 use super::tree::{Node, Trail, Value, without_secrets};
 use crate::domain::maintenance::{Window, WindowSettings};
 use crate::domain::selector::{Selectable, Selectors};
 
-/// The most windows of a configuration.
-const MOST: usize = 1_000;
+/// The section, how its items are called, and the most of a configuration.
+const SECTION: (&str, &str, usize) = ("maintenance_windows", "windows", 1_000);
 
 /// A window of `maintenance_windows`.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,42 +29,17 @@ pub(super) fn read(
     there: Option<&Selectable<'_>>,
     report: &mut Report,
 ) -> Vec<ConfiguredWindow> {
-    let section = Trail::Key(&Trail::Root, "maintenance_windows");
-    let Some(node) = root.get("maintenance_windows").filter(|node| !node.is_null()) else { return Vec::new() };
-    let node = match inline_collection(node) {
-        None => node.clone(),
-        Some(Ok(inline)) => inline,
-        Some(Err(message)) => {
-            report.error(&node.place, section, message);
-            return Vec::new();
-        }
-    };
-    let Value::Sequence(items) = &node.value else {
-        if !node.has_missing() {
-            report.error(&node.place, section, unexpected_kind("a list of windows", node.kind()));
-        }
-        return Vec::new();
-    };
-    if items.len() > MOST {
-        report.error(&node.place, section, format!("too many windows: at most {MOST}"));
-        return Vec::new();
-    }
     let mut windows: Vec<ConfiguredWindow> = Vec::new();
-    // Counted by file: where several are merged, a person counts in the one that is open.
-    let mut counts: HashMap<_, usize> = HashMap::new();
-    for item in items {
-        let count = counts.entry(Arc::as_ptr(&item.place.source)).or_default();
-        let at = Trail::Index(&section, *count);
-        *count += 1;
-        let Some(window) = read_window(item, &at, rules, there, report) else { continue };
+    each(root, SECTION, report, |item, at, report| {
+        let Some(window) = read_window(item, at, rules, there, report) else { return };
         if let Some(first) = windows.iter().find(|other| other.window.name == window.window.name) {
             let place = &item.at_pointer("/name").0.place;
             let message = format!("the name `{}` is taken: {} has it", window.window.name, first.source);
-            report.error(place, Trail::Key(&at, "name"), message);
-            continue;
+            report.error(place, Trail::Key(at, "name"), message);
+            return;
         }
         windows.push(window);
-    }
+    });
     windows
 }
 

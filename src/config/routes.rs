@@ -1,29 +1,27 @@
 //! `routes`: who is told, and by which policy, by what an endpoint is called and where it belongs.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::de::{inline_collection, typed};
+use super::de::typed;
 use super::fault::unexpected_kind;
 use super::layer::{Rules, mistakes, overlaps};
 use super::report::{Report, path_below};
+use super::section::each;
 use super::tree::{Node, Trail, Value, without_secrets};
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::route::{Route, RouteSettings};
 use crate::domain::selector::{Selectable, Selectors};
 
-/// The most routes of a configuration.
-const MOST: usize = 1_000;
+/// The section, how its items are called, and the most of a configuration.
+const SECTION: (&str, &str, usize) = ("routes", "routes", 1_000);
 
 /// Reads the section, but for whether there is anything that the routes mean: see [`note_idle`].
 pub(super) fn read(root: &Node, rules: Rules<'_>, report: &mut Report) -> Vec<Route> {
-    each(root, report, |item, at, report| read_route(item, at, rules, report)).into_iter().flatten().collect()
+    each(root, SECTION, report, |item, at, report| read_route(item, at, rules, report)).into_iter().flatten().collect()
 }
 
 /// Warns of selectors that mean nothing that is configured. That is no mistake: endpoints may be made through the API.
 pub(super) fn note_idle(root: &Node, there: &Selectable<'_>, report: &mut Report) {
     let mut unread = Report::default();
-    let idle = each(root, &mut unread, |item, at, report| {
+    let idle = each(root, SECTION, &mut unread, |item, at, report| {
         let settings = typed::<RouteSettings>(item, at, report).value;
         let Selectors(list) = settings.selectors.unwrap_or_default();
         for (i, message) in Selectors(list).mistakes(there) {
@@ -34,39 +32,6 @@ pub(super) fn note_idle(root: &Node, there: &Selectable<'_>, report: &mut Report
     });
     drop(idle);
     report.warnings.append(&mut unread.warnings);
-}
-
-fn each<T>(root: &Node, report: &mut Report, mut read: impl FnMut(&Node, &Trail<'_>, &mut Report) -> T) -> Vec<T> {
-    let section = Trail::Key(&Trail::Root, "routes");
-    let Some(node) = root.get("routes").filter(|node| !node.is_null()) else { return Vec::new() };
-    let node = match inline_collection(node) {
-        None => node.clone(),
-        Some(Ok(inline)) => inline,
-        Some(Err(message)) => {
-            report.error(&node.place, section, message);
-            return Vec::new();
-        }
-    };
-    let Value::Sequence(items) = &node.value else {
-        if !node.has_missing() {
-            report.error(&node.place, section, unexpected_kind("a list of routes", node.kind()));
-        }
-        return Vec::new();
-    };
-    if items.len() > MOST {
-        report.error(&node.place, section, format!("too many routes: at most {MOST}"));
-        return Vec::new();
-    }
-    // Counted by file: where several are merged, a person counts in the one that is open.
-    let mut counts: HashMap<_, usize> = HashMap::new();
-    let mut all = Vec::new();
-    for item in items {
-        let count = counts.entry(Arc::as_ptr(&item.place.source)).or_default();
-        let at = Trail::Index(&section, *count);
-        *count += 1;
-        all.push(read(item, &at, report));
-    }
-    all
 }
 
 /// A selector of a route: how its place is called, and the node to blame.

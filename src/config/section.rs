@@ -1,13 +1,57 @@
 //! A mapping of the tree with fixed keys, which may not be there: what it holds as a type, and messages about its
 //! values, told where they stand.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 
-use super::de::typed;
+use super::de::{inline_collection, typed};
+use super::fault::unexpected_kind;
 use super::raw::AutoOr;
 use super::report::Report;
-use super::tree::{Node, Place, Trail, without_secrets};
+use super::tree::{Node, Place, Trail, Value, without_secrets};
 use crate::domain::pointer;
+
+/// Reads a section that is a list, item by item with its place. `what`: how its items are called; more than `most` of them
+/// are a mistake.
+pub(super) fn each<T>(
+    root: &Node,
+    (name, what, most): (&str, &str, usize),
+    report: &mut Report,
+    mut read: impl FnMut(&Node, &Trail<'_>, &mut Report) -> T,
+) -> Vec<T> {
+    let section = Trail::Key(&Trail::Root, name);
+    let Some(node) = root.get(name).filter(|node| !node.is_null()) else { return Vec::new() };
+    let node = match inline_collection(node) {
+        None => node.clone(),
+        Some(Ok(inline)) => inline,
+        Some(Err(message)) => {
+            report.error(&node.place, section, message);
+            return Vec::new();
+        }
+    };
+    let Value::Sequence(items) = &node.value else {
+        if !node.has_missing() {
+            report.error(&node.place, section, unexpected_kind(&format!("a list of {what}"), node.kind()));
+        }
+        return Vec::new();
+    };
+    if items.len() > most {
+        report.error(&node.place, section, format!("too many {what}: at most {most}"));
+        return Vec::new();
+    }
+    // Counted by file: where several are merged, a person counts in the one that is open.
+    let mut counts: HashMap<_, usize> = HashMap::new();
+    let mut all = Vec::new();
+    for item in items {
+        let count = counts.entry(Arc::as_ptr(&item.place.source)).or_default();
+        let at = Trail::Index(&section, *count);
+        *count += 1;
+        all.push(read(item, &at, report));
+    }
+    all
+}
 
 pub(super) struct Section<'n> {
     /// From the top: `api`, `channels.ops`.

@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::alert_policy::{EscalationStep, FailureThreshold, FlapPolicy, ReminderPolicy};
-use crate::domain::check::Timings;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::MissedReason;
 use crate::domain::{from_micros, micros};
@@ -482,19 +481,7 @@ impl Life<'_> {
     }
 
     fn check(&mut self, outcome: Outcome, trigger: Trigger, in_maintenance: bool, now: i64) {
-        let at = from_micros(now * SECOND);
-        let result = CheckResult {
-            endpoint_id: EndpointId(1),
-            scheduled_at: at,
-            started_at: at,
-            outcome,
-            slots: 1,
-            status_code: None,
-            timings: Timings::default(),
-            attempts: 1,
-            trigger,
-            in_maintenance,
-        };
+        let result = CheckResult { in_maintenance, ..super::tests::result(now, outcome, trigger) };
         self.take(&result, now);
     }
 

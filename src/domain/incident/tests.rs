@@ -17,7 +17,7 @@ fn policy(failure_threshold: u32, success_threshold: u32) -> AlertPolicy {
     AlertPolicy { failure_threshold, success_threshold, ..AlertPolicy::default() }
 }
 
-fn result(second: i64, outcome: Outcome, trigger: Trigger) -> CheckResult {
+pub(super) fn result(second: i64, outcome: Outcome, trigger: Trigger) -> CheckResult {
     let at = from_micros(second * 1_000_000);
     CheckResult {
         endpoint_id: EndpointId(1),

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 
 use super::{Platform, until};
-use crate::flows::target::{self, Target};
+use crate::flows::target::Switched;
 use crate::telling::hook::Hook;
 
 const ENDPOINTS: usize = 1_000;
@@ -17,17 +15,14 @@ const ENDPOINTS: usize = 1_000;
 const WINDOW: i64 = 20;
 
 struct Storm {
-    status: Arc<AtomicU16>,
-    _target: Target,
+    target: Switched,
     team: Hook,
     pager: Hook,
 }
 
 impl Storm {
     fn new() -> (Self, String) {
-        let status = Arc::new(AtomicU16::new(200));
-        let answered = status.clone();
-        let target = Target::answering(move |_, _| target::Answer::Status(answered.load(Ordering::Relaxed)));
+        let target = Switched::good();
         let (team, pager) = (Hook::start(), Hook::saying("202 Accepted", r#"{"status": "success"}"#));
         let mut yaml = format!(
             "group_messages: {{window: {WINDOW}s}}\nmonitoring: {{max_checks_per_host: 1000}}\nchannels:\n  \
@@ -41,11 +36,11 @@ impl Storm {
         for n in 0..ENDPOINTS {
             writeln!(yaml, "  - {{name: shop {n:04}, url: '{}'}}", target.url(&format!("e{n}"))).unwrap();
         }
-        (Self { status, _target: target, team, pager }, yaml)
+        (Self { target, team, pager }, yaml)
     }
 
     fn set(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
+        self.target.set(status);
     }
 
     /// How often each endpoint was named, by messages of its own and by digests, with this event.

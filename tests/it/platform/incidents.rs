@@ -1,32 +1,25 @@
 //! What people do with an outage that is open: they acknowledge it, write notes, resolve it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-
 use serde_json::{Value, json};
 
 use super::{Platform, until};
-use crate::flows::target::{self, Target};
+use crate::flows::target::Switched;
 use crate::telling::hook::Hook;
 
 /// An endpoint that a test switches, watched every second, told to `front`, and after a second to `back`.
 struct Watched {
-    target: Target,
-    status: Arc<AtomicU16>,
+    target: Switched,
     front: Hook,
     back: Hook,
 }
 
 impl Watched {
     fn good() -> Self {
-        let status = Arc::new(AtomicU16::new(200));
-        let answered = status.clone();
-        let target = Target::answering(move |_, _| target::Answer::Status(answered.load(Ordering::Relaxed)));
-        Self { target, status, front: Hook::start(), back: Hook::start() }
+        Self { target: Switched::good(), front: Hook::start(), back: Hook::start() }
     }
 
     fn set(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
+        self.target.set(status);
     }
 
     fn config(&self, policy: &str) -> String {

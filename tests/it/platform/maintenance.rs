@@ -1,19 +1,16 @@
 //! Maintenance windows and silences as resources, and what they do to what is told.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-
 use api_monitor::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{Platform, until};
-use crate::flows::target::{Answer, Target};
+use crate::flows::target::{Answer, Switched, Target};
 
 const WINDOWS: &str = "/api/v1/maintenance-windows";
 const SILENCES: &str = "/api/v1/silences";
 
 /// Checked each second, twice of which confirms an outage.
-fn watched(target: &Target) -> String {
+fn watched(target: &Switched) -> String {
     let url = target.url("e");
     format!(
         "endpoints: [{{name: e, group: core, tags: [prod], url: '{url}', interval: 1, retry: {{enabled: false}}, \
@@ -36,7 +33,7 @@ fn from_now(hours: i64) -> String {
 
 #[tokio::test]
 async fn a_window_is_made_read_changed_renamed_and_deleted() {
-    let target = Target::answering(|_, _| Answer::Status(200));
+    let target = Switched::good();
     let platform = Platform::start(&watched(&target));
     let body = json!({"name": "disk swap", "at": "02:30", "every": "mon,thu", "for": "90m",
         "timezone": "Europe/Berlin", "match": ["group:core"], "reason": "new disks"});
@@ -83,7 +80,7 @@ async fn a_window_is_made_read_changed_renamed_and_deleted() {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_window_or_a_silence_is_told_at_its_place() {
-    let target = Target::answering(|_, _| Answer::Status(200));
+    let target = Switched::good();
     let platform = Platform::start(&watched(&target));
     for (path, body, pointer) in [
         (WINDOWS, json!({"name": "w", "match": "e", "for": 60}), "/start"),
@@ -104,7 +101,7 @@ async fn what_is_wrong_with_a_window_or_a_silence_is_told_at_its_place() {
 
 #[tokio::test]
 async fn a_window_of_the_configuration_is_shown_and_changed_there_alone() {
-    let target = Target::answering(|_, _| Answer::Status(200));
+    let target = Switched::good();
     let yaml = watched(&target) + "maintenance_windows:\n  - {name: nightly, cron: '0 3 * * *', for: 1h, match: e}\n";
     let platform = Platform::start(&yaml);
     let window = platform.get(&format!("{WINDOWS}/nightly")).await.expect(200).json();
@@ -122,12 +119,10 @@ async fn a_window_of_the_configuration_is_shown_and_changed_there_alone() {
 
 #[tokio::test]
 async fn while_a_window_is_open_checks_go_on_and_nothing_counts_or_is_told() {
-    let status = Arc::new(AtomicU16::new(200));
-    let asked = status.clone();
-    let target = Target::answering(move |_, _| Answer::Status(asked.load(Ordering::Relaxed)));
+    let target = Switched::good();
     let platform = Platform::start(&(watched(&target).replace("interval: 1,", "interval: 3600,")));
     until("it is up", async || endpoint(&platform).await["status"] == "up").await;
-    status.store(503, Ordering::Relaxed);
+    target.set(503);
     let start = from_now(-1);
     let body = json!({"name": "now", "start": start, "for": "3h", "match": ["core/e"], "reason": "moving"});
     let window = platform.send("POST", WINDOWS, &body).await.expect(201).json();

@@ -2,13 +2,10 @@
 
 use std::fmt::Write as _;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-
 use serde_json::{Value, json};
 
 use super::{Platform, until};
-use crate::flows::target::{Answer, Target};
+use crate::flows::target::Switched;
 
 const ENDPOINTS: &str = "/api/v1/endpoints";
 
@@ -41,9 +38,7 @@ async fn told(platform: &Platform) -> Vec<String> {
 
 #[tokio::test]
 async fn what_a_dead_parent_keeps_back_is_shown_everywhere_and_told_to_nobody() {
-    let status = Arc::new(AtomicU16::new(200));
-    let asked = status.clone();
-    let target = Target::answering(move |_, _| Answer::Status(asked.load(Ordering::Relaxed)));
+    let target = Switched::good();
     let url = target.url("e");
     let mut children = String::new();
     for i in 0..CHILDREN {
@@ -58,7 +53,7 @@ async fn what_a_dead_parent_keeps_back_is_shown_everywhere_and_told_to_nobody() 
         async |status: &str| platform.get("/api/v1/stats/summary").await.expect(200).json()[status].as_u64().unwrap();
     let all = CHILDREN as u64 + 1;
     until("all are up", async || summary("healthy_endpoints").await == all).await;
-    status.store(503, Ordering::Relaxed);
+    target.set(503);
     until("all are down", async || summary("unhealthy_endpoints").await == all).await;
     until("each is noted", async || notifications(&platform).await.len() > CHILDREN).await;
     until("the parent is told", async || !told(&platform).await.is_empty()).await;
@@ -82,7 +77,7 @@ async fn what_a_dead_parent_keeps_back_is_shown_everywhere_and_told_to_nobody() 
     let kept = &incident["events"][1];
     assert_eq!((&kept["event"], &kept["note"]), (&json!("kept_back"), &json!("parent_down: group:core")), "{incident}");
 
-    status.store(200, Ordering::Relaxed);
+    target.set(200);
     until("all are up again", async || summary("healthy_endpoints").await == all).await;
     until("the end is told", async || told(&platform).await.len() > 1).await;
     assert_eq!(told(&platform).await, ["gate down", "gate up"]);
