@@ -10,6 +10,7 @@ pub mod api_key;
 pub mod audience;
 pub mod availability;
 pub mod check;
+pub mod condition;
 pub mod connectivity;
 pub mod counts;
 pub mod dependency;

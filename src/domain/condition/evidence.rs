@@ -1,0 +1,71 @@
+//! What conditions are examined against.
+
+use std::net::IpAddr;
+
+use crate::domain::Timestamp;
+
+/// What an attempt kept for its conditions, and only where they need it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// The decompressed body, at most `max_body_bytes` of it.
+    pub body: Vec<u8>,
+    /// There was more of the body than was read.
+    pub is_cut: bool,
+    /// Names are lower case; several of a name are one, joined by `, `.
+    pub headers: Vec<(String, String)>,
+    /// Where the last redirect led, without what is secret in it; without redirects the URL that was asked.
+    pub final_url: Option<String>,
+    /// `NOERROR`, `NXDOMAIN`.
+    pub dns_rcode: Option<String>,
+    /// Such as `TLSv1.3`.
+    pub tls_version: Option<String>,
+}
+
+/// The most headers kept, and of each the most bytes; what is beyond them is not there.
+pub const MOST_HEADERS: usize = 200;
+pub const MAX_HEADER: usize = 8 * 1024;
+
+/// An answer, as conditions see it. What there was none of is `None`.
+#[derive(Debug, Clone)]
+pub struct Answer<'a> {
+    pub status: Option<u16>,
+    pub connected: bool,
+    pub ip: Option<IpAddr>,
+    pub response_time_us: u32,
+    pub dns_us: Option<u32>,
+    pub connect_us: Option<u32>,
+    pub tls_us: Option<u32>,
+    pub first_byte_us: Option<u32>,
+    pub certificate_not_after: Option<Timestamp>,
+    pub certificate_issuer: Option<&'a str>,
+    pub http_version: Option<&'a str>,
+    pub redirects: usize,
+    pub body_bytes: u64,
+    pub evidence: &'a Evidence,
+    /// Lower-case names of headers whose values are shown as `***`.
+    pub redact: &'a [String],
+    /// When the answer was there.
+    pub now: Timestamp,
+}
+
+impl Evidence {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Keeps the headers of an answer, up to the bounds.
+    pub fn keep_headers<'h>(&mut self, headers: impl IntoIterator<Item = (&'h str, &'h [u8])>) {
+        self.headers.clear();
+        for (name, value) in headers.into_iter().take(MOST_HEADERS) {
+            let value = String::from_utf8_lossy(value.get(..MAX_HEADER).unwrap_or(value));
+            match self.headers.iter_mut().find(|(known, _)| known == name) {
+                Some((_, all)) if all.len() < MAX_HEADER => {
+                    all.push_str(", ");
+                    all.push_str(&value);
+                }
+                Some(_) => {}
+                None => self.headers.push((name.to_owned(), value.into_owned())),
+            }
+        }
+    }
+}
