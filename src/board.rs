@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::Timestamp;
-use crate::domain::check::CheckResult;
+use crate::domain::check::{CheckDetail, CheckResult};
 use crate::domain::counts::Counts;
 use crate::domain::dependency::Graph;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
@@ -95,8 +95,24 @@ pub struct Live {
     pub counts: Counts,
     /// Of the certificate that a check was served last, since the start of the process.
     pub certificate_expires_at: Option<Timestamp>,
+    /// What explains its newest check, since the start of the process.
+    pub detail: Option<NewestDetail>,
     /// Its newest check was not counted, because our own network is in doubt. Not stored.
     pub in_doubt: Option<Arc<Hold>>,
+}
+
+/// What explains a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewestDetail {
+    pub scheduled_at: Timestamp,
+    pub detail: Arc<CheckDetail>,
+}
+
+impl Live {
+    /// What explains the check of a slot, if it is the newest one.
+    pub fn detail_of(&self, scheduled_at: Timestamp) -> Option<&CheckDetail> {
+        self.detail.as_ref().filter(|newest| newest.scheduled_at == scheduled_at).map(|newest| &*newest.detail)
+    }
 }
 
 /// Good and counted checks of the closed hours inside the last 24 hours, 7 days and 30 days. The far edge moves
@@ -189,6 +205,7 @@ impl Live {
             windows: Windows::empty(hour_of(since)),
             counts: Counts::default(),
             certificate_expires_at: None,
+            detail: None,
             in_doubt: None,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::domain::Timestamp;
-use crate::domain::check::{CheckResult, CheckSpec, Seen};
+use crate::domain::check::{CheckDetail, CheckResult, CheckSpec, Seen};
 use crate::domain::endpoint::EndpointId;
 
 /// What somebody who waited for a check is told.
@@ -121,7 +121,7 @@ pub struct TrialRequest {
     pub spec: Box<CheckSpec>,
     /// Answered with the result of one attempt, which is of no endpoint (its `endpoint_id` is 0); with `None` when too
     /// many trials are under way; dropped when the monitor stops. Nobody waiting any more ends the attempt.
-    pub reply: oneshot::Sender<Option<CheckResult>>,
+    pub reply: oneshot::Sender<Option<(CheckResult, CheckDetail)>>,
 }
 
 /// A person wants to see what a channel answers: a marked test message goes through its real transport.

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::check::{CheckResult, Timings, Trigger};
+use crate::domain::check::{CheckDetail, CheckResult, Timings, Trigger};
+use crate::domain::condition::ConditionSeen;
 use crate::domain::outcome::{FailureKind, MissedReason, Outcome, OutcomeWord};
 use crate::domain::{Timestamp, micros};
 
@@ -47,6 +48,59 @@ pub struct CheckSeen {
     trigger: Trigger,
     in_maintenance: bool,
     timings: CheckTimings,
+    /// Address of the last connection, `ip:port`. Null where what explains a check is not kept: it is of the newest check
+    /// of an endpoint, and of those that were not good.
+    address: Option<String>,
+    /// The conditions with the values that were seen; null where they are not kept.
+    conditions: Option<Vec<ConditionItem>>,
+    /// The beginning of the answer's body, where it is text and the check was not good.
+    excerpt: Option<String>,
+}
+
+/// A condition with the values that were seen.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConditionItem {
+    /// As it is written.
+    #[schema(example = "[STATUS] == 200")]
+    condition: String,
+    /// It holds.
+    success: bool,
+    /// With the values.
+    #[schema(example = "[STATUS] (502) == 200")]
+    seen: String,
+    /// One of `degraded_unless`.
+    degrades: bool,
+    /// Where it does not hold, why, in a sentence.
+    why: Option<String>,
+}
+
+impl From<&ConditionSeen> for ConditionItem {
+    fn from(seen: &ConditionSeen) -> Self {
+        let ConditionSeen { condition, success, seen, degrades, why } = seen.clone();
+        Self { condition, success, seen, degrades, why }
+    }
+}
+
+impl Check {
+    /// With what explains it, where that is known.
+    pub fn explained(result: &CheckResult, detail: Option<&CheckDetail>) -> Self {
+        let check = Self::from(result);
+        Self { seen: check.seen.with(detail), ..check }
+    }
+}
+
+impl CheckSeen {
+    /// With what explains it, where that is known.
+    #[must_use]
+    pub fn with(self, detail: Option<&CheckDetail>) -> Self {
+        let Some(detail) = detail else { return self };
+        Self {
+            address: detail.address.clone(),
+            conditions: Some(detail.conditions.iter().map(ConditionItem::from).collect()),
+            excerpt: detail.excerpt.clone(),
+            ..self
+        }
+    }
 }
 
 /// Milliseconds of each phase of the last attempt; null where a phase was not reached or does not exist.
@@ -89,6 +143,9 @@ impl From<&CheckResult> for CheckSeen {
             trigger: result.trigger,
             in_maintenance: result.in_maintenance,
             timings: CheckTimings::of(&result.timings, result.response_time_us()),
+            address: None,
+            conditions: None,
+            excerpt: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::hold_view::HoldItem;
 use crate::board::{Board, Entry};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::{EscalationStep, FailureThreshold};
+use crate::domain::condition::Dialect;
 use crate::domain::dependency::Standing;
 use crate::domain::endpoint::{
     AlertPolicySettings, Endpoint, EndpointSettings, EscalationStepSettings, Kind, Origin, RedirectSettings,
@@ -235,7 +236,10 @@ impl From<&Entry> for EndpointItem {
             status: entry.status(),
             since: entry.since(),
             last_outcome: live.last.as_ref().map(|result| result.outcome.word()),
-            last_check: live.last_verdict.as_ref().map(|result| Check::from(&**result)),
+            last_check: live
+                .last_verdict
+                .as_ref()
+                .map(|result| Check::explained(result, live.detail_of(result.scheduled_at))),
             uptime: UptimeShares { day: uptimes.day, week: uptimes.week, month: uptimes.month },
             incident: live.state.incident.as_ref().map(CurrentIncident::from),
             held_by: entry.hold().map(HoldItem::from),
@@ -296,7 +300,11 @@ pub fn effective(endpoint: &Endpoint) -> EndpointSettings {
         timezone,
         timeout: Some(DurationSetting(check.timeout)),
         connect_timeout: check.connect_timeout.map(DurationSetting),
-        expected_status: Some(check.expected_status.clone()),
+        // Where conditions name the status, they alone say which is expected.
+        expected_status: (!check.conditions.name_the_status()).then(|| check.expected_status.clone()),
+        conditions: Some(check.conditions.required.iter().map(ToString::to_string).collect()),
+        degraded_unless: Some(check.conditions.degraded_unless.iter().map(ToString::to_string).collect()),
+        gatus_compatible: Some(check.conditions.dialect == Dialect::Gatus),
         headers: Some(check.headers.clone()),
         body: check.body.clone(),
         is_active: Some(endpoint.is_active),
@@ -313,6 +321,7 @@ pub fn effective(endpoint: &Endpoint) -> EndpointSettings {
             confirm_interval: Some(DurationSetting(policy.confirm_interval)),
             success_threshold: Some(policy.success_threshold),
             send_recovery: Some(policy.send_recovery),
+            notify_degraded: Some(policy.notify_degraded),
             cooldown_seconds: Some(DurationSetting(policy.cooldown)),
             reminder: Some(policy.reminder.map_or(ReminderSetting::Off, |reminder| {
                 ReminderSetting::On(ReminderSettings {

@@ -315,7 +315,10 @@ pub async fn check(
 ) -> Result<Json<CheckedNow>, Problem> {
     let use_retry = options.is_none_or(|options| options.use_retry);
     let recorded = checks::check_now(&ctx, &actor, id, use_retry).await?;
-    Ok(Json(CheckedNow { check: Check::from(&recorded.result), stored: recorded.stored }))
+    // Lists show it by now, unless a newer one is there already.
+    let entry = ctx.board.get(id);
+    let detail = entry.as_ref().and_then(|entry| entry.live.detail_of(recorded.result.scheduled_at));
+    Ok(Json(CheckedNow { check: Check::explained(&recorded.result, detail), stored: recorded.stored }))
 }
 
 /// Whose stored secrets are meant.
@@ -360,8 +363,9 @@ pub async fn test(
     Query(query): Query<TrialQuery>,
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Json<TriedNow>, Problem> {
-    let result = checks::try_out(&ctx, &actor, settings, query.endpoint).await?;
-    Ok(Json(TriedNow { id: None, endpoint_id: None, seen: CheckSeen::from(&result), stored: false }))
+    let (result, detail) = checks::try_out(&ctx, &actor, settings, query.endpoint).await?;
+    let seen = CheckSeen::from(&result).with(Some(&detail));
+    Ok(Json(TriedNow { id: None, endpoint_id: None, seen, stored: false }))
 }
 
 /// Get an endpoint by group and name

@@ -259,7 +259,11 @@ pub async fn history(
     Ok(Json(History {
         endpoint_id: id.0,
         endpoint_name: entry.known.endpoint.name.clone(),
-        checks: slice.checks.iter().map(Check::from).collect(),
+        checks: slice
+            .checks
+            .iter()
+            .map(|check| Check::explained(check, slice.details.get(&check.scheduled_at)))
+            .collect(),
         total: slice.total,
         limit: params.page.limit,
         offset: params.page.offset,

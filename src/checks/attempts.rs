@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::Checker;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::check::{CheckSpec, Observation, judge};
+use crate::domain::check::{CheckDetail, CheckSpec, Judged, Observation, judge};
 use crate::domain::endpoint::Origin;
 use crate::domain::outcome::Outcome;
 use crate::domain::retry::{RetryPolicy, delay};
@@ -34,6 +34,8 @@ pub struct Attempted {
     pub observation: Observation,
     /// Of the last attempt.
     pub outcome: Outcome,
+    /// Of the last attempt.
+    pub detail: CheckDetail,
     /// Attempts made, at least 1.
     pub attempts: u32,
     /// When the first attempt began, after its permit had come.
@@ -64,10 +66,12 @@ pub async fn run<P, F: Future<Output = P>>(
     let started_at = clock.now();
     let mut attempts = 1;
     loop {
-        let observation = checker.check(spec, plan.origin, Instant::now() + spec.timeout).await;
+        let mut observation = checker.check(spec, plan.origin, Instant::now() + spec.timeout).await;
         drop(permit);
-        let outcome = judge(spec, &observation);
-        let ended = Attempted { observation, outcome, attempts, started_at, waited };
+        let Judged { outcome, detail } = judge(spec, &observation, clock.now());
+        // A body is not held during the pauses.
+        observation.evidence.forget();
+        let ended = Attempted { observation, outcome, detail, attempts, started_at, waited };
         if ended.outcome.is_good() || attempts >= plan.max_attempts {
             return ended;
         }

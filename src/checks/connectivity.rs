@@ -120,6 +120,7 @@ fn spec(url: Url) -> CheckSpec {
         body: None,
         timeout: LIMIT,
         connect_timeout: None,
+        conditions: crate::domain::condition::Conditions::default(),
         expected_status: ExpectedStatus::exactly(200),
         redirects: RedirectPolicy { follow: false, max: 0 },
         tls: TlsPolicy { verify: true, ca_file: None },

@@ -61,7 +61,7 @@ impl HttpChecker {
             } else {
                 None
             };
-            let Some(next) = next else { return read_body(response, spec.max_body_bytes, trace, seen).await };
+            let Some(next) = next else { return read_body(response, spec, trace, seen).await };
             drop(response);
             visited.insert((hop.method.clone(), hop.url.clone()));
             let leads_to: String = next.url.as_str().chars().take(MAX_SHOWN_URL).collect();
@@ -115,6 +115,10 @@ impl HttpChecker {
         trace.enter(Phase::Transfer);
         seen.status_code = Some(response.status().as_u16());
         seen.http_version = Some(format!("{:?}", response.version()));
+        if spec.conditions.needs().headers {
+            seen.evidence
+                .keep_headers(response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+        }
         seen.remote_address = response.remote_addr().map(|address| address.to_string());
         Ok(response)
     }
@@ -139,15 +143,17 @@ impl Checker for HttpChecker {
     }
 }
 
-/// Reads the decompressed body up to `max` bytes. Only their number is kept.
+/// Reads the decompressed body up to its bound. Of it as much is kept as conditions need.
 async fn read_body(
     mut response: reqwest::Response,
-    max: u64,
+    spec: &CheckSpec,
     trace: &Trace,
     seen: &mut Observation,
 ) -> Result<(), Failure> {
+    let (max, needs) = (spec.max_body_bytes, spec.conditions.needs());
     let expected = response.content_length();
-    while seen.body_bytes < max {
+    // Whether a body that has the length of the bound ends there is read on only where it matters.
+    while seen.body_bytes < max || (needs.body_size && !seen.evidence.is_cut) {
         let chunk = response
             .chunk()
             .await
@@ -155,6 +161,7 @@ async fn read_body(
         let Some(chunk) = chunk else { break };
         // A compressed body is long at hand when its few bytes have come: it must not hold the thread.
         tokio::task::consume_budget().await;
+        seen.evidence.keep_body(&chunk, seen.body_bytes, max, needs);
         seen.body_bytes = max.min(seen.body_bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX)));
     }
     Ok(())

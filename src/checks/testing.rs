@@ -25,6 +25,7 @@ pub(crate) fn spec(url: &str) -> CheckSpec {
         body: None,
         timeout: Duration::from_secs(5),
         connect_timeout: None,
+        conditions: crate::domain::condition::Conditions::default(),
         expected_status: ExpectedStatus::exactly(200),
         redirects: RedirectPolicy { follow: true, max: 10 },
         tls: TlsPolicy { verify: true, ca_file: None },

@@ -167,6 +167,8 @@ fn as_value(endpoint: &Endpoint, attempted: &Attempted) -> serde_json::Value {
         "http_version": seen.http_version,
         "redirects": seen.redirects,
         "body_bytes": seen.body_bytes,
+        "conditions": attempted.detail.conditions,
+        "excerpt": attempted.detail.excerpt,
         "certificate": seen.certificate.as_ref().map(|c| json!({
             "subject": c.subject,
             "issuer": c.issuer,
@@ -186,6 +188,10 @@ fn as_text(endpoint: &Endpoint, attempted: &Attempted) -> String {
     let mut lines: Vec<String> = Vec::new();
     let verdict = match &attempted.outcome {
         Outcome::Down(failure) => format!("down: {} ({})", failure.message, failure.kind),
+        Outcome::Degraded => match attempted.detail.why_degraded() {
+            Some(why) => format!("degraded: {why}"),
+            None => "degraded".to_owned(),
+        },
         other => other.word().to_string(),
     };
     let mut line = |label: &str, value: &str| lines.push(format!("{label:<12}{value}"));
@@ -200,6 +206,14 @@ fn as_text(endpoint: &Endpoint, attempted: &Attempted) -> String {
     }
     for hop in &seen.redirects {
         line("redirect", hop);
+    }
+    for condition in &attempted.detail.conditions {
+        let verdict = match (condition.success, condition.degrades) {
+            (true, _) => "holds",
+            (false, true) => "does not hold: degraded",
+            (false, false) => "does not hold",
+        };
+        line("condition", &format!("{}: {verdict}", condition.seen));
     }
     if let Some(certificate) = &seen.certificate {
         line(

@@ -13,6 +13,8 @@ pub struct AlertPolicy {
     pub success_threshold: u32,
     /// Whether recoveries are told.
     pub send_recovery: bool,
+    /// Whether it is told that an endpoint is degraded, and the end of it.
+    pub notify_degraded: bool,
     /// An outage this soon after a told recovery is the same incident, told as `down_again`; the next recovery is
     /// then held back until the endpoint has stayed good for so long. Zero: no recovery is held back.
     pub cooldown: Duration,
@@ -92,6 +94,7 @@ impl Default for AlertPolicy {
             confirm_interval: Duration::from_secs(10),
             success_threshold: 1,
             send_recovery: true,
+            notify_degraded: false,
             cooldown: Duration::from_secs(300),
             reminder: Some(ReminderPolicy::default()),
             flap: Some(FlapPolicy::new(FlapPolicy::CHANGES, Duration::from_mins(1))),

@@ -12,6 +12,14 @@ pub struct ToldBefore {
     pub of_incident: Vec<String>,
     /// Those that heard that nobody watches the endpoint. Taken in any case: what is told now ends that.
     pub unwatched: Vec<String>,
+    /// Those that heard that it is degraded, of what [ends that](ends_degraded).
+    pub degraded: Vec<String>,
+}
+
+/// Whether what is told ends what was told of an endpoint being degraded.
+pub fn ends_degraded(change: &IncidentChange, tell: Tell) -> bool {
+    let of_other = matches!(change, IncidentChange::WatchedAgain { .. }) && tell.event == Event::Up;
+    tell.event.is_resolve() && !of_other
 }
 
 /// The channels that are told: whoever was told of an outage is told of its end and of who looks after it, whatever the
@@ -26,10 +34,14 @@ pub fn channels(
     if !routing.enabled {
         return Vec::new();
     }
+    let with_degraded = |mut channels: Vec<String>| {
+        channels.extend(before.degraded.iter().filter(|name| !channels.contains(name)).cloned().collect::<Vec<_>>());
+        channels
+    };
     match change {
-        IncidentChange::WatchedAgain { .. } => before.unwatched,
+        IncidentChange::WatchedAgain { .. } => with_degraded(before.unwatched),
         IncidentChange::Escalated { notify, .. } => routing.named(notify),
-        _ if tell.event.is_resolve() || tell.event == Event::Acknowledged => before.of_incident,
+        _ if tell.event.is_resolve() || tell.event == Event::Acknowledged => with_degraded(before.of_incident),
         _ => {
             let mut channels = routing.channels_for(endpoint.notify.as_deref(), endpoint.severity);
             let more = before.unwatched.into_iter().filter(|name| !channels.contains(name)).collect::<Vec<_>>();

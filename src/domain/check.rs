@@ -2,13 +2,19 @@
 //! ([`judge`]) and the record of it ([`CheckResult`]).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Timestamp;
+use crate::domain::condition::{Conditions, Evidence};
 use crate::domain::connectivity::Reaches;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::setting::{ExpectedStatus, RequestBody};
+
+mod judged;
+
+pub use judged::{CheckDetail, Judged, judge};
 
 /// A header of every request that a check sends. This monitor's own API knows its checks by it: they come from this
 /// machine, but are made up by whoever may make endpoints, and by those to whom a check is redirected.
@@ -27,7 +33,9 @@ pub struct CheckSpec {
     /// Bound of a whole attempt: DNS, connect, TLS, headers, body, redirects.
     pub timeout: Duration,
     pub connect_timeout: Option<Duration>,
+    /// Not added to conditions that name the status themselves.
     pub expected_status: ExpectedStatus,
+    pub conditions: Conditions,
     pub redirects: RedirectPolicy,
     pub tls: TlsPolicy,
     /// Reading the decompressed body stops here; a longer body is no failure.
@@ -86,22 +94,27 @@ pub struct Observation {
     pub certificate: Option<CertificateSeen>,
     /// `HTTP/1.1`, `HTTP/2.0`.
     pub http_version: Option<String>,
+    /// What was kept for conditions, and to be shown.
+    pub evidence: Evidence,
 }
 
 /// What a check saw that is not stored with its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
     /// The last attempt had a connection.
     pub connected: bool,
     /// Of the certificate that the last attempt was served.
     pub certificate_expires_at: Option<Timestamp>,
+    /// `None` of slots that were missed.
+    pub detail: Option<Arc<CheckDetail>>,
 }
 
 impl Seen {
-    pub fn of(observation: &Observation) -> Self {
+    pub fn of(observation: &Observation, detail: CheckDetail) -> Self {
         Self {
             connected: observation.remote_address.is_some() || observation.status_code.is_some(),
             certificate_expires_at: observation.certificate.as_ref().map(|certificate| certificate.not_after),
+            detail: Some(Arc::new(detail)),
         }
     }
 }
@@ -116,9 +129,9 @@ pub struct CertificateSeen {
     pub sans: Vec<String>,
 }
 
-/// Decides what an observation means. Our own trouble is never the endpoint's downtime. A transport failure is a failure whatever else was seen; then the status
-/// must be one of the expected.
-pub fn judge(spec: &CheckSpec, observation: &Observation) -> Outcome {
+/// What the answer is worth by itself, conditions aside. Our own trouble is never the endpoint's downtime. A transport
+/// failure is a failure whatever else was seen; then the status must be one of the expected.
+fn answered(spec: &CheckSpec, observation: &Observation) -> Outcome {
     if observation.own_trouble {
         return Outcome::Missed(MissedReason::Overload);
     }
@@ -126,7 +139,7 @@ pub fn judge(spec: &CheckSpec, observation: &Observation) -> Outcome {
         return Outcome::Down(failure.clone());
     }
     match observation.status_code {
-        Some(code) if spec.expected_status.contains(code) => Outcome::Up,
+        Some(code) if spec.conditions.name_the_status() || spec.expected_status.contains(code) => Outcome::Up,
         Some(code) => Outcome::Down(Failure::new(
             FailureKind::HttpStatus,
             format!("{} returned {code}, expected {}", spec.method, spec.expected_status),
@@ -200,7 +213,11 @@ impl CheckResult {
 mod tests {
     use super::*;
 
-    fn spec(expected: &serde_json::Value) -> CheckSpec {
+    fn judge(spec: &CheckSpec, observation: &Observation) -> Outcome {
+        super::judge(spec, observation, crate::domain::from_micros(0)).outcome
+    }
+
+    pub(super) fn spec(expected: &serde_json::Value) -> CheckSpec {
         CheckSpec {
             url: "https://shop.example/".parse().unwrap(),
             method: "HEAD".to_owned(),
@@ -208,6 +225,7 @@ mod tests {
             body: None,
             timeout: Duration::from_secs(5),
             connect_timeout: None,
+            conditions: crate::domain::condition::Conditions::default(),
             expected_status: serde_json::from_value(expected.clone()).unwrap(),
             redirects: RedirectPolicy { follow: true, max: 10 },
             tls: TlsPolicy { verify: true, ca_file: None },

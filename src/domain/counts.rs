@@ -1,7 +1,7 @@
 //! Checks of one endpoint counted since the start of the process, for those who watch the numbers grow. What is
 //! reported of the past is counted from what is stored instead ([`super::uptime`]).
 
-use crate::domain::check::{CheckResult, Seen};
+use crate::domain::check::CheckResult;
 use crate::domain::outcome::Outcome;
 
 /// Codes that are told apart. An answer with a further one counts under 0.
@@ -20,8 +20,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts a check. Slots without a verdict are none.
-    pub fn add(&mut self, result: &CheckResult, seen: Seen) {
+    /// Counts a check, of which the last attempt was connected or not. Slots without a verdict are none.
+    pub fn add(&mut self, result: &CheckResult, connected: bool) {
         let verdict = match result.outcome {
             Outcome::Up => &mut self.up,
             Outcome::Degraded => &mut self.degraded,
@@ -29,7 +29,7 @@ impl Counts {
             Outcome::Missed(_) => return,
         };
         *verdict = verdict.saturating_add(1);
-        self.connected = self.connected.saturating_add(u32::from(seen.connected));
+        self.connected = self.connected.saturating_add(u32::from(connected));
         if let Some(code) = result.status_code {
             self.add_code(code, 1);
         }
@@ -104,12 +104,11 @@ mod tests {
 
     #[test]
     fn verdicts_connections_and_codes_are_counted_and_handed_over_once() {
-        let seen = Seen { connected: true, certificate_expires_at: None };
         let mut fresh = Counts::default();
-        fresh.add(&result(Outcome::Up, Some(200)), seen);
-        fresh.add(&result(Outcome::Down(Failure::new(FailureKind::HttpStatus, "x")), Some(500)), seen);
-        fresh.add(&result(Outcome::Down(Failure::new(FailureKind::ConnectRefused, "x")), None), Seen::default());
-        fresh.add(&result(Outcome::Missed(MissedReason::Overload), None), Seen::default());
+        fresh.add(&result(Outcome::Up, Some(200)), true);
+        fresh.add(&result(Outcome::Down(Failure::new(FailureKind::HttpStatus, "x")), Some(500)), true);
+        fresh.add(&result(Outcome::Down(Failure::new(FailureKind::ConnectRefused, "x")), None), false);
+        fresh.add(&result(Outcome::Missed(MissedReason::Overload), None), false);
         let mut sum = Counts::default();
         sum.take(&mut fresh);
         sum.take(&mut fresh);
@@ -122,7 +121,7 @@ mod tests {
     fn a_target_that_makes_up_codes_fills_nothing() {
         let mut counts = Counts::default();
         for code in 100..400 {
-            counts.add(&result(Outcome::Up, Some(code)), Seen::default());
+            counts.add(&result(Outcome::Up, Some(code)), false);
         }
         let mut sum = Counts::default();
         sum.take(&mut counts);

@@ -45,6 +45,7 @@ pub fn is_grouped(event: Event) -> bool {
         | Event::Flapping
         | Event::Escalated
         | Event::Acknowledged
+        | Event::Degraded
         | Event::NoData
         | Event::NoLongerMonitored => true,
         Event::ChannelFailing

@@ -7,6 +7,7 @@
 //! that it is given.
 
 mod by_hand;
+mod degraded;
 mod passing;
 mod unwatched;
 
@@ -16,13 +17,14 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
-use crate::domain::alert_policy::AlertPolicy;
+use crate::domain::alert_policy::{AlertPolicy, FailureThreshold};
 use crate::domain::check::{CheckResult, Trigger};
 use crate::domain::notification::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, Status};
 use crate::domain::suppression::{self, Facts, Hold, Matter, Suppressor, decide};
 
 pub use by_hand::{Acknowledging, Unresolvable, acknowledge, resolve_by_hand};
+pub use degraded::Impaired;
 pub use passing::{MOST_AT_ONCE, advance};
 pub use unwatched::{MissedRun, watch};
 
@@ -65,6 +67,9 @@ pub struct Trail {
     /// It was told that nobody watches it, since then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unwatched: Option<Timestamp>,
+    /// Of an endpoint that is good, and degraded.
+    #[serde(skip_serializing_if = "Impaired::is_nothing")]
+    pub impaired: Impaired,
 }
 
 /// An incident that is not resolved.
@@ -215,12 +220,23 @@ pub enum IncidentChange {
     WatchedAgain {
         since: Timestamp,
     },
+    /// No incident: it is degraded, since then.
+    Impaired {
+        since: Timestamp,
+    },
+    /// No incident: it is no longer degraded, or not watched any longer.
+    Unimpaired {
+        since: Timestamp,
+    },
 }
 
 impl IncidentChange {
     /// Whether it is the change of an incident.
     pub fn is_of_incident(&self) -> bool {
-        !matches!(self, Self::Unwatched { .. } | Self::WatchedAgain { .. })
+        !matches!(
+            self,
+            Self::Unwatched { .. } | Self::WatchedAgain { .. } | Self::Impaired { .. } | Self::Unimpaired { .. }
+        )
     }
 }
 
@@ -274,6 +290,20 @@ fn after(at: Timestamp, pause: Duration) -> Timestamp {
     TimeDelta::from_std(pause).ok().and_then(|pause| at.checked_add_signed(pause)).unwrap_or(Timestamp::MAX_UTC)
 }
 
+/// A window of checks with one more, as far as it matters for a threshold: from the first one that counts on.
+fn slid(window: &[Option<Timestamp>], next: Option<Timestamp>, threshold: FailureThreshold) -> Vec<Option<Timestamp>> {
+    let mut window = window.to_vec();
+    window.push(next);
+    let first = if threshold.is_in_a_row() {
+        window.iter().rposition(Option::is_none).map_or(0, |good| good + 1)
+    } else {
+        let surplus = window.len().saturating_sub(threshold.of as usize);
+        window.iter().skip(surplus).position(Option::is_some).map_or(window.len(), |at| surplus + at)
+    };
+    window.drain(..first);
+    window
+}
+
 fn before(at: Timestamp, pause: Duration) -> Timestamp {
     TimeDelta::from_std(pause).ok().and_then(|pause| at.checked_sub_signed(pause)).unwrap_or(Timestamp::MIN_UTC)
 }
@@ -297,7 +327,8 @@ impl EndpointState {
     /// The same status with its counters started again: what is checked was changed. The incident stays.
     #[must_use]
     pub fn recounted(&self) -> Self {
-        let trail = Trail { changes: Vec::new(), ..self.trail.clone() };
+        let mut trail = Trail { changes: Vec::new(), ..self.trail.clone() };
+        trail.impaired.uncount();
         Self { trail, ..self.clone() }.uncounted()
     }
 
@@ -306,6 +337,12 @@ impl EndpointState {
         (self.failures, self.successes, self.run_started_at) = (0, 0, None);
         self.trail.window.clear();
         self
+    }
+
+    /// Something was told, or is to be told, that is not over.
+    pub fn is_open(&self) -> bool {
+        let impaired = &self.trail.impaired;
+        self.incident.is_some() || self.trail.unwatched.is_some() || impaired.told.is_some() || impaired.waits()
     }
 
     /// A failure or a recovery is not confirmed: the next check should come early, also after a restart.
@@ -330,14 +367,7 @@ impl EndpointState {
             // In a row until now.
             window = vec![Some(began); self.failures.min(policy.failure_threshold.of) as usize];
         }
-        window.push(failed);
-        let first = if policy.failure_threshold.is_in_a_row() {
-            window.iter().rposition(Option::is_none).map_or(0, |good| good + 1)
-        } else {
-            let surplus = window.len().saturating_sub(policy.failure_threshold.of as usize);
-            window.iter().skip(surplus).position(Option::is_some).map_or(window.len(), |at| surplus + at)
-        };
-        window.drain(..first);
+        let window = slid(&window, failed, policy.failure_threshold);
         let mut state = self.clone().uncounted();
         state.failures = u32::try_from(window.iter().flatten().count()).unwrap_or(u32::MAX);
         state.run_started_at = window.first().copied().flatten();
@@ -433,9 +463,10 @@ pub fn step(state: &EndpointState, result: &CheckResult, policy: &AlertPolicy, a
     }
     match &result.outcome {
         Outcome::Missed(_) => Step::unchanged(state),
-        Outcome::Down(failure) => after_failure(state, result, failure, policy, around, now),
+        Outcome::Down(failure) => degraded::after_failure(after_failure(state, result, failure, policy, around, now)),
         Outcome::Up | Outcome::Degraded => {
-            unwatched::ended(after_success(state, result, policy, around, now), result, policy)
+            let step = unwatched::ended(after_success(state, result, policy, around, now), result, policy);
+            degraded::after_success(step, result, policy, around, now)
         }
     }
 }
@@ -653,9 +684,12 @@ fn resolved(
         state.trail.changes.clear();
     }
     let is_told = policy.send_recovery && incident.is_told;
+    let was_degraded = state.trail.impaired.end_with_outage();
     state.recovered =
         is_told.then_some(Recovered { told_at: now, started_at: incident.started_at, opened_at: incident.opened_at });
-    let tell = is_told.then(|| Tell::of(Event::Up, resolved_at));
+    // Who was told that it was degraded before it went down hears of the end, too.
+    let ends = is_told || policy.send_recovery && was_degraded;
+    let tell = ends.then(|| Tell::of(Event::Up, resolved_at));
     Step { incident: Some(IncidentChange::Resolved { incident, resolved_at }), tell, ..Step::to(state) }
 }
 
@@ -668,7 +702,10 @@ pub fn abandon(state: &EndpointState, now: Timestamp) -> Option<Step> {
             (IncidentChange::Abandoned { incident: incident.clone(), at: now }, incident.span_started_at)
         }
         (None, Some(since)) => (IncidentChange::WatchedAgain { since }, since),
-        (None, None) => return None,
+        (None, None) => {
+            let since = state.trail.impaired.told?;
+            (IncidentChange::Unimpaired { since }, since)
+        }
     };
     let tell = Tell::of(Event::NoLongerMonitored, span);
     Some(Step { incident: Some(change), tell: Some(tell), ..Step::to(EndpointState::pending(now)) })

@@ -26,6 +26,8 @@ words! {
         Escalated = "escalated",
         /// Somebody looks after the outage.
         Acknowledged = "acknowledged",
+        /// It is good, and one of `degraded_unless` does not hold.
+        Degraded = "degraded",
         /// No check was made for some time: unwatched, not down.
         NoData = "no_data",
         /// Our own network is in doubt, or no longer, or what says so is ignored: `status` says which.

@@ -80,6 +80,10 @@ words! {
         RedirectLoop = "redirect_loop",
         RedirectLimit = "redirect_limit",
         HttpStatus = "http_status",
+        /// The part of the body that was not read would have been needed.
+        BodyTooLarge = "body_too_large",
+        /// One of `conditions` does not hold.
+        ConditionFailed = "condition_failed",
         /// The policy of `outbound` refuses the address.
         OutboundRefused = "outbound_refused",
     }

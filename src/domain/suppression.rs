@@ -46,7 +46,7 @@ impl Suppressor {
 words! {
     /// What kind of message it is, as far as holding it back goes.
     pub enum Matter {
-        /// An outage is to be opened or told: `down`, `down_again`, `flapping`, `no_data`.
+        /// An outage is to be opened or told: `down`, `down_again`, `flapping`, `degraded`, `no_data`.
         Opening = "opening",
         /// The outage is told already: again, with nobody having acknowledged it.
         Reminder = "reminder",
@@ -62,7 +62,7 @@ words! {
 impl Matter {
     pub fn of(event: Event) -> Self {
         match event {
-            Event::Down | Event::DownAgain | Event::Flapping | Event::NoData => Self::Opening,
+            Event::Down | Event::DownAgain | Event::Flapping | Event::Degraded | Event::NoData => Self::Opening,
             Event::Reminder => Self::Reminder,
             Event::Escalated => Self::Escalation,
             Event::Up | Event::NoLongerMonitored | Event::AlertResolved => Self::Recovery,

@@ -112,7 +112,10 @@ impl Retention {
     async fn remove_batch(&self, old: Old, before: Timestamp) -> Result<u64, StoreError> {
         let transaction = self.store.begin().await?;
         let count = match old {
-            Old::Checks => store::history::delete_before(&transaction, before, BATCH).await?,
+            Old::Checks => {
+                store::check_details::delete_before(&transaction, before).await?;
+                store::history::delete_before(&transaction, before, BATCH).await?
+            }
             Old::Hours => store::rollups::delete_hours_before(&transaction, before, BATCH).await?,
             Old::Notifications => store::outbox::delete_before(&transaction, before, BATCH).await?,
             Old::Incidents => store::incidents::delete_resolved_before(&transaction, before, BATCH).await?,

@@ -75,6 +75,12 @@ pub(super) fn with_event(event: Event) -> Notification {
             "down".clone_into(&mut notification.previous_status);
             notification.remarks = vec!["More than 6 changes of status within 20 min".to_owned()];
         }
+        Event::Degraded => {
+            "degraded".clone_into(&mut notification.status);
+            "up".clone_into(&mut notification.previous_status);
+            notification.error = Some("[RESPONSE_TIME] was 912 ms, expected less than 800ms".to_owned());
+            (notification.failure_kind, notification.incident) = (None, None);
+        }
         Event::NoData => {
             "unknown".clone_into(&mut notification.status);
             (notification.error, notification.failure_kind) = (None, None);

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::domain::notification::{AlertEnding, Event, Notification, network_status};
+use crate::domain::outcome::Status;
 
 /// One message in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,12 +88,18 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
+    /// It is not down that has ended.
+    fn was_degraded(&self) -> bool {
+        self.n.incident.is_none() && self.n.previous_status == Status::Degraded.as_str()
+    }
+
     fn headline(&self) -> Headline {
         let (mark, lead, before, after) = match self.n.event {
             _ if is_late(self.n) => ("🕓", "", "Told late: ", format!(" was {}{}", self.trouble(), self.span())),
             Event::Down => ("🚨", "Alert: ", "", " is DOWN".to_owned()),
             Event::DownAgain => ("🚨", "Alert: ", "", " is DOWN again".to_owned()),
             Event::Reminder => ("🔁", "Reminder: ", "", format!(" is still DOWN{}", self.lasting())),
+            Event::Up if self.was_degraded() => ("✅", "Recovery: ", "", " is no longer degraded".to_owned()),
             Event::Up if self.n.incident.is_none() => {
                 ("✅", "Recovery: ", "", " is being checked again, and is up".to_owned())
             }
@@ -100,6 +107,7 @@ impl Said<'_> {
             Event::Flapping => ("〰️", "Alert: ", "", " goes up and down".to_owned()),
             Event::Escalated => ("📣", "Escalation: ", "", format!(" is still DOWN{}", self.lasting())),
             Event::Acknowledged => ("👀", "", "Somebody looks after ", String::new()),
+            Event::Degraded => ("⚠️", "Alert: ", "", " is degraded".to_owned()),
             Event::NoData => ("❔", "Alert: ", "", " is not being checked".to_owned()),
             Event::NoLongerMonitored => ("⏹️", "", "", " is no longer monitored".to_owned()),
             Event::ChannelFailing => ("⚠️", "", "The channel ", " does not deliver".to_owned()),
@@ -145,6 +153,11 @@ impl Said<'_> {
             Event::Acknowledged => {
                 let mut lines: Vec<String> = self.acknowledgement();
                 lines.extend(self.cause("Error"));
+                lines
+            }
+            Event::Degraded => {
+                let mut lines = vec!["It is up, and not as it should be.".to_owned()];
+                lines.extend(self.cause("Why"));
                 lines
             }
             Event::NoData => {

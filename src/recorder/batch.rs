@@ -1,10 +1,12 @@
 //! What is committed together: the rows of one transaction, which is either there as a whole or not at all, and is
 //! there once however often it is tried.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::domain::Timestamp;
-use crate::domain::check::CheckResult;
+use crate::domain::check::{CheckDetail, CheckResult};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::EndpointState;
 use crate::domain::uptime::Rollup;
@@ -21,6 +23,14 @@ pub struct Queued {
     pub result: CheckResult,
     /// It belongs to an hour that is already written.
     pub amends: bool,
+    /// What explains it, where it was not good.
+    pub detail: Option<Arc<CheckDetail>>,
+}
+
+impl Queued {
+    fn explained(&self) -> Option<(EndpointId, Timestamp, &CheckDetail)> {
+        Some((self.result.endpoint_id, self.result.scheduled_at, self.detail.as_deref()?))
+    }
 }
 
 /// The rows of one transaction.
@@ -104,6 +114,8 @@ impl Batch {
         for Queued { result, .. } in self.results.iter().filter(|queued| queued.amends) {
             store::rollups::amend(db, result.endpoint_id, result).await?;
         }
+        let details: Vec<_> = self.results.iter().filter_map(Queued::explained).collect();
+        store::check_details::put_many(db, &details).await?;
         store::states::upsert_many(db, &self.states).await?;
         store::rollups::put_hours(db, &self.hours).await?;
         for telling in &self.tellings {
@@ -141,7 +153,7 @@ mod tests {
         };
         let late = |mark: &str| Batch {
             mark: mark.to_owned(),
-            results: vec![Queued { result: result.clone(), amends: true }],
+            results: vec![Queued { result: result.clone(), amends: true, detail: None }],
             ..Batch::default()
         };
         let counted = async || {

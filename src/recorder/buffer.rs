@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::domain::Timestamp;
-use crate::domain::check::CheckResult;
+use crate::domain::check::{CheckDetail, CheckResult};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::EndpointState;
 use crate::domain::uptime::{Rollup, hour_of};
@@ -112,8 +112,9 @@ pub struct Numbers {
     pub tellings: usize,
 }
 
-fn bytes_of(result: &CheckResult) -> usize {
-    size_of::<Queued>() + result.outcome.failure().map_or(0, |failure| failure.message.len())
+fn bytes_of(result: &CheckResult, detail: Option<&CheckDetail>) -> usize {
+    let explained = detail.map_or(0, CheckDetail::bytes);
+    size_of::<Queued>() + result.outcome.failure().map_or(0, |failure| failure.message.len()) + explained
 }
 
 impl Buffer {
@@ -154,19 +155,19 @@ impl Buffer {
 
     /// Adds a result; returns how many were dropped to make room. The batch under way is left alone, so that it can
     /// be tried again as it is.
-    pub fn push(&mut self, result: CheckResult, mut amends: bool) -> usize {
+    pub fn push(&mut self, result: CheckResult, mut amends: bool, detail: Option<Arc<CheckDetail>>) -> usize {
         if amends && let Some(hour) = self.pending.hours.get_mut(&(result.endpoint_id, hour_of(result.scheduled_at))) {
             // The hour is not written after all.
             hour.add(&result);
             amends = false;
         }
-        self.bytes += bytes_of(&result);
-        self.pending.results.push_back(Queued { result, amends });
+        self.bytes += bytes_of(&result, detail.as_deref());
+        self.pending.results.push_back(Queued { result, amends, detail });
         let mut dropped = 0;
         while self.numbers().results > self.limits.results || self.bytes > self.limits.bytes {
             let of_writing = self.writing.as_mut().and_then(|writing| writing.left.results.pop_front());
             let Some(oldest) = of_writing.or_else(|| self.pending.results.pop_front()) else { break };
-            self.bytes -= bytes_of(&oldest.result);
+            self.bytes -= bytes_of(&oldest.result, oldest.detail.as_deref());
             dropped += 1;
         }
         dropped
@@ -249,7 +250,8 @@ impl Buffer {
         }
         let Some(writing) = &mut self.writing else { return Vec::new() };
         if let Some(batch) = batch {
-            self.bytes -= batch.results.iter().map(|queued| bytes_of(&queued.result)).sum::<usize>();
+            self.bytes -=
+                batch.results.iter().map(|queued| bytes_of(&queued.result, queued.detail.as_deref())).sum::<usize>();
         }
         writing.refusals = 0;
         writing.size = (writing.size * 2).min(BATCH);
@@ -286,7 +288,8 @@ impl Buffer {
             put_back(&mut writing.left, batch);
             return None;
         }
-        self.bytes -= batch.results.iter().map(|queued| bytes_of(&queued.result)).sum::<usize>();
+        self.bytes -=
+            batch.results.iter().map(|queued| bytes_of(&queued.result, queued.detail.as_deref())).sum::<usize>();
         if writing.left.is_empty() {
             let waiters = self.writing.take().map(|writing| writing.left.waiters).unwrap_or_default();
             self.pending.waiters.extend(waiters);
@@ -401,12 +404,12 @@ mod tests {
     fn a_full_buffer_drops_the_oldest_results_and_nothing_else() {
         let mut buffer = Buffer::new(Limits { results: 5, bytes: usize::MAX });
         let state = EndpointState::pending(from_micros(0));
-        (0..3).for_each(|second| assert_eq!(buffer.push(result(second), false), 0));
+        (0..3).for_each(|second| assert_eq!(buffer.push(result(second), false, None), 0));
         // These are being written, and stay as they are.
         assert_eq!(seconds(&buffer.batch().unwrap()), [0, 1, 2]);
         buffer.set_state(EndpointId(1), state);
         buffer.add_hour(EndpointId(1), (from_micros(0), Rollup::with_sketch()));
-        let dropped: usize = (3..20).map(|second| buffer.push(result(second), false)).sum();
+        let dropped: usize = (3..20).map(|second| buffer.push(result(second), false, None)).sum();
         assert_eq!((dropped, buffer.numbers()), (15, Numbers { results: 5, states: 1, hours: 1, tellings: 0 }));
         assert_eq!(seconds(&buffer.batch().unwrap()), [0, 1, 2], "tried again as it was");
         assert_eq!(commit_all(&mut buffer), [0, 1, 2, 18, 19]);
@@ -416,10 +419,11 @@ mod tests {
     #[test]
     fn bytes_are_a_bound_too() {
         let long = Outcome::Down(Failure::new(FailureKind::HttpStatus, "x".repeat(1_000)));
-        let one = bytes_of(&CheckResult { outcome: long.clone(), ..result(0) });
+        let one = bytes_of(&CheckResult { outcome: long.clone(), ..result(0) }, None);
         let mut buffer = Buffer::new(Limits { results: 1_000, bytes: 10 * one });
-        let dropped: usize =
-            (0..30).map(|second| buffer.push(CheckResult { outcome: long.clone(), ..result(second) }, false)).sum();
+        let dropped: usize = (0..30)
+            .map(|second| buffer.push(CheckResult { outcome: long.clone(), ..result(second) }, false, None))
+            .sum();
         assert_eq!((dropped, buffer.numbers().results), (20, 10));
         assert_eq!(commit_all(&mut buffer), (20..30).collect::<Vec<_>>());
         assert_eq!(buffer.bytes, 0);
@@ -433,7 +437,7 @@ mod tests {
             let bad: Vec<i64> = (0..random.usize(0..4)).map(|_| random.i64(0..count)).collect();
             let bad_state = random.bool();
             let mut buffer = Buffer::new(Limits::default());
-            (0..count).for_each(|second| assert_eq!(buffer.push(result(second), false), 0));
+            (0..count).for_each(|second| assert_eq!(buffer.push(result(second), false, None), 0));
             (1..4).for_each(|id| buffer.set_state(EndpointId(id), EndpointState::pending(from_micros(0))));
             let (mut written, mut states, mut given_up) = (Vec::new(), 0, 0);
             while let Some(batch) = buffer.batch() {
@@ -461,8 +465,8 @@ mod tests {
     fn a_late_result_counts_in_an_hour_that_is_not_yet_written() {
         let mut buffer = Buffer::new(Limits::default());
         buffer.add_hour(EndpointId(1), (from_micros(0), Rollup::with_sketch()));
-        buffer.push(result(HOUR_US / 1_000_000 - 1), true);
-        buffer.push(result(HOUR_US / 1_000_000 + 1), true);
+        buffer.push(result(HOUR_US / 1_000_000 - 1), true, None);
+        buffer.push(result(HOUR_US / 1_000_000 + 1), true, None);
         let batch = buffer.batch().unwrap();
         assert_eq!(batch.hours[0].2.bucket.up, 1);
         assert_eq!(batch.results.iter().map(|queued| queued.amends).collect::<Vec<_>>(), [false, true]);
@@ -472,15 +476,15 @@ mod tests {
     async fn what_was_committed_lately_is_written_again_when_it_is_in_doubt() {
         let mut buffer = Buffer::new(Limits::default());
         for second in 0..4 {
-            buffer.push(result(second), false);
+            buffer.push(result(second), false, None);
             assert_eq!(commit_all(&mut buffer), [second]);
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
-        buffer.push(result(4), false);
+        buffer.push(result(4), false, None);
         buffer.doubt_recent();
         assert_eq!(commit_all(&mut buffer), [1, 2, 3, 4], "the newest and the seconds before it, in their order");
         // A batch that waits for the disk carries what came before it.
-        buffer.push(result(5), true);
+        buffer.push(result(5), true, None);
         assert_eq!(commit_all(&mut buffer), [5]);
         buffer.doubt_recent();
         assert!(buffer.is_empty());

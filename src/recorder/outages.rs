@@ -17,6 +17,8 @@ pub struct Outages {
     by_endpoint: HashMap<EndpointId, Outage>,
     /// Who was told that an endpoint is not watched.
     unwatched: HashMap<EndpointId, Vec<String>>,
+    /// Who was told that an endpoint is degraded.
+    degraded: HashMap<EndpointId, Vec<String>>,
 }
 
 /// The newest outage of an endpoint.
@@ -49,21 +51,27 @@ impl Outages {
     ) -> Result<Self, StoreError> {
         let db = store.readers();
         let mut unwatched: HashMap<String, EndpointId> = HashMap::new();
+        let mut degraded: HashMap<String, EndpointId> = HashMap::new();
         let wanted: Vec<_> = states
             .into_iter()
             .filter_map(|(id, state)| {
                 if let Some(since) = state.trail.unwatched {
                     unwatched.insert(notification_id(Subject::Endpoint(id.0), since, Event::NoData, 0), id);
                 }
+                if let Some(since) = state.trail.impaired.told {
+                    degraded.insert(notification_id(Subject::Endpoint(id.0), since, Event::Degraded, 0), id);
+                }
                 let open = state.incident.as_ref().map(|incident| incident.started_at);
                 Some((id, open.or(state.recovered.map(|recovered| recovered.started_at))?))
             })
             .collect();
         let mut outages = Self { last_id: incidents::newest_id(db).await?, ..Self::default() };
-        let ids: Vec<String> = unwatched.keys().cloned().collect();
+        let ids: Vec<String> = unwatched.keys().chain(degraded.keys()).cloned().collect();
         for (notification, channels) in outbox::channels_of(db, &ids).await? {
             if let Some(endpoint) = unwatched.get(&notification) {
                 outages.unwatched.insert(*endpoint, channels);
+            } else if let Some(endpoint) = degraded.get(&notification) {
+                outages.degraded.insert(*endpoint, channels);
             }
         }
         let found = incidents::ids_of(db, &wanted).await?;
@@ -100,9 +108,20 @@ impl Outages {
         self.unwatched.remove(&endpoint).unwrap_or_default()
     }
 
+    /// Notes who was told that an endpoint is degraded.
+    pub fn tell_degraded(&mut self, endpoint: EndpointId, channels: Vec<String>) {
+        self.degraded.insert(endpoint, channels);
+    }
+
+    /// Whoever was told that it is degraded, if somebody was; they are told of the end.
+    pub fn take_degraded(&mut self, endpoint: EndpointId) -> Vec<String> {
+        self.degraded.remove(&endpoint).unwrap_or_default()
+    }
+
     /// Forgets the endpoints that are gone.
     pub fn retain(&mut self, is_there: impl Fn(EndpointId) -> bool) {
         self.by_endpoint.retain(|id, _| is_there(*id));
         self.unwatched.retain(|id, _| is_there(*id));
+        self.degraded.retain(|id, _| is_there(*id));
     }
 }

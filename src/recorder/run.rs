@@ -125,7 +125,7 @@ pub struct Recorder {
     session: u64,
     /// Something could not even be handed over in memory, and that was said.
     overfull: bool,
-    /// Endpoints with an open incident, or told to be unwatched, on which time works.
+    /// Endpoints with an open incident, or told to be unwatched or degraded, on which time works.
     with_incident: HashSet<EndpointId>,
     grace: StartGrace,
     maintained: Maintained,
@@ -262,6 +262,8 @@ impl Recorder {
             // Who waits is not left waiting: the channel closes.
             return;
         }
+        // Of a good check it is seen in memory alone.
+        let detail = seen.detail.clone().filter(|_| matches!(result.outcome, Outcome::Down(_) | Outcome::Degraded));
         tracked.note(&result, seen);
         let shown = doubt::follow(tracked, &result, &mut effect, &self.parts.own_network, moment);
         // While it is paused or in maintenance, that is what is shown.
@@ -285,7 +287,7 @@ impl Recorder {
             self.urgent = true;
             self.buffer.await_commit(result.clone(), waiters);
         }
-        let dropped = self.buffer.push(result, effect.amends);
+        let dropped = self.buffer.push(result, effect.amends, detail);
         if dropped > 0 && self.parts.metrics.results_dropped.get() == 0 {
             let message = "too many results wait for the database: from now on the oldest are lost and counted";
             tracing::error!("{message}");
@@ -373,6 +375,7 @@ impl Recorder {
                 tell: effect.tell,
                 held_name: by_parent.then(|| self.parents.name_of(id)).flatten(),
                 result: tracked.last_verdict.clone(),
+                why_degraded: tracked.why_degraded(),
                 by,
                 in_doubt: self.parts.own_network.remark(id),
                 now,

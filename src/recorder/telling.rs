@@ -40,6 +40,8 @@ pub struct Happened {
     pub result: Option<Arc<CheckResult>>,
     /// Who did it, if somebody did, and what they wrote.
     pub by: Option<(Decider, Option<String>)>,
+    /// Which of `degraded_unless` did not hold in its newest check, if one did not.
+    pub why_degraded: Option<String>,
     /// What is to be said of our own network, if it was in doubt.
     pub in_doubt: Option<String>,
     pub now: Timestamp,
@@ -91,6 +93,9 @@ impl Telling {
                 None => {
                     if matches!(happened.change, IncidentChange::Unwatched { .. }) {
                         outages.tell_unwatched(endpoint, outgoing.channels().to_vec());
+                    }
+                    if tell.event == Event::Degraded && tell.held_by.is_none() {
+                        outages.tell_degraded(endpoint, outgoing.channels().to_vec());
                     }
                     outgoing
                 }
@@ -233,7 +238,7 @@ impl fmt::Display for Telling {
         let endpoint = self.happened.known.id;
         match &self.incident {
             Some((_, id)) => write!(f, "a change of incident {id} of endpoint {endpoint}")?,
-            None => write!(f, "whether endpoint {endpoint} is watched")?,
+            None => write!(f, "whether endpoint {endpoint} is watched, or degraded")?,
         }
         self.notification().map_or(Ok(()), |notification| write!(f, " and its notification {notification}"))
     }
@@ -258,7 +263,10 @@ impl Happened {
             IncidentChange::MaintenanceEnded => IncidentEventKind::MaintenanceEnded,
             IncidentChange::Acknowledged => IncidentEventKind::Acknowledged,
             IncidentChange::AcknowledgementEnded => IncidentEventKind::AcknowledgementEnded,
-            IncidentChange::Unwatched { .. } | IncidentChange::WatchedAgain { .. } => return None,
+            IncidentChange::Unwatched { .. }
+            | IncidentChange::WatchedAgain { .. }
+            | IncidentChange::Impaired { .. }
+            | IncidentChange::Unimpaired { .. } => return None,
         })
     }
 
@@ -278,7 +286,9 @@ impl Happened {
         };
         let of_incident =
             incident.map_or_else(Vec::new, |(incident, _)| outages.of(id, incident.started_at).told.clone());
-        let before = ToldBefore { of_incident, unwatched };
+        let ends = audience::ends_degraded(&self.change, tell);
+        let degraded = if ends { outages.take_degraded(id) } else { Vec::new() };
+        let before = ToldBefore { of_incident, unwatched, degraded };
         audience::channels(&self.change, tell, &self.known.endpoint, before, routing)
     }
 
@@ -333,13 +343,15 @@ impl Happened {
         };
         let occurred_at = match tell.event {
             Event::Up => resolved_at.unwrap_or(tell.span),
-            Event::Down | Event::DownAgain | Event::Flapping => {
+            Event::Down | Event::DownAgain | Event::Flapping | Event::Degraded => {
                 self.result.as_ref().map_or(self.now, |result| result.started_at)
             }
             _ => self.now,
         };
         let url = without_credentials(&endpoint.check.url);
         let (kind, message) = incident.map(|(incident, _)| incident.cause.clone()).map(|f| (f.kind, f.message)).unzip();
+        let message = message.or_else(|| self.why_degraded.clone().filter(|_| tell.event == Event::Degraded));
+        let was_degraded = matches!(self.change, IncidentChange::Unimpaired { .. });
         let is_watched = !matches!(self.change, IncidentChange::Unwatched { .. });
         let was_watched = !matches!(self.change, IncidentChange::WatchedAgain { .. });
         let unknown = Status::Unknown.to_string();
@@ -367,6 +379,8 @@ impl Happened {
             },
             previous_status: match tell.event {
                 _ if !was_watched => unknown,
+                _ if was_degraded => Status::Degraded.to_string(),
+                Event::Degraded => Status::Up.to_string(),
                 Event::Up | Event::Reminder | Event::NoLongerMonitored => Status::Down.to_string(),
                 _ => self.previous_status.to_string(),
             },

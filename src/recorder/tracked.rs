@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::board::{Live, Share};
+use crate::board::{Live, NewestDetail, Share};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::AlertPolicy;
 use crate::domain::check::{CheckResult, Seen};
@@ -36,6 +36,7 @@ pub struct Tracked {
     /// Checks since the board was last told.
     newly_counted: Counts,
     certificate_expires_at: Option<Timestamp>,
+    detail: Option<NewestDetail>,
     /// Its newest check was not counted, because our own network is in doubt.
     pub in_doubt: Option<Arc<Hold>>,
 }
@@ -77,6 +78,7 @@ impl Tracked {
             newly_closed: Vec::new(),
             newly_counted: Counts::default(),
             certificate_expires_at: live.certificate_expires_at,
+            detail: live.detail.clone(),
             in_doubt: live.in_doubt.clone(),
         }
     }
@@ -105,9 +107,17 @@ impl Tracked {
 
     /// Notes what is counted since the start and what is not stored, of a result that was taken in.
     pub fn note(&mut self, result: &CheckResult, seen: Seen) {
-        self.newly_counted.add(result, seen);
+        self.newly_counted.add(result, seen.connected);
+        if let Some(detail) = seen.detail {
+            self.detail = Some(NewestDetail { scheduled_at: result.scheduled_at, detail });
+        }
         // A connection that is used again shows none.
         self.certificate_expires_at = seen.certificate_expires_at.or(self.certificate_expires_at);
+    }
+
+    /// Which of the conditions for not being degraded did not hold in the newest check.
+    pub fn why_degraded(&self) -> Option<String> {
+        self.detail.as_ref()?.detail.why_degraded()
     }
 
     /// Lets the passing of time work on the incident. `None`: nothing was due.
@@ -141,7 +151,7 @@ impl Tracked {
 
     /// Whether time may have something to do.
     pub fn is_open(&self) -> bool {
-        self.state.incident.is_some() || self.state.trail.unwatched.is_some()
+        self.state.is_open()
     }
 
     /// The endpoint is no longer monitored. `None`: it had no incident, and nobody was told that it is not watched.
@@ -202,6 +212,7 @@ impl Tracked {
         }
         live.counts.take(&mut self.newly_counted);
         live.certificate_expires_at = self.certificate_expires_at;
+        live.detail.clone_from(&self.detail);
         live.in_doubt.clone_from(&self.in_doubt);
     }
 }
@@ -308,8 +319,8 @@ mod tests {
     fn what_is_counted_since_the_start_is_told_once_and_a_certificate_stays() {
         let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
         let mut live = Live::pending(at(0, 0));
-        let shown = Seen { connected: true, certificate_expires_at: Some(at(99, 0)) };
-        tracked.note(&good(at(10, 5)), shown);
+        let shown = Seen { connected: true, certificate_expires_at: Some(at(99, 0)), ..Seen::default() };
+        tracked.note(&good(at(10, 5)), shown.clone());
         tracked.note(&good(at(10, 6)), Seen { certificate_expires_at: None, ..shown });
         for _ in 0..2 {
             tracked.tell(&mut live);

@@ -209,7 +209,7 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
     let spec = &*spec;
     let host = spec.url.host_str().unwrap_or_default();
     let port = spec.url.port_or_known_default().unwrap_or_default();
-    let noting = Noting::new(context.checker.as_ref(), &context.board, job.known.id);
+    let noting = Noting::new(context.checker.as_ref(), &context.board, context.clock.as_ref(), job.known.id);
     let plan = attempts::AttemptsPlan {
         max_attempts: if matches!(job.attempts, Attempts::AsSet) { endpoint.retry.max_attempts } else { 1 },
         next_slot_in: job.next_slot_in,
@@ -225,7 +225,7 @@ async fn examine(context: &CheckContext, job: &Job) -> (CheckResult, Seen) {
     context.metrics.schedule_lag_us.set(i64::try_from(lag.as_micros()).unwrap_or(i64::MAX));
     context.metrics.schedule_lags.0.observe(lag.as_secs_f64());
     let total_us = attempted.observation.timings.total_us;
-    let (seen, reaches) = (Seen::of(&attempted.observation), reaches(spec, &attempted.observation));
+    let (seen, reaches) = (Seen::of(&attempted.observation, attempted.detail), reaches(spec, &attempted.observation));
     let result = CheckResult {
         endpoint_id: job.known.id,
         scheduled_at: job.scheduled_at,
@@ -294,7 +294,7 @@ pub(super) async fn try_out(context: Arc<CheckContext>, request: TrialRequest, _
         in_maintenance: false,
     };
     // Whoever asked may be gone.
-    drop(reply.send(Some(result)));
+    drop(reply.send(Some((result, attempted.detail))));
 }
 
 async fn submit(context: &CheckContext, job: &Job, result: CheckResult, seen: Seen) {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::checks::Checker;
+use crate::clock::Clock;
 use crate::domain::check::{CheckSpec, Observation, judge};
 use crate::domain::endpoint::{EndpointId, Origin};
 use crate::domain::outcome::Outcome;
@@ -15,13 +16,14 @@ use crate::domain::outcome::Outcome;
 pub(super) struct Noting<'a> {
     checker: &'a dyn Checker,
     board: &'a Board,
+    clock: &'a dyn Clock,
     /// `None`: nobody depends on it.
     parent: Option<EndpointId>,
 }
 
 impl<'a> Noting<'a> {
-    pub(super) fn new(checker: &'a dyn Checker, board: &'a Board, id: EndpointId) -> Self {
-        Self { checker, board, parent: board.graph().is_parent(id).then_some(id) }
+    pub(super) fn new(checker: &'a dyn Checker, board: &'a Board, clock: &'a dyn Clock, id: EndpointId) -> Self {
+        Self { checker, board, clock, parent: board.graph().is_parent(id).then_some(id) }
     }
 }
 
@@ -30,7 +32,8 @@ impl Checker for Noting<'_> {
         let Some(id) = self.parent else { return self.checker.check(spec, origin, deadline) };
         Box::pin(async move {
             let observation = self.checker.check(spec, origin, deadline).await;
-            self.board.note_attempt(id, matches!(judge(spec, &observation), Outcome::Down(_)));
+            self.board
+                .note_attempt(id, matches!(judge(spec, &observation, self.clock.now()).outcome, Outcome::Down(_)));
             observation
         })
     }

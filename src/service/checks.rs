@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::context::{Actor, ServiceContext};
 use super::error::{FieldError, ServiceError};
 use super::{endpoints, redaction};
-use crate::domain::check::CheckResult;
+use crate::domain::check::{CheckDetail, CheckResult};
 use crate::domain::endpoint::{EndpointId, EndpointSettings, overlay};
 use crate::domain::role::Role;
 use crate::events::{CheckRequest, Recorded, TrialRequest};
@@ -69,7 +69,7 @@ pub async fn try_out(
     actor: &Actor,
     mut settings: EndpointSettings,
     of: Option<EndpointId>,
-) -> Result<CheckResult, ServiceError> {
+) -> Result<(CheckResult, CheckDetail), ServiceError> {
     actor.require(Role::Operator)?;
     let of = match of {
         Some(id) => {

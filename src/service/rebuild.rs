@@ -140,7 +140,7 @@ pub async fn left_behind(
 ) -> Result<Vec<(Arc<KnownEndpoint>, EndpointState)>, StoreError> {
     let mut left = Vec::new();
     for (id, state) in store::states::list(store.readers()).await? {
-        if (state.incident.is_none() && state.trail.unwatched.is_none()) || board.get(id).is_some() {
+        if !state.is_open() || board.get(id).is_some() {
             continue;
         }
         if let Some(stored) = store::endpoints::find(store.readers(), id).await?

@@ -227,6 +227,7 @@ pub async fn purge_history(db: &impl ConnectionTrait, id: EndpointId, batch: u64
     if rows > 0 {
         return Ok(rows);
     }
+    super::check_details::purge(db, id).await?;
     let starts = rollups::Entity::find()
         .select_only()
         .column(rollups::Column::StartAt)

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod backup;
 mod beside;
 pub mod channels;
+pub mod check_details;
 mod deadline;
 mod decode;
 mod dialect;

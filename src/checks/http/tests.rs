@@ -65,7 +65,7 @@ async fn a_good_answer_is_up_with_the_phases_it_went_through() {
     assert_eq!((seen.status_code, seen.body_bytes), (Some(200), 2));
     assert_eq!(seen.http_version.as_deref(), Some("HTTP/1.1"));
     assert_eq!(seen.remote_address, Some(server.address.to_string()));
-    assert_eq!(judge(&spec("http://x/"), &seen), Outcome::Up);
+    assert_eq!(judge(&spec("http://x/"), &seen, crate::domain::from_micros(0)).outcome, Outcome::Up);
     let t = seen.timings;
     assert_eq!((t.dns_us, t.tls_us), (None, None), "an address has no name and http no TLS");
     let sum = t.connect_us.unwrap() + t.first_byte_us.unwrap() + t.transfer_us.unwrap();
@@ -107,7 +107,7 @@ async fn an_unexpected_status_is_told_by_the_judge() {
     let spec = spec(&server.url("/"));
     let seen = observe(&spec).await;
     assert_eq!(seen.failure, None);
-    let Outcome::Down(failure) = judge(&spec, &seen) else { panic!("down") };
+    let Outcome::Down(failure) = judge(&spec, &seen, crate::domain::from_micros(0)).outcome else { panic!("down") };
     assert_eq!(failure, Failure::new(FailureKind::HttpStatus, "GET returned 502, expected 200"));
 }
 

@@ -135,7 +135,7 @@ fn of(examiner: &Examiner<'_>, source: &Source) -> Option<(String, usize)> {
         Placeholder::Status => answer.status.unwrap_or_default().to_string(),
         Placeholder::Ip => answer.ip.map(|ip| ip.to_string()).unwrap_or_default(),
         Placeholder::ResponseTime => (answer.response_time_us / 1000).to_string(),
-        Placeholder::DnsRcode => answer.evidence.dns_rcode.clone().unwrap_or_default(),
+        Placeholder::DnsRcode => answer.dns_rcode.unwrap_or_default().to_owned(),
         Placeholder::Connected => answer.connected.to_string(),
         Placeholder::CertificateExpiration => {
             answer.certificate_not_after.map_or(0, |end| (end - answer.now).num_milliseconds()).to_string()

@@ -57,6 +57,9 @@ pub struct ConditionSeen {
     /// One of `degraded_unless`.
     #[serde(default)]
     pub degrades: bool,
+    /// Where it does not hold, why, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Examines conditions against one answer.
@@ -247,20 +250,20 @@ impl<'a> Examiner<'a> {
                 Ok(Seen { shown: Some(go::shown(ms)), ..Seen::number(ms) })
             }
             Placeholder::DomainExpiration | Placeholder::Context(_) => Err(Unseen::NotThere),
-            Placeholder::DnsRcode => text(answer.evidence.dns_rcode.as_deref()),
+            Placeholder::DnsRcode => text(answer.dns_rcode),
             Placeholder::Header(name) => text(answer.evidence.header(name)),
             Placeholder::DnsTime => micros(answer.dns_us),
             Placeholder::ConnectTime => micros(answer.connect_us),
             Placeholder::TlsTime => micros(answer.tls_us),
             Placeholder::FirstByteTime => micros(answer.first_byte_us),
             Placeholder::CertificateIssuer => text(answer.certificate_issuer),
-            Placeholder::TlsVersion => text(answer.evidence.tls_version.as_deref()),
+            Placeholder::TlsVersion => text(answer.tls_version),
             Placeholder::HttpVersion => text(answer.http_version.map(|version| {
                 let version = version.strip_prefix("HTTP/").unwrap_or(version);
                 version.strip_suffix(".0").filter(|major| *major != "1").unwrap_or(version)
             })),
             Placeholder::Redirects => Ok(Seen::number(answer.redirects)),
-            Placeholder::FinalUrl => text(answer.evidence.final_url.as_deref()),
+            Placeholder::FinalUrl => text(answer.final_url),
             // Of a body that was cut at least as much as was read.
             Placeholder::BodySize => Ok(Seen { is_cut: answer.evidence.is_cut, ..Seen::number(answer.body_bytes) }),
         }

@@ -10,13 +10,15 @@ mod evidence;
 mod function;
 mod go;
 mod json;
+mod list;
 mod parse;
 mod placeholder;
 mod print;
 mod words;
 
 pub use evaluate::{ConditionSeen, Examiner, Unseen, Verdict};
-pub use evidence::{Answer, Evidence, MAX_HEADER, MOST_HEADERS};
+pub use evidence::{Answer, Evidence, MAX_EXCERPT, MAX_HEADER, MOST_HEADERS};
+pub use list::Conditions;
 pub use parse::{ConditionError, MAX_CONDITION};
 pub use placeholder::{Path, Placeholder, Step};
 
@@ -109,6 +111,8 @@ enum Matcher {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
     pub body: bool,
+    /// Whether the body was read to its end.
+    pub body_size: bool,
     pub headers: bool,
 }
 
@@ -145,6 +149,7 @@ impl Needs {
     pub fn of<'c>(conditions: impl IntoIterator<Item = &'c Condition>) -> Self {
         conditions.into_iter().flat_map(Condition::placeholders).fold(Self::default(), |needs, placeholder| Self {
             body: needs.body || matches!(placeholder, Placeholder::Body(_)),
+            body_size: needs.body_size || matches!(placeholder, Placeholder::Body(_) | Placeholder::BodySize),
             headers: needs.headers || matches!(placeholder, Placeholder::Header(_)),
         })
     }

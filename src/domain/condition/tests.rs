@@ -33,6 +33,9 @@ pub(super) fn answer(evidence: &Evidence) -> Answer<'_> {
         certificate_not_after: now().checked_add_days(chrono::Days::new(30)),
         certificate_issuer: Some("CN=R11, O=Let's Encrypt, C=US"),
         http_version: Some("HTTP/2.0"),
+        tls_version: Some("TLSv1.3"),
+        dns_rcode: None,
+        final_url: Some("https://a.example/x"),
         redirects: 1,
         body_bytes: evidence.body.len() as u64,
         evidence,
@@ -97,12 +100,9 @@ fn everything_that_can_be_named_is_seen() {
             ("date".to_owned(), "Fri, 15 Jan 2027 07:59:30 GMT".to_owned()),
             ("x-json".to_owned(), r#"{"a": [1, 2]}"#.to_owned()),
         ],
-        final_url: Some("https://a.example/x".to_owned()),
-        tls_version: Some("TLSv1.3".to_owned()),
-        dns_rcode: Some("NOERROR".to_owned()),
         is_cut: false,
     };
-    let answer = answer(&evidence);
+    let answer = Answer { dns_rcode: Some("NOERROR"), ..answer(&evidence) };
     for (condition, expected) in [
         ("[HEADER].server == pat(nginx*)", "holds"),
         ("[header].Server == nginx/1.2", "holds"),
@@ -339,6 +339,27 @@ fn a_large_document_takes_no_more_memory_than_allowed() {
     assert!(sentence.contains("the JSON of the body is too large"), "{sentence}");
     assert_eq!(verdict("[BODY][100000].a == 7", Dialect::Strict, &answer), "holds", "a path needs no memory");
     assert_eq!(verdict("len([BODY]) == 100001", Dialect::Strict, &answer), "holds");
+}
+
+#[test]
+fn of_a_body_as_much_is_kept_as_is_needed() {
+    for (needs_body, pieces, max, kept, is_cut) in [
+        (true, vec![600, 600], 2000, 1200, false),
+        (true, vec![600, 600], 1200, 1200, false),
+        (true, vec![600, 601], 1200, 1200, true),
+        (false, vec![600, 600], 2000, MAX_EXCERPT, false),
+        (false, vec![600, 600], 700, MAX_EXCERPT, true),
+    ] {
+        let mut evidence = Evidence::default();
+        let mut before = 0;
+        for piece in pieces {
+            evidence.keep_body(&vec![b'x'; piece], before, max, Needs { body: needs_body, ..Needs::default() });
+            before += piece as u64;
+        }
+        assert_eq!((evidence.body.len(), evidence.is_cut), (kept, is_cut));
+        evidence.forget();
+        assert!(evidence.body.len() <= MAX_EXCERPT);
+    }
 }
 
 #[test]

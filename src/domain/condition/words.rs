@@ -22,6 +22,7 @@ impl Verdict {
             success: self.holds,
             seen: format!("{left} {} {right}", self.condition.operator.as_str()),
             degrades,
+            why: (!self.holds).then(|| self.sentence()),
         }
     }
 

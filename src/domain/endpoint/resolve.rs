@@ -11,6 +11,7 @@ use crate::domain::alert_policy::{
     AlertPolicy, EscalationStep, FailureThreshold, FlapPolicy, MOST_CHECKS, MOST_STEPS, ReminderPolicy,
 };
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
+use crate::domain::condition::{Conditions, Dialect};
 use crate::domain::dependency::MOST_SELECTORS;
 use crate::domain::notification::Severity;
 use crate::domain::pointer;
@@ -281,6 +282,7 @@ fn resolve_alert_policy(
         confirm_interval,
         success_threshold,
         send_recovery: p.send_recovery.unwrap_or(default.send_recovery),
+        notify_degraded: p.notify_degraded.unwrap_or(default.notify_degraded),
         cooldown,
         reminder,
         flap,
@@ -475,6 +477,7 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
         body: s.body.clone(),
         timeout,
         connect_timeout,
+        conditions: resolve_conditions(rules, s),
         expected_status: s.expected_status.clone().unwrap_or_else(|| ExpectedStatus::exactly(200)),
         redirects: RedirectPolicy { follow: redirects.follow.unwrap_or(true), max: max_redirects },
         tls: TlsPolicy { verify: tls.verify.unwrap_or(true), ca_file: tls.ca_file },
@@ -482,6 +485,19 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
         user_agent,
         redact,
     })
+}
+
+fn resolve_conditions(rules: &mut Rules, s: &EndpointSettings) -> Conditions {
+    let dialect = if s.gatus_compatible.unwrap_or(false) { Dialect::Gatus } else { Dialect::Strict };
+    let mut read = |texts: Option<&[String]>, at: &str| {
+        let (conditions, mistakes) = Conditions::read(texts.unwrap_or_default(), dialect);
+        for (entry, code, detail) in mistakes {
+            rules.fail(&entry.map_or_else(|| at.to_owned(), |i| format!("{at}/{i}")), code, detail);
+        }
+        conditions
+    };
+    let required = read(s.conditions.as_deref(), "/conditions");
+    Conditions { required, degraded_unless: read(s.degraded_unless.as_deref(), "/degraded_unless"), dialect }
 }
 
 fn resolve_url(rules: &mut Rules, text: Option<&str>) -> Option<url::Url> {

@@ -59,6 +59,17 @@ pub struct EndpointSettings {
     /// Default 200.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_status: Option<ExpectedStatus>,
+    /// What must hold of the answer: `[BODY].status == ok`. Where they name `[STATUS]`, `expected_status` is not added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
+    pub conditions: Option<Vec<String>>,
+    /// The same language: where one of these does not hold the endpoint is degraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
+    pub degraded_unless: Option<Vec<String>>,
+    /// Conditions compare as those of Gatus do: what is not there is a text, and 0 as a number. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gatus_compatible: Option<bool>,
     /// Request headers. Values of secret headers are write-only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headers: Option<BTreeMap<String, String>>,
@@ -144,6 +155,9 @@ pub struct AlertPolicySettings {
     /// Whether recoveries are told. Default true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_recovery: Option<bool>,
+    /// Whether it is told that an endpoint is degraded. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify_degraded: Option<bool>,
     /// A recovery within this time after a told one is held back until the endpoint has stayed good for it.
     /// Default 300 s.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,6 +240,7 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
                 confirm_interval: o.confirm_interval.or(b.confirm_interval),
                 success_threshold: o.success_threshold.or(b.success_threshold),
                 send_recovery: o.send_recovery.or(b.send_recovery),
+                notify_degraded: o.notify_degraded.or(b.notify_degraded),
                 cooldown_seconds: o.cooldown_seconds.or(b.cooldown_seconds),
                 reminder: merge(b.reminder.as_ref(), o.reminder.as_ref(), ReminderSetting::laid_upon),
                 flap: merge(b.flap.as_ref(), o.flap.as_ref(), FlapSetting::laid_upon),
@@ -257,6 +272,9 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
         timeout,
         connect_timeout,
         expected_status,
+        conditions,
+        degraded_unless,
+        gatus_compatible,
         body,
         is_active,
         max_body_bytes,

@@ -5,6 +5,7 @@
 //! | word | is |
 //! |---|---|
 //! | `60u` `60d` `60n` | a good check that began at 60; one that failed with a wrong status; one that failed to resolve a name |
+//! | `60l` `60L` | a degraded check; one by hand |
 //! | `60M` `60U` | a failed and a good check by hand |
 //! | `60w` `60g` | a failed and a good check in maintenance |
 //! | `60o` `60r` `60s` `60z` | a slot missed for overload, for an overrun, because of a stop, because the machine slept |
@@ -75,6 +76,10 @@ fn escalating(steps: &[u64]) -> AlertPolicy {
 
 fn no_data(intervals: u32) -> AlertPolicy {
     AlertPolicy { no_data_after: Some(intervals), ..plain() }
+}
+
+fn degrading() -> AlertPolicy {
+    AlertPolicy { notify_degraded: true, ..plain() }
 }
 
 fn quiet_recovery() -> AlertPolicy {
@@ -378,6 +383,63 @@ fn no_data_is_no_outage() {
 }
 
 #[test]
+fn degraded_is_confirmed_told_and_ended_beside_outages() {
+    check(&[
+        // A status of its own, by the thresholds of outages; told where that is wanted, and then its end too.
+        (plain, "60u 120l 180l", "degraded -"),
+        (plain, "60u 120l 180l 240u", "up -"),
+        (degrading, "60u 120l 180u 240l", "up -"),
+        (degrading, "60u 120l 180l", "180 degraded 120; degraded -"),
+        (degrading, "60u 120l 180l 240l 300u", "180 degraded 120; 300 up 300 1; up -"),
+        (|| AlertPolicy { notify_degraded: true, ..of(2, 3) }, "60u 120l 180u 240l", "240 degraded 120; degraded -"),
+        (|| AlertPolicy { notify_degraded: true, ..of(2, 3) }, "60u 120l 180u 240u 300l", "up -"),
+        (
+            || AlertPolicy { notify_degraded: true, ..recovers_after(2) },
+            "60u 120l 180l 240u 300l 360u 420u",
+            "180 degraded 120; 420 up 360 1; up -",
+        ),
+        (|| AlertPolicy { notify_degraded: true, ..quiet_recovery() }, "60u 120l 180u", "120 degraded 120; up -"),
+        // The first check of all is no change of anything.
+        (degrading, "60l 120l", "up -"),
+        (degrading, "60l 120l 180l", "180 degraded 120; degraded -"),
+        // By hand nothing is confirmed, and a good one ends it.
+        (degrading, "60u 120l 130L 140L", "up -"),
+        (degrading, "60u 120l 180l 190U", "180 degraded 120; 190 up 190 1; up -"),
+        // Missed slots and maintenance count neither way, and a failed check is nothing of the sort.
+        (degrading, "60u 120l 130o 140w 150d 180l", "180 degraded 120; degraded -"),
+        (degrading, "60u 120l 125e 180l", "up -"),
+        (degrading, "60u 120l 125R 180l", "180 degraded 120; degraded -"),
+        // It counts as good for outages, and for their ends.
+        (plain, "60u 120d 130l 180d", "up -"),
+        (plain, "60u 120d 130d 140l", "130 down 120; 140 up 140; up -"),
+        // The end of an outage is the end of both; who was told of the one is told.
+        (degrading, "60u 120l 180l 240d 250d 300u", "180 degraded 120; 250 down 240; 300 up 300; up -"),
+        (
+            degrading,
+            "60u 120l 180l 240d 250d 300l 360l 420l",
+            "180 degraded 120; 250 down 240; 300 up 300; 420 degraded 360; degraded -",
+        ),
+        // Leaving ends it.
+        (degrading, "60u 120l 180l 200p", "180 degraded 120; 200 no_longer_monitored 120; pending -"),
+        (plain, "60u 120l 180l 200p", "degraded -"),
+        // Within the cooldown of a told end it is told at once, and its end once that has lasted.
+        (
+            degrading,
+            "60u 120l 180l 240u 300l 360l 420u 700u 730.",
+            "180 degraded 120; 240 up 240 1; 360 degraded 300; 720 up 420 1; up -",
+        ),
+        (
+            degrading,
+            "60u 120l 180l 240u 300l 360l 420u 480l 540l 600u 950.",
+            "180 degraded 120; 240 up 240 1; 360 degraded 300; 900 up 600 1; up -",
+        ),
+        // What keeps it back has it noted; it is told afterwards if it lasts.
+        (degrading, "60u 120l 130W 180l 200E 210.", "180 degraded 120; 201 degraded 120; degraded -"),
+        (degrading, "60u 120l 130W 180l 190u 200E 210.", "180 degraded 120; up -"),
+    ]);
+}
+
+#[test]
 fn edits_restarts_and_leaving() {
     check(&[
         (plain, "60u 120d 125R 130d", "130 down 120; down 120"),
@@ -446,6 +508,8 @@ impl Life<'_> {
             "u" => self.check(Outcome::Up, Trigger::Scheduled, false, now),
             "d" => self.check(wrong, Trigger::Scheduled, false, now),
             "n" => self.check(failed(FailureKind::DnsServfail), Trigger::Scheduled, false, now),
+            "l" => self.check(Outcome::Degraded, Trigger::Scheduled, false, now),
+            "L" => self.check(Outcome::Degraded, Trigger::Manual, false, now),
             "M" => self.check(wrong, Trigger::Manual, false, now),
             "U" => self.check(Outcome::Up, Trigger::Manual, false, now),
             "w" => self.check(wrong, Trigger::Scheduled, true, now),

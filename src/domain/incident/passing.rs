@@ -14,7 +14,7 @@ pub const MOST_AT_ONCE: usize = 8;
 /// Nothing waits for longer than the policy says now, whatever was planned: the clock may have been set back since,
 /// or the policy changed.
 pub fn advance(state: &EndpointState, policy: &AlertPolicy, around: &Facts, now: Timestamp) -> Option<Step> {
-    let incident = state.incident.as_ref()?;
+    let Some(incident) = &state.incident else { return super::degraded::advance(state, policy, around, now) };
     if let Some(held) = incident.held {
         let release_at = held.release_at.min(after(now, incident.holds(policy).unwrap_or_default()));
         if now >= release_at {

@@ -47,7 +47,7 @@ fn sorts() -> impl Strategy<Value = Sort> {
     let failure = |kind| Outcome::Down(Failure::new(kind, "It failed"));
     let outcome = prop_oneof![
         6 => Just(Outcome::Up),
-        1 => Just(Outcome::Degraded),
+        4 => Just(Outcome::Degraded),
         5 => Just(failure(FailureKind::HttpStatus)),
         2 => Just(failure(FailureKind::ConnectRefused)),
         1 => Just(failure(FailureKind::DnsTimeout)),
@@ -78,7 +78,7 @@ fn policies() -> impl Strategy<Value = AlertPolicy> {
         };
         pauses.into_iter().map(step).collect()
     });
-    let more = (flap, escalation, 60_u64..600, prop::option::of(1_u32..4));
+    let more = (flap, escalation, 60_u64..600, prop::option::of(1_u32..4), any::<bool>());
     (threshold, 1_u32..=4, any::<bool>(), cooldown, reminder, more).prop_map(
         |(
             failure_threshold,
@@ -86,7 +86,7 @@ fn policies() -> impl Strategy<Value = AlertPolicy> {
             tells,
             cooldown,
             reminder,
-            (flap, escalation, acknowledge_for, no_data_after),
+            (flap, escalation, acknowledge_for, no_data_after, notify_degraded),
         )| AlertPolicy {
             failure_threshold,
             flap,
@@ -95,6 +95,7 @@ fn policies() -> impl Strategy<Value = AlertPolicy> {
             no_data_after,
             success_threshold: successes,
             send_recovery: tells,
+            notify_degraded,
             cooldown: Duration::from_secs(cooldown),
             reminder: reminder.map(|(every, backoff, max)| ReminderPolicy {
                 every: Duration::from_secs(every),
@@ -142,6 +143,9 @@ struct World {
     /// First checks of the present run of good ones, or of failures that count.
     good_since: Option<Timestamp>,
     bad_since: Option<Timestamp>,
+    /// The same of degraded ones that count, and of those that are not even that.
+    degraded_since: Option<Timestamp>,
+    fine_since: Option<Timestamp>,
     /// When a recovery was last told in this monitoring, by the time that really went by; with that cooldown.
     recovery_told: Option<i64>,
     /// When a reminder, or the outage, was last told.
@@ -171,6 +175,8 @@ impl World {
             was_held: false,
             good_since: None,
             bad_since: None,
+            degraded_since: None,
+            fine_since: None,
             recovery_told: None,
             outage_told: 0,
             around: Facts::default(),
@@ -198,7 +204,7 @@ impl World {
             Move::Restart => self.restart(),
             Move::Edit => {
                 self.state = self.state.recounted();
-                self.bad_since = None;
+                (self.bad_since, self.degraded_since, self.fine_since) = (None, None, None);
                 if self.state.is_down() {
                     self.good_since = None;
                 }
@@ -277,6 +283,21 @@ impl World {
                 self.good_since.get_or_insert(began);
             }
         }
+        if !sort.in_maintenance {
+            match &sort.outcome {
+                Outcome::Down(_) => self.fine_since = None,
+                Outcome::Degraded => {
+                    self.fine_since = None;
+                    if sort.trigger != Trigger::Manual {
+                        self.degraded_since.get_or_insert(began);
+                    }
+                }
+                _ => {
+                    self.degraded_since = None;
+                    self.fine_since.get_or_insert(began);
+                }
+            }
+        }
         let counting = match &sort.outcome {
             Outcome::Down(_) => step.state.failures > 0,
             _ => step.state.successes > 0,
@@ -353,16 +374,23 @@ impl World {
         };
         assert_eq!(step.state, EndpointState::pending(self.now()));
         let is_over = matches!(step.incident, Some(IncidentChange::Abandoned { .. }));
-        assert!(is_over || matches!(step.incident, Some(IncidentChange::WatchedAgain { .. })));
+        let of_none =
+            matches!(step.incident, Some(IncidentChange::WatchedAgain { .. } | IncidentChange::Unimpaired { .. }));
+        assert!(is_over || of_none);
         self.told(&before, &step);
         self.state = step.state;
         (self.good_since, self.bad_since, self.recovery_told) = (None, None, None);
+        (self.degraded_since, self.fine_since) = (None, None);
         self.last_word = None;
     }
 
     fn see(&mut self, before: &EndpointState, step: Step) {
         self.told(before, &step);
         self.confirmed(before, &step);
+        if step.transition.is_some() {
+            // The next check begins anew.
+            (self.degraded_since, self.fine_since) = (None, None);
+        }
         self.state = step.state;
         self.sound();
     }
@@ -376,7 +404,12 @@ impl World {
         assert_eq!((transition.from, transition.to), (before.status, step.state.status));
         assert_ne!(transition.from, transition.to);
         assert_eq!(transition.since, step.state.since);
-        let run = if transition.to == Status::Down { self.bad_since } else { self.good_since };
+        let run = match (transition.from, transition.to) {
+            (_, Status::Down) => self.bad_since,
+            (_, Status::Degraded) => self.degraded_since,
+            (Status::Degraded, _) => self.fine_since,
+            _ => self.good_since,
+        };
         // The window of another threshold may have begun before.
         let is_run = transition.to == Status::Up || self.all_in_a_row;
         if is_run && (before.status != Status::Pending || transition.to == Status::Down) {
@@ -483,12 +516,14 @@ impl World {
             IncidentChange::Resolved { incident, resolved_at } => {
                 assert_eq!(Some(incident.started_at), self.open.take());
                 assert_eq!(Some(*resolved_at), self.good_since, "resolved since the first good check of the last run");
-                assert_eq!(step.state.status, Status::Up);
+                assert!(step.state.status.is_healthy());
+                let was_degraded = before.trail.impaired.told.is_some();
                 let is_told = self.policy.send_recovery && incident.is_told;
                 if is_told {
                     self.good_run_told();
                 }
-                is_told.then_some(Tell::of(Event::Up, *resolved_at))
+                let ends = is_told || self.policy.send_recovery && was_degraded;
+                ends.then_some(Tell::of(Event::Up, *resolved_at))
             }
             IncidentChange::Abandoned { incident, .. } => {
                 assert_eq!(Some(incident.started_at), self.open.take());
@@ -498,6 +533,18 @@ impl World {
                 assert!(self.open.is_none() && silenced.is_none() && !self.unwatched);
                 self.unwatched = true;
                 tell(Event::NoData, *since, 0)
+            }
+            IncidentChange::Impaired { since } => {
+                assert!(self.policy.notify_degraded && self.open.is_none() && before.trail.impaired.told.is_none());
+                assert_eq!((step.state.status, step.state.since), (Status::Degraded, *since));
+                Some(Tell { held_by: silenced, ..Tell::of(Event::Degraded, *since) })
+            }
+            IncidentChange::Unimpaired { since } => {
+                assert!(before.trail.impaired.told.is_some() && step.state.trail.impaired.told.is_none());
+                match step.state.status {
+                    Status::Pending => tell(Event::NoLongerMonitored, *since, 0),
+                    _ => tell(Event::Up, *since, 1).filter(|_| self.policy.send_recovery),
+                }
             }
             IncidentChange::WatchedAgain { since } => {
                 assert!(self.unwatched);
@@ -549,6 +596,11 @@ impl World {
         assert!(state.incident.is_none() || state.recovered.is_none());
         assert!(state.trail.window.is_empty() || (!state.is_down() && state.trail.window[0].is_some()));
         assert!(state.trail.unwatched.is_none() || state.incident.is_none());
+        let impaired = &state.trail.impaired;
+        assert!(impaired.window.is_empty() || matches!(state.status, Status::Up), "counted only while up");
+        assert!(!impaired.untold || state.status == Status::Degraded, "nothing is to be told that is over");
+        assert!(impaired.held.is_none() || impaired.told.is_some() && state.status == Status::Up);
+        assert_eq!(impaired.recovering > 0, impaired.recovering_since.is_some());
     }
 
     fn checks(&mut self, outcome: &Outcome, count: u32) {
@@ -598,6 +650,31 @@ proptest! {
         let window = world.policy.flap.map_or(Duration::ZERO, |flap| flap.window);
         world.pass(i64::try_from(world.policy.cooldown.max(window).as_secs()).unwrap());
         prop_assert_eq!((world.state.status, world.open), (Status::Up, None));
+    }
+
+    /// Whatever went before, the clock included: as many degraded checks as the threshold says are that status, told where
+    /// that is wanted and nothing keeps it back, and as many others end it, told within the cooldown.
+    #[test]
+    fn degraded_is_found_by_its_threshold_and_its_end_is_told(policy in policies(), moves in moves()) {
+        let mut world = lived(policy, &moves);
+        world.make(&Move::Silence(false));
+        world.checks(&Outcome::Up, world.policy.success_threshold);
+        world.let_time_work();
+        let longest = |world: &World| {
+            let window = world.policy.flap.map_or(Duration::ZERO, |flap| flap.window);
+            i64::try_from(world.policy.cooldown.max(window).as_secs()).unwrap()
+        };
+        world.pass(longest(&world));
+        prop_assert_eq!((world.state.status, world.open), (Status::Up, None));
+        world.checks(&Outcome::Degraded, world.policy.failure_threshold.failures);
+        world.let_time_work();
+        prop_assert_eq!(world.state.status, Status::Degraded);
+        prop_assert!(world.state.trail.impaired.told.is_some() || !world.policy.notify_degraded);
+        world.checks(&Outcome::Up, world.policy.success_threshold);
+        world.let_time_work();
+        world.pass(longest(&world));
+        prop_assert_eq!(world.state.status, Status::Up);
+        prop_assert!(world.state.trail.impaired.told.is_none(), "its end is told, or nobody is to hear of it");
     }
 
     /// Whatever went before, the clock included, an open outage is told again within the longest pause.

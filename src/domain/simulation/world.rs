@@ -87,6 +87,7 @@ struct Watched {
     checked: Option<CheckSpec>,
     outage: Outage,
     unwatched: Vec<String>,
+    degraded: Vec<String>,
     /// What keeps what back, as it was said last.
     kept_back: BTreeMap<Matter, Held>,
 }
@@ -125,6 +126,7 @@ impl World {
                 checked: None,
                 outage: Outage::default(),
                 unwatched: Vec::new(),
+                degraded: Vec::new(),
                 kept_back: BTreeMap::new(),
             };
             (id, watched)
@@ -175,11 +177,7 @@ impl World {
     /// Whether time may have something to do.
     pub fn is_busy(&self) -> bool {
         !self.holds.is_empty()
-            || self.endpoints.values().any(|watched| {
-                watched.state.incident.is_some()
-                    || watched.state.trail.unwatched.is_some()
-                    || !watched.kept_back.is_empty()
-            })
+            || self.endpoints.values().any(|watched| watched.state.is_open() || !watched.kept_back.is_empty())
     }
 
     /// Endpoints whose next check should come early.
@@ -241,8 +239,7 @@ impl World {
     pub fn let_time_pass(&mut self, now: Timestamp) -> Vec<EndpointId> {
         let at_once = self.follow_windows(now);
         let open = |(id, watched): (&EndpointId, &Watched)| {
-            let is_open = watched.state.incident.is_some() || watched.state.trail.unwatched.is_some();
-            (is_open || !watched.kept_back.is_empty()).then_some(*id)
+            (watched.state.is_open() || !watched.kept_back.is_empty()).then_some(*id)
         };
         for id in self.endpoints.iter().filter_map(open).collect::<Vec<_>>() {
             for _ in 0..MOST_AT_ONCE {
@@ -391,13 +388,17 @@ fn message(
         _ => std::mem::take(&mut watched.unwatched),
     };
     let of_incident = started_at.map_or_else(Vec::new, |_| watched.outage.told.clone());
-    let before = ToldBefore { of_incident, unwatched };
+    let degraded =
+        if audience::ends_degraded(change, tell) { std::mem::take(&mut watched.degraded) } else { Vec::new() };
+    let before = ToldBefore { of_incident, unwatched, degraded };
     let channels = audience::channels(change, tell, &known.endpoint, before, routing);
     let to = Addressed::new(channels, tell.event, routing).kept_back(tell.held_by, None);
     if started_at.is_some() {
         audience::note(&mut watched.outage.told, tell.event, &to.channels);
     } else if matches!(change, IncidentChange::Unwatched { .. }) {
         watched.unwatched.clone_from(&to.channels);
+    } else if tell.event == Event::Degraded && to.held_by.is_none() {
+        watched.degraded.clone_from(&to.channels);
     }
     let id = notification_id(Subject::Endpoint(known.id.0), tell.span, tell.event, tell.ordinal);
     let Tell { event, span, ordinal, .. } = tell;

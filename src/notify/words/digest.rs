@@ -5,6 +5,7 @@ use chrono_tz::Tz;
 use super::{Headline, Words, in_words, one_line};
 use crate::domain::grouping::digest::DigestItem;
 use crate::domain::notification::{Event, Notification};
+use crate::domain::outcome::Status;
 
 /// The longest cause in a line, in characters: there are many.
 const MAX_CAUSE: usize = 160;
@@ -65,6 +66,10 @@ fn line(item: &DigestItem, timezone: Tz) -> String {
     };
     let said = match item.event {
         Event::Up if item.was_down() => format!("was down{}, and is back online", span(item, timezone)),
+        Event::Up if item.incident.is_none() && item.previous_status == Status::Degraded.as_str() => {
+            "is no longer degraded".to_owned()
+        }
+        Event::Degraded => format!("is degraded{}", cause(item)),
         Event::Up if item.incident.is_none() => "is being checked again, and is up".to_owned(),
         Event::Up => format!("is back online{}", lasting(item)),
         Event::DownAgain => format!("is DOWN again{}", cause(item)),

@@ -128,6 +128,7 @@ impl Told {
         self.state = step.state.clone();
         let Some(change) = step.incident else { return false };
         let happened = Happened {
+            why_degraded: None,
             held_name: None,
             known: self.known.clone(),
             state: step.state,

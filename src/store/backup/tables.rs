@@ -46,6 +46,7 @@ pub(super) fn all() -> Result<Vec<TableForm>, StoreError> {
         form::<entities::endpoint_states::Entity>()?,
         form::<entities::groups::Entity>()?,
         form::<entities::check_results::Entity>()?,
+        form::<entities::check_details::Entity>()?,
         form::<entities::rollups::Entity>()?,
         form::<entities::incidents::Entity>()?,
         form::<entities::incident_events::Entity>()?,

@@ -5,6 +5,7 @@ pub mod alert_rules;
 pub mod api_keys;
 pub mod audit_log;
 pub mod channels;
+pub mod check_details;
 pub mod check_results;
 pub mod deliveries;
 pub mod endpoint_states;

@@ -17,6 +17,7 @@ mod backups;
 mod bad_input;
 mod channels;
 mod collections;
+mod conditions;
 mod connections;
 mod descriptions;
 mod endpoints;
