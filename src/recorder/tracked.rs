@@ -38,6 +38,48 @@ pub struct Tracked {
     certificate_expires_at: Option<Timestamp>,
     /// Its newest check was not counted, because our own network is in doubt.
     pub in_doubt: Option<Arc<Hold>>,
+    /// What is being written of it.
+    writing: Writing,
+}
+
+/// What the board is told of an endpoint.
+#[derive(Debug, Clone)]
+struct View {
+    state: EndpointState,
+    last: Option<Arc<CheckResult>>,
+    last_verdict: Option<Arc<CheckResult>>,
+    open_hour: Option<OpenHour>,
+    newly_closed: Vec<(Timestamp, Share)>,
+    newly_counted: Counts,
+    certificate_expires_at: Option<Timestamp>,
+    in_doubt: Option<Arc<Hold>>,
+}
+
+/// What of an endpoint is being written, which the board is told once it is.
+#[derive(Debug, Clone, Default)]
+enum Writing {
+    #[default]
+    Nothing,
+    /// All that there is.
+    AsItIs,
+    /// What there was before it went on.
+    Before(Box<View>),
+}
+
+impl View {
+    fn show(self, live: &mut Live) {
+        live.state = self.state;
+        live.last = self.last;
+        live.last_verdict = self.last_verdict;
+        live.open_hour = self.open_hour;
+        for (start, share) in self.newly_closed {
+            live.windows.close(start, share);
+        }
+        let mut counted = self.newly_counted;
+        live.counts.take(&mut counted);
+        live.certificate_expires_at = self.certificate_expires_at;
+        live.in_doubt = self.in_doubt;
+    }
 }
 
 /// What one result did to its endpoint.
@@ -78,6 +120,7 @@ impl Tracked {
             newly_counted: Counts::default(),
             certificate_expires_at: live.certificate_expires_at,
             in_doubt: live.in_doubt.clone(),
+            writing: Writing::Nothing,
         }
     }
 
@@ -86,6 +129,7 @@ impl Tracked {
         if self.last.as_ref().is_some_and(|last| result.scheduled_at <= last.scheduled_at) {
             return Effect { repeated: true, ..Effect::default() };
         }
+        self.go_on();
         let mut effect = Effect::default();
         // The first result after a start compares with nothing: the verb that changed what is checked has reset the
         // stored counters itself.
@@ -162,6 +206,7 @@ impl Tracked {
     }
 
     fn apply(&mut self, step: Step, effect: &mut Effect) {
+        self.go_on();
         effect.state_changed |= step.state != self.state;
         self.state = step.state;
         effect.transition = step.transition;
@@ -185,14 +230,60 @@ impl Tracked {
 
     /// Ends the open hour, to be written.
     pub fn close_hour(&mut self) -> Option<(Timestamp, Rollup)> {
+        self.go_on();
         let open = self.open_hour.take()?;
         self.closed_until = self.closed_until.max(Some(open.end()));
         self.newly_closed.push((open.start, Share::of(&open.rollup.bucket)));
         Some((open.start, open.rollup))
     }
 
-    /// Tells the board's entry what is now committed.
+    /// All that there is of it is being written from now on.
+    pub fn begin_writing(&mut self) {
+        if let Writing::Before(mut view) = std::mem::replace(&mut self.writing, Writing::AsItIs) {
+            // Nobody was told of it.
+            view.newly_closed.append(&mut self.newly_closed);
+            self.newly_closed = view.newly_closed;
+            self.newly_counted.take(&mut view.newly_counted);
+        }
+    }
+
+    /// Remembers what is being written, before anything changes.
+    fn go_on(&mut self) {
+        if matches!(self.writing, Writing::AsItIs) {
+            self.writing = Writing::Before(Box::new(self.view()));
+        }
+    }
+
+    /// As it is, with what the board was not told yet, which counts as told.
+    fn view(&mut self) -> View {
+        View {
+            state: self.state.clone(),
+            last: self.last.clone(),
+            last_verdict: self.last_verdict.clone(),
+            open_hour: self.open_hour.clone(),
+            newly_closed: std::mem::take(&mut self.newly_closed),
+            newly_counted: std::mem::take(&mut self.newly_counted),
+            certificate_expires_at: self.certificate_expires_at,
+            in_doubt: self.in_doubt.clone(),
+        }
+    }
+
+    /// Tells the board's entry what was being written, and no more: it is committed.
+    pub fn tell_written(&mut self, live: &mut Live) {
+        match std::mem::take(&mut self.writing) {
+            Writing::Nothing => {}
+            Writing::AsItIs => self.show(live),
+            Writing::Before(view) => view.show(live),
+        }
+    }
+
+    /// Tells the board's entry everything, committed or not.
     pub fn tell(&mut self, live: &mut Live) {
+        self.tell_written(live);
+        self.show(live);
+    }
+
+    fn show(&mut self, live: &mut Live) {
         live.state = self.state.clone();
         live.last.clone_from(&self.last);
         live.last_verdict.clone_from(&self.last_verdict);
@@ -329,5 +420,47 @@ mod tests {
         let mut expected = Live::pending(at(0, 0)).windows;
         expected.close(at(10, 0), Share { good: 1, counted: 1 });
         assert_eq!(live.windows, expected);
+    }
+
+    #[test]
+    fn the_board_is_told_what_was_being_written_and_later_the_rest_each_once() {
+        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
+        let mut live = Live::pending(at(0, 0));
+        let seen = Seen { connected: true, certificate_expires_at: None };
+        let take = |tracked: &mut Tracked, result: CheckResult| {
+            tracked.take(&result, &Arc::new(known()), &Facts::default(), at(0, 0));
+            tracked.note(&result, seen);
+        };
+        let told = |live: &Live| {
+            let open = live.open_hour.as_ref().map(|open| (open.start, open.rollup.bucket.up));
+            (live.last.as_ref().map(|last| last.scheduled_at), open, live.counts.up)
+        };
+        take(&mut tracked, good(at(10, 5)));
+        tracked.begin_writing();
+        take(&mut tracked, good(at(10, 6)));
+        take(&mut tracked, good(at(11, 0)));
+        tracked.tell_written(&mut live);
+        assert_eq!(told(&live), (Some(at(10, 5)), Some((at(10, 0), 1)), 1));
+        // Without another writing nothing is to be told.
+        tracked.tell_written(&mut live);
+        assert_eq!(told(&live), (Some(at(10, 5)), Some((at(10, 0), 1)), 1));
+        // One that nobody was told of is in the next.
+        tracked.begin_writing();
+        take(&mut tracked, good(at(11, 1)));
+        tracked.begin_writing();
+        take(&mut tracked, good(at(12, 0)));
+        tracked.tell_written(&mut live);
+        assert_eq!(told(&live), (Some(at(11, 1)), Some((at(11, 0), 2)), 4));
+        let mut windows = Live::pending(at(0, 0)).windows;
+        windows.close(at(10, 0), Share { good: 2, counted: 2 });
+        assert_eq!(live.windows, windows);
+        // From memory, in the middle of a writing.
+        tracked.begin_writing();
+        take(&mut tracked, good(at(12, 1)));
+        tracked.tell(&mut live);
+        assert_eq!(told(&live), (Some(at(12, 1)), Some((at(12, 0), 2)), 6));
+        tracked.tell_written(&mut live);
+        windows.close(at(11, 0), Share { good: 2, counted: 2 });
+        assert_eq!((told(&live), live.windows), ((Some(at(12, 1)), Some((at(12, 0), 2)), 6), windows));
     }
 }
