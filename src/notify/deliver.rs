@@ -25,7 +25,7 @@ use super::{failing, ledger};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::grouping::GroupingPolicy;
-use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
+use crate::domain::notification::{Event, Notification, Subject, notification_id};
 use crate::events::ChannelTestRequest;
 use crate::feed::{self, Feed, NotificationNews, TroubleCode};
 use crate::handover::{Handed, Handover};
@@ -171,35 +171,8 @@ pub fn test_message(channel: &str, now: Timestamp) -> Message {
 
 /// The facts of a notification that is about a channel, not an endpoint.
 pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: Timestamp) -> Notification {
-    Notification {
-        version: 1,
-        id: notification_id(Subject::Channel(channel), span, event, 0),
-        event,
-        occurred_at: now,
-        told_late: false,
-        endpoint: EndpointFacts {
-            id: 0,
-            name: channel.to_owned(),
-            group: String::new(),
-            tags: Vec::new(),
-            url: String::new(),
-            kind: "channel".to_owned(),
-        },
-        endpoint_name: channel.to_owned(),
-        url: String::new(),
-        timestamp: now,
-        status: "unknown".to_owned(),
-        previous_status: "unknown".to_owned(),
-        severity: Severity::Warning,
-        runbook: None,
-        failure_kind: None,
-        error: None,
-        incident: None,
-        check: None,
-        alert: None,
-        remarks: Vec::new(),
-        items: Vec::new(),
-    }
+    let id = notification_id(Subject::Channel(channel), span, event, 0);
+    Notification::about("channel", channel.to_owned(), id, event, now)
 }
 
 impl Worker {
