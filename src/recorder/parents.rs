@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use tokio::sync::mpsc;
 
 use crate::board::{Board, Entry, InheritedHolds};
 use crate::domain::Timestamp;
@@ -17,12 +16,11 @@ use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::hold::Hold as ShownHold;
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::Outcome;
+use crate::domain::recheck::{Rechecks, Request};
 use crate::domain::selector::Selectors;
 use crate::domain::suppression::{Facts, Hold, Suppressor};
-use crate::events::ConfirmRequest;
 use crate::quiet::Quiet;
 
-use super::rechecked::Rechecks;
 use super::tracked::{Effect, Tracked};
 
 /// How long a child waits at most for its parents, whatever holds their answers up. Then it is decided by what is known.
@@ -227,7 +225,7 @@ impl Parents {
                     continue;
                 }
                 self.asked.insert(parent, now + LONGEST_WAIT);
-                self.rechecks.ask(ConfirmRequest::attempt(parent, ATTEMPT));
+                self.rechecks.ask(Request::Attempt(parent, ATTEMPT));
             }
             waited_for.push(parent);
             first.get_or_insert(name);
@@ -318,9 +316,9 @@ impl Parents {
         self.children.keys().copied().collect()
     }
 
-    /// Hands over what is to be examined, as far as there is room.
-    pub(super) fn send(&mut self, confirmations: &mpsc::Sender<ConfirmRequest>) {
-        self.rechecks.send(confirmations);
+    /// Hands over what is to be examined, until `take` has no room for it.
+    pub(super) fn hand_over(&mut self, take: impl FnMut(Request) -> bool) {
+        self.rechecks.hand_over(take);
     }
 
     /// Forgets what is over.

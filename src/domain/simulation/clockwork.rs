@@ -10,6 +10,7 @@ use crate::domain::check::{CheckResult, Timings, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::plan::{Due, Plan};
+use crate::domain::recheck::Request;
 use crate::domain::{Timestamp, from_micros, micros};
 
 /// How often time is let work, as the recorder does.
@@ -146,11 +147,10 @@ impl Simulation {
             self.serve_due(made);
             if self.next_tick <= self.now {
                 self.next_tick = self.now + TICK;
-                for id in self.world.let_time_pass(self.now) {
-                    self.plan.check_at(id, self.now);
-                }
-                self.serve_due(made);
+                self.world.let_time_pass(self.now);
             }
+            self.serve_requests(made);
+            self.serve_due(made);
         }
     }
 
@@ -201,6 +201,20 @@ impl Simulation {
                 }
                 let result = CheckResult::missed(id, scheduled_at, slots, reason);
                 self.world.take(result, self.now, self.monotonic);
+            }
+        }
+    }
+
+    /// Makes what something waits for.
+    fn serve_requests(&mut self, made: &mut dyn FnMut(&KnownEndpoint, Timestamp) -> Made) {
+        for request in self.world.take_requests() {
+            match request {
+                Request::Check(id) => self.plan.check_at(id, self.now),
+                Request::Attempt(id, _) if self.under_way.contains_key(&id) || !self.plan.contains(id) => {}
+                Request::Attempt(id, _) => {
+                    let scheduled_at = self.plan.stamp(id, self.now);
+                    self.begin(id, scheduled_at, Trigger::Confirming, made);
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::domain::incident::{
 use crate::domain::maintenance::Maintained;
 use crate::domain::notification::{Event, Routing, Subject, notification_id};
 use crate::domain::outcome::{Outcome, Status};
+use crate::domain::recheck::Request;
 use crate::domain::start_grace::StartGrace;
 use crate::domain::suppression::{Facts, Held, Matter, decide};
 
@@ -215,15 +216,13 @@ impl World {
         let watched = self.endpoints.get_mut(&id)?;
         let known = watched.known.clone();
         self.holds.mark(&mut result, &known, now);
-        if result.in_maintenance {
-            self.maintained.note(id);
-        }
         let around = self.grace.around(&result, &known, monotonic, now);
         let around = self.holds.beside(around, &known, now);
         if watched.last.is_some_and(|last| result.scheduled_at <= last) {
             return None;
         }
         watched.last = Some(result.scheduled_at);
+        self.maintained.note(&result);
         let edited = watched.checked.as_ref().is_some_and(|before| *before != known.endpoint.check);
         watched.checked = Some(known.endpoint.check.clone());
         let policy = &known.endpoint.alert_policy;
@@ -237,9 +236,19 @@ impl World {
         Some(confirm)
     }
 
-    /// Lets time work. Gives the endpoints that are to be checked at once.
-    pub fn let_time_pass(&mut self, now: Timestamp) -> Vec<EndpointId> {
-        let at_once = self.follow_windows(now);
+    /// The checks that are to be made, which something waits for.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        let mut requests = Vec::new();
+        self.maintained.hand_over(|request| {
+            requests.push(request);
+            true
+        });
+        requests
+    }
+
+    /// Lets time work.
+    pub fn let_time_pass(&mut self, now: Timestamp) {
+        self.follow_windows(now);
         let open = |(id, watched): (&EndpointId, &Watched)| {
             let is_open = watched.state.incident.is_some() || watched.state.trail.unwatched.is_some();
             (is_open || !watched.kept_back.is_empty()).then_some(*id)
@@ -251,7 +260,6 @@ impl World {
                 }
             }
         }
-        at_once
     }
 
     /// The next thing that is due of an endpoint; whether there was one.
@@ -260,7 +268,7 @@ impl World {
         let known = watched.known.clone();
         let (around, step) = if known.is_checked() {
             let around = self.holds.beside(Facts::default(), &known, now);
-            let around = self.maintained.beside(around, id, watched.last_verdict.as_ref(), now);
+            let around = self.maintained.beside(around, id, &watched.state, watched.last_verdict.as_ref(), now);
             let step = advance(&watched.state, &known.endpoint.alert_policy, &around, now);
             (around, step)
         } else {
@@ -302,17 +310,15 @@ impl World {
             .collect()
     }
 
-    fn follow_windows(&mut self, now: Timestamp) -> Vec<EndpointId> {
-        self.maintained.let_time_pass(now);
+    fn follow_windows(&mut self, now: Timestamp) {
         let present = self.in_maintenance(now);
         let endpoints = &self.endpoints;
         let is_checked = |id| endpoints.get(&id).is_some_and(|watched: &Watched| watched.known.is_checked());
-        let changes = self.maintained.follow(present, is_checked, now);
-        let has_failed = |id: &EndpointId| {
-            let newest = self.endpoints.get(id).and_then(|watched| watched.last_verdict.as_ref());
+        let has_failed = |id| {
+            let newest = endpoints.get(&id).and_then(|watched| watched.last_verdict.as_ref());
             newest.is_some_and(|verdict| !verdict.outcome.is_good())
         };
-        changes.ended.into_iter().filter(has_failed).collect()
+        self.maintained.follow(present, is_checked, has_failed, now);
     }
 
     /// Takes over what a step changed, and says it.
