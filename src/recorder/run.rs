@@ -442,7 +442,7 @@ impl Recorder {
                 let moment = Moment { at: now, running: self.parts.clock.monotonic() };
                 let mut around = self.parts.own_network.beside(around, id, moment);
                 around.maintenance = around.maintenance.or(entry.facts().maintenance);
-                around.parent_down = self.parents.hold(board, id, tracked, now);
+                around.parent_down = self.parents.hold(board, &entry.known, tracked, now);
                 let newest = tracked.last_verdict.as_deref();
                 let around = self.maintained.beside(around, id, &tracked.state, newest, now);
                 tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
