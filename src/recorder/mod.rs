@@ -12,7 +12,6 @@ mod doubt;
 mod maintained;
 pub mod outages;
 mod parents;
-mod rechecked;
 pub mod run;
 pub mod telling;
 pub mod tracked;

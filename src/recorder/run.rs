@@ -17,9 +17,11 @@ use crate::connectivity::OwnNetwork;
 use crate::domain::connectivity::Moment;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{Acknowledging, EndpointState, MOST_AT_ONCE, Transition, Unresolvable};
+use crate::domain::maintenance::Maintained;
 use crate::domain::outcome::{Outcome, Status};
+use crate::domain::recheck::Request;
 use crate::domain::start_grace::StartGrace;
-use crate::domain::suppression::{Hold, Suppressor};
+use crate::domain::suppression::Suppressor;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Decided, Decider, Decision, IncidentRequest, Recorded, Submission, Undecidable};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
@@ -34,7 +36,7 @@ use super::batch::{Batch, Failed};
 use super::behind::Behind;
 use super::buffer::{BATCH, Buffer, Limits, Waiter};
 use super::doubt::{self, Shown};
-use super::maintained::{Changes, Maintained};
+use super::maintained::{self, Changed};
 use super::outages::Outages;
 use super::parents::Parents;
 use super::telling::{Happened, Telling};
@@ -155,7 +157,7 @@ impl Recorder {
         let grace = StartGrace::begin(entries.iter().map(|entry| &*entry.known), parts.clock.monotonic());
         parts.board.set_holds(parts.quiet.holds(parts.clock.now()));
         parts.board.set_start_grace(grace.shown(parts.clock.monotonic(), parts.clock.now()));
-        let maintained = Maintained::begin(&parts.board);
+        let maintained = Maintained::begin(maintained::present(&parts.board));
         let parents = Parents::begin(&parts.board, &tracked);
         let (limits, session) = (parts.limits, parts.store.writing_session());
         Self {
@@ -239,9 +241,6 @@ impl Recorder {
         // From its first attempt until now, as for windows of its own.
         result.in_maintenance |= !matches!(result.outcome, Outcome::Missed(_))
             && self.parents.maintenance(board, quiet, id, result.started_at, now).is_some();
-        if result.in_maintenance {
-            self.maintained.note(id);
-        }
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
         let around = quiet.beside(around, &entry.known, now);
         let moment = Moment { at: now, running: self.parts.clock.monotonic() };
@@ -255,6 +254,7 @@ impl Recorder {
             return;
         }
         tracked.note(&result, seen);
+        self.maintained.note(&result);
         let shown = doubt::follow(tracked, &result, &mut effect, &self.parts.own_network, moment);
         // While it is paused or in maintenance, that is what is shown.
         if let Some(Shown { from, to, since }) =
@@ -434,12 +434,9 @@ impl Recorder {
                 let moment = Moment { at: now, running: self.parts.clock.monotonic() };
                 let mut around = self.parts.own_network.beside(around, id, moment);
                 around.maintenance = around.maintenance.or(entry.facts().maintenance);
-                around.parent_down = self.parents.hold(board, id, tracked, now);
+                around.parent_down = self.parents.hold(board, &entry.known, tracked, now);
                 let newest = tracked.last_verdict.as_deref();
-                if let Some(until) = self.maintained.waits_for_a_check(id, &tracked.state, newest, now) {
-                    // The window is over, and what is known is of the window.
-                    around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });
-                }
+                let around = self.maintained.beside(around, id, &tracked.state, newest, now);
                 tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
             }
             None => tracked.abandon(now),
@@ -449,11 +446,10 @@ impl Recorder {
         true
     }
 
-    /// Shows which windows and silences there are now. What failed in a window that is over is checked at once, so that
-    /// it is told if it still does.
+    /// Shows which windows and silences there are now, and which have ended.
     fn follow_windows(&mut self, now: Timestamp) {
         self.parts.board.set_holds(self.parts.quiet.holds(now));
-        let Changes { begun, ended } = self.maintained.follow(&self.parts.board, now);
+        let Changed { begun, ended } = maintained::follow(&mut self.maintained, &self.parts.board, &self.tracked, now);
         for entry in begun {
             let Some(hold) = &entry.maintenance else { continue };
             let (from, to) = (Some(entry.live.state.status), Some(Status::Maintenance));
@@ -466,11 +462,6 @@ impl Recorder {
             let (from, to) = (Some(Status::Maintenance), Some(state.status));
             let news = StatusNews { at: now, from, to, since: state.since, error_message: why };
             self.parts.feed.publish(Event::status(&entry.known, news));
-            let newest = self.tracked.get(&entry.known.id).and_then(|tracked| tracked.last_verdict.as_ref());
-            let has_failed = newest.is_some_and(|verdict| !verdict.outcome.is_good());
-            if has_failed {
-                self.maintained.recheck(entry.known.id, now);
-            }
         }
     }
 
@@ -485,8 +476,13 @@ impl Recorder {
             }
             self.parents.show(&self.parts.board, now);
         }
-        self.parents.send(&self.parts.confirmations);
-        self.maintained.send(&self.parts.confirmations);
+        let confirmations = &self.parts.confirmations;
+        let mut take = |request: Request| match confirmations.try_send(request.into()) {
+            Err(mpsc::error::TrySendError::Full(_)) => false,
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
+        };
+        self.parents.hand_over(&mut take);
+        self.maintained.hand_over(&mut take);
         if self.committing.is_none() && self.is_due() {
             self.begin_commit();
         }

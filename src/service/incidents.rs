@@ -41,8 +41,8 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct NamedIncident {
     pub incident: StoredIncident,
-    /// `None` when the endpoint was purged.
-    pub endpoint_name: Option<String>,
+    /// Group and name; `None` when the endpoint was purged.
+    pub endpoint: Option<(String, String)>,
     /// What the machine remembers of it while it is open.
     pub live: Option<OpenIncident>,
     /// What keeps its recovery back, or, while it is down, its reminders, or, while nobody was told, that it is down; else
@@ -55,7 +55,7 @@ impl NamedIncident {
     fn new(
         ctx: &ServiceContext,
         incident: StoredIncident,
-        endpoint_name: Option<String>,
+        endpoint: Option<(String, String)>,
         waiting: &[WaitsForDigest],
     ) -> Self {
         let entry = ctx.board.get(incident.endpoint_id);
@@ -67,7 +67,7 @@ impl NamedIncident {
         let of_it = |waits: &&WaitsForDigest| waits.incident == Some(incident.id);
         let grouped = || waiting.iter().filter(of_it).find_map(|waits| held_by_grouping(waits, now));
         let held = held.or_else(grouped);
-        Self { incident, endpoint_name, live, held }
+        Self { incident, endpoint, live, held }
     }
 }
 
@@ -92,11 +92,11 @@ pub async fn list(ctx: &ServiceContext, query: &IncidentQuery) -> Result<(Vec<Na
     let endpoints: BTreeSet<_> = found.iter().map(|incident| incident.endpoint_id).collect();
     let endpoints: Vec<_> = endpoints.into_iter().collect();
     let waiting = outbox::waiting_for_digests(&db, &endpoints).await.map_err(ServiceError::Store)?;
-    let mut endpoint_names = Names::default();
+    let mut endpoint_keys = Names::default();
     let mut named = Vec::with_capacity(found.len());
     for incident in found {
-        let endpoint_name = endpoint_names.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
-        named.push(NamedIncident::new(ctx, incident, endpoint_name, &waiting));
+        let endpoint = endpoint_keys.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
+        named.push(NamedIncident::new(ctx, incident, endpoint, &waiting));
     }
     Ok((named, total))
 }
@@ -113,9 +113,9 @@ pub async fn get(ctx: &ServiceContext, id: i64) -> Result<IncidentDetail, Servic
     let query = NotificationQuery { incident: Some(id), limit: MOST_NOTIFICATIONS, ..NotificationQuery::default() };
     let mut notifications = outbox::list(&db, &query).await.map_err(ServiceError::Store)?;
     notifications.reverse();
-    let endpoint_name = Names::default().of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
+    let endpoint = Names::default().of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
     let waiting = outbox::waiting_for_digests(&db, &[incident.endpoint_id]).await.map_err(ServiceError::Store)?;
-    let named = NamedIncident::new(ctx, incident, endpoint_name, &waiting);
+    let named = NamedIncident::new(ctx, incident, endpoint, &waiting);
     Ok(IncidentDetail { named, events, notifications })
 }
 
@@ -259,9 +259,9 @@ async fn decide_by_recorder(
     }
 }
 
-/// The names of endpoints, those of archived ones too, each looked up once.
+/// The groups and names of endpoints, those of archived ones too, each looked up once.
 #[derive(Default)]
-struct Names(HashMap<EndpointId, Option<String>>);
+struct Names(HashMap<EndpointId, Option<(String, String)>>);
 
 impl Names {
     async fn of(
@@ -269,15 +269,18 @@ impl Names {
         ctx: &ServiceContext,
         db: &impl ConnectionTrait,
         id: EndpointId,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<(String, String)>, StoreError> {
         if let Some(known) = self.0.get(&id) {
             return Ok(known.clone());
         }
         let name = match ctx.board.get(id) {
-            Some(entry) => Some(entry.known.endpoint.name.clone()),
+            Some(entry) => Some((entry.known.endpoint.group.clone(), entry.known.endpoint.name.clone())),
             None => {
                 let stored = endpoints::find(db, id).await?.filter(|stored| stored.purge_at.is_none());
-                stored.and_then(|stored| stored.settings.name)
+                stored.and_then(|stored| {
+                    let settings = stored.settings;
+                    Some((settings.group.unwrap_or_default(), settings.name?))
+                })
             }
         };
         self.0.insert(id, name.clone());
