@@ -20,6 +20,7 @@ mod collections;
 mod conditions;
 mod connections;
 mod descriptions;
+mod digests;
 mod endpoints;
 mod events;
 mod examples;
