@@ -7,6 +7,7 @@ pub mod attempts;
 mod certificate;
 mod client;
 pub mod connectivity;
+mod dial;
 mod failure;
 mod http;
 mod request;
@@ -22,6 +23,7 @@ use crate::domain::check::{CheckSpec, Observation, TlsPolicy};
 use crate::domain::endpoint::{Kind, Origin};
 
 pub use client::ClientError;
+pub use dial::Dialler;
 pub use http::HttpChecker;
 
 #[cfg(test)]
@@ -32,7 +34,7 @@ mod testing;
 /// # Errors
 /// One sentence.
 pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, ClientError> {
-    trust::Trust::load().config(&TlsPolicy { verify, ca_file: None }, None)
+    trust::Trust::load().config(&TlsPolicy { verify, ..TlsPolicy::default() }, &trust::Files::default())
 }
 
 /// What a kind of check does, in a sentence.
