@@ -5,7 +5,6 @@
 
 pub mod attempts;
 mod certificate;
-mod client;
 pub mod connectivity;
 mod dial;
 mod failure;
@@ -22,9 +21,9 @@ use tokio::time::Instant;
 use crate::domain::check::{CheckSpec, Observation, TlsPolicy};
 use crate::domain::endpoint::{Kind, Origin};
 
-pub use client::ClientError;
 pub use dial::Dialler;
 pub use http::HttpChecker;
+pub use trust::TlsError;
 
 #[cfg(test)]
 mod testing;
@@ -33,7 +32,7 @@ mod testing;
 ///
 /// # Errors
 /// One sentence.
-pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, ClientError> {
+pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, TlsError> {
     trust::Trust::load().config(&TlsPolicy { verify, ..TlsPolicy::default() }, &trust::Files::default())
 }
 
