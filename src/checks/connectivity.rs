@@ -15,6 +15,7 @@ use url::Url;
 use super::Checker;
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::connectivity::{Probe, Reaches};
+use crate::domain::dial::{DialPolicy, HttpVersion};
 use crate::domain::endpoint::Origin;
 use crate::domain::setting::ExpectedStatus;
 use crate::outbound::Outbound;
@@ -121,9 +122,14 @@ fn spec(url: Url) -> CheckSpec {
         timeout: LIMIT,
         connect_timeout: None,
         conditions: crate::domain::condition::Conditions::default(),
+        dial: DialPolicy::default(),
         expected_status: ExpectedStatus::exactly(200),
-        redirects: RedirectPolicy { follow: false, max: 0 },
-        tls: TlsPolicy { verify: true, ca_file: None },
+        redirects: RedirectPolicy { follow: false, max: 0, ..RedirectPolicy::default() },
+        tls: TlsPolicy::default(),
+        auth: None,
+        proxy: None,
+        http_version: HttpVersion::Auto,
+        reuse_connection: false,
         max_body_bytes: 0,
         user_agent: concat!("api-monitor/", env!("CARGO_PKG_VERSION")).to_owned(),
         redact: Vec::new(),

@@ -5,12 +5,12 @@
 
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustls::{AlertDescription, InvalidMessage};
 
 use super::certificate;
-use super::client::Worded;
 use super::trace::{Phase, Trace};
 pub(super) use crate::domain::outcome::shown;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -18,6 +18,11 @@ use crate::domain::setting::DurationSetting;
 
 /// The attempt's time was over in the phase under way.
 pub(super) fn timed_out(trace: &Trace, timeout: Duration, body_bytes: u64) -> Failure {
+    if let (Phase::Dns | Phase::Connect, Some(proxy)) = (trace.phase(), trace.proxy()) {
+        let message =
+            format!("Request timed out after {} while waiting for the proxy {proxy}", DurationSetting(timeout));
+        return Failure::new(FailureKind::ProxyFailed, message);
+    }
     let (kind, doing) = match trace.phase() {
         Phase::Dns => (FailureKind::DnsTimeout, format!("looking up {}", trace.target())),
         Phase::Connect => (FailureKind::ConnectTimeout, format!("connecting to {}", trace.peer())),
@@ -36,6 +41,45 @@ pub(super) fn connect_timeout(peer: &str, limit: Duration) -> Failure {
     )
 }
 
+/// No address of a name could be connected to. The sentence names each reason once; the word is that of the one which
+/// says most of the other side.
+pub(super) fn of_addresses(target: &str, mut failures: Vec<(IpAddr, Failure)>) -> Failure {
+    let tells = |failure: &Failure| match failure.kind {
+        FailureKind::ConnectRefused => 3,
+        FailureKind::ConnectReset => 2,
+        FailureKind::ConnectTimeout => 1,
+        _ => 0,
+    };
+    let same = failures.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    let most = (0..failures.len()).rev().max_by_key(|i| tells(&failures[*i].1));
+    let Some(most) = most else {
+        return Failure::new(FailureKind::ConnectUnreachable, format!("{target} has no address to connect to"));
+    };
+    if same {
+        return failures.swap_remove(most).1;
+    }
+    let each: Vec<String> = failures
+        .iter()
+        .map(|(ip, failure)| {
+            let how = match failure.kind {
+                FailureKind::ConnectRefused => "refused",
+                FailureKind::ConnectReset => "reset",
+                FailureKind::ConnectTimeout => "timed out",
+                _ => "unreachable",
+            };
+            format!("{ip} {how}")
+        })
+        .collect();
+    let message = format!("No address of {target} could be connected to: {}", listed(&each));
+    Failure::new(failures[most].1.kind, message)
+}
+
+fn listed(words: &[String]) -> String {
+    const MOST: usize = 8;
+    let more = if words.len() > MOST { ", …" } else { "" };
+    format!("{}{more}", words[..words.len().min(MOST)].join(", "))
+}
+
 /// Whether the attempt failed for want of our own files, ports or memory, and so says nothing of the other side.
 pub(super) fn is_own_trouble(error: &(dyn Error + 'static)) -> bool {
     // EADDRNOTAVAIL while connecting: no local port is free. The numbers are those of Linux; elsewhere some of
@@ -52,9 +96,6 @@ pub(super) fn is_own_trouble(error: &(dyn Error + 'static)) -> bool {
 /// What went wrong before the headers had come.
 pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failure {
     let causes = Causes::of(error);
-    if let Some(worded) = causes.worded {
-        return worded.clone();
-    }
     if let Some(refused) = trace.refusal().and_then(|refusal| certificate::refusal_failure(&refusal)) {
         return refused;
     }
@@ -63,7 +104,12 @@ pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failur
         return of_tls(error, &peer);
     }
     match trace.phase() {
-        Phase::Dns | Phase::Connect => of_connect(&causes, &peer),
+        Phase::Dns | Phase::Connect => match causes.io {
+            Some(error) => of_connect(error, &peer),
+            None => {
+                Failure::new(FailureKind::ConnectUnreachable, format!("Connection error: {peer}: {}", causes.innermost))
+            }
+        },
         Phase::Tls => Failure::new(
             FailureKind::TlsHandshake,
             if causes.is_cut() {
@@ -82,6 +128,11 @@ pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failur
     }
 }
 
+/// Whether the other side ended the connection.
+pub(super) fn is_cut(error: &(dyn Error + 'static)) -> bool {
+    Causes::of(error).is_cut()
+}
+
 /// What went wrong while the body was read.
 pub(super) fn of_body(error: &(dyn Error + 'static), trace: &Trace, read: u64, expected: Option<u64>) -> Failure {
     let causes = Causes::of(error);
@@ -95,22 +146,36 @@ pub(super) fn of_body(error: &(dyn Error + 'static), trace: &Trace, read: u64, e
     not_http(&trace.peer(), &causes.innermost)
 }
 
+/// What went wrong while a compressed body was read.
+pub(super) fn of_compressed_body(error: &io::Error, trace: &Trace, read: u64) -> Failure {
+    let causes = Causes::of(error);
+    if causes.hyper.is_some() || causes.h2.is_some() {
+        return of_body(error, trace, read, None);
+    }
+    let peer = trace.peer();
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        let message = format!("The compressed body of {peer} ends too early, after {read} bytes");
+        return Failure::new(FailureKind::BodyTruncated, message);
+    }
+    let message = format!("The compressed body of {peer} is damaged: {}", causes.innermost);
+    Failure::new(FailureKind::HttpProtocol, message)
+}
+
 fn not_http(peer: &str, why: &str) -> Failure {
     Failure::new(FailureKind::HttpProtocol, format!("{peer} did not answer in valid HTTP: {why}"))
 }
 
-fn of_connect(causes: &Causes<'_>, peer: &str) -> Failure {
+/// Why there is no TCP connection to `peer`.
+pub(super) fn of_connect(error: &io::Error, peer: &str) -> Failure {
     use io::ErrorKind as E;
-    let innermost = &causes.innermost;
-    match causes.io.map(io::Error::kind) {
-        Some(E::ConnectionRefused) => {
-            Failure::new(FailureKind::ConnectRefused, format!("Connection refused by {peer}"))
-        }
-        Some(E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe) => {
+    let innermost = shown(&error.to_string());
+    match error.kind() {
+        E::ConnectionRefused => Failure::new(FailureKind::ConnectRefused, format!("Connection refused by {peer}")),
+        E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe => {
             Failure::new(FailureKind::ConnectReset, format!("Connection reset by {peer}"))
         }
-        Some(E::TimedOut) => Failure::new(FailureKind::ConnectTimeout, format!("Connection to {peer} timed out")),
-        Some(E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown) => {
+        E::TimedOut => Failure::new(FailureKind::ConnectTimeout, format!("Connection to {peer} timed out")),
+        E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown => {
             Failure::new(FailureKind::ConnectUnreachable, format!("{peer} cannot be reached: {innermost}"))
         }
         _ => Failure::new(FailureKind::ConnectUnreachable, format!("Connection error: {peer}: {innermost}")),
@@ -142,7 +207,6 @@ fn of_tls(error: &rustls::Error, peer: &str) -> Failure {
 
 /// The errors of interest in a chain of sources.
 struct Causes<'a> {
-    worded: Option<&'a Failure>,
     tls: Option<&'a rustls::Error>,
     io: Option<&'a io::Error>,
     hyper: Option<&'a hyper::Error>,
@@ -153,11 +217,10 @@ struct Causes<'a> {
 
 impl<'a> Causes<'a> {
     fn of(error: &'a (dyn Error + 'static)) -> Self {
-        let mut causes = Self { worded: None, tls: None, io: None, hyper: None, h2: None, innermost: String::new() };
+        let mut causes = Self { tls: None, io: None, hyper: None, h2: None, innermost: String::new() };
         let mut next = Some(error);
         while let Some(error) = next {
             causes.innermost = shown(&error.to_string());
-            causes.worded = causes.worded.or(error.downcast_ref::<Worded>().map(|w| &w.0));
             causes.tls = error.downcast_ref().or(causes.tls);
             causes.hyper = error.downcast_ref().or(causes.hyper);
             causes.h2 = error.downcast_ref().or(causes.h2);
@@ -209,6 +272,20 @@ mod tests {
         {
             let error = io::Error::from_raw_os_error(number);
             assert_eq!(is_own_trouble(&error), ours, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_says_of_a_connection_chooses_the_word() {
+        use io::ErrorKind as E;
+        for (said, kind, message) in [
+            (E::ConnectionRefused, FailureKind::ConnectRefused, "Connection refused by PEER"),
+            (E::ConnectionReset, FailureKind::ConnectReset, "Connection reset by PEER"),
+            (E::TimedOut, FailureKind::ConnectTimeout, "Connection to PEER timed out"),
+            (E::HostUnreachable, FailureKind::ConnectUnreachable, "PEER cannot be reached: host unreachable"),
+            (E::NetworkUnreachable, FailureKind::ConnectUnreachable, "PEER cannot be reached: network unreachable"),
+        ] {
+            assert_eq!(of_connect(&io::Error::from(said), "PEER"), Failure::new(kind, message));
         }
     }
 }

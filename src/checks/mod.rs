@@ -5,8 +5,8 @@
 
 pub mod attempts;
 mod certificate;
-mod client;
 pub mod connectivity;
+mod dial;
 mod failure;
 mod http;
 mod request;
@@ -21,8 +21,9 @@ use tokio::time::Instant;
 use crate::domain::check::{CheckSpec, Observation, TlsPolicy};
 use crate::domain::endpoint::{Kind, Origin};
 
-pub use client::ClientError;
+pub use dial::Dialler;
 pub use http::HttpChecker;
+pub use trust::TlsError;
 
 #[cfg(test)]
 mod testing;
@@ -31,8 +32,8 @@ mod testing;
 ///
 /// # Errors
 /// One sentence.
-pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, ClientError> {
-    trust::Trust::load().config(&TlsPolicy { verify, ca_file: None }, None)
+pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, TlsError> {
+    trust::Trust::load().config(&TlsPolicy { verify, ..TlsPolicy::default() }, &trust::Files::default())
 }
 
 /// What a kind of check does, in a sentence.

@@ -14,6 +14,7 @@ pub mod condition;
 pub mod connectivity;
 pub mod counts;
 pub mod dependency;
+pub mod dial;
 pub mod endpoint;
 pub mod group;
 pub mod grouping;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{CheckSpec, Observation, answered};
 use crate::domain::Timestamp;
 use crate::domain::condition::{Answer, ConditionSeen, Examiner, MAX_EXCERPT, Verdict};
+use crate::domain::dial::Auth;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, without_nul};
 use crate::domain::secret_names::secrets_of_query;
 
@@ -98,7 +99,7 @@ fn examined(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> (Out
         certificate_not_after: seen.certificate.as_ref().map(|certificate| certificate.not_after),
         certificate_issuer: seen.certificate.as_ref().map(|certificate| certificate.issuer.as_str()),
         http_version: seen.http_version.as_deref(),
-        tls_version: None,
+        tls_version: seen.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLS ")),
         dns_rcode: None,
         final_url: Some(&final_url),
         redirects: seen.redirects.len(),
@@ -171,7 +172,13 @@ impl<'s> Secrets<'s> {
         let headers = spec.headers.iter().filter(|(name, _)| spec.redact.contains(name));
         // Of `Bearer token` the token too.
         let values = headers.flat_map(|(_, value)| [value.trim(), value.split_whitespace().next_back().unwrap_or("")]);
-        Self(values.filter(|value| value.len() >= SHORTEST_SECRET).collect())
+        let auth = match &spec.auth {
+            Some(Auth::Basic { password, .. }) => Some(password.as_str()),
+            Some(Auth::Bearer(token)) => Some(token.as_str()),
+            Some(Auth::OAuth2(credentials)) => Some(credentials.client_secret.as_str()),
+            None => None,
+        };
+        Self(values.chain(auth).filter(|value| value.len() >= SHORTEST_SECRET).collect())
     }
 
     fn hidden(&self, text: String) -> String {

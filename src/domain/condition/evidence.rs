@@ -35,7 +35,7 @@ pub struct Answer<'a> {
     pub certificate_issuer: Option<&'a str>,
     /// `HTTP/1.1`, `HTTP/2.0`.
     pub http_version: Option<&'a str>,
-    /// Such as `TLSv1.3`.
+    /// `1.2`, `1.3`.
     pub tls_version: Option<&'a str>,
     /// `NOERROR`, `NXDOMAIN`.
     pub dns_rcode: Option<&'a str>,

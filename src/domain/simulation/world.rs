@@ -16,7 +16,7 @@ use crate::domain::incident::{
     acknowledge, advance, resolve_by_hand, take,
 };
 use crate::domain::maintenance::Maintained;
-use crate::domain::notification::{Routing, Subject, notification_id};
+use crate::domain::notification::{Event, Routing, Subject, notification_id};
 use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::start_grace::StartGrace;
 use crate::domain::suppression::{Facts, Held, Matter, decide};

@@ -11,11 +11,11 @@ use crate::checks::testing::{Authority, Identity, in_days};
 use crate::domain::check::TlsPolicy;
 
 /// A spec for `https://{name}` at the server, which trusts `pem` beside the public authorities.
-fn https(server: &Server, name: &str, pem: &str, folder: &TempDir) -> CheckSpec {
+pub(super) fn https(server: &Server, name: &str, pem: &str, folder: &TempDir) -> CheckSpec {
     let path = folder.path().join("ca.pem");
     fs::write(&path, pem).unwrap();
     CheckSpec {
-        tls: TlsPolicy { verify: true, ca_file: Some(path.to_str().unwrap().to_owned()) },
+        tls: TlsPolicy { verify: true, ca_file: Some(path.to_str().unwrap().to_owned()), ..TlsPolicy::default() },
         ..spec(&format!("https://{name}:{}/", server.address.port()))
     }
 }
@@ -120,7 +120,7 @@ async fn without_verification_everything_is_accepted_and_recorded() {
     let authority = Authority::new("Test CA");
     let server = authority.issue(&["a.example"], -90, -3).serve().await;
     let spec = CheckSpec {
-        tls: TlsPolicy { verify: false, ca_file: Some("/nowhere".to_owned()) },
+        tls: TlsPolicy { verify: false, ca_file: Some("/nowhere".to_owned()), ..TlsPolicy::default() },
         ..spec(&format!("https://shop.example:{}/", server.address.port()))
     };
     let seen = observe(&spec).await;
@@ -223,7 +223,7 @@ async fn a_stalled_handshake() {
 }
 
 /// A server that speaks HTTP/2 only when it is offered, and then lets `script` answer the first request.
-async fn http2<F, Fut>(identity: &Identity, script: F) -> Server
+pub(super) async fn http2<F, Fut>(identity: &Identity, script: F) -> Server
 where
     F: Fn(http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>) -> Fut + Send + Clone + 'static,
     Fut: Future<Output = ()> + Send + 'static,
