@@ -341,6 +341,7 @@ mod tests {
             not_before: from_micros(0),
             not_after: from_micros(86_400_000_000),
             sans: Vec::new(),
+            fingerprint: String::new(),
         };
         let seen = Observation {
             certificate: Some(certificate),

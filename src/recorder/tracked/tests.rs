@@ -127,10 +127,10 @@ fn telling_the_board_moves_closed_hours_once() {
 fn the_board_is_told_what_was_being_written_and_later_the_rest_each_once() {
     let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
     let mut live = Live::pending(at(0, 0));
-    let seen = Seen { connected: true, certificate_expires_at: None };
+    let seen = Seen { connected: true, ..Seen::default() };
     let take = |tracked: &mut Tracked, result: CheckResult| {
         tracked.take(&result, &Arc::new(known()), &Facts::default(), at(0, 0));
-        tracked.note(&result, seen);
+        tracked.note(&result, seen.clone());
     };
     let told = |live: &Live| {
         let open = live.open_hour.as_ref().map(|open| (open.start, open.rollup.bucket.up));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api_monitor::clock::Clock;
-use api_monitor::domain::check::{CheckResult, Timings, Trigger};
+use api_monitor::domain::check::{CheckDetail, CheckResult, Timings, Trigger};
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::outcome::Outcome;
 use api_monitor::jobs::purge::{Purge, Purged};
@@ -297,7 +297,7 @@ async fn a_definition_is_tried_and_not_kept() {
             trigger: Trigger::Manual,
             in_maintenance: false,
         };
-        request.reply.send(Some(result)).unwrap();
+        request.reply.send(Some((result, CheckDetail::default()))).unwrap();
     };
     let body = settings("a");
     let (answer, ()) = tokio::join!(app.post(TEST, &body), scheduler);

@@ -65,6 +65,7 @@ pub(crate) async fn record(app: &TestApp, results: &[CheckResult]) {
         };
         let happened = Happened {
             held_name: None,
+            why_degraded: None,
             known: Arc::clone(&entry.known),
             state: taken.state.clone(),
             previous_status: before.status,

@@ -105,9 +105,9 @@ async fn a_condition_that_does_not_hold_is_down_with_the_value_seen() {
     // What explains it is kept in the history of what was not good, over a restart too.
     page.say(r#"{"status": "ok", "list": [1, 2]}"#);
     once(&platform, "up").await;
-    let Platform { folder, mut process, .. } = platform;
-    process.stop();
-    drop(process);
+    let Platform { folder, process, .. } = platform;
+    process.signal("TERM");
+    assert_eq!(process.wait(std::time::Duration::from_secs(30)).code, Some(0));
     let platform = Platform::start_in(folder, &[]);
     let history = platform.get("/api/v1/stats/history/1?limit=100").await.expect(200).json();
     let checks = history["checks"].as_array().unwrap();

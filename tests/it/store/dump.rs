@@ -9,7 +9,7 @@ use std::time::Duration;
 use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::domain::api_key::{KeyDigest, KeyId, KeyUse};
-use api_monitor::domain::check::Seen;
+use api_monitor::domain::check::{CheckDetail, Seen};
 use api_monitor::domain::session::Session;
 use api_monitor::domain::{Timestamp, micros};
 use api_monitor::events::Submission;
@@ -157,7 +157,10 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
             let late = micros(result.started_at) - micros(clock.now());
             clock.advance(Duration::from_micros(u64::try_from(late).unwrap_or(0)));
             recorder.let_time_pass();
-            recorder.take(Submission { result, seen: Seen::default(), waiters: Vec::new() });
+            let excerpt = Some(format!("{number}\u{fffd}"));
+            let detail = CheckDetail { address: Some("[::1]:9".to_owned()), excerpt, ..CheckDetail::default() };
+            let seen = Seen { detail: Some(Arc::new(detail)), ..Seen::default() };
+            recorder.take(Submission { result, seen, waiters: Vec::new() });
             if number % 150 == 0 {
                 recorder.flush().await;
             }

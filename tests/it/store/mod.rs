@@ -3,6 +3,7 @@
 mod alert_rules;
 mod api_keys;
 mod channels;
+mod check_details;
 pub(crate) mod dump;
 mod endpoints;
 mod history;

@@ -2,7 +2,7 @@
 
 use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::incident::{
-    Acknowledged, EndpointState, Flapping, HeldRecovery, OpenIncident, Recovered, Trail,
+    Acknowledged, EndpointState, Flapping, HeldRecovery, Impaired, OpenIncident, Recovered, Trail,
 };
 use api_monitor::domain::notification::Event;
 use api_monitor::domain::outcome::{Failure, FailureKind, Status};
@@ -53,6 +53,7 @@ async fn states_are_replaced_and_come_back_whole(kind: Kind) {
                 window: vec![Some(since), None, Some(plus(since, 10))],
                 changes: vec![since, plus(since, 5)],
                 unwatched: Some(plus(since, 400)),
+                impaired: Impaired { told: Some(plus(since, 8)), again: true, ..Impaired::default() },
             },
         };
         let many: Vec<_> = (1..=250).map(|id| (EndpointId(id), pending.clone())).collect();
