@@ -133,7 +133,7 @@ async fn apply_together(
 ) -> Result<(), ServiceError> {
     let mut changes = Changes::begin(ctx, actor).await?;
     for (index, operation) in operations {
-        match apply_one(&mut changes, operation).await {
+        match Box::pin(apply_one(&mut changes, operation)).await {
             Err(ServiceError::Store(error)) => return Err(ServiceError::Store(error)),
             Err(error) => results.push(Err(below(error, &format!("/operations/{index}")))),
             Ok(applied) => results.push(Ok(applied)),

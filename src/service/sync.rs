@@ -40,6 +40,11 @@ fn key(stored: &StoredEndpoint) -> Key {
 /// # Errors
 /// When the database fails; then nothing was changed.
 pub async fn apply(store: &Store, config: &Config, now: Timestamp) -> Result<SyncReport, StoreError> {
+    // Endpoints are large, and several are held across its waits: the future of each caller would hold them as well.
+    Box::pin(apply_all(store, config, now)).await
+}
+
+async fn apply_all(store: &Store, config: &Config, now: Timestamp) -> Result<SyncReport, StoreError> {
     let transaction = store.begin_durable().await?;
     adopt_groups(&transaction, config, now).await?;
     let listing = super::groups::listing(&transaction, config).await?;

@@ -50,10 +50,10 @@ impl Attempt {
             origin: self.origin,
             deadline: Instant::now() + self.within,
         };
-        let dialled = dialler.dial(host, port, &route, &trace).await;
+        let ended = dialler.dial(host, port, &route, &trace).await;
         let mut seen = Observation::default();
         trace.tell(&mut seen);
-        (dialled.map(|connected| connected.stream.local_addr().unwrap()), seen)
+        (ended.map(|connected| connected.stream.local_addr().unwrap()), seen)
     }
 }
 
@@ -91,8 +91,8 @@ async fn an_address_that_does_not_answer_has_its_share_of_the_time_only() {
     }
     // Three addresses in 600 ms have 200 each, as long as the last is not reached.
     let attempt = Attempt { within: Duration::from_millis(600), ..Attempt::default() };
-    let dialler = dialler(&["127.0.0.2", "127.0.0.2", "127.0.0.1"]);
-    let (dialled, seen) = attempt.make(&dialler, "shop.example", dead.port()).await;
+    let three = dialler(&["127.0.0.2", "127.0.0.2", "127.0.0.1"]);
+    let (dialled, seen) = attempt.make(&three, "shop.example", dead.port()).await;
     assert!(dialled.is_ok(), "{dialled:?}");
     assert!((190_000..1_900_000).contains(&seen.dialled[0].took_us), "{:?}", seen.dialled);
     assert_eq!(seen.dialled.len(), 3);
@@ -211,10 +211,10 @@ async fn shaking(config: rustls::ServerConfig) -> Server {
 }
 
 /// Writes `pem` to a file of its own.
-fn file(folder: &TempDir, name: &str, pem: &str) -> Option<String> {
+fn file(folder: &TempDir, name: &str, pem: &str) -> String {
     let path = folder.path().join(name);
     fs::write(&path, pem).unwrap();
-    Some(path.to_str().unwrap().to_owned())
+    path.to_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn version_cipher_and_the_whole_chain_are_seen() {
     let middle = root.subordinate("Test Intermediate");
     let mut identity = middle.issue(&["shop.example"], -1, 30);
     identity.chain.push(middle.der.clone());
-    let policy = TlsPolicy { ca_file: file(&folder, "ca.pem", &root.pem), ..TlsPolicy::default() };
+    let policy = TlsPolicy { ca_file: Some(file(&folder, "ca.pem", &root.pem)), ..TlsPolicy::default() };
     let server = shaking(identity.config(&["h2"])).await;
     let (secured, seen) = secure(&server, &policy).await;
     assert_eq!(secured, Ok(Some("h2".to_owned())));
@@ -251,7 +251,7 @@ async fn another_name_than_the_hosts_may_be_asked_for() {
     let folder = TempDir::new().unwrap();
     let authority = Authority::new("Test CA");
     let server = shaking(authority.issue(&["inner.example"], -1, 30).config(&[])).await;
-    let mut policy = TlsPolicy { ca_file: file(&folder, "ca.pem", &authority.pem), ..TlsPolicy::default() };
+    let mut policy = TlsPolicy { ca_file: Some(file(&folder, "ca.pem", &authority.pem)), ..TlsPolicy::default() };
     assert_eq!(secure(&server, &policy).await.0.unwrap_err().kind, FailureKind::TlsHostnameMismatch);
     policy.server_name = Some("inner.example".to_owned());
     assert_eq!(secure(&server, &policy).await.0, Ok(None));
@@ -266,7 +266,7 @@ async fn an_older_version_than_is_asked_for_is_none_in_common() {
     let authority = Authority::new("Test CA");
     let identity = authority.issue(&["shop.example"], -1, 30);
     let server = shaking(identity.config_of(&[&rustls::version::TLS12])).await;
-    let mut policy = TlsPolicy { ca_file: file(&folder, "ca.pem", &authority.pem), ..TlsPolicy::default() };
+    let mut policy = TlsPolicy { ca_file: Some(file(&folder, "ca.pem", &authority.pem)), ..TlsPolicy::default() };
     let (secured, seen) = secure(&server, &policy).await;
     assert_eq!((secured, seen.tls.unwrap().version.as_str()), (Ok(None), "TLS 1.2"));
     policy.min_version = TlsVersion::Tls13;
@@ -280,7 +280,7 @@ async fn a_client_certificate_is_shown_to_whom_asks_for_one() {
     let authority = Authority::new("Test CA");
     let server = shaking(authority.issue(&["shop.example"], -1, 30).config_asking(&authority)).await;
     let ours = authority.issue(&["us.example"], -1, 30);
-    let without = TlsPolicy { ca_file: file(&folder, "ca.pem", &authority.pem), ..TlsPolicy::default() };
+    let without = TlsPolicy { ca_file: Some(file(&folder, "ca.pem", &authority.pem)), ..TlsPolicy::default() };
     let failure = secure(&server, &without).await.0.unwrap_err();
     let message = format!(
         "shop.example:{} (127.0.0.1) refused the TLS handshake with the alert CertificateRequired",
@@ -289,12 +289,12 @@ async fn a_client_certificate_is_shown_to_whom_asks_for_one() {
     assert_eq!(failure, Failure::new(FailureKind::TlsHandshake, message));
 
     let apart = TlsPolicy {
-        client_cert_file: file(&folder, "us.pem", &ours.pem),
-        client_key_file: file(&folder, "us.key", &ours.key_pem()),
+        client_cert_file: Some(file(&folder, "us.pem", &ours.pem)),
+        client_key_file: Some(file(&folder, "us.key", &ours.key_pem())),
         ..without.clone()
     };
     assert_eq!(secure(&server, &apart).await.0, Ok(None));
-    let together = file(&folder, "both.pem", &format!("{}{}", ours.key_pem(), ours.pem));
+    let together = Some(file(&folder, "both.pem", &format!("{}{}", ours.key_pem(), ours.pem)));
     let together = TlsPolicy { client_cert_file: together, ..without.clone() };
     assert_eq!(secure(&server, &together).await.0, Ok(None));
 
@@ -326,8 +326,8 @@ async fn a_revoked_certificate_is_told_as_such() {
         };
         params.signed_by(authority.issuer()).unwrap()
     };
-    let ca_file = file(&folder, "ca.pem", &authority.pem);
-    let other = file(&folder, "other.pem", &listing(78).pem().unwrap());
+    let ca_file = Some(file(&folder, "ca.pem", &authority.pem));
+    let other = Some(file(&folder, "other.pem", &listing(78).pem().unwrap()));
     let policy = TlsPolicy { ca_file, crl_file: other, ..TlsPolicy::default() };
     assert_eq!(secure(&server, &policy).await.0, Ok(None));
 
@@ -335,8 +335,8 @@ async fn a_revoked_certificate_is_told_as_such() {
     let pem = file(&folder, "crl.pem", &revoked.pem().unwrap());
     let der = folder.path().join("crl.der");
     fs::write(&der, revoked.der()).unwrap();
-    for crl_file in [pem, Some(der.to_str().unwrap().to_owned())] {
-        let policy = TlsPolicy { crl_file, ..policy.clone() };
+    for crl_file in [pem, der.to_str().unwrap().to_owned()] {
+        let policy = TlsPolicy { crl_file: Some(crl_file), ..policy.clone() };
         let message = "TLS certificate is revoked (CN=shop.example)";
         assert_eq!(secure(&server, &policy).await.0, Err(Failure::new(FailureKind::TlsRevoked, message)));
     }

@@ -68,7 +68,7 @@ pub(super) fn restore(
         let was = stored.and_then(|stored| stored.proxy.as_deref());
         let login = was.filter(|was| proxy_place(was) == proxy_place(url)).and_then(|was| was.get(userinfo(was)?));
         match (login.filter(|_| !rerouted_names), userinfo(url)) {
-            (Some(login), Some(range)) => url.replace_range(range, &login.to_owned()),
+            (Some(login), Some(range)) => url.replace_range(range, login),
             _ => errors.push(FieldError::at(
                 "/proxy",
                 "invalid",

@@ -6,9 +6,9 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::checks::testing::Authority;
 
-fn by(kind: ProxyKind, proxy: &Server, login: Option<(&str, &str)>) -> Option<Proxy> {
+fn by(kind: ProxyKind, proxy: &Server, login: Option<(&str, &str)>) -> Proxy {
     let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
-    Some(Proxy { kind, host: "127.0.0.1".to_owned(), port: proxy.address.port(), login })
+    Proxy { kind, host: "127.0.0.1".to_owned(), port: proxy.address.port(), login }
 }
 
 /// Connects to this machine whatever name it is told, as long as the login is right. Whole URLs it answers itself.
@@ -44,7 +44,7 @@ async fn an_http_proxy_takes_whole_urls_and_connects_for_https() {
     let login = Some(("me", "hush"));
     // A name that only the proxy knows.
     let mut spec = CheckSpec {
-        proxy: by(ProxyKind::Http, &proxy, login),
+        proxy: Some(by(ProxyKind::Http, &proxy, login)),
         ..tls::https(&server, "hidden.test", &authority.pem, &folder)
     };
     let seen = observe(&spec).await;
@@ -71,8 +71,10 @@ async fn what_a_proxy_does_not_do_is_told_as_its_failure() {
     let proxy = http_proxy(Some("Basic bWU6aHVzaA==")).await;
     let place = proxy.address;
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let with =
-        |url: &str, login: Option<(&str, &str)>| CheckSpec { proxy: by(ProxyKind::Http, &proxy, login), ..spec(url) };
+    let with = |url: &str, login: Option<(&str, &str)>| CheckSpec {
+        proxy: Some(by(ProxyKind::Http, &proxy, login)),
+        ..spec(url)
+    };
     for (spec, how) in [
         (with("https://shop.test/", None), "does not connect to shop.test:443: 407 Login Wanted".to_owned()),
         (with("http://shop.test/", None), "wants a login, or another one (407)".to_owned()),
@@ -94,7 +96,7 @@ async fn what_a_proxy_does_not_do_is_told_as_its_failure() {
         ("HTTP/1.1 200 OK\r\n\r\nsurprise", "sent something of its own into the connection"),
     ] {
         let odd = Server::answering(answer).await;
-        let spec = CheckSpec { proxy: by(ProxyKind::Http, &odd, None), ..spec("https://shop.test/") };
+        let spec = CheckSpec { proxy: Some(by(ProxyKind::Http, &odd, None)), ..spec("https://shop.test/") };
         assert_fails(&observe(&spec).await, FailureKind::ProxyFailed, &format!("The proxy {} {how}", odd.address));
     }
     let silent = Server::start(|stream, _| async move {
@@ -103,7 +105,7 @@ async fn what_a_proxy_does_not_do_is_told_as_its_failure() {
     })
     .await;
     for kind in [ProxyKind::Http, ProxyKind::Socks5] {
-        let spec = CheckSpec { proxy: by(kind, &silent, None), ..quick("https://shop.test/") };
+        let spec = CheckSpec { proxy: Some(by(kind, &silent, None)), ..quick("https://shop.test/") };
         let message = format!("Request timed out after 300ms while waiting for the proxy {}", silent.address);
         assert_fails(&observe(&spec).await, FailureKind::ProxyFailed, &message);
     }
@@ -168,7 +170,7 @@ async fn a_socks5_proxy_connects_to_names_that_only_it_knows() {
         [(socks_proxy(None, 0).await, None), (socks_proxy(Some(login), 0).await, Some(("me", "hush")))]
     {
         let spec = CheckSpec {
-            proxy: by(ProxyKind::Socks5, &proxy, given),
+            proxy: Some(by(ProxyKind::Socks5, &proxy, given)),
             ..spec(&format!("http://hidden.test:{port}/path"))
         };
         let seen = observe(&spec).await;
@@ -188,7 +190,7 @@ async fn a_socks5_proxy_connects_to_names_that_only_it_knows() {
         (socks_proxy(Some(login), 0).await, Some(("me", "hum!")), "refuses the user or the password"),
         (not_socks, None, "does not speak SOCKS5"),
     ] {
-        let spec = CheckSpec { proxy: by(ProxyKind::Socks5, &proxy, given), ..spec("http://hidden.test/") };
+        let spec = CheckSpec { proxy: Some(by(ProxyKind::Socks5, &proxy, given)), ..spec("http://hidden.test/") };
         let seen = observe(&spec).await;
         let message = format!("The proxy {} {how}", proxy.address);
         assert_fails(&seen, FailureKind::ProxyFailed, &message);
@@ -210,17 +212,17 @@ async fn what_was_made_through_the_api_is_not_led_past_the_policy_by_a_proxy() {
     let port = server.address.port();
     for (kind, proxy) in [(ProxyKind::Http, &proxy), (ProxyKind::Socks5, &socks)] {
         for host in ["denied.example", "127.0.0.9"] {
-            let spec = CheckSpec { proxy: by(kind, proxy, None), ..spec(&format!("http://{host}:{port}/")) };
+            let spec = CheckSpec { proxy: Some(by(kind, proxy, None)), ..spec(&format!("http://{host}:{port}/")) };
             let seen = checker.check(&spec, Origin::Api, Instant::now() + spec.timeout).await;
             assert_eq!(seen.failure.unwrap().kind, FailureKind::OutboundRefused, "{kind} {host}");
         }
         assert!(proxy.requests().is_empty());
-        let spec = CheckSpec { proxy: by(kind, proxy, None), ..spec(&format!("http://shop.example:{port}/")) };
+        let spec = CheckSpec { proxy: Some(by(kind, proxy, None)), ..spec(&format!("http://shop.example:{port}/")) };
         let seen = checker.check(&spec, Origin::Api, Instant::now() + spec.timeout).await;
         assert_eq!((seen.failure, seen.status_code), (None, Some(200)), "{kind}");
         assert!(proxy.requests()[0].contains(&format!("127.0.0.1:{port}")), "the proxy is told what was examined");
     }
-    let mut there = CheckSpec { proxy: by(ProxyKind::Http, &proxy, None), ..spec("http://shop.example/") };
+    let mut there = CheckSpec { proxy: Some(by(ProxyKind::Http, &proxy, None)), ..spec("http://shop.example/") };
     there.proxy.as_mut().unwrap().host = "127.0.0.9".to_owned();
     let seen = checker.check(&there, Origin::Api, Instant::now() + there.timeout).await;
     assert_eq!(seen.failure.unwrap().kind, FailureKind::OutboundRefused);
