@@ -99,6 +99,11 @@ fn not_http(peer: &str, why: &str) -> Failure {
     Failure::new(FailureKind::HttpProtocol, format!("{peer} did not answer in valid HTTP: {why}"))
 }
 
+/// What the system says of a connection, or of what it is used for.
+pub(super) fn of_io(error: &io::Error, peer: &str) -> Failure {
+    of_connect(&Causes::of(error), peer)
+}
+
 fn of_connect(causes: &Causes<'_>, peer: &str) -> Failure {
     use io::ErrorKind as E;
     let innermost = &causes.innermost;

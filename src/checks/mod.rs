@@ -7,8 +7,11 @@ pub mod attempts;
 mod certificate;
 mod client;
 pub mod connectivity;
+mod dns;
 mod failure;
 mod http;
+mod icmp;
+mod kinds;
 mod request;
 mod trace;
 mod trust;
@@ -19,10 +22,11 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::domain::check::{CheckSpec, Observation, TlsPolicy};
-use crate::domain::endpoint::{Kind, Origin};
+use crate::domain::endpoint::Origin;
 
 pub use client::ClientError;
 pub use http::HttpChecker;
+pub use kinds::{Checkers, about};
 
 #[cfg(test)]
 mod testing;
@@ -33,13 +37,6 @@ mod testing;
 /// One sentence.
 pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, ClientError> {
     trust::Trust::load().config(&TlsPolicy { verify, ca_file: None }, None)
-}
-
-/// What a kind of check does, in a sentence.
-pub fn about(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Http => "Sends an HTTP or HTTPS request and looks at status, headers, body, certificate and time",
-    }
 }
 
 /// Makes one attempt at a check.

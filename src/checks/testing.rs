@@ -13,13 +13,14 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{Clock, SystemClock};
-use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
+use crate::domain::check::{CheckSpec, KindSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::setting::ExpectedStatus;
 
 /// A GET that expects 200 within 5 s, all else as built in.
 pub(crate) fn spec(url: &str) -> CheckSpec {
     CheckSpec {
         url: url.parse().unwrap(),
+        kind: KindSpec::Http,
         method: "GET".to_owned(),
         headers: BTreeMap::new(),
         body: None,

@@ -80,6 +80,14 @@ words! {
         RedirectLoop = "redirect_loop",
         RedirectLimit = "redirect_limit",
         HttpStatus = "http_status",
+        /// What came is not what was expected.
+        ConditionFailed = "condition_failed",
+        IcmpTimeout = "icmp_timeout",
+        /// The health protocol says that a service does not serve, or the call of it failed.
+        GrpcStatus = "grpc_status",
+        WebsocketRejected = "websocket_rejected",
+        /// What came is not of the protocol.
+        Protocol = "protocol",
         /// The policy of `outbound` refuses the address.
         OutboundRefused = "outbound_refused",
     }
@@ -100,6 +108,8 @@ words! {
         Shutdown = "shutdown",
         /// Our own network was in doubt: the targets of `connectivity` did not answer.
         OwnNetwork = "own_network",
+        /// The system does not let this process examine it so.
+        NotPermitted = "not_permitted",
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Unreachable(pub Failure);
 /// Names and policy. Shared by all checks and channels as an `Arc`.
 pub struct Outbound {
     lookup: Lookup,
+    /// The server that is asked for names, where one was chosen.
+    resolver: Option<SocketAddr>,
     policy: OutboundPolicy,
 }
 
@@ -45,7 +47,7 @@ impl fmt::Debug for Outbound {
 impl Default for Outbound {
     /// As if nothing were configured: the system's lookup, and the policy as it is by default.
     fn default() -> Self {
-        Self { lookup: system::lookup(), policy: OutboundPolicy::default() }
+        Self { lookup: system::lookup(), resolver: None, policy: OutboundPolicy::default() }
     }
 }
 
@@ -59,12 +61,17 @@ impl Outbound {
             None => system::lookup(),
             Some(server) => server::lookup(server)?,
         };
-        Ok(Self { lookup, policy })
+        Ok(Self { lookup, resolver, policy })
     }
 
     #[cfg(test)]
     pub(crate) fn with_lookup(lookup: Lookup, policy: OutboundPolicy) -> Self {
-        Self { lookup, policy }
+        Self { lookup, resolver: None, policy }
+    }
+
+    /// The servers that are asked for names: the one that was chosen, or those of the machine, read anew.
+    pub fn name_servers(&self) -> Vec<SocketAddr> {
+        self.resolver.map_or_else(system::name_servers, |server| vec![server])
     }
 
     /// The addresses that a name leads to and that something of `origin` may connect to: at least one. If some are
