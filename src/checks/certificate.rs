@@ -2,8 +2,10 @@
 
 use rustls::CertificateError;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest as _, Sha256};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
 use x509_parser::prelude::FromDer;
 
 use super::failure::shown;
@@ -25,12 +27,19 @@ pub(super) fn read(der: &[u8]) -> Option<CertificateSeen> {
         .map(|extension| extension.value.general_names.iter().filter_map(name).take(MAX_SANS).collect())
         .unwrap_or_default();
     Some(CertificateSeen {
+        fingerprint: fingerprint(der),
         subject: shown(&certificate.subject().to_string()),
         issuer: shown(&certificate.issuer().to_string()),
         not_before: Timestamp::from_timestamp(certificate.validity().not_before.timestamp(), 0)?,
         not_after: Timestamp::from_timestamp(certificate.validity().not_after.timestamp(), 0)?,
         sans,
     })
+}
+
+fn fingerprint(der: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    Sha256::digest(der).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
@@ -84,7 +93,7 @@ pub(super) fn refusal_failure(refusal: &Refusal) -> Option<Failure> {
             Failure::new(FailureKind::TlsHostnameMismatch, format!("TLS certificate is for {names}{wanted}"))
         }
         CertificateError::Revoked => {
-            Failure::new(FailureKind::TlsHandshake, format!("TLS certificate is revoked ({subject})"))
+            Failure::new(FailureKind::TlsRevoked, format!("TLS certificate is revoked ({subject})"))
         }
         error => untrusted(error, &refusal.chain, leaf.as_ref(), &subject),
     })
@@ -111,12 +120,26 @@ fn untrusted(
     let issuer = last.as_ref().map_or(leaf.issuer.as_str(), |l| l.issuer.as_str());
     let what = if last.as_ref().is_some_and(|l| l.subject == l.issuer) {
         format!("TLS certificate chain ends in an authority that is not trusted ({issuer})")
+    } else if chain.last().is_some_and(|der| names_issuers(der)) {
+        format!("TLS certificate chain lacks an intermediate certificate: the server does not send that of {issuer}")
     } else {
         format!(
             "TLS certificate is issued by an unknown authority, or an intermediate certificate is missing ({issuer})"
         )
     };
     Failure::new(FailureKind::TlsUntrusted, what)
+}
+
+/// Whether a certificate says where that of its issuer is to be had, as those of intermediate authorities do: roots are
+/// not fetched.
+fn names_issuers(der: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
+    certificate.extensions().iter().any(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityInfoAccess(access) => {
+            access.accessdescs.iter().any(|described| described.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS)
+        }
+        _ => false,
+    })
 }
 
 /// The subject; for a certificate without one its first name.

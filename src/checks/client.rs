@@ -13,12 +13,15 @@ use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::NamedGroup;
+use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::pki_types::ServerName;
 use tokio::io::AsyncReadExt;
 use tower::{BoxError, Layer, Service};
 
 use super::failure;
 use super::trace::{Phase, Trace};
-use super::trust::Trust;
+use super::trust::{Files, Trust};
 use crate::domain::check::TlsPolicy;
 use crate::domain::endpoint::Origin;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -27,9 +30,9 @@ use crate::outbound::Outbound;
 /// Why a client cannot be built. The text is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The file of `tls.ca_file` cannot be read, or holds no certificate.
-    #[error("The TLS authorities in {path} cannot be read: {reason}")]
-    Authorities { path: String, reason: String },
+    /// A file of the policy cannot be read, or does not hold what it should.
+    #[error("The {what} in {path} cannot be read: {reason}")]
+    File { what: &'static str, path: String, reason: String },
     #[error("The TLS settings cannot be used: {0}")]
     Tls(String),
     #[error("The HTTP client cannot be built: {0}")]
@@ -78,7 +81,7 @@ impl Clients {
     /// Reads the machine's authorities and builds the usual client, so that an error shows at the start.
     pub(super) fn new(trust: Trust, outbound: Arc<Outbound>) -> Result<Self, ClientError> {
         let clients = Self { trust, outbound, built: Mutex::default() };
-        let usual = (TlsPolicy { verify: true, ca_file: None }, Versions::All, Origin::Config);
+        let usual = (TlsPolicy::default(), Versions::All, Origin::Config);
         let client = clients.build(&usual, None)?;
         clients.keep(usual, None, &client);
         Ok(clients)
@@ -92,7 +95,8 @@ impl Clients {
         origin: Origin,
     ) -> Result<reqwest::Client, ClientError> {
         let path = tls.ca_file.as_deref().filter(|_| tls.verify);
-        let unreadable = |path: &str, error: &io::Error| ClientError::Authorities {
+        let unreadable = |path: &str, error: &io::Error| ClientError::File {
+            what: "TLS authorities",
             path: path.to_owned(),
             reason: failure::shown(&error.to_string()),
         };
@@ -124,7 +128,9 @@ impl Clients {
     }
 
     fn build(&self, (tls, versions, origin): &Key, authorities: Option<&[u8]>) -> Result<reqwest::Client, ClientError> {
-        let mut config = self.trust.config(tls, authorities)?;
+        let mut config =
+            self.trust.config(tls, &Files { authorities: authorities.map(<[u8]>::to_vec), ..Files::default() })?;
+        config.resumption = Resumption::store(Arc::new(FullHandshakes));
         config.alpn_protocols = match versions {
             Versions::All => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Versions::Http1 => vec![b"http/1.1".to_vec()],
@@ -243,5 +249,35 @@ impl From<ClientError> for Failure {
     /// Our own settings are at fault. They concern the TLS handshake, which cannot be made as it was asked for.
     fn from(error: ClientError) -> Self {
         Failure::new(FailureKind::TlsHandshake, error.to_string())
+    }
+}
+
+/// Keeps no session, so that each attempt makes the whole handshake a new visitor makes. It is asked for one
+/// when the connection stands and the handshake begins, which is how that instant is known.
+#[derive(Debug)]
+struct FullHandshakes;
+
+impl ClientSessionStore for FullHandshakes {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {}
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        if let Some(trace) = Trace::current() {
+            trace.enter(Phase::Tls);
+        }
+        None
     }
 }

@@ -15,6 +15,7 @@ use url::Url;
 use super::Checker;
 use crate::domain::check::{CheckSpec, KindSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::connectivity::{Probe, Reaches};
+use crate::domain::dial::DialPolicy;
 use crate::domain::endpoint::Origin;
 use crate::domain::setting::ExpectedStatus;
 use crate::outbound::Outbound;
@@ -121,9 +122,10 @@ fn spec(url: Url) -> CheckSpec {
         body: None,
         timeout: LIMIT,
         connect_timeout: None,
+        dial: DialPolicy::default(),
         expected_status: ExpectedStatus::exactly(200),
         redirects: RedirectPolicy { follow: false, max: 0 },
-        tls: TlsPolicy { verify: true, ca_file: None },
+        tls: TlsPolicy::default(),
         max_body_bytes: 0,
         user_agent: concat!("api-monitor/", env!("CARGO_PKG_VERSION")).to_owned(),
         redact: Vec::new(),

@@ -15,11 +15,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{sleep, timeout};
 
+use super::dial::Dialler;
 use super::failure;
 use super::kinds::Attempt;
 use super::trace::{Phase, Trace};
 use crate::domain::check::{Answer, DnsAnswer, DnsQuestion, DnsRecord, DnsTransport};
-use crate::domain::connectivity::Reaches;
 use crate::domain::outcome::{Failure, FailureKind, shown};
 use crate::domain::setting::DurationSetting;
 use crate::outbound::Outbound;
@@ -36,19 +36,20 @@ const PORT: u16 = 53;
 pub(super) fn timed_out(trace: &Trace, limit: Duration) -> Failure {
     match trace.phase() {
         Phase::FirstByte => {
-            let peer = trace.peer();
-            let who = if peer.is_empty() { "No name server".to_owned() } else { format!("The name server {peer}") };
-            let not = if peer.is_empty() { "answered" } else { "did not answer" };
-            let message = format!("{who} {not} within {}", DurationSetting(limit));
+            let message = format!("The name server {} did not answer within {}", trace.peer(), DurationSetting(limit));
             Failure::new(FailureKind::DnsTimeout, message)
         }
         _ => failure::timed_out(trace, limit, 0),
     }
 }
 
-pub(super) async fn examine(outbound: &Outbound, question: &DnsQuestion, on: &mut Attempt<'_>) -> Result<(), Failure> {
-    let servers = servers(outbound, on).await?;
-    on.seen.reaches = Reaches::of(servers.iter().map(SocketAddr::ip));
+pub(super) async fn examine(
+    dialler: &Dialler,
+    outbound: &Outbound,
+    question: &DnsQuestion,
+    on: &mut Attempt<'_>,
+) -> Result<(), Failure> {
+    let servers = servers(dialler, outbound, on).await?;
     let Some(message) = written(question) else {
         let why = format!("The name {} cannot be asked for", shown(&question.name));
         return Err(Failure::new(FailureKind::DnsNxdomain, why));
@@ -73,7 +74,7 @@ pub(super) async fn examine(outbound: &Outbound, question: &DnsQuestion, on: &mu
         tokio::select! {
             Some(answered) = asking.next() => match answered {
                 Ok((server, answer)) => {
-                    on.seen.remote_address = Some(server.to_string());
+                    on.address = Some(server.to_string());
                     on.seen.answer = Some(Answer::Dns(answer));
                     return Ok(());
                 }
@@ -90,14 +91,14 @@ pub(super) async fn examine(outbound: &Outbound, question: &DnsQuestion, on: &mu
 }
 
 /// The server that is named, or those that the monitor itself asks: these are the operator's, not the endpoint's.
-async fn servers(outbound: &Outbound, on: &Attempt<'_>) -> Result<Vec<SocketAddr>, Failure> {
-    let Some(host) = on.spec.url.host_str().filter(|host| !host.is_empty()) else {
-        return Ok(outbound.name_servers().into_iter().take(MAX_SERVERS).collect());
-    };
-    on.trace.begin_hop(&on.spec.url);
-    let addresses = outbound.resolve(host, on.origin).await?;
-    on.trace.resolved(addresses.clone());
+async fn servers(dialler: &Dialler, outbound: &Outbound, on: &Attempt<'_>) -> Result<Vec<SocketAddr>, Failure> {
     let port = on.spec.url.port().unwrap_or(PORT);
+    if on.host().is_empty() {
+        let servers: Vec<_> = outbound.name_servers().into_iter().take(MAX_SERVERS).collect();
+        on.trace.asks(&servers);
+        return Ok(servers);
+    }
+    let addresses = dialler.resolve(on.host(), port, &on.route(), &on.trace).await?;
     Ok(addresses.into_iter().take(MAX_SERVERS).map(|ip| SocketAddr::new(ip, port)).collect())
 }
 

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustls::{AlertDescription, InvalidMessage};
@@ -36,6 +37,45 @@ pub(super) fn connect_timeout(peer: &str, limit: Duration) -> Failure {
     )
 }
 
+/// No address of a name could be connected to. The sentence names each reason once; the word is that of the one which
+/// says most of the other side.
+pub(super) fn of_addresses(target: &str, mut failures: Vec<(IpAddr, Failure)>) -> Failure {
+    let tells = |failure: &Failure| match failure.kind {
+        FailureKind::ConnectRefused => 3,
+        FailureKind::ConnectReset => 2,
+        FailureKind::ConnectTimeout => 1,
+        _ => 0,
+    };
+    let same = failures.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    let most = (0..failures.len()).rev().max_by_key(|i| tells(&failures[*i].1));
+    let Some(most) = most else {
+        return Failure::new(FailureKind::ConnectUnreachable, format!("{target} has no address to connect to"));
+    };
+    if same {
+        return failures.swap_remove(most).1;
+    }
+    let each: Vec<String> = failures
+        .iter()
+        .map(|(ip, failure)| {
+            let how = match failure.kind {
+                FailureKind::ConnectRefused => "refused",
+                FailureKind::ConnectReset => "reset",
+                FailureKind::ConnectTimeout => "timed out",
+                _ => "unreachable",
+            };
+            format!("{ip} {how}")
+        })
+        .collect();
+    let message = format!("No address of {target} could be connected to: {}", listed(&each));
+    Failure::new(failures[most].1.kind, message)
+}
+
+fn listed(words: &[String]) -> String {
+    const MOST: usize = 8;
+    let more = if words.len() > MOST { ", …" } else { "" };
+    format!("{}{more}", words[..words.len().min(MOST)].join(", "))
+}
+
 /// Whether the attempt failed for want of our own files, ports or memory, and so says nothing of the other side.
 pub(super) fn is_own_trouble(error: &(dyn Error + 'static)) -> bool {
     // EADDRNOTAVAIL while connecting: no local port is free. The numbers are those of Linux; elsewhere some of
@@ -63,7 +103,12 @@ pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failur
         return of_tls(error, &peer);
     }
     match trace.phase() {
-        Phase::Dns | Phase::Connect => of_connect(&causes, &peer),
+        Phase::Dns | Phase::Connect => match causes.io {
+            Some(error) => of_connect(error, &peer),
+            None => {
+                Failure::new(FailureKind::ConnectUnreachable, format!("Connection error: {peer}: {}", causes.innermost))
+            }
+        },
         Phase::Tls => Failure::new(
             FailureKind::TlsHandshake,
             if causes.is_cut() {
@@ -99,23 +144,17 @@ fn not_http(peer: &str, why: &str) -> Failure {
     Failure::new(FailureKind::HttpProtocol, format!("{peer} did not answer in valid HTTP: {why}"))
 }
 
-/// What the system says of a connection, or of what it is used for.
-pub(super) fn of_io(error: &io::Error, peer: &str) -> Failure {
-    of_connect(&Causes::of(error), peer)
-}
-
-fn of_connect(causes: &Causes<'_>, peer: &str) -> Failure {
+/// Why there is no TCP connection to `peer`.
+pub(super) fn of_connect(error: &io::Error, peer: &str) -> Failure {
     use io::ErrorKind as E;
-    let innermost = &causes.innermost;
-    match causes.io.map(io::Error::kind) {
-        Some(E::ConnectionRefused) => {
-            Failure::new(FailureKind::ConnectRefused, format!("Connection refused by {peer}"))
-        }
-        Some(E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe) => {
+    let innermost = shown(&error.to_string());
+    match error.kind() {
+        E::ConnectionRefused => Failure::new(FailureKind::ConnectRefused, format!("Connection refused by {peer}")),
+        E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe => {
             Failure::new(FailureKind::ConnectReset, format!("Connection reset by {peer}"))
         }
-        Some(E::TimedOut) => Failure::new(FailureKind::ConnectTimeout, format!("Connection to {peer} timed out")),
-        Some(E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown) => {
+        E::TimedOut => Failure::new(FailureKind::ConnectTimeout, format!("Connection to {peer} timed out")),
+        E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown => {
             Failure::new(FailureKind::ConnectUnreachable, format!("{peer} cannot be reached: {innermost}"))
         }
         _ => Failure::new(FailureKind::ConnectUnreachable, format!("Connection error: {peer}: {innermost}")),

@@ -123,7 +123,7 @@ impl HttpChecker {
 impl Checker for HttpChecker {
     fn check<'a>(&'a self, spec: &'a CheckSpec, origin: Origin, deadline: Instant) -> BoxFuture<'a, Observation> {
         Box::pin(async move {
-            let trace = Trace::start(spec.connect_timeout);
+            let trace = Trace::start_within(spec.connect_timeout);
             let mut seen = Observation::default();
             let ended = timeout_at(deadline, self.attempt(spec, origin, &trace, &mut seen)).await;
             seen.failure = match ended {

@@ -13,11 +13,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
+use super::dial::Dialler;
 use super::kinds::Attempt;
 use super::trace::Phase;
 use crate::domain::check::{Answer, Echo, EchoSpec};
 use crate::domain::outcome::{Failure, FailureKind};
-use crate::outbound::Outbound;
 
 /// A request that is not answered within this time is followed by the next one.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -37,14 +37,12 @@ pub(super) struct Echoes {
 impl Echoes {
     pub(super) async fn examine(
         &self,
-        outbound: &Outbound,
+        dialler: &Dialler,
         spec: EchoSpec,
         on: &mut Attempt<'_>,
     ) -> Result<(), Failure> {
-        let host = on.spec.url.host_str().unwrap_or_default();
-        on.trace.begin_hop(&on.spec.url);
-        let addresses = outbound.resolve(host, on.origin).await?;
-        on.trace.resolved(addresses.clone());
+        let host = on.host().trim_start_matches('[').trim_end_matches(']');
+        let addresses = dialler.resolve(host, 0, &on.route(), &on.trace).await?;
         let Some(address) = addresses.first().copied() else {
             return Err(Failure::new(FailureKind::DnsNoRecords, format!("The name {host} has no address")));
         };
@@ -58,7 +56,7 @@ impl Echoes {
             }
             Err(error) => return Err(on.failed(&error, &peer)),
         };
-        on.seen.remote_address = Some(address.to_string());
+        on.address = Some(address.to_string());
         on.trace.enter(Phase::FirstByte);
         line.ask(spec, on).await.map_err(|error| on.failed(&error, &peer))?;
         Ok(())
@@ -112,10 +110,8 @@ impl Line {
         let mut note = |sent: usize, round_trips: &[u32]| {
             let echo = Echo::of(u16::try_from(sent).unwrap_or(u16::MAX), round_trips);
             if let Some(times) = echo.times {
-                let first_byte = times.mean_us;
-                on.seen.timings.first_byte_us = Some(first_byte);
-                // The lookup and one round trip: how often it is asked is no matter of the other side.
-                on.seen.timings.total_us = on.trace.timings().dns_us.unwrap_or(0).saturating_add(first_byte);
+                // How often it is asked is no matter of the other side.
+                on.round_trip = Some(times.mean_us);
             }
             on.seen.answer = Some(Answer::Echo(echo));
         };

@@ -10,10 +10,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::client::ClientError;
 use super::trace::Trace;
-use super::{Checker, HttpChecker, dns, failure, icmp};
-use crate::domain::check::{CheckSpec, KindSpec, Observation};
+use super::dial::{Dialler, Route};
+use super::{Checker, HttpChecker, dns, exchange, failure, grpc, icmp, websocket};
+use crate::domain::check::{Answer, CheckSpec, KindSpec, Observation, Received};
 use crate::domain::endpoint::{Kind, Origin};
-use crate::domain::outcome::{Failure, FailureKind};
+use crate::domain::outcome::Failure;
 use crate::outbound::Outbound;
 
 /// What a kind of check does, in a sentence.
@@ -35,6 +36,7 @@ pub fn about(kind: Kind) -> &'static str {
 #[derive(Debug)]
 pub struct Checkers {
     http: HttpChecker,
+    dialler: Dialler,
     echoes: icmp::Echoes,
     outbound: Arc<Outbound>,
 }
@@ -46,19 +48,22 @@ impl Checkers {
     /// When no TLS client can be made at all.
     pub fn new(outbound: Arc<Outbound>) -> Result<Self, ClientError> {
         let http = HttpChecker::new(Arc::clone(&outbound))?;
-        Ok(Self { http, echoes: icmp::Echoes::default(), outbound })
+        let dialler = Dialler::new(Arc::clone(&outbound))?;
+        Ok(Self { http, dialler, echoes: icmp::Echoes::default(), outbound })
     }
 
     /// One line a kind.
     async fn examine(&self, on: &mut Attempt<'_>) -> Result<(), Failure> {
+        let dialler = &self.dialler;
         match &on.spec.kind {
             // It has an order of its own, with redirects.
             KindSpec::Http => Ok(()),
-            KindSpec::Dns(question) => dns::examine(&self.outbound, question, on).await,
-            KindSpec::Icmp(echo) => self.echoes.examine(&self.outbound, *echo, on).await,
-            KindSpec::Tcp(_) | KindSpec::Tls(_) | KindSpec::Websocket(_) | KindSpec::Grpc(_) => {
-                Err(Failure::new(FailureKind::Protocol, "not yet"))
-            }
+            KindSpec::Tcp(exchange) => exchange::tcp(dialler, exchange, on).await,
+            KindSpec::Tls(exchange) => exchange::tls(dialler, exchange, on).await,
+            KindSpec::Icmp(echo) => self.echoes.examine(dialler, *echo, on).await,
+            KindSpec::Dns(question) => dns::examine(dialler, &self.outbound, question, on).await,
+            KindSpec::Websocket(exchange) => websocket::examine(dialler, exchange, on).await,
+            KindSpec::Grpc(question) => grpc::examine(dialler, question, on).await,
         }
     }
 }
@@ -70,13 +75,33 @@ pub(super) struct Attempt<'a> {
     pub(super) deadline: Instant,
     pub(super) trace: Arc<Trace>,
     pub(super) seen: Observation,
+    received: Option<Received>,
+    /// In microseconds, where a kind knows it better than the clock of the attempt.
+    pub(super) round_trip: Option<u32>,
+    /// Who answered, where there was no connection.
+    pub(super) address: Option<String>,
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
+    pub(super) fn route(&self) -> Route<'a> {
+        Route::of(self.spec, self.origin, self.deadline)
+    }
+
+    pub(super) fn host(&self) -> &'a str {
+        self.spec.url.host_str().unwrap_or_default()
+    }
+
+    /// What has come over the connection until now; from the first call on that is the answer.
+    pub(super) fn received(&mut self) -> &mut Received {
+        self.received.get_or_insert_default()
+    }
+
     /// Our own want of means is noted; everything else is the other side's.
-    pub(super) fn failed(&mut self, error: &io::Error, peer: &str) -> Failure {
-        self.seen.own_trouble = failure::is_own_trouble(error);
-        failure::of_io(error, peer)
+    pub(super) fn failed(&self, error: &io::Error, peer: &str) -> Failure {
+        if failure::is_own_trouble(error) {
+            self.trace.in_own_trouble();
+        }
+        failure::of_connect(error, peer)
     }
 }
 
@@ -86,27 +111,34 @@ impl Checker for Checkers {
             return self.http.check(spec, origin, deadline);
         }
         Box::pin(async move {
-            let trace = Trace::start(spec.connect_timeout);
-            let mut on = Attempt { spec, origin, deadline, trace: Arc::clone(&trace), seen: Observation::default() };
+            let trace = Trace::start();
+            let mut on = Attempt {
+                spec,
+                origin,
+                deadline,
+                trace: Arc::clone(&trace),
+                seen: Observation::default(),
+                received: None,
+                round_trip: None,
+                address: None,
+            };
             let ended = timeout_at(deadline, self.examine(&mut on)).await;
-            let mut seen = on.seen;
+            let Attempt { mut seen, received, round_trip, address, .. } = on;
+            seen.answer = received.map(Answer::Received).or(seen.answer);
             seen.failure = match ended {
                 Ok(done) => done.err(),
                 // What came until then is judged.
-                Err(_) if seen.answer.is_some() => None,
+                Err(_) if seen.answer.as_ref().is_some_and(Answer::has_come) => None,
                 Err(_) => Some(timed_out(spec, &trace)),
             };
-            let told = seen.timings;
-            seen.timings = trace.timings();
-            // A kind that knows better says so.
-            seen.timings.first_byte_us = told.first_byte_us.or(seen.timings.first_byte_us);
-            if told.total_us > 0 {
-                seen.timings.total_us = told.total_us;
+            trace.tell(&mut seen);
+            if let Some(round_trip) = round_trip {
+                seen.timings.first_byte_us = Some(round_trip);
+                seen.timings.total_us = seen.timings.dns_us.unwrap_or(0).saturating_add(round_trip);
+            } else if seen.failure.is_none() && !spec.kind.awaits_an_answer() {
+                seen.timings.first_byte_us = None;
             }
-            if seen.reaches.is_empty() {
-                seen.reaches = trace.reaches();
-            }
-            seen.remote_address = seen.remote_address.or_else(|| trace.connected_to());
+            seen.remote_address = address.or(seen.remote_address);
             seen
         })
     }
@@ -118,3 +150,6 @@ fn timed_out(spec: &CheckSpec, trace: &Trace) -> Failure {
         _ => failure::timed_out(trace, spec.timeout, 0),
     }
 }
+
+#[cfg(test)]
+mod tests;

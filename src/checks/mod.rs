@@ -7,14 +7,18 @@ pub mod attempts;
 mod certificate;
 mod client;
 pub mod connectivity;
+mod dial;
 mod dns;
+mod exchange;
 mod failure;
+mod grpc;
 mod http;
 mod icmp;
 mod kinds;
 mod request;
 mod trace;
 mod trust;
+mod websocket;
 
 use std::fmt::Debug;
 
@@ -25,6 +29,7 @@ use crate::domain::check::{CheckSpec, Observation, TlsPolicy};
 use crate::domain::endpoint::Origin;
 
 pub use client::ClientError;
+pub use dial::Dialler;
 pub use http::HttpChecker;
 pub use kinds::{Checkers, about};
 
@@ -36,7 +41,7 @@ mod testing;
 /// # Errors
 /// One sentence.
 pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, ClientError> {
-    trust::Trust::load().config(&TlsPolicy { verify, ca_file: None }, None)
+    trust::Trust::load().config(&TlsPolicy { verify, ..TlsPolicy::default() }, &trust::Files::default())
 }
 
 /// Makes one attempt at a check.

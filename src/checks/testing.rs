@@ -1,20 +1,21 @@
 //! Local servers that misbehave on purpose, and certificates of every kind.
 
+mod identities;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
-use crate::clock::{Clock, SystemClock};
 use crate::domain::check::{CheckSpec, KindSpec, RedirectPolicy, TlsPolicy};
+use crate::domain::dial::DialPolicy;
 use crate::domain::setting::ExpectedStatus;
+
+pub(crate) use identities::{Authority, Identity, in_days};
 
 /// A GET that expects 200 within 5 s, all else as built in.
 pub(crate) fn spec(url: &str) -> CheckSpec {
@@ -26,9 +27,10 @@ pub(crate) fn spec(url: &str) -> CheckSpec {
         body: None,
         timeout: Duration::from_secs(5),
         connect_timeout: None,
+        dial: DialPolicy::default(),
         expected_status: ExpectedStatus::exactly(200),
         redirects: RedirectPolicy { follow: true, max: 10 },
-        tls: TlsPolicy { verify: true, ca_file: None },
+        tls: TlsPolicy::default(),
         max_body_bytes: 1_048_576,
         user_agent: "api-monitor/test".to_owned(),
         redact: ["authorization", "cookie", "x-api-key"].map(str::to_owned).to_vec(),
@@ -152,90 +154,17 @@ pub(crate) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// A certificate authority of the test.
-pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pub(crate) pem: String,
-}
-
-impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let mut params = params(name, &[]);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// A certificate for `names`, valid from `from` to `to` days from now.
-    pub(crate) fn issue(&self, names: &[&str], from: i64, to: i64) -> Identity {
-        let mut params = params(names[0], names);
-        params.not_before = in_days(from).into();
-        params.not_after = in_days(to).into();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { pem: certificate.pem(), chain: vec![certificate.der().clone()], key: key.serialize_der() }
-    }
-}
-
-/// A server's certificate with its key.
-pub(crate) struct Identity {
-    pub(crate) pem: String,
-    pub(crate) chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-    key: Vec<u8>,
-}
-
-impl Identity {
-    pub(crate) fn self_signed(name: &str, is_ca: bool) -> Self {
-        let mut params = params(name, &[name]);
-        if is_ca {
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        }
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        Self { pem: certificate.pem(), chain: vec![certificate.der().clone()], key: key.serialize_der() }
-    }
-
-    pub(crate) fn acceptor(&self, alpn: &[&str]) -> TlsAcceptor {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone())))
-            .unwrap();
-        config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
-    }
-
-    /// An HTTPS server that answers every request with 200 `ok`.
-    pub(crate) async fn serve(&self) -> Server {
-        let acceptor = self.acceptor(&["http/1.1"]);
-        Server::start(move |stream, requests| {
-            let acceptor = acceptor.clone();
-            async move {
-                if let Ok(stream) = acceptor.accept(stream).await {
-                    answer(stream, &requests, |_| OK.into()).await;
-                }
-            }
-        })
-        .await
-    }
-}
-
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// `days` days from now.
-pub(crate) fn in_days(days: i64) -> std::time::SystemTime {
-    // A minute beyond, so that "3 days ago" holds while the test runs.
-    let margin = chrono::TimeDelta::minutes(if days < 0 { -1 } else { 1 });
-    (SystemClock::new().now() + chrono::TimeDelta::days(days) + margin).into()
-}
-
-fn params(common_name: &str, names: &[&str]) -> CertificateParams {
-    let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-    let mut params = CertificateParams::new(names).unwrap();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params
+/// A listener at `ip` that accepts nothing more: the kernel drops further SYNs.
+pub(crate) async fn full_backlog(ip: &str) -> (SocketAddr, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+        waiting.push(stream);
+    }
+    (address, (listener, waiting))
 }

@@ -1,7 +1,7 @@
 //! Where an attempt is, how long each phase took, and what the connection's hooks saw.
 //!
-//! The hooks (resolver, connector, session store, certificate verifier) are called deep inside the HTTP
-//! library; the trace of the attempt reaches them through a task-local.
+//! The certificate verifier is called deep inside the TLS library; the trace of the attempt reaches it through a
+//! task-local.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use crate::domain::check::Timings;
+use super::certificate;
+use crate::domain::check::{MAX_CHAIN, MAX_DIALLED, Observation, Timings};
 use crate::domain::connectivity::Reaches;
+use crate::domain::dial::{Dialled, TlsSeen};
 use crate::domain::outbound;
 
 tokio::task_local! {
@@ -63,8 +65,14 @@ struct Notes {
     is_address: bool,
     /// Where this hop leads.
     reaches: Reaches,
-    leaf: Option<CertificateDer<'static>>,
+    dialled: Vec<Dialled>,
+    /// The other end of the connection of this hop.
+    connected: Option<SocketAddr>,
+    /// The certificates of the last TLS connection, the leaf first, accepted or not.
+    chain: Vec<CertificateDer<'static>>,
     refusal: Option<Refusal>,
+    tls: Option<TlsSeen>,
+    own_trouble: bool,
 }
 
 impl Notes {
@@ -86,7 +94,11 @@ impl Notes {
 
 impl Trace {
     /// The attempt begins now.
-    pub(super) fn start(connect_timeout: Option<Duration>) -> Arc<Self> {
+    pub(super) fn start() -> Arc<Self> {
+        Self::start_within(None)
+    }
+
+    pub(super) fn start_within(connect_timeout: Option<Duration>) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
             connect_timeout,
@@ -100,8 +112,12 @@ impl Trace {
                 resolved: Vec::new(),
                 is_address: false,
                 reaches: Reaches::default(),
-                leaf: None,
+                dialled: Vec::new(),
+                connected: None,
+                chain: Vec::new(),
                 refusal: None,
+                tls: None,
+                own_trouble: false,
             }),
             connecting: Notify::new(),
         })
@@ -135,11 +151,74 @@ impl Trace {
         }
     }
 
+    /// A connection to `host` is wanted; `address` is there where no name is looked up. Begins the hop: by the lookup,
+    /// or by connecting.
+    pub(super) fn begin(&self, host: &str, port: u16, address: Option<IpAddr>) {
+        let mut notes = self.lock();
+        notes.port = port;
+        notes.target = if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        notes.is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+        notes.resolved.clear();
+        notes.connected = None;
+        notes.tls = None;
+        notes.reaches = Reaches::of(address);
+        notes.enter(if address.is_some() { Phase::Connect } else { Phase::Dns });
+    }
+
+    /// These servers are asked, one of them at first, without a name of them being looked up.
+    pub(super) fn asks(&self, servers: &[SocketAddr]) {
+        let mut notes = self.lock();
+        notes.target = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        notes.reaches = Reaches::of(servers.iter().map(SocketAddr::ip));
+        notes.enter(Phase::Connect);
+    }
+
+    /// An address was dialled; `failure` says why there is no connection.
+    pub(super) fn dialled(&self, address: SocketAddr, took: Duration, failure: Option<String>) {
+        let mut notes = self.lock();
+        if failure.is_none() {
+            notes.connected = Some(address);
+        }
+        if notes.dialled.len() >= MAX_DIALLED {
+            notes.dialled.remove(0);
+        }
+        notes.dialled.push(Dialled { address, took_us: rounded_us(took), failure });
+    }
+
+    pub(super) fn secured(&self, tls: TlsSeen) {
+        self.lock().tls = Some(tls);
+    }
+
+    /// For want of our own files, ports or memory: what failed says nothing of the other side.
+    pub(super) fn in_own_trouble(&self) {
+        self.lock().own_trouble = true;
+    }
+
+    /// Everything that is seen of a connection, into the observation. The last that is asked of a trace.
+    pub(super) fn tell(&self, seen: &mut Observation) {
+        seen.timings = self.timings();
+        let notes = self.lock();
+        seen.reaches = notes.reaches;
+        seen.own_trouble |= notes.own_trouble;
+        seen.dialled.clone_from(&notes.dialled);
+        seen.tls.clone_from(&notes.tls);
+        let chain = notes.chain.clone();
+        drop(notes);
+        seen.remote_address = self.connected_to();
+        let mut chain = chain.iter().map(|der| certificate::read(der));
+        seen.certificate = chain.next().flatten();
+        seen.issuers = chain.flatten().collect();
+    }
+
     /// A request is not made; the connection of the hop before is over.
     pub(super) fn refuse_hop(&self) {
         let mut notes = self.lock();
         notes.leave();
-        (notes.phase, notes.is_address) = (Phase::Dns, false);
+        (notes.phase, notes.is_address, notes.connected) = (Phase::Dns, false, None);
         notes.resolved.clear();
     }
 
@@ -161,8 +240,9 @@ impl Trace {
         self.lock().phase
     }
 
-    pub(super) fn saw_leaf(&self, leaf: CertificateDer<'static>) {
-        self.lock().leaf = Some(leaf);
+    pub(super) fn saw_chain(&self, leaf: &CertificateDer<'_>, issuers: &[CertificateDer<'_>]) {
+        let chain = std::iter::once(leaf).chain(issuers).take(MAX_CHAIN).map(|der| der.clone().into_owned());
+        self.lock().chain = chain.collect();
     }
 
     pub(super) fn refused(&self, refusal: Refusal) {
@@ -171,7 +251,7 @@ impl Trace {
 
     /// The leaf certificate of the last TLS connection, accepted or not.
     pub(super) fn leaf(&self) -> Option<CertificateDer<'static>> {
-        self.lock().leaf.clone()
+        self.lock().chain.first().cloned()
     }
 
     pub(super) fn refusal(&self) -> Option<Refusal> {
@@ -202,6 +282,9 @@ impl Trace {
     /// Who is talked to, for a sentence: `127.0.0.1:80`, `shop.example:443 (203.0.113.7)`.
     pub(super) fn peer(&self) -> String {
         let notes = self.lock();
+        if let Some(connected) = notes.connected.filter(|_| !notes.is_address) {
+            return format!("{} ({})", notes.target, connected.ip());
+        }
         let mut addresses: Vec<String> = notes.resolved.iter().take(3).map(ToString::to_string).collect();
         if notes.resolved.len() > addresses.len() {
             addresses.push("…".to_owned());
@@ -222,6 +305,9 @@ impl Trace {
     /// `ip:port` of the connection, where it stands and there was only one address to choose.
     pub(super) fn connected_to(&self) -> Option<String> {
         let notes = self.lock();
+        if let Some(connected) = notes.connected {
+            return Some(connected.to_string());
+        }
         match (notes.phase, notes.resolved.as_slice()) {
             (Phase::Dns | Phase::Connect, _) => None,
             _ if notes.is_address => Some(notes.target.clone()),

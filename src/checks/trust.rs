@@ -1,20 +1,27 @@
-//! Whom TLS connections trust, and the hooks that watch handshakes: when one begins, and which certificates
-//! are served, also where they are refused.
+//! Whom TLS connections trust, and the hook that watches handshakes: which certificates are served, also where they
+//! are refused.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{
-    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier,
-};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::client::ClientError;
-use super::trace::{Phase, Refusal, Trace};
-use crate::domain::check::TlsPolicy;
+use super::trace::{Refusal, Trace};
+use crate::domain::dial::{TlsPolicy, TlsVersion};
+
+/// What the files of a policy hold, where it names them.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    pub(super) authorities: Option<Vec<u8>>,
+    pub(super) revoked: Option<Vec<u8>>,
+    pub(super) certificate: Option<Vec<u8>>,
+    pub(super) private_key: Option<Vec<u8>>,
+}
 
 /// The public authorities and those of the machine, read once.
 #[derive(Debug)]
@@ -31,36 +38,78 @@ impl Trust {
         Self { provider: Arc::new(aws_lc_rs::default_provider()), roots: Arc::new(roots) }
     }
 
-    /// The TLS settings for a policy, with the further `authorities` (PEM) of its `ca_file`.
-    pub(super) fn config(&self, policy: &TlsPolicy, authorities: Option<&[u8]>) -> Result<ClientConfig, ClientError> {
+    /// The TLS settings for a policy, with the contents of its files.
+    pub(super) fn config(&self, policy: &TlsPolicy, files: &Files) -> Result<ClientConfig, ClientError> {
+        let wrong = |what: &'static str, path: &Option<String>, reason: String| ClientError::File {
+            what,
+            path: path.clone().unwrap_or_default(),
+            reason,
+        };
         let mut own = Vec::new();
         let mut roots = Arc::clone(&self.roots);
-        if let Some(pem) = authorities {
-            let wrong =
-                |reason: String| ClientError::Authorities { path: policy.ca_file.clone().unwrap_or_default(), reason };
-            let store = Arc::make_mut(&mut roots);
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|e| wrong(format!("it is not PEM ({e})")))?;
-                own.push(certificate);
-            }
+        if let Some(pem) = &files.authorities {
+            let wrong = |reason| wrong("TLS authorities", &policy.ca_file, reason);
+            own = certificates(pem).map_err(wrong)?;
             // As with the machine's: an odd certificate in a large bundle does no harm.
-            let (trusted, _) = store.add_parsable_certificates(own.iter().cloned());
+            let (trusted, _) = Arc::make_mut(&mut roots).add_parsable_certificates(own.iter().cloned());
             if trusted == 0 {
                 return Err(wrong("it holds no certificate that can be used".to_owned()));
             }
         }
-        let webpki = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
-            .build()
-            .map_err(|e| ClientError::Tls(e.to_string()))?;
+        let mut webpki = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider));
+        if let Some(file) = &files.revoked {
+            let wrong = |reason| wrong("revoked certificates", &policy.crl_file, reason);
+            // What the list says nothing of is not revoked: it is one authority's, and chains have several.
+            webpki = webpki.with_crls(revocations(file).map_err(wrong)?).allow_unknown_revocation_status();
+        }
+        let webpki = webpki.build().map_err(|error| match &policy.crl_file {
+            Some(_) => wrong("revoked certificates", &policy.crl_file, error.to_string()),
+            None => ClientError::Tls(error.to_string()),
+        })?;
         let verifier = WatchingVerifier { verify: policy.verify, webpki, own };
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
+        let versions: &[&rustls::SupportedProtocolVersion] = match policy.min_version {
+            TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::Tls13 => &[&rustls::version::TLS13],
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)
             .map_err(|e| ClientError::Tls(e.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        config.resumption = Resumption::store(Arc::new(FullHandshakes));
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &files.certificate {
+            None => builder.with_no_client_auth(),
+            Some(pem) => {
+                let wrong_certificate = |reason| wrong("client certificate", &policy.client_cert_file, reason);
+                let chain = certificates(pem).map_err(wrong_certificate)?;
+                if chain.is_empty() {
+                    return Err(wrong_certificate("it holds no certificate".to_owned()));
+                }
+                let key_file = policy.client_key_file.as_ref().or(policy.client_cert_file.as_ref()).cloned();
+                let wrong_key = |reason| wrong("client key", &key_file, reason);
+                let key = PrivateKeyDer::from_pem_slice(files.private_key.as_deref().unwrap_or(pem))
+                    .map_err(|_| wrong_key("it holds no private key in PEM".to_owned()))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| wrong_key(error.to_string()))?
+            }
+        };
+        config.resumption = Resumption::disabled();
         Ok(config)
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| format!("it is not PEM ({e})"))
+}
+
+/// In PEM, or a single one in DER, as authorities serve it.
+fn revocations(file: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(file)
+        .collect::<Result<_, _>>()
+        .map_err(|e| format!("it is not PEM ({e})"))?;
+    match (lists.is_empty(), file.first()) {
+        (false, _) => Ok(lists),
+        // The tag of a sequence.
+        (true, Some(0x30)) => Ok(vec![file.to_vec().into()]),
+        (true, _) => Err("it holds no list of revoked certificates".to_owned()),
     }
 }
 
@@ -97,7 +146,7 @@ impl ServerCertVerifier for WatchingVerifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let trace = Trace::current();
         if let Some(trace) = &trace {
-            trace.saw_leaf(end_entity.clone().into_owned());
+            trace.saw_chain(end_entity, intermediates);
         }
         if !self.verify {
             return Ok(ServerCertVerified::assertion());
@@ -144,35 +193,5 @@ impl ServerCertVerifier for WatchingVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.webpki.supported_verify_schemes()
-    }
-}
-
-/// Keeps no session, so that each attempt makes the whole handshake a new visitor makes. It is asked for one
-/// when the connection stands and the handshake begins, which is how that instant is known.
-#[derive(Debug)]
-struct FullHandshakes;
-
-impl ClientSessionStore for FullHandshakes {
-    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
-
-    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        None
-    }
-
-    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
-
-    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        None
-    }
-
-    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
-
-    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {}
-
-    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        if let Some(trace) = Trace::current() {
-            trace.enter(Phase::Tls);
-        }
-        None
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 use crate::domain::connectivity::Reaches;
+pub use crate::domain::dial::TlsPolicy;
+use crate::domain::dial::{DialPolicy, Dialled, TlsSeen};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::setting::{ExpectedStatus, RequestBody};
@@ -35,7 +37,9 @@ pub struct CheckSpec {
     pub body: Option<RequestBody>,
     /// Bound of a whole attempt: DNS, connect, TLS, headers, body, redirects.
     pub timeout: Duration,
+    /// Bound of connecting to one address.
     pub connect_timeout: Option<Duration>,
+    pub dial: DialPolicy,
     pub expected_status: ExpectedStatus,
     pub redirects: RedirectPolicy,
     pub tls: TlsPolicy,
@@ -58,13 +62,6 @@ pub struct RedirectPolicy {
     pub follow: bool,
     /// The most redirects followed in one attempt.
     pub max: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TlsPolicy {
-    pub verify: bool,
-    /// A PEM file of authorities trusted in addition to the built-in ones.
-    pub ca_file: Option<String>,
 }
 
 /// How long each phase of an attempt took, in microseconds; over redirects the phases are summed. `None`: the
@@ -100,8 +97,14 @@ pub struct Observation {
     pub redirects: Vec<String>,
     /// Bytes of decompressed body read, at most `max_body_bytes`.
     pub body_bytes: u64,
+    /// The addresses that were dialled, in order, those of all hops; the newest [`MAX_DIALLED`] of them.
+    pub dialled: Vec<Dialled>,
     /// The leaf certificate that was served, even if it was refused.
     pub certificate: Option<CertificateSeen>,
+    /// The certificates that were served after it, in their order; at most [`MAX_CHAIN`].
+    pub issuers: Vec<CertificateSeen>,
+    /// What was agreed on the last TLS connection; `None` also where the handshake failed.
+    pub tls: Option<TlsSeen>,
     /// `HTTP/1.1`, `HTTP/2.0`.
     pub http_version: Option<String>,
     /// What was answered, where it is not in HTTP.
@@ -126,9 +129,17 @@ impl Seen {
     }
 }
 
-/// The leaf certificate of a TLS connection.
+/// Of more addresses that were dialled in one attempt, the first are forgotten.
+pub const MAX_DIALLED: usize = 64;
+
+/// Of a longer chain of certificates, the rest is not looked at.
+pub const MAX_CHAIN: usize = 10;
+
+/// A certificate of a TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateSeen {
+    /// SHA-256 of the whole, in lower-case hexadecimal digits.
+    pub fingerprint: String,
     pub subject: String,
     pub issuer: String,
     pub not_before: Timestamp,
@@ -235,9 +246,10 @@ mod tests {
             body: None,
             timeout: Duration::from_secs(5),
             connect_timeout: None,
+            dial: DialPolicy::default(),
             expected_status: serde_json::from_value(expected.clone()).unwrap(),
             redirects: RedirectPolicy { follow: true, max: 10 },
-            tls: TlsPolicy { verify: true, ca_file: None },
+            tls: TlsPolicy::default(),
             max_body_bytes: 0,
             user_agent: String::new(),
             redact: Vec::new(),

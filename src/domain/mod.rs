@@ -13,6 +13,7 @@ pub mod check;
 pub mod connectivity;
 pub mod counts;
 pub mod dependency;
+pub mod dial;
 pub mod endpoint;
 pub mod group;
 pub mod grouping;

@@ -69,6 +69,8 @@ words! {
         TlsNotYetValid = "tls_not_yet_valid",
         TlsHostnameMismatch = "tls_hostname_mismatch",
         TlsUntrusted = "tls_untrusted",
+        /// A list of the operator's (`crl_file`) says so.
+        TlsRevoked = "tls_revoked",
         TlsProtocol = "tls_protocol",
         TlsHandshake = "tls_handshake",
         TlsTimeout = "tls_timeout",
@@ -79,6 +81,10 @@ words! {
         BodyTruncated = "body_truncated",
         RedirectLoop = "redirect_loop",
         RedirectLimit = "redirect_limit",
+        /// From https to http.
+        RedirectDowngrade = "redirect_downgrade",
+        /// To a host that `redirects.hosts` does not name.
+        RedirectHost = "redirect_host",
         HttpStatus = "http_status",
         /// What came is not what was expected.
         ConditionFailed = "condition_failed",
@@ -90,6 +96,10 @@ words! {
         Protocol = "protocol",
         /// The policy of `outbound` refuses the address.
         OutboundRefused = "outbound_refused",
+        /// The proxy cannot be used, or does not get us there.
+        ProxyFailed = "proxy_failed",
+        /// The token that the request needs was not given to us.
+        OauthTokenFailed = "oauth_token_failed",
     }
 }
 

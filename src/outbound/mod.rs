@@ -8,19 +8,25 @@
 mod server;
 mod system;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use url::Url;
 
+use crate::domain::dial::IpFamily;
 use crate::domain::endpoint::Origin;
 use crate::domain::outbound::{OutboundPolicy, Refused, address_of};
 use crate::domain::outcome::{Failure, FailureKind};
 
 /// Of one name, more addresses than these are never tried; the others are left out.
 const MAX_ADDRESSES: usize = 64;
+
+/// Of more servers that endpoints have of their own, all are forgotten and made again as needed: each holds a few
+/// kilobytes, and no connection.
+const MAX_SERVERS: usize = 64;
 
 /// Looks a name up; an empty answer is no failure yet.
 pub(crate) type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Vec<IpAddr>, Failure>> + Send + Sync>;
@@ -35,6 +41,8 @@ pub struct Outbound {
     lookup: Lookup,
     /// The server that is asked for names, where one was chosen.
     resolver: Option<SocketAddr>,
+    /// Of endpoints with a resolver of their own.
+    servers: Mutex<HashMap<SocketAddr, Lookup>>,
     policy: OutboundPolicy,
 }
 
@@ -47,7 +55,7 @@ impl fmt::Debug for Outbound {
 impl Default for Outbound {
     /// As if nothing were configured: the system's lookup, and the policy as it is by default.
     fn default() -> Self {
-        Self { lookup: system::lookup(), resolver: None, policy: OutboundPolicy::default() }
+        Self { lookup: system::lookup(), resolver: None, servers: Mutex::default(), policy: OutboundPolicy::default() }
     }
 }
 
@@ -61,12 +69,12 @@ impl Outbound {
             None => system::lookup(),
             Some(server) => server::lookup(server)?,
         };
-        Ok(Self { lookup, resolver, policy })
+        Ok(Self { lookup, resolver, servers: Mutex::default(), policy })
     }
 
     #[cfg(test)]
     pub(crate) fn with_lookup(lookup: Lookup, policy: OutboundPolicy) -> Self {
-        Self { lookup, resolver: None, policy }
+        Self { lookup, resolver: None, servers: Mutex::default(), policy }
     }
 
     /// The servers that are asked for names: the one that was chosen, or those of the machine, read anew.
@@ -80,10 +88,37 @@ impl Outbound {
     /// # Errors
     /// As the name cannot be looked up, has no address, or has none that may be connected to.
     pub async fn resolve(&self, name: &str, origin: Origin) -> Result<Vec<IpAddr>, Failure> {
+        self.resolve_by(None, name, IpFamily::Any, origin).await
+    }
+
+    /// The same, asking the server of an endpoint's own if it has one, and with addresses of one family only.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve); also where something of `origin` may not connect to the server.
+    pub async fn resolve_by(
+        &self,
+        server: Option<SocketAddr>,
+        name: &str,
+        family: IpFamily,
+        origin: Origin,
+    ) -> Result<Vec<IpAddr>, Failure> {
         if let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse() {
             return self.examine(address, origin).map(|()| vec![address]);
         }
-        let mut addresses = (self.lookup)(name.to_owned()).await?;
+        let lookup = match server {
+            None => Arc::clone(&self.lookup),
+            Some(server) => {
+                self.examine(server.ip(), origin)?;
+                self.server(server)?
+            }
+        };
+        let mut addresses = lookup(name.to_owned()).await?;
+        if !addresses.is_empty() && family != IpFamily::Any {
+            addresses.retain(|address| family.has(*address));
+            if addresses.is_empty() {
+                return Err(no_records_of(name, family));
+            }
+        }
         let mut refused: Option<Refused> = None;
         if origin == Origin::Api {
             addresses.retain(|address| match self.policy.examine(*address) {
@@ -100,6 +135,19 @@ impl Outbound {
             None => Err(no_records(name)),
             Some(refused) => Err(refusal(&format!(" to {name}"), &refused)),
         }
+    }
+
+    fn server(&self, server: SocketAddr) -> Result<Lookup, Failure> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lookup) = servers.get(&server) {
+            return Ok(Arc::clone(lookup));
+        }
+        let lookup = server::lookup(server).map_err(|why| Failure::new(FailureKind::DnsServfail, why))?;
+        if servers.len() >= MAX_SERVERS {
+            servers.clear();
+        }
+        servers.insert(server, Arc::clone(&lookup));
+        Ok(lookup)
     }
 
     /// Whether something of `origin` may connect to an address.
@@ -135,6 +183,12 @@ fn no_such_name(name: &str) -> Failure {
 /// The name exists, but has no address.
 fn no_records(name: &str) -> Failure {
     Failure::new(FailureKind::DnsNoRecords, format!("The name {name} has no address"))
+}
+
+/// The name has addresses, but not of the family that is wanted.
+fn no_records_of(name: &str, family: IpFamily) -> Failure {
+    let family = if family == IpFamily::V4 { "IPv4" } else { "IPv6" };
+    Failure::new(FailureKind::DnsNoRecords, format!("The name {name} has no {family} address"))
 }
 
 /// The lookup failed, which says nothing of the name.

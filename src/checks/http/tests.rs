@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::checks::testing::{OK, Server, header, read_request, reset, spec};
+use crate::checks::testing::{OK, Server, full_backlog, header, read_request, reset, spec};
 use crate::domain::check::judge;
 use crate::domain::outbound::OutboundPolicy;
 use crate::domain::outcome::Outcome;
@@ -186,24 +186,9 @@ async fn a_refused_connection() {
     assert_eq!(seen.remote_address, None);
 }
 
-/// A listener that accepts nothing more: the kernel drops further SYNs.
-async fn full_backlog() -> (std::net::SocketAddr, impl Sized) {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(Ok(stream)) =
-        tokio::time::timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address)).await
-    {
-        waiting.push(stream);
-    }
-    (address, (listener, waiting))
-}
-
 #[tokio::test]
 async fn connecting_is_bounded_by_its_own_timeout_and_by_the_attempts() {
-    let (address, _listener) = full_backlog().await;
+    let (address, _listener) = full_backlog("127.0.0.1").await;
     let url = format!("http://{address}/");
     let own = CheckSpec { connect_timeout: Some(Duration::from_millis(100)), ..spec(&url) };
     let seen = observe(&own).await;

@@ -30,6 +30,14 @@ impl KindSpec {
         }
     }
 
+    /// Whether something must come once the connection stands.
+    pub fn awaits_an_answer(&self) -> bool {
+        match self {
+            Self::Tcp(exchange) | Self::Tls(exchange) => exchange.expect.is_some(),
+            _ => true,
+        }
+    }
+
     /// What is wrong with an answer that came. `None`: nothing, or it is not for the kind to say.
     pub(super) fn complaint(&self, answer: Option<&Answer>) -> Option<Failure> {
         let Some(answer) = answer else {
@@ -244,6 +252,11 @@ impl Answer {
             Self::Echo(echo) => echo.numbers().to_string(),
             Self::Health(status) => status.word(),
         }
+    }
+
+    /// Whether anything came.
+    pub fn has_come(&self) -> bool {
+        !matches!(self, Self::Received(received) if received.bytes.is_empty() && !received.is_cut)
     }
 
     /// The code of a name server's answer: `NOERROR`, `NXDOMAIN`.

@@ -14,6 +14,7 @@ use crate::domain::alert_policy::{
 };
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::dependency::MOST_SELECTORS;
+use crate::domain::dial::DialPolicy;
 use crate::domain::notification::Severity;
 use crate::domain::pointer;
 use crate::domain::retry::RetryPolicy;
@@ -510,9 +511,10 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
         body: s.body.clone(),
         timeout,
         connect_timeout,
+        dial: DialPolicy::default(),
         expected_status: s.expected_status.clone().unwrap_or_else(|| ExpectedStatus::exactly(200)),
         redirects: RedirectPolicy { follow: redirects.follow.unwrap_or(true), max: max_redirects },
-        tls: TlsPolicy { verify: tls.verify.unwrap_or(true), ca_file: tls.ca_file },
+        tls: TlsPolicy { verify: tls.verify.unwrap_or(true), ca_file: tls.ca_file, ..TlsPolicy::default() },
         max_body_bytes,
         user_agent,
         redact,

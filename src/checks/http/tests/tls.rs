@@ -15,7 +15,7 @@ fn https(server: &Server, name: &str, pem: &str, folder: &TempDir) -> CheckSpec 
     let path = folder.path().join("ca.pem");
     fs::write(&path, pem).unwrap();
     CheckSpec {
-        tls: TlsPolicy { verify: true, ca_file: Some(path.to_str().unwrap().to_owned()) },
+        tls: TlsPolicy { verify: true, ca_file: Some(path.to_str().unwrap().to_owned()), ..TlsPolicy::default() },
         ..spec(&format!("https://{name}:{}/", server.address.port()))
     }
 }
@@ -120,7 +120,7 @@ async fn without_verification_everything_is_accepted_and_recorded() {
     let authority = Authority::new("Test CA");
     let server = authority.issue(&["a.example"], -90, -3).serve().await;
     let spec = CheckSpec {
-        tls: TlsPolicy { verify: false, ca_file: Some("/nowhere".to_owned()) },
+        tls: TlsPolicy { verify: false, ca_file: Some("/nowhere".to_owned()), ..TlsPolicy::default() },
         ..spec(&format!("https://shop.example:{}/", server.address.port()))
     };
     let seen = observe(&spec).await;

@@ -24,7 +24,7 @@ const SCHEMES: [(&str, Kind, Option<u16>); 10] = [
 ];
 
 const WEB: &[Kind] = &[Kind::Http];
-const WEB_AND_SOCKETS: &[Kind] = &[Kind::Http, Kind::Websocket];
+const WITH_HEADERS: &[Kind] = &[Kind::Http, Kind::Websocket, Kind::Grpc];
 const EXCHANGING: &[Kind] = &[Kind::Tcp, Kind::Tls, Kind::Websocket];
 const ENCRYPTED: &[Kind] = &[Kind::Http, Kind::Tls, Kind::Websocket, Kind::Grpc];
 const CONNECTING: &[Kind] = &[Kind::Http, Kind::Tcp, Kind::Tls, Kind::Websocket, Kind::Grpc];
@@ -32,13 +32,13 @@ const CONNECTING: &[Kind] = &[Kind::Http, Kind::Tcp, Kind::Tls, Kind::Websocket,
 /// The settings that not every kind knows, each with those which do.
 const KNOWN_BY: &[(&str, &[Kind])] = &[
     ("method", WEB),
-    ("headers", WEB_AND_SOCKETS),
+    ("headers", WITH_HEADERS),
     ("body", WEB),
     ("expected_status", WEB),
     ("redirects", WEB),
     ("max_body_bytes", WEB),
-    ("user_agent", WEB_AND_SOCKETS),
-    ("redact", WEB_AND_SOCKETS),
+    ("user_agent", WITH_HEADERS),
+    ("redact", WITH_HEADERS),
     ("tls", ENCRYPTED),
     ("connect_timeout", CONNECTING),
     ("send", EXCHANGING),
