@@ -71,9 +71,9 @@ async fn talk<S: AsyncRead + AsyncWrite>(stream: S, exchange: &Exchange, on: &mu
             on.trace.enter(Phase::Transfer);
             let received = on.received();
             let room = MAX_RECEIVED - received.bytes.len();
-            received.is_cut = length > room;
             received.bytes.extend(&buffer[..length.min(room)]);
-            is_over = received.bytes.len() == MAX_RECEIVED;
+            received.is_cut = received.bytes.len() == MAX_RECEIVED;
+            is_over = received.is_cut;
         }
         let received = &on.received().bytes;
         let grown = received.len() - looked_at;

@@ -102,6 +102,12 @@ impl Server {
 #[derive(Clone)]
 pub(crate) struct Requests(Arc<Mutex<Vec<String>>>);
 
+impl Requests {
+    pub(crate) fn note(&self, request: String) {
+        self.0.lock().unwrap().push(request);
+    }
+}
+
 /// Reads one request with its body, writes what `bytes` makes of it, and closes.
 pub(crate) async fn answer(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,

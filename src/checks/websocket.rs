@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -49,7 +50,8 @@ fn request(on: &Attempt<'_>) -> Result<Request<()>, Failure> {
     for (name, value) in &on.spec.headers {
         let header = HeaderName::from_bytes(name.as_bytes());
         let header = header.map_err(|_| unsendable("a header with an invalid name"))?;
-        let is_upgrade = matches!(header.as_str(), "connection" | "upgrade" | "sec-websocket-key" | "sec-websocket-version");
+        let is_upgrade =
+            matches!(header.as_str(), "connection" | "upgrade" | "sec-websocket-key" | "sec-websocket-version");
         let value = HeaderValue::from_bytes(value.as_bytes())
             .map_err(|_| unsendable(&format!("an invalid value in its header {name}")))?;
         if !is_upgrade {
@@ -92,12 +94,11 @@ fn refused(error: &Error, on: &mut Attempt<'_>) -> Failure {
             let message = format!("{peer} answered {status} to the WebSocket upgrade, expected 101");
             Failure::new(FailureKind::WebsocketRejected, message)
         }
-        Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::HandshakeIncomplete)
-        | Error::ConnectionClosed
-        | Error::Io(_) => {
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::ConnectionClosed | Error::Io(_) => {
             let message = format!("Connection closed by {peer} before it answered the WebSocket upgrade");
             Failure::new(FailureKind::ConnectionClosed, message)
         }
+        Error::Protocol(ProtocolError::HttparseError(_)) => not_spoken(&peer, error),
         // What came is in HTTP, but does not agree to the upgrade as RFC 6455 asks for.
         Error::Protocol(why) => {
             let message = format!("{peer} did not make the WebSocket upgrade: {}", shown(&why.to_string()));
@@ -129,7 +130,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         let message = match socket.next().await {
             Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
             Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
-            Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) | None => break,
+            Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) | None => {
+                break;
+            }
             Some(Err(Error::Capacity(_))) => {
                 on.received().is_cut = true;
                 break;
@@ -144,12 +147,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         on.trace.enter(Phase::Transfer);
         tokio::task::consume_budget().await;
         let received = on.received();
-        if !received.bytes.is_empty() {
-            received.bytes.push(b'\n');
-        }
-        let room = MAX_RECEIVED.saturating_sub(received.bytes.len());
-        received.is_cut = message.len() >= room;
-        received.bytes.extend(&message[..message.len().min(room)]);
+        let room = MAX_RECEIVED.saturating_sub(received.bytes.len() + 1);
+        received.is_cut = message.len() > room || room == 0;
+        received.push_message(&message[..message.len().min(room)]);
         // Each message by itself: all of them would be looked at again with each of many.
         if expected.is_met(&message) || received.is_cut {
             return Ok(());

@@ -26,6 +26,7 @@ mod explain;
 mod grouping;
 mod groups;
 mod incidents;
+mod kinds;
 mod lists;
 mod maintenance;
 mod metrics;
