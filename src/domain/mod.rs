@@ -30,6 +30,7 @@ pub mod plan;
 pub mod pointer;
 pub mod preset;
 pub mod promise;
+pub mod recheck;
 pub mod retry;
 pub mod role;
 pub mod route;
