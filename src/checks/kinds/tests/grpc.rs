@@ -61,7 +61,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, requests: crate::che
             asked = &mut answering => asked,
             _ = std::future::poll_fn(|cx| connection.poll_closed(cx)) => return,
         };
-        requests.note(format!("{} {:?} {asked:?}", head.uri, head.headers));
+        requests.note(&format!("{} {:?} {asked:?}", head.uri, head.headers));
     }
 }
 

@@ -54,7 +54,7 @@ async fn what_is_sent_is_answered_in_messages() {
 async fn the_upgrade_is_asked_for_with_the_headers_of_the_endpoint() {
     let server = Server::start(|mut stream, requests| async move {
         let request = read_request(&mut stream).await;
-        requests.note(request);
+        requests.note(&request);
         stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     })
     .await;
