@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn tcp(dialler: &Dialler, exchange: &Exchange, on: &mut Attempt<'_>) -> Result<(), Failure> {
     let port = on.spec.url.port_or_known_default().unwrap_or_default();
     let connected = dialler.dial(on.host(), port, &on.route(), &on.trace).await?;
+    on.trace.enter(Phase::FirstByte);
     talk(connected.stream, exchange, on).await
 }
 

@@ -31,6 +31,7 @@ pub(super) async fn examine(dialler: &Dialler, exchange: &Exchange, on: &mut Att
     let port = on.spec.url.port_or_known_default().unwrap_or_default();
     let connected = dialler.dial(on.host(), port, &on.route(), &on.trace).await?;
     if !on.spec.is_encrypted() {
+        on.trace.enter(Phase::FirstByte);
         return open(connected.stream, request, exchange, on).await;
     }
     let trace = Arc::clone(&on.trace);

@@ -20,6 +20,7 @@ mod collections;
 mod connections;
 mod descriptions;
 mod digests;
+mod echoes;
 mod endpoints;
 mod events;
 mod examples;

@@ -341,7 +341,7 @@ fn set_server(url: &mut Url, server: &str) -> Result<(), String> {
     const FORMS: &str = "is not a name server: write ip, ip:port, host or host:port";
     let wrong = || FORMS.to_owned();
     // An IPv6 address without a port may come without brackets.
-    let bracketed = match server.parse::<std::net::Ipv6Addr>() {
+    let bracketed = match server.parse::<core::net::Ipv6Addr>() {
         Ok(v6) => format!("[{v6}]"),
         Err(_) => server.to_owned(),
     };

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::*;
+use super::kinds::named;
+use super::{Platform, until};
+use crate::cli::process::run;
 use crate::namespace::alone;
 
 fn set(key: &str, value: &str) {
@@ -33,7 +35,7 @@ fn check(is_bound: bool, target: &str, extra: &[&str]) -> (Option<i32>, String) 
 
 #[test]
 fn echoes_come_back_by_either_socket_or_nothing_is_said() {
-    alone("platform::kinds::echoes::echoes_come_back_by_either_socket_or_nothing_is_said", || async {
+    alone("platform::echoes::echoes_come_back_by_either_socket_or_nothing_is_said", || async {
         // By a raw socket, which is permitted to whoever made the network.
         let (code, told) = check(false, "icmp://127.0.0.1", &[]);
         assert!(code == Some(0) && told.contains("answer      3 of 3 answered, 0 % lost"), "{told}");
@@ -59,8 +61,7 @@ fn echoes_come_back_by_either_socket_or_nothing_is_said() {
 
 #[test]
 fn an_endpoint_is_down_when_no_echo_comes_back_and_missed_while_none_can_be_asked_for() {
-    let name =
-        "platform::kinds::echoes::an_endpoint_is_down_when_no_echo_comes_back_and_missed_while_none_can_be_asked_for";
+    let name = "platform::echoes::an_endpoint_is_down_when_no_echo_comes_back_and_missed_while_none_can_be_asked_for";
     alone(name, || async {
         let endpoint =
             "{name: here, url: 'icmp://127.0.0.1', count: 2, interval: 2, timeout: 1, retry: {enabled: false}}";
@@ -109,7 +110,7 @@ fn answer_some(count: usize) {
 
 #[test]
 fn echoes_that_are_lost_are_counted() {
-    alone("platform::kinds::echoes::echoes_that_are_lost_are_counted", || async {
+    alone("platform::echoes::echoes_that_are_lost_are_counted", || async {
         set("ipv4/icmp_echo_ignore_all", "1");
         let answering = tokio::task::spawn_blocking(|| answer_some(4));
         let folder = tempfile::tempdir().unwrap();
