@@ -274,4 +274,18 @@ mod tests {
             assert_eq!(is_own_trouble(&error), ours, "{error}");
         }
     }
+
+    #[test]
+    fn what_the_system_says_of_a_connection_chooses_the_word() {
+        use io::ErrorKind as E;
+        for (said, kind, message) in [
+            (E::ConnectionRefused, FailureKind::ConnectRefused, "Connection refused by PEER"),
+            (E::ConnectionReset, FailureKind::ConnectReset, "Connection reset by PEER"),
+            (E::TimedOut, FailureKind::ConnectTimeout, "Connection to PEER timed out"),
+            (E::HostUnreachable, FailureKind::ConnectUnreachable, "PEER cannot be reached: host unreachable"),
+            (E::NetworkUnreachable, FailureKind::ConnectUnreachable, "PEER cannot be reached: network unreachable"),
+        ] {
+            assert_eq!(of_connect(&io::Error::from(said), "PEER"), Failure::new(kind, message));
+        }
+    }
 }

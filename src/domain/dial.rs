@@ -1,7 +1,7 @@
 //! How a check gets to the other side: which addresses it dials, and what it asks of TLS there.
 
+use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 
 use crate::domain::outcome::words;
 

@@ -2,8 +2,8 @@
 
 mod written;
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
