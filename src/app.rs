@@ -13,7 +13,7 @@ use crate::api::serve::tls::{self, Tls};
 use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
 use crate::checks::connectivity::Prober;
-use crate::checks::{Checker, HttpChecker};
+use crate::checks::{Checker, Checkers};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConnectivityConfig, DatabaseTarget, Directory, RunningSettings, Workers, schemas};
 use crate::connectivity::OwnNetwork;
@@ -105,7 +105,7 @@ impl Outside {
     /// The real clock and real HTTP, names looked up as configured.
     pub fn real(config: &Config) -> anyhow::Result<Self> {
         let outbound = outbound(config)?;
-        let checker = HttpChecker::new(outbound.clone()).context("the TLS trust store cannot be set up")?;
+        let checker = Checkers::new(outbound.clone()).context("the TLS trust store cannot be set up")?;
         Ok(Self {
             clock: Arc::new(SystemClock::new()),
             checker: Arc::new(checker),

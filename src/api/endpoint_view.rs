@@ -10,18 +10,19 @@ use super::hold_view::HoldItem;
 use crate::board::{Board, Entry};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::{EscalationStep, FailureThreshold};
+use crate::domain::check::{Exchange, Expectation, KindSpec};
 use crate::domain::condition::Dialect;
 use crate::domain::dependency::Standing;
 use crate::domain::endpoint::{
-    AlertPolicySettings, AuthSettings, Endpoint, EndpointSettings, EscalationStepSettings, HostsSetting, Kind, Origin,
-    RedirectSettings, RetrySettings, TlsSettings, VersionSetting, proxy_url,
+    AlertPolicySettings, AuthSettings, DnsSettings, Endpoint, EndpointSettings, EscalationStepSettings, HostsSetting,
+    Kind, Origin, RedirectSettings, RetrySettings, TlsSettings, VersionSetting, only_known, proxy_url,
 };
 use crate::domain::incident::OpenIncident;
 use crate::domain::outcome::{FailureKind, OutcomeWord, Status};
 use crate::domain::schedule::Schedule;
 use crate::domain::setting::{
-    DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, FlapSettings, ReminderSetting,
-    ReminderSettings, RequestBody, SizeSetting, WindowThreshold,
+    DurationSetting, ExpectSetting, ExpectedPattern, ExpectedStatus, FailureThresholdSetting, FlapSetting,
+    FlapSettings, ReminderSetting, ReminderSettings, RequestBody, SizeSetting, WindowThreshold,
 };
 use crate::service::redaction;
 
@@ -32,13 +33,15 @@ pub struct EndpointItem {
     name: String,
     /// Without user and password.
     url: String,
-    method: String,
+    /// Null where the kind has none.
+    method: Option<String>,
     /// Time between checks; null for a cron schedule.
     interval: Option<DurationSetting>,
     /// Cron expression.
     schedule: Option<String>,
     timeout: DurationSetting,
-    expected_status: ExpectedStatus,
+    /// Null where the kind has none.
+    expected_status: Option<ExpectedStatus>,
     /// As set; secret values read `***`.
     headers: Option<BTreeMap<String, String>>,
     body: Option<RequestBody>,
@@ -211,15 +214,16 @@ impl From<&Entry> for EndpointItem {
         let shown = redaction::redacted(&known.settings, &endpoint.check.redact);
         let uptimes = entry.uptimes();
         let (interval, schedule) = schedule_of(&endpoint.schedule);
+        let is_web = endpoint.kind == Kind::Http;
         Self {
             id: known.id.0,
             name: endpoint.name.clone(),
             url: redaction::redacted_url(endpoint.check.url.as_str()),
-            method: endpoint.check.method.clone(),
+            method: is_web.then(|| endpoint.check.method.clone()),
             interval,
             schedule,
             timeout: DurationSetting(endpoint.check.timeout),
-            expected_status: endpoint.check.expected_status.clone(),
+            expected_status: is_web.then(|| endpoint.check.expected_status.clone()),
             headers: shown.headers,
             body: shown.body,
             is_active: known.is_checked(),
@@ -369,6 +373,41 @@ pub fn effective(endpoint: &Endpoint) -> EndpointSettings {
         depends_on: Some(endpoint.depends_on.clone()),
         severity: Some(endpoint.severity),
         runbook: endpoint.runbook.clone(),
+        ..of_kind(&check.kind, &check.url)
     };
-    redaction::redacted(&all, &check.redact)
+    redaction::redacted(&only_known(all, endpoint.kind), &check.redact)
+}
+
+/// The settings that are of some kinds only.
+fn of_kind(kind: &KindSpec, url: &url::Url) -> EndpointSettings {
+    let exchanging = |exchange: &Exchange| EndpointSettings {
+        send: exchange.send.clone(),
+        expect: exchange.expect.as_ref().map(|expected| match expected {
+            Expectation::Text(text) => ExpectSetting::Text(text.clone()),
+            Expectation::Pattern(pattern) => {
+                ExpectSetting::Pattern(ExpectedPattern { regex: pattern.as_str().to_owned() })
+            }
+        }),
+        ..EndpointSettings::default()
+    };
+    match kind {
+        KindSpec::Http => EndpointSettings::default(),
+        KindSpec::Tcp(exchange) | KindSpec::Tls(exchange) | KindSpec::Websocket(exchange) => exchanging(exchange),
+        KindSpec::Icmp(echo) => EndpointSettings { count: Some(echo.count), ..EndpointSettings::default() },
+        KindSpec::Dns(question) => EndpointSettings {
+            dns: Some(DnsSettings {
+                name: Some(if question.name.is_empty() { ".".to_owned() } else { question.name.clone() }),
+                record_type: Some(question.record_type),
+                server: url
+                    .host_str()
+                    .filter(|host| !host.is_empty())
+                    .map(|host| format!("{host}:{}", url.port().unwrap_or(53))),
+                transport: Some(question.transport),
+            }),
+            ..EndpointSettings::default()
+        },
+        KindSpec::Grpc(question) => {
+            EndpointSettings { service: Some(question.service.clone()), ..EndpointSettings::default() }
+        }
+    }
 }

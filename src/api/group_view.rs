@@ -149,6 +149,11 @@ impl From<&GroupReport> for GroupItem {
             url: None,
             group: None,
             kind: report.inherited.kind,
+            send: report.inherited.send.clone(),
+            expect: report.inherited.expect.clone(),
+            dns: report.inherited.dns.clone(),
+            service: report.inherited.service.clone(),
+            count: report.inherited.count,
             description: None,
             runbook: report.inherited.runbook.clone(),
             ..effective(endpoint)

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::Checker;
-use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
+use crate::domain::check::{CheckSpec, KindSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::connectivity::{Probe, Reaches};
 use crate::domain::dial::{DialPolicy, HttpVersion};
 use crate::domain::endpoint::Origin;
@@ -116,6 +116,7 @@ impl Target {
 fn spec(url: Url) -> CheckSpec {
     CheckSpec {
         url,
+        kind: KindSpec::Http,
         method: "GET".to_owned(),
         headers: std::collections::BTreeMap::new(),
         body: None,

@@ -7,11 +7,17 @@ pub mod attempts;
 mod certificate;
 pub mod connectivity;
 mod dial;
+mod dns;
+mod exchange;
 mod failure;
+mod grpc;
 mod http;
+mod icmp;
+mod kinds;
 mod request;
 mod trace;
 mod trust;
+mod websocket;
 
 use std::fmt::Debug;
 
@@ -19,10 +25,11 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::domain::check::{CheckSpec, Observation, TlsPolicy};
-use crate::domain::endpoint::{Kind, Origin};
+use crate::domain::endpoint::Origin;
 
 pub use dial::Dialler;
 pub use http::HttpChecker;
+pub use kinds::{Checkers, about};
 pub use trust::TlsError;
 
 #[cfg(test)]
@@ -34,13 +41,6 @@ mod testing;
 /// One sentence.
 pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, TlsError> {
     trust::Trust::load().config(&TlsPolicy { verify, ..TlsPolicy::default() }, &trust::Files::default())
-}
-
-/// What a kind of check does, in a sentence.
-pub fn about(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Http => "Sends an HTTP or HTTPS request and looks at status, headers, body, certificate and time",
-    }
 }
 
 /// Makes one attempt at a check.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
+use crate::domain::check::{CheckSpec, KindSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::dial::{DialPolicy, HttpVersion};
 use crate::domain::setting::ExpectedStatus;
 
@@ -21,6 +21,7 @@ pub(crate) use identities::{Authority, Identity, in_days};
 pub(crate) fn spec(url: &str) -> CheckSpec {
     CheckSpec {
         url: url.parse().unwrap(),
+        kind: KindSpec::Http,
         method: "GET".to_owned(),
         headers: BTreeMap::new(),
         body: None,

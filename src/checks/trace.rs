@@ -151,6 +151,14 @@ impl Trace {
         }
     }
 
+    /// These servers are asked, one of them at first, without a name of them being looked up.
+    pub(super) fn asks(&self, servers: &[SocketAddr]) {
+        let mut notes = self.lock();
+        notes.target = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        notes.reaches = Reaches::of(servers.iter().map(SocketAddr::ip));
+        notes.enter(Phase::Connect);
+    }
+
     /// An address was dialled; `failure` says why there is no connection.
     pub(super) fn dialled(&self, address: SocketAddr, took: Duration, failure: Option<String>) {
         let mut notes = self.lock();

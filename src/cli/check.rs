@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{FAILED, Failed, load, say, tokio_free_now};
-use crate::checks::HttpChecker;
+use crate::checks::Checkers;
 use crate::checks::attempts::{self, Attempted, AttemptsPlan};
 use crate::clock::SystemClock;
 use crate::config::{Config, LoadOptions};
-use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, Origin, TlsSettings, resolve};
+use crate::domain::check::Answer;
+use crate::domain::endpoint::{Endpoint, EndpointSettings, Kind, Layers, Origin, TlsSettings, resolve};
 use crate::domain::outcome::Outcome;
 use crate::domain::setting::DurationSetting;
 use crate::outbound::Outbound;
@@ -71,7 +72,7 @@ pub(super) fn own_host(host: &str) -> String {
 }
 
 async fn examine(endpoint: &Endpoint, outbound: Arc<Outbound>, use_retry: bool) -> Result<Attempted, Failed> {
-    let checker = HttpChecker::new(outbound).map_err(Failed::cannot_start)?;
+    let checker = Checkers::new(outbound).map_err(Failed::cannot_start)?;
     let max_attempts = if use_retry { endpoint.retry.max_attempts } else { 1 };
     // Whoever has the command line may go anywhere.
     let plan = AttemptsPlan { max_attempts, next_slot_in: None, origin: Origin::Config };
@@ -156,15 +157,17 @@ fn as_value(endpoint: &Endpoint, attempted: &Attempted) -> serde_json::Value {
         phases(attempted).iter().map(|(name, ms)| (format!("{name}_ms"), json!(ms))).collect();
     json!({
         "url": shown_url(endpoint),
-        "method": endpoint.check.method,
+        "kind": endpoint.kind,
+        "method": (endpoint.kind == Kind::Http).then_some(&endpoint.check.method),
         "outcome": attempted.outcome.word(),
         "failure_kind": attempted.outcome.failure().map(|f| f.kind),
-        "error": attempted.outcome.failure().map(|f| &f.message),
+        "error": attempted.outcome.failure().or(seen.failure.as_ref()).map(|f| &f.message),
         "status_code": seen.status_code,
         "attempts": attempted.attempts,
         "timings": timings,
         "address": seen.remote_address,
         "http_version": seen.http_version,
+        "answer": seen.answer.as_ref().map(Answer::to_json),
         "redirects": seen.redirects,
         "body_bytes": seen.body_bytes,
         "conditions": attempted.detail.conditions,
@@ -192,14 +195,22 @@ fn as_text(endpoint: &Endpoint, attempted: &Attempted) -> String {
             Some(why) => format!("degraded: {why}"),
             None => "degraded".to_owned(),
         },
+        Outcome::Missed(reason) => {
+            let why = seen.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.message));
+            format!("missed ({reason}){why}")
+        }
         other => other.word().to_string(),
     };
     let mut line = |label: &str, value: &str| lines.push(format!("{label:<12}{value}"));
-    line("request", &format!("{} {}", endpoint.check.method, shown_url(endpoint)));
+    let what = if endpoint.kind == Kind::Http { endpoint.check.method.as_str() } else { endpoint.kind.as_str() };
+    line("request", &format!("{what} {}", shown_url(endpoint)));
     line("result", &verdict);
     if let Some(code) = seen.status_code {
         let version = seen.http_version.as_deref().unwrap_or("HTTP");
         line("answer", &format!("{version} {code}, {} bytes of body", seen.body_bytes));
+    }
+    if let Some(answer) = seen.answer.as_ref().and_then(Answer::summary) {
+        line("answer", &answer);
     }
     if let Some(address) = &seen.remote_address {
         line("address", address);

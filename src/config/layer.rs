@@ -10,7 +10,7 @@ use super::fault::Keys;
 use super::report::{Report, path_below};
 use super::tree::{Node, Place, Trail, without_secrets};
 use crate::domain::Timestamp;
-use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, overlay, resolve};
+use crate::domain::endpoint::{EndpointSettings, Layers, RuleError, overlay, resolve_layer};
 use crate::domain::route::Route;
 use crate::domain::setting::DurationSetting;
 
@@ -95,7 +95,7 @@ pub(super) fn mistakes(settings: &EndpointSettings, group: Option<&str>, rules: 
     let none = EndpointSettings::default();
     let layers =
         Layers { defaults: &none, group: None, routes: &[], timezone: rules.timezone, channels: rules.channels };
-    let broken = resolve(&overlay(settings, &probe), layers, rules.now).err().unwrap_or_default();
+    let broken = resolve_layer(&overlay(settings, &probe), layers, rules.now).err().unwrap_or_default();
     broken.into_iter().filter(|rule| !depends_on_others(rule)).collect()
 }
 

@@ -1,6 +1,9 @@
 //! One examination of an endpoint: what to ask ([`CheckSpec`]), what was seen ([`Observation`]), the verdict
 //! ([`judge`]) and the record of it ([`CheckResult`]).
 
+mod judged;
+mod kind;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +17,11 @@ use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::setting::{ExpectedStatus, RequestBody};
 
-mod judged;
-
-pub use judged::{CheckDetail, Judged, judge};
+pub use self::judged::{CheckDetail, Judged, judge};
+pub use self::kind::{
+    Answer, DnsAnswer, DnsQuestion, DnsRecord, DnsRecordType, DnsTransport, Echo, EchoSpec, Exchange, Expectation,
+    HealthQuestion, HealthStatus, KindSpec, Received,
+};
 
 /// A header of every request that a check sends. This monitor's own API knows its checks by it: they come from this
 /// machine, but are made up by whoever may make endpoints, and by those to whom a check is redirected.
@@ -27,6 +32,8 @@ pub const CHECK_HEADER: &str = "x-api-monitor-check";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckSpec {
     pub url: url::Url,
+    /// The kind of check, and what it needs beside the rest.
+    pub kind: KindSpec,
     /// Any HTTP token, upper case by custom only.
     pub method: String,
     /// Names are lower case.
@@ -52,6 +59,13 @@ pub struct CheckSpec {
     pub user_agent: String,
     /// Lower-case names of headers whose values are secret, the built-in ones included.
     pub redact: Vec<String>,
+}
+
+impl CheckSpec {
+    /// Whether its connections are encrypted from their beginning.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.url.scheme(), "https" | "tls" | "wss" | "grpcs")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +104,8 @@ pub struct Observation {
     pub failure: Option<Failure>,
     /// The attempt could not be made for want of our own files, ports or memory: it says nothing of the endpoint.
     pub own_trouble: bool,
+    /// The system does not let us examine it so: that, too, says nothing of the endpoint.
+    pub not_permitted: bool,
     /// Status of the last response, when headers came.
     pub status_code: Option<u16>,
     pub timings: Timings,
@@ -113,6 +129,8 @@ pub struct Observation {
     pub http_version: Option<String>,
     /// What was kept for conditions, and to be shown.
     pub evidence: Evidence,
+    /// What was answered, where it is not in HTTP.
+    pub answer: Option<Answer>,
     /// The connection was one that an earlier check had made.
     pub reused: bool,
 }
@@ -159,11 +177,20 @@ pub struct CertificateSeen {
 /// What the answer is worth by itself, conditions aside. Our own trouble is never the endpoint's downtime. A transport
 /// failure is a failure whatever else was seen; then the status must be one of the expected.
 fn answered(spec: &CheckSpec, observation: &Observation) -> Outcome {
+    if observation.not_permitted {
+        return Outcome::Missed(MissedReason::NotPermitted);
+    }
     if observation.own_trouble {
         return Outcome::Missed(MissedReason::Overload);
     }
     if let Some(failure) = &observation.failure {
         return Outcome::Down(failure.clone());
+    }
+    if matches!(spec.kind, KindSpec::Dns(_)) && spec.conditions.name_the_rcode() && observation.answer.is_some() {
+        return Outcome::Up;
+    }
+    if !matches!(spec.kind, KindSpec::Http) {
+        return spec.kind.complaint(observation.answer.as_ref()).map_or(Outcome::Up, Outcome::Down);
     }
     match observation.status_code {
         Some(code) if spec.conditions.name_the_status() || spec.expected_status.contains(code) => Outcome::Up,
@@ -247,6 +274,7 @@ mod tests {
     pub(super) fn spec(expected: &serde_json::Value) -> CheckSpec {
         CheckSpec {
             url: "https://shop.example/".parse().unwrap(),
+            kind: KindSpec::Http,
             method: "HEAD".to_owned(),
             headers: BTreeMap::new(),
             body: None,

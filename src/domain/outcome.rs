@@ -88,8 +88,14 @@ words! {
         HttpStatus = "http_status",
         /// The part of the body that was not read would have been needed.
         BodyTooLarge = "body_too_large",
-        /// One of `conditions` does not hold.
+        /// One of `conditions` does not hold, or what came is not what was expected.
         ConditionFailed = "condition_failed",
+        IcmpTimeout = "icmp_timeout",
+        /// The health protocol says that a service does not serve, or the call of it failed.
+        GrpcStatus = "grpc_status",
+        WebsocketRejected = "websocket_rejected",
+        /// What came is not of the protocol.
+        Protocol = "protocol",
         /// The policy of `outbound` refuses the address.
         OutboundRefused = "outbound_refused",
         /// The proxy cannot be used, or does not get us there.
@@ -114,6 +120,8 @@ words! {
         Shutdown = "shutdown",
         /// Our own network was in doubt: the targets of `connectivity` did not answer.
         OwnNetwork = "own_network",
+        /// The system does not let this process examine it so.
+        NotPermitted = "not_permitted",
     }
 }
 

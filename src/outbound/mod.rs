@@ -39,6 +39,8 @@ pub struct Unreachable(pub Failure);
 /// Names and policy. Shared by all checks and channels as an `Arc`.
 pub struct Outbound {
     lookup: Lookup,
+    /// The server that is asked for names, where one was chosen.
+    resolver: Option<SocketAddr>,
     /// Of endpoints with a resolver of their own.
     servers: Mutex<HashMap<SocketAddr, Lookup>>,
     policy: OutboundPolicy,
@@ -53,7 +55,7 @@ impl fmt::Debug for Outbound {
 impl Default for Outbound {
     /// As if nothing were configured: the system's lookup, and the policy as it is by default.
     fn default() -> Self {
-        Self { lookup: system::lookup(), servers: Mutex::default(), policy: OutboundPolicy::default() }
+        Self { lookup: system::lookup(), resolver: None, servers: Mutex::default(), policy: OutboundPolicy::default() }
     }
 }
 
@@ -67,12 +69,17 @@ impl Outbound {
             None => system::lookup(),
             Some(server) => server::lookup(server)?,
         };
-        Ok(Self { lookup, servers: Mutex::default(), policy })
+        Ok(Self { lookup, resolver, servers: Mutex::default(), policy })
     }
 
     #[cfg(test)]
     pub(crate) fn with_lookup(lookup: Lookup, policy: OutboundPolicy) -> Self {
-        Self { lookup, servers: Mutex::default(), policy }
+        Self { lookup, resolver: None, servers: Mutex::default(), policy }
+    }
+
+    /// The servers that are asked for names: the one that was chosen, or those of the machine, read anew.
+    pub fn name_servers(&self) -> Vec<SocketAddr> {
+        self.resolver.map_or_else(system::name_servers, |server| vec![server])
     }
 
     /// The addresses that a name leads to and that something of `origin` may connect to: at least one. If some are

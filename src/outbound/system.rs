@@ -1,11 +1,17 @@
 //! Names as every program of the machine looks them up.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::{Lookup, failed, no_records, no_such_name};
 use crate::domain::outcome::{Failure, FailureKind, shown};
+
+/// Those that the machine is set to ask; none where that cannot be read.
+pub(super) fn name_servers() -> Vec<SocketAddr> {
+    let Ok((config, _)) = hickory_resolver::system_conf::read_system_conf() else { return Vec::new() };
+    config.name_servers.iter().map(|server| SocketAddr::new(server.ip, 53)).collect()
+}
 
 pub(super) fn lookup() -> Lookup {
     Arc::new(|name| {

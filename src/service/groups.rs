@@ -18,6 +18,7 @@ use crate::config::{Config, Listing};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{
     Aftermath, Endpoint, EndpointId, EndpointSettings, KnownEndpoint, Layers, Origin, RuleError, overlay, resolve,
+    resolve_layer,
 };
 use crate::domain::group::{Group, GroupMade, GroupOrigin};
 use crate::domain::role::Role;
@@ -128,7 +129,7 @@ fn report(listing: &Listing, name: String, endpoints: Vec<Entry>, now: Timestamp
     let layers = listing.layers(&name);
     let inherited = layers.group.map_or_else(|| listing.defaults.clone(), |group| overlay(&listing.defaults, group));
     let plain = EndpointSettings { group: Some(name.clone()), ..plain_endpoint() };
-    let effective = resolve(&plain, layers.of_any_channel(), now).ok();
+    let effective = resolve_layer(&plain, layers.of_any_channel(), now).ok();
     let redact = redaction::applying(&EndpointSettings::default(), layers);
     GroupReport { group: listing.groups.get(&name).cloned(), name, endpoints, inherited, effective, redact }
 }
@@ -459,7 +460,7 @@ fn content(
         errors.extend(refused);
     }
     let probe = overlay(&settings, &EndpointSettings { group: Some(name.to_owned()), ..plain_endpoint() });
-    for mut rule in resolve(&probe, layers.of_any_channel(), now).err().unwrap_or_default() {
+    for mut rule in resolve_layer(&probe, layers.of_any_channel(), now).err().unwrap_or_default() {
         if rule.pointer == "/group" {
             "/name".clone_into(&mut rule.pointer);
         } else {

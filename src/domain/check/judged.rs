@@ -89,7 +89,7 @@ fn examined(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> (Out
         status: seen.status_code,
         connected: seen.remote_address.is_some() || seen.status_code.is_some(),
         ip: seen.remote_address.as_deref().and_then(|address| {
-            address.parse().map(|address: std::net::SocketAddr| address.ip()).or_else(|_| address.parse()).ok()
+            address.parse().map(|address: core::net::SocketAddr| address.ip()).or_else(|_| address.parse()).ok()
         }),
         response_time_us: seen.timings.total_us,
         dns_us: seen.timings.dns_us,
@@ -100,7 +100,7 @@ fn examined(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> (Out
         certificate_issuer: seen.certificate.as_ref().map(|certificate| certificate.issuer.as_str()),
         http_version: seen.http_version.as_deref(),
         tls_version: seen.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLS ")),
-        dns_rcode: None,
+        dns_rcode: seen.answer.as_ref().and_then(super::Answer::rcode),
         final_url: Some(&final_url),
         redirects: seen.redirects.len(),
         body_bytes: seen.body_bytes,

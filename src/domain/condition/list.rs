@@ -47,7 +47,16 @@ impl Conditions {
 
     /// They say themselves which status is expected.
     pub fn name_the_status(&self) -> bool {
-        self.required.iter().flat_map(Condition::placeholders).any(|placeholder| *placeholder == Placeholder::Status)
+        self.name(&Placeholder::Status)
+    }
+
+    /// They say themselves which code of a name server is expected.
+    pub fn name_the_rcode(&self) -> bool {
+        self.name(&Placeholder::DnsRcode)
+    }
+
+    fn name(&self, wanted: &Placeholder) -> bool {
+        self.required.iter().flat_map(Condition::placeholders).any(|placeholder| placeholder == wanted)
     }
 }
 

@@ -21,10 +21,10 @@ use crate::domain::schedule::Schedule;
 use crate::domain::selector::Selectors;
 
 pub use self::connection::{AuthSettings, BasicSettings, HostsSetting, OAuth2Settings, VersionSetting, proxy_url};
-pub use self::resolve::{MAX_CHANNELS, no_such_channel, resolve};
+pub use self::resolve::{MAX_CHANNELS, no_such_channel, only_known, resolve, resolve_layer};
 pub use self::settings::{
-    AlertPolicySettings, EndpointSettings, EscalationStepSettings, RedirectSettings, RetrySettings, TlsSettings,
-    overlay,
+    AlertPolicySettings, DnsSettings, EndpointSettings, EscalationStepSettings, RedirectSettings, RetrySettings,
+    TlsSettings, overlay,
 };
 
 /// The id of an endpoint. Never used again after a deletion.
@@ -50,6 +50,12 @@ words! {
     /// How an endpoint is examined. The scheme of the URL chooses it.
     pub enum Kind {
         Http = "http",
+        Tcp = "tcp",
+        Tls = "tls",
+        Icmp = "icmp",
+        Dns = "dns",
+        Websocket = "websocket",
+        Grpc = "grpc",
     }
 }
 /// An endpoint with all defaults applied and every rule checked.

@@ -1,12 +1,14 @@
 //! From settings to an endpoint: the built-in defaults and every rule of a value.
 
+mod kinds;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::connection;
 use super::settings::{AlertPolicySettings, EndpointSettings, EscalationStepSettings, RetrySettings, overlay};
-use super::{Endpoint, Kind, Layers, RuleError, SECRET_HEADERS, runbook};
+use super::{Endpoint, Layers, RuleError, SECRET_HEADERS, runbook};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::{
     AlertPolicy, EscalationStep, FailureThreshold, FlapPolicy, MOST_CHECKS, MOST_STEPS, ReminderPolicy,
@@ -24,6 +26,8 @@ use crate::domain::setting::{
     DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
 };
 use crate::domain::suggest::closest;
+
+pub use self::kinds::only_known;
 
 /// Collects every broken rule, so that a person mends them all at once.
 #[derive(Default)]
@@ -70,9 +74,35 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// # Errors
 /// Every broken rule at once, each with the JSON pointer of its place.
 pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) -> Result<Endpoint, Vec<RuleError>> {
+    resolve_as(settings, layers, now, false)
+}
+
+/// The same for what endpoints of all kinds inherit: `settings`, which have all that an endpoint needs beside. It may hold
+/// settings for several kinds, each of which must be right.
+///
+/// # Errors
+/// As of [`resolve`].
+pub fn resolve_layer(
+    settings: &EndpointSettings,
+    layers: Layers<'_>,
+    now: Timestamp,
+) -> Result<Endpoint, Vec<RuleError>> {
+    resolve_as(settings, layers, now, true)
+}
+
+fn resolve_as(
+    settings: &EndpointSettings,
+    layers: Layers<'_>,
+    now: Timestamp,
+    is_layer: bool,
+) -> Result<Endpoint, Vec<RuleError>> {
     let mut rules = Rules::default();
     let base = layers.group.map_or_else(|| layers.defaults.clone(), |group| overlay(layers.defaults, group));
-    let s = overlay(&base, settings);
+    let mut s = overlay(&base, settings);
+    if is_layer {
+        s.kind = None;
+        kinds::check_all(&mut rules, &s);
+    }
 
     let name = settings.name.clone().unwrap_or_default();
     check_label(&mut rules, &name, "/name", true);
@@ -93,6 +123,9 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
     let schedule = resolve_schedule(&mut rules, &s, layers.timezone, now);
     let interval = schedule.as_ref().map_or(DAY, |schedule| schedule.interval(now));
     let check = resolve_check(&mut rules, &s, interval);
+    if let Some(check) = check.as_ref().filter(|_| !is_layer) {
+        kinds::refuse_unknown(&mut rules, settings, check.kind.kind());
+    }
     let retry = resolve_retry(&mut rules, s.retry.as_ref());
     let alert_policy = resolve_alert_policy(&mut rules, s.alert_policy.as_ref(), interval, layers.channels);
     let notify = s.notify.as_deref().map(|names| resolve_notify(&mut rules, names, layers.channels, "/notify"));
@@ -106,7 +139,7 @@ pub fn resolve(settings: &EndpointSettings, layers: Layers<'_>, now: Timestamp) 
         (Some(check), Some(schedule)) if rules.0.is_empty() => Ok(Endpoint {
             name,
             group,
-            kind: Kind::Http,
+            kind: check.kind.kind(),
             tags,
             description,
             is_active: s.is_active.unwrap_or(true),
@@ -403,7 +436,7 @@ pub fn no_such_channel(name: &str, known: &[String]) -> String {
 }
 
 fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) -> Option<CheckSpec> {
-    let url = resolve_url(rules, s.url.as_deref());
+    let target = kinds::resolve(rules, s);
     let method = s.method.clone().unwrap_or_else(|| "GET".to_owned());
     let is_token = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
@@ -468,8 +501,10 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
         .chain(s.redact.iter().flatten().map(|n| n.to_ascii_lowercase()))
         .collect();
 
+    let (url, kind) = target?;
     Some(CheckSpec {
-        url: url?,
+        url,
+        kind,
         method,
         headers,
         body: s.body.clone(),
@@ -501,41 +536,6 @@ fn resolve_conditions(rules: &mut Rules, s: &EndpointSettings) -> Conditions {
     };
     let required = read(s.conditions.as_deref(), "/conditions");
     Conditions { required, degraded_unless: read(s.degraded_unless.as_deref(), "/degraded_unless"), dialect }
-}
-
-fn resolve_url(rules: &mut Rules, text: Option<&str>) -> Option<url::Url> {
-    let Some(text) = text.filter(|t| !t.is_empty()) else {
-        rules.fail("/url", "required", "must be there and not empty");
-        return None;
-    };
-    if text.len() > 4000 {
-        rules.fail("/url", "out_of_range", "too long: at most 4,000 bytes");
-        return None;
-    }
-    match url::Url::parse(text) {
-        Err(e) => {
-            let hint = if text.contains("://") { String::new() } else { format!(": did you mean https://{text} ?") };
-            rules.fail("/url", "invalid", format!("is not a URL ({e}){hint}"));
-            None
-        }
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-            rules.fail(
-                "/url",
-                "invalid",
-                format!("the scheme `{}` is not examined here: use http or https", url.scheme()),
-            );
-            None
-        }
-        Ok(url) if url.host_str().is_none_or(str::is_empty) => {
-            rules.fail("/url", "invalid", "has no host");
-            None
-        }
-        Ok(url) if url.port() == Some(0) => {
-            rules.fail("/url", "invalid", "port 0 cannot be connected to");
-            None
-        }
-        Ok(url) => Some(url),
-    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use utoipa::ToSchema;
 
 use super::Kind;
 use super::connection::{AuthSettings, HostsSetting, VersionSetting};
+use crate::domain::check::{DnsRecordType, DnsTransport};
 use crate::domain::dial::IpFamily;
 use crate::domain::notification::Severity;
 use crate::domain::selector::{self, Selectors};
 use crate::domain::setting::{
-    DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody, SizeSetting,
+    DurationSetting, ExpectSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
+    SizeSetting,
 };
 
 /// The settings of an endpoint as they were set: what is `None` has its default, from the group, from
@@ -122,6 +124,23 @@ pub struct EndpointSettings {
     /// the group and of the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redact: Option<Vec<String>>,
+    /// What is sent once a connection of the kinds `tcp`, `tls` and `websocket` stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 65_536)]
+    pub send: Option<String>,
+    /// What the kinds `tcp`, `tls` and `websocket` must receive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<ExpectSetting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsSettings>,
+    /// The service of which the kind `grpc` asks for the health. Default: none, the server as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    pub service: Option<String>,
+    /// How many echoes the kind `icmp` asks for, 1 to 20. Default 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 20)]
+    pub count: Option<u16>,
     /// Names of the channels that are told. Default: the default route; an empty list: nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100)]
@@ -240,6 +259,26 @@ pub struct RedirectSettings {
     pub hosts: Option<HostsSetting>,
 }
 
+/// What the kind `dns` asks. What the URL `dns://server/name?type=MX` says need not be said again.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DnsSettings {
+    /// The name that is looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255, example = "shop.example")]
+    pub name: Option<String>,
+    /// Default A.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub record_type: Option<DnsRecordType>,
+    /// Host and port of the name server. Default: the one that the monitor itself asks, and port 53.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "192.0.2.53:53")]
+    pub server: Option<String>,
+    /// Default udp.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<DnsTransport>,
+}
+
 /// How the certificate of the other side is judged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -317,6 +356,12 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
                 min_version: o.min_version.clone().or_else(|| b.min_version.clone()),
                 crl_file: o.crl_file.clone().or_else(|| b.crl_file.clone()),
             }),
+            dns: merge(base.dns.as_ref(), over.dns.as_ref(), |b, o| DnsSettings {
+                name: o.name.clone().or_else(|| b.name.clone()),
+                record_type: o.record_type.or(b.record_type),
+                server: o.server.clone().or_else(|| b.server.clone()),
+                transport: o.transport.or(b.transport),
+            }),
             resolve: merge_names(base.resolve.as_ref(), over.resolve.as_ref()),
             $($field: over.$field.clone().or_else(|| base.$field.clone()),)+
         } };
@@ -348,6 +393,10 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
         is_active,
         max_body_bytes,
         user_agent,
+        send,
+        expect,
+        service,
+        count,
         notify,
         depends_on,
         severity,

@@ -45,7 +45,7 @@ pub(super) fn families(entries: &[Entry]) -> [Family; 7] {
                 latency.add(&who, &[], f64::from(micros) / 1_000_000.0);
             }
         }
-        if let Some(at) = entry.live.certificate_expires_at.filter(|_| endpoint.check.url.scheme() == "https") {
+        if let Some(at) = entry.live.certificate_expires_at.filter(|_| endpoint.check.is_encrypted()) {
             certificate.add(&who, &[], seconds(at));
         }
         let counts = &entry.live.counts;

@@ -26,6 +26,12 @@ pub(super) fn families(entries: &[Entry], now: Timestamp) -> [Family; 6] {
         let Some(last) = live.last_verdict.as_ref().filter(|_| !live.counts.is_empty()) else { continue };
         let kind = match endpoint.kind {
             Kind::Http => "HTTP",
+            Kind::Tcp => "TCP",
+            Kind::Tls => "TLS",
+            Kind::Icmp => "ICMP",
+            Kind::Dns => "DNS",
+            Kind::Websocket => "WEBSOCKET",
+            Kind::Grpc => "GRPC",
         };
         let who = [
             ("key", key(&endpoint.group, &endpoint.name)),
@@ -44,7 +50,7 @@ pub(super) fn families(entries: &[Entry], now: Timestamp) -> [Family; 6] {
             let code = if *code == 0 { "other".to_owned() } else { code.to_string() };
             codes.add(&who, &[("code", &code)], number(u64::from(*n)));
         }
-        if let Some(at) = live.certificate_expires_at.filter(|_| endpoint.check.url.scheme() == "https") {
+        if let Some(at) = live.certificate_expires_at.filter(|_| endpoint.check.is_encrypted()) {
             certificate.add(&who, &[], seconds(at) - seconds(now));
         }
         success.add(&who, &[], if last.outcome.is_good() { 1.0 } else { 0.0 });

@@ -218,6 +218,9 @@ pub const METRICS: &[Metric] = &[
     }),
     count("missed_shutdown", "Of those: the check was cut by a stop", |r| missed(r, MissedReason::Shutdown)),
     count("missed_own_network", "Of those: our own network was in doubt", |r| missed(r, MissedReason::OwnNetwork)),
+    count("missed_not_permitted", "Of those: the system did not let the check be made", |r| {
+        missed(r, MissedReason::NotPermitted)
+    }),
     count("results_recorded", "Results written since the start", |r| whole(r.ctx.metrics.results_recorded.get())),
     count("results_pending", "Results that wait to be written", |r| gauge(r.ctx.metrics.results_pending.get())),
     count("results_dropped", "Results lost since the start because too many waited", |r| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api_monitor::app::{Monitor, Outside};
 use api_monitor::board::Entry;
-use api_monitor::checks::HttpChecker;
+use api_monitor::checks::Checkers;
 use api_monitor::clock::{Clock, ManualClock, SystemClock};
 use api_monitor::config::{self, Config, Environment, LoadOptions};
 use api_monitor::domain::check::CheckResult;
@@ -97,7 +97,7 @@ impl Place {
     pub(crate) async fn start_through(&self, yaml: &str, channels: Option<Channels>) -> Live<'_> {
         let config = Arc::new(self.config(yaml));
         let outbound = api_monitor::app::outbound(&config).unwrap();
-        let checker = Arc::new(HttpChecker::new(outbound.clone()).unwrap());
+        let checker = Arc::new(Checkers::new(outbound.clone()).unwrap());
         let log_level = LevelControl::default();
         let outside = Outside { clock: self.clock.clone(), checker, outbound, channels, log_level };
         let tasks = Tasks::new();
