@@ -210,6 +210,39 @@ words! {
 }
 
 impl Notification {
+    /// About something that is no endpoint: `kind` says what, `name` which. A warning that says nothing yet.
+    pub fn about(kind: &str, name: String, id: String, event: Event, occurred_at: Timestamp) -> Self {
+        Self {
+            version: 1,
+            id,
+            event,
+            occurred_at,
+            told_late: false,
+            endpoint: EndpointFacts {
+                id: 0,
+                name: name.clone(),
+                group: String::new(),
+                tags: Vec::new(),
+                url: String::new(),
+                kind: kind.to_owned(),
+            },
+            endpoint_name: name,
+            url: String::new(),
+            timestamp: occurred_at,
+            status: "unknown".to_owned(),
+            previous_status: "unknown".to_owned(),
+            severity: Severity::Warning,
+            runbook: None,
+            failure_kind: None,
+            error: None,
+            incident: None,
+            check: None,
+            alert: None,
+            remarks: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
     /// Whether it ends what was told before, for whoever keeps count of what is open.
     pub fn is_end(&self) -> bool {
         self.event.is_resolve() || (self.event == Event::Blind && self.status == network_status::REACHABLE)

@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::board::Board;
 use crate::domain::Timestamp;
 use crate::domain::connectivity::Change;
-use crate::domain::notification::{
-    EndpointFacts, Event, Notification, Routing, Severity, Subject, network_status, notification_id,
-};
+use crate::domain::notification::{Event, Notification, Routing, Severity, Subject, network_status, notification_id};
 use crate::handover::{Handover, Told};
 use crate::store::{Outgoing, Store, StoreError};
 use crate::wakeup::Wakeup;
@@ -72,35 +70,14 @@ fn facts(
     remarks: Vec<String>,
     now: Timestamp,
 ) -> Notification {
-    let name = "own network".to_owned();
+    let id = notification_id(Subject::OwnNetwork, since, Event::Blind, ordinal);
     Notification {
-        version: 1,
-        id: notification_id(Subject::OwnNetwork, since, Event::Blind, ordinal),
-        event: Event::Blind,
-        occurred_at: now,
-        told_late: false,
-        endpoint: EndpointFacts {
-            id: 0,
-            name: name.clone(),
-            group: String::new(),
-            tags: Vec::new(),
-            url: String::new(),
-            kind: "own_network".to_owned(),
-        },
-        endpoint_name: name,
-        url: String::new(),
-        timestamp: now,
         status: status.to_owned(),
         previous_status: previous_status.to_owned(),
         severity: Severity::Critical,
-        runbook: None,
-        failure_kind: None,
         error,
-        incident: None,
-        check: None,
-        alert: None,
         remarks,
-        items: Vec::new(),
+        ..Notification::about("own_network", "own network".to_owned(), id, Event::Blind, now)
     }
 }
 
