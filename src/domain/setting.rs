@@ -1,6 +1,7 @@
 //! The value types of settings: durations, sizes, expected statuses, request bodies. One form for YAML, JSON
 //! and the stored spec; what was written is what is given back.
 
+mod ahead;
 mod reminder;
 mod threshold;
 
@@ -15,6 +16,7 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+pub use self::ahead::AheadSetting;
 pub use self::reminder::{ReminderSetting, ReminderSettings};
 pub use self::threshold::{FailureThresholdSetting, FlapSetting, FlapSettings, WindowThreshold};
 

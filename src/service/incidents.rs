@@ -78,10 +78,10 @@ pub async fn list(ctx: &ServiceContext, query: &IncidentQuery) -> Result<(Vec<Na
     let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
     let found = incidents::list(&db, query).await.map_err(ServiceError::Store)?;
     let total = incidents::count(&db, query).await.map_err(ServiceError::Store)?;
-    let mut names = Names::default();
+    let mut endpoint_keys = Names::default();
     let mut named = Vec::with_capacity(found.len());
     for incident in found {
-        let endpoint = names.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
+        let endpoint = endpoint_keys.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
         named.push(NamedIncident::new(ctx, incident, endpoint));
     }
     Ok((named, total))

@@ -10,7 +10,8 @@ use super::Kind;
 use crate::domain::notification::Severity;
 use crate::domain::selector::{self, Selectors};
 use crate::domain::setting::{
-    DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody, SizeSetting,
+    AheadSetting, DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
+    SizeSetting,
 };
 
 /// The settings of an endpoint as they were set: what is `None` has its default, from the group, from
@@ -99,6 +100,19 @@ pub struct EndpointSettings {
     /// A link shown with every alert; `{name}` and `{group}` stand for those of the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
+    /// When the expiry of its certificate is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateSettings>,
+}
+
+/// When the expiry of a certificate is told.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificateSettings {
+    /// How long ahead, each told once: shares of its lifetime, or times. Default `[20%, 7%]`; an empty list: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 10)]
+    pub warn: Option<Vec<AheadSetting>>,
 }
 
 /// Exponential backoff within one check.
@@ -240,6 +254,9 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
             tls: merge(base.tls.as_ref(), over.tls.as_ref(), |b, o| TlsSettings {
                 verify: o.verify.or(b.verify),
                 ca_file: o.ca_file.clone().or_else(|| b.ca_file.clone()),
+            }),
+            certificate: merge(base.certificate.as_ref(), over.certificate.as_ref(), |b, o| CertificateSettings {
+                warn: o.warn.clone().or_else(|| b.warn.clone()),
             }),
             $($field: over.$field.clone().or_else(|| base.$field.clone()),)+
         } };
