@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::Timestamp;
+use crate::domain::certificate::ServedChain;
 use crate::domain::check::{CheckDetail, CheckResult};
 use crate::domain::counts::Counts;
 use crate::domain::dependency::Graph;
@@ -93,8 +94,8 @@ pub struct Live {
     pub windows: Windows,
     /// Checks since the start of the process.
     pub counts: Counts,
-    /// Of the certificate that a check was served last, since the start of the process.
-    pub certificate_expires_at: Option<Timestamp>,
+    /// The certificate that a check was served last.
+    pub certificate: Option<Arc<ServedChain>>,
     /// What explains its newest check, since the start of the process.
     pub detail: Option<NewestDetail>,
     /// Its newest check was not counted, because our own network is in doubt. Not stored.
@@ -204,7 +205,7 @@ impl Live {
             // From the start of the hour, which is closed as a whole.
             windows: Windows::empty(hour_of(since)),
             counts: Counts::default(),
-            certificate_expires_at: None,
+            certificate: None,
             detail: None,
             in_doubt: None,
         }

@@ -26,10 +26,6 @@ use crate::events::ConfirmRequest;
 use crate::feed::{Event, Feed, TroubleCode};
 use crate::store::Outgoing;
 
-pub use telling::{Teller, TellerParts};
-
-/// Messages that wait to be written. When it is full the oldest are waited for, and nobody is asked meanwhile.
-pub const MESSAGES: usize = 64;
 
 /// What its troubles are about.
 const NETWORK: &str = "own network";
@@ -58,7 +54,7 @@ pub struct NetworkWatch {
 }
 
 impl NetworkWatch {
-    /// `messages`: to the [`Teller`].
+    /// `messages`: to the teller. While it is full nobody is asked.
     pub fn new(parts: NetworkParts, prober: Prober, messages: mpsc::Sender<Outgoing>) -> Self {
         Self { parts, prober: Arc::new(prober), messages, damping: Damping::default(), span: None }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Timestamp;
+use crate::domain::certificate::ServedChain;
 use crate::domain::condition::{Conditions, Evidence};
 use crate::domain::connectivity::Reaches;
 pub use crate::domain::dial::TlsPolicy;
@@ -140,17 +141,19 @@ pub struct Observation {
 pub struct Seen {
     /// The last attempt had a connection.
     pub connected: bool,
-    /// Of the certificate that the last attempt was served.
-    pub certificate_expires_at: Option<Timestamp>,
+    /// What the last attempt was served.
+    pub certificate: Option<Arc<ServedChain>>,
     /// `None` of slots that were missed.
     pub detail: Option<Arc<CheckDetail>>,
 }
 
 impl Seen {
     pub fn of(observation: &Observation, detail: CheckDetail) -> Self {
+        let served =
+            |leaf: &CertificateSeen| Arc::new(ServedChain { leaf: leaf.clone(), issuers: observation.issuers.clone() });
         Self {
             connected: observation.remote_address.is_some() || observation.status_code.is_some(),
-            certificate_expires_at: observation.certificate.as_ref().map(|certificate| certificate.not_after),
+            certificate: observation.certificate.as_ref().map(served),
             detail: Some(Arc::new(detail)),
         }
     }

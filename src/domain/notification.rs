@@ -32,6 +32,8 @@ words! {
         NoData = "no_data",
         /// Our own network is in doubt, or no longer, or what says so is ignored: `status` says which.
         Blind = "blind",
+        /// A certificate that endpoints serve expires soon.
+        CertificateExpiring = "certificate_expiring",
         /// A channel does not deliver; told through the others.
         ChannelFailing = "channel_failing",
         /// The endpoint was paused or removed while its incident was open.
@@ -104,7 +106,7 @@ pub struct Notification {
     pub failure_kind: Option<String>,
     /// Why, in one sentence without a full stop. For `up` the cause of the outage that ended.
     pub error: Option<String>,
-    /// Absent for `test`, `blind`, `channel_failing`, `alert_firing` and `alert_resolved`.
+    /// Absent for `test`, `blind`, `certificate_expiring`, `channel_failing`, `alert_firing` and `alert_resolved`.
     pub incident: Option<IncidentFacts>,
     /// The check that confirmed it.
     pub check: Option<CheckFacts>,
@@ -267,6 +269,8 @@ pub enum Subject<'a> {
     Alert(AlertId),
     /// The span is the instant at which it came in doubt, for all that is told of that time.
     OwnNetwork,
+    /// By its fingerprint; the span is the instant from which that is told.
+    Certificate(&'a str),
 }
 
 /// The deterministic id: two processes or two attempts make the same one. `span` is the instant that began what is
@@ -276,6 +280,8 @@ pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordi
         Subject::Endpoint(id) => format!("e{id}"),
         Subject::Alert(AlertId(id)) => format!("r{id}"),
         Subject::OwnNetwork => "n".to_owned(),
+        // Half of it tells certificates well enough apart.
+        Subject::Certificate(fingerprint) => format!("t{}", fingerprint.get(..32).unwrap_or(fingerprint)),
         // Channel names are the configuration's and hold no control characters; what is not a plain letter is
         // written as its code, so that the id is fit for headers.
         Subject::Channel(name) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::board::{Live, NewestDetail, Share};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::AlertPolicy;
+use crate::domain::certificate::ServedChain;
 use crate::domain::check::{CheckResult, Seen};
 use crate::domain::counts::Counts;
 use crate::domain::endpoint::KnownEndpoint;
@@ -35,7 +36,7 @@ pub struct Tracked {
     newly_closed: Vec<(Timestamp, Share)>,
     /// Checks since the board was last told.
     newly_counted: Counts,
-    certificate_expires_at: Option<Timestamp>,
+    certificate: Option<Arc<ServedChain>>,
     detail: Option<NewestDetail>,
     /// Its newest check was not counted, because our own network is in doubt.
     pub in_doubt: Option<Arc<Hold>>,
@@ -52,7 +53,7 @@ struct View {
     open_hour: Option<OpenHour>,
     newly_closed: Vec<(Timestamp, Share)>,
     newly_counted: Counts,
-    certificate_expires_at: Option<Timestamp>,
+    certificate: Option<Arc<ServedChain>>,
     detail: Option<NewestDetail>,
     in_doubt: Option<Arc<Hold>>,
 }
@@ -79,7 +80,7 @@ impl View {
         }
         let mut counted = self.newly_counted;
         live.counts.take(&mut counted);
-        live.certificate_expires_at = self.certificate_expires_at;
+        live.certificate = self.certificate;
         live.detail = self.detail;
         live.in_doubt = self.in_doubt;
     }
@@ -121,7 +122,7 @@ impl Tracked {
             missed: MissedRun::default(),
             newly_closed: Vec::new(),
             newly_counted: Counts::default(),
-            certificate_expires_at: live.certificate_expires_at,
+            certificate: live.certificate.clone(),
             detail: live.detail.clone(),
             in_doubt: live.in_doubt.clone(),
             writing: Writing::Nothing,
@@ -138,6 +139,9 @@ impl Tracked {
         // The first result after a start compares with nothing: the verb that changed what is checked has reset the
         // stored counters itself.
         let edited = self.known.as_ref().is_some_and(|before| before.endpoint.check != known.endpoint.check);
+        if edited {
+            self.certificate = None;
+        }
         self.known = Some(known.clone());
         let policy = &known.endpoint.alert_policy;
         let step = incident::take(&self.state, &mut self.missed, edited, result, policy, around, now);
@@ -158,7 +162,11 @@ impl Tracked {
             self.detail = Some(NewestDetail { scheduled_at: result.scheduled_at, detail });
         }
         // A connection that is used again shows none.
-        self.certificate_expires_at = seen.certificate_expires_at.or(self.certificate_expires_at);
+        let Some(served) = seen.certificate else { return };
+        // The one that is known stays, so that whoever looks sees at once that nothing has changed.
+        if self.certificate.as_ref().is_none_or(|before| before.leaf.fingerprint != served.leaf.fingerprint) {
+            self.certificate = Some(served);
+        }
     }
 
     /// Which of the conditions for not being degraded did not hold in the newest check.
@@ -275,7 +283,7 @@ impl Tracked {
             open_hour: self.open_hour.clone(),
             newly_closed: std::mem::take(&mut self.newly_closed),
             newly_counted: std::mem::take(&mut self.newly_counted),
-            certificate_expires_at: self.certificate_expires_at,
+            certificate: self.certificate.clone(),
             detail: self.detail.clone(),
             in_doubt: self.in_doubt.clone(),
         }
@@ -305,7 +313,7 @@ impl Tracked {
             live.windows.close(start, share);
         }
         live.counts.take(&mut self.newly_counted);
-        live.certificate_expires_at = self.certificate_expires_at;
+        live.certificate.clone_from(&self.certificate);
         live.detail.clone_from(&self.detail);
         live.in_doubt.clone_from(&self.in_doubt);
     }

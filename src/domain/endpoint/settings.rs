@@ -13,7 +13,8 @@ use crate::domain::dial::IpFamily;
 use crate::domain::notification::Severity;
 use crate::domain::selector::{self, Selectors};
 use crate::domain::setting::{
-    DurationSetting, ExpectSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
+    AheadSetting, DurationSetting, ExpectSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting,
+    RequestBody,
     SizeSetting,
 };
 
@@ -156,6 +157,19 @@ pub struct EndpointSettings {
     /// A link shown with every alert; `{name}` and `{group}` stand for those of the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
+    /// When the expiry of its certificate is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateSettings>,
+}
+
+/// When the expiry of a certificate is told.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificateSettings {
+    /// How long ahead, each told once: shares of its lifetime, or times. Default `[20%, 7%]`; an empty list: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 10)]
+    pub warn: Option<Vec<AheadSetting>>,
 }
 
 /// Exponential backoff within one check.
@@ -355,6 +369,9 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
                 server_name: o.server_name.clone().or_else(|| b.server_name.clone()),
                 min_version: o.min_version.clone().or_else(|| b.min_version.clone()),
                 crl_file: o.crl_file.clone().or_else(|| b.crl_file.clone()),
+            }),
+            certificate: merge(base.certificate.as_ref(), over.certificate.as_ref(), |b, o| CertificateSettings {
+                warn: o.warn.clone().or_else(|| b.warn.clone()),
             }),
             dns: merge(base.dns.as_ref(), over.dns.as_ref(), |b, o| DnsSettings {
                 name: o.name.clone().or_else(|| b.name.clone()),

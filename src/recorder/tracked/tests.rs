@@ -1,13 +1,25 @@
 //! What one endpoint's results do to it.
 
 use super::*;
-use crate::domain::check::{Timings, Trigger};
+use crate::domain::check::{CertificateSeen, Timings, Trigger};
 use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
 use crate::domain::from_micros;
 use crate::domain::uptime::HOUR_US;
 
 fn at(hour: i64, second: i64) -> Timestamp {
     from_micros(hour * HOUR_US + second * 1_000_000)
+}
+
+fn served(fingerprint: &str, until: Timestamp) -> ServedChain {
+    let leaf = CertificateSeen {
+        fingerprint: fingerprint.to_owned(),
+        subject: "CN=one".to_owned(),
+        issuer: "CN=test".to_owned(),
+        not_before: at(0, 0),
+        not_after: until,
+        sans: Vec::new(),
+    };
+    ServedChain { leaf, issuers: Vec::new() }
 }
 
 fn known() -> KnownEndpoint {
@@ -100,14 +112,24 @@ fn after_a_start_hours_up_to_the_newest_result_count_as_written() {
 fn what_is_counted_since_the_start_is_told_once_and_a_certificate_stays() {
     let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
     let mut live = Live::pending(at(0, 0));
-    let shown = Seen { connected: true, certificate_expires_at: Some(at(99, 0)), ..Seen::default() };
+    let seen = |fingerprint: &str| {
+        let certificate = Some(Arc::new(served(fingerprint, at(99, 0))));
+        Seen { connected: true, certificate, ..Seen::default() }
+    };
+    let shown = seen("one");
     tracked.note(&good(at(10, 5)), shown.clone());
-    tracked.note(&good(at(10, 6)), Seen { certificate_expires_at: None, ..shown });
+    // A connection that is used again, and the same certificate once more.
+    tracked.note(&good(at(10, 6)), Seen { certificate: None, ..shown.clone() });
+    tracked.note(&good(at(10, 6)), seen("one"));
+    assert!(Arc::ptr_eq(tracked.certificate.as_ref().unwrap(), shown.certificate.as_ref().unwrap()));
     for _ in 0..2 {
         tracked.tell(&mut live);
-        assert_eq!((live.counts.up, live.counts.connected), (2, 2));
-        assert_eq!((live.counts.codes(), live.certificate_expires_at), ([(200, 2)].as_slice(), Some(at(99, 0))));
+        assert_eq!((live.counts.up, live.counts.connected), (3, 3));
+        assert_eq!((live.counts.codes(), &live.certificate), ([(200, 3)].as_slice(), &shown.certificate));
     }
+    let renewed = seen("two");
+    tracked.note(&good(at(10, 7)), renewed.clone());
+    assert_eq!(tracked.certificate, renewed.certificate);
 }
 
 #[test]
