@@ -12,7 +12,7 @@ pub mod bulk;
 pub mod certificates;
 pub mod channel_settings;
 pub mod channel_view;
-mod channels;
+pub mod channels;
 pub mod check_view;
 pub mod client_address;
 pub mod collections;
