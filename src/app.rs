@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::serve::tls::{self, Tls};
 use crate::api::{ServeLimits, Serving};
 use crate::board::Board;
+use crate::certificates::{CertificateParts, CertificateWatch};
 use crate::checks::connectivity::Prober;
 use crate::checks::{Checker, Checkers};
 use crate::clock::{Clock, SystemClock};
@@ -35,7 +36,7 @@ use crate::jobs::rollup::Rollup;
 use crate::jobs::sessions::SignedIn;
 use crate::jobs::{backups, database_size, integrity};
 use crate::lifecycle::Tasks;
-use crate::network::{self, NetworkParts, NetworkWatch, Teller, TellerParts};
+use crate::network::{NetworkParts, NetworkWatch};
 use crate::notify::deliver::{self, DeliverContext};
 use crate::notify::deliverers::{Deliverers, DeliverersParts};
 use crate::notify::heartbeat::Heartbeat;
@@ -52,10 +53,11 @@ use crate::service::context::{ChannelTrial, RecentReads, ServiceContext};
 use crate::service::operations::{Job, Module, ModuleType, Operations};
 use crate::service::sync::SyncReport;
 use crate::store::backup::BackupFolder;
-use crate::store::{self, PostgresTarget, Store, StoreOptions, StoreTarget};
+use crate::store::{self, Outgoing, PostgresTarget, Store, StoreOptions, StoreTarget};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{collections, process};
+use crate::teller::{self, Teller, TellerParts};
 use crate::wakeup::Wakeup;
 use crate::{api, checks, service};
 
@@ -233,7 +235,17 @@ impl Monitor {
             feed: feed.clone(),
             confirmations,
         };
-        start_network(prober, network, &delivering, &deliver, tasks);
+        let messages = start_teller(&delivering, &deliver, tasks);
+        start_network(prober, network, messages.clone(), tasks);
+        let certificates = CertificateParts {
+            store: store.clone(),
+            board: board.clone(),
+            clock: clock.clone(),
+            directory: directory.clone(),
+            messages,
+        };
+        let certificates = CertificateWatch::load(certificates).await?;
+        tasks.spawn_critical("watch of the certificates", certificates.run(tasks.stopping().clone()));
 
         let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
@@ -500,23 +512,22 @@ fn own_network(connectivity: &ConnectivityConfig) -> OwnNetwork {
     OwnNetwork::new(Some(connectivity.rules), connectivity.targets.len())
 }
 
-/// Starts whoever asks the targets of `connectivity`, and tells of them; nobody without targets.
-fn start_network(
-    prober: Option<Prober>,
-    parts: NetworkParts,
-    delivering: &DeliverContext,
-    deliver: &Wakeup,
-    tasks: &Tasks,
-) {
+/// Starts whoever asks the targets of `connectivity`; nobody without targets.
+fn start_network(prober: Option<Prober>, parts: NetworkParts, messages: mpsc::Sender<Outgoing>, tasks: &Tasks) {
     let Some(prober) = prober else { return };
-    let (messages, to_tell) = mpsc::channel(network::MESSAGES);
-    let (store, handover) = (delivering.store.clone(), delivering.handover.clone());
-    let teller = Teller::new(TellerParts { store, handover, deliver: deliver.clone(), messages: to_tell });
     tasks.spawn_critical(
         "watch of the own network",
         NetworkWatch::new(parts, prober, messages).run(tasks.stopping().clone()),
     );
-    tasks.spawn_critical("teller of the own network", teller.run(tasks.stopping().clone()));
+}
+
+/// Starts whoever tells what is about no endpoint alone.
+fn start_teller(delivering: &DeliverContext, deliver: &Wakeup, tasks: &Tasks) -> mpsc::Sender<Outgoing> {
+    let (messages, to_tell) = mpsc::channel(teller::MESSAGES);
+    let (store, handover) = (delivering.store.clone(), delivering.handover.clone());
+    let teller = Teller::new(TellerParts { store, handover, deliver: deliver.clone(), messages: to_tell });
+    tasks.spawn_critical("teller", teller.run(tasks.stopping().clone()));
+    messages
 }
 
 /// How the configured database is opened.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::Timestamp;
+use crate::domain::certificate::ServedChain;
 use crate::domain::check::CheckResult;
 use crate::domain::counts::Counts;
 use crate::domain::dependency::Graph;
@@ -93,8 +94,8 @@ pub struct Live {
     pub windows: Windows,
     /// Checks since the start of the process.
     pub counts: Counts,
-    /// Of the certificate that a check was served last, since the start of the process.
-    pub certificate_expires_at: Option<Timestamp>,
+    /// The certificate that a check was served last.
+    pub certificate: Option<Arc<ServedChain>>,
     /// Its newest check was not counted, because our own network is in doubt. Not stored.
     pub in_doubt: Option<Arc<Hold>>,
 }
@@ -188,7 +189,7 @@ impl Live {
             // From the start of the hour, which is closed as a whole.
             windows: Windows::empty(hour_of(since)),
             counts: Counts::default(),
-            certificate_expires_at: None,
+            certificate: None,
             in_doubt: None,
         }
     }

@@ -182,39 +182,11 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::notification::{EndpointFacts, Event, Severity};
+    use crate::domain::notification::{Event, Notification};
 
     fn handed(id: &str, channels: &[&str]) -> Handed {
         let at: Timestamp = "2026-11-21T07:00:00Z".parse().unwrap();
-        let facts = Notification {
-            version: 1,
-            id: id.to_owned(),
-            event: Event::Down,
-            occurred_at: at,
-            told_late: false,
-            endpoint: EndpointFacts {
-                id: 1,
-                name: String::new(),
-                group: String::new(),
-                tags: Vec::new(),
-                url: String::new(),
-                kind: "http".to_owned(),
-            },
-            endpoint_name: String::new(),
-            url: String::new(),
-            timestamp: at,
-            status: "down".to_owned(),
-            previous_status: "up".to_owned(),
-            severity: Severity::Critical,
-            runbook: None,
-            failure_kind: None,
-            error: None,
-            incident: None,
-            check: None,
-            alert: None,
-            remarks: Vec::new(),
-            items: Vec::new(),
-        };
+        let facts = Notification::about("channel", String::new(), id.to_owned(), Event::Down, at);
         let told = Arc::new(Told { facts, endpoint: None, incident: None, first_of_incident: None });
         Handed { told, channels: channels.iter().map(|&name| name.to_owned()).collect(), created_at: at }
     }

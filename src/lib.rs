@@ -5,6 +5,7 @@
 pub mod api;
 pub mod app;
 pub mod board;
+pub mod certificates;
 pub mod checks;
 pub mod cli;
 pub mod clock;
@@ -28,4 +29,5 @@ pub mod service;
 pub mod sessions;
 pub mod store;
 pub mod telemetry;
+pub mod teller;
 pub mod wakeup;

@@ -29,11 +29,6 @@ use crate::store::Outgoing;
 
 use self::damping::{Damping, ToTell};
 
-pub use telling::{Teller, TellerParts};
-
-/// Messages that wait to be written. When it is full the oldest are waited for, and nobody is asked meanwhile.
-pub const MESSAGES: usize = 64;
-
 /// What its troubles are about.
 const NETWORK: &str = "own network";
 
@@ -61,7 +56,7 @@ pub struct NetworkWatch {
 }
 
 impl NetworkWatch {
-    /// `messages`: to the [`Teller`].
+    /// `messages`: to the teller. While it is full nobody is asked.
     pub fn new(parts: NetworkParts, prober: Prober, messages: mpsc::Sender<Outgoing>) -> Self {
         Self { parts, prober: Arc::new(prober), messages, damping: Damping::default(), span: None }
     }

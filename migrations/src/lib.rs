@@ -24,6 +24,7 @@ mod m20261121_000050_create_maintenance_windows;
 mod m20261121_000051_create_silences;
 mod m20261121_000070_name_what_holds;
 mod m20261121_000080_hold_deliveries;
+mod m20261121_000130_create_certificates;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{MigrationTrait, async_trait};
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000051_create_silences::Migration),
             Box::new(m20261121_000070_name_what_holds::Migration),
             Box::new(m20261121_000080_hold_deliveries::Migration),
+            Box::new(m20261121_000130_create_certificates::Migration),
         ]
     }
 }

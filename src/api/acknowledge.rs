@@ -162,7 +162,7 @@ fn nothing_to_do(ctx: &ServiceContext, detail: &IncidentDetail) -> Option<Said> 
 }
 
 fn name_of(detail: &IncidentDetail) -> &str {
-    detail.named.endpoint_name.as_deref().unwrap_or("an endpoint that is no longer known")
+    detail.named.endpoint.as_ref().map_or("an endpoint that is no longer known", |(_, name)| name)
 }
 
 /// The outage, and the button if there is something to acknowledge.

@@ -5,23 +5,25 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::certificates::CertificateItem;
 use super::check_view::Check;
 use super::hold_view::HoldItem;
 use crate::board::{Board, Entry};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::{EscalationStep, FailureThreshold};
+use crate::domain::certificate::{Ahead, CertificatePolicy};
 use crate::domain::check::{Exchange, Expectation, KindSpec};
 use crate::domain::dependency::Standing;
 use crate::domain::endpoint::{
-    AlertPolicySettings, DnsSettings, Endpoint, EndpointSettings, EscalationStepSettings, Kind, Origin,
-    RedirectSettings, RetrySettings, TlsSettings, only_known,
+    AlertPolicySettings, CertificateSettings, DnsSettings, Endpoint, EndpointSettings, EscalationStepSettings, Kind,
+    Origin, RedirectSettings, RetrySettings, TlsSettings, only_known,
 };
 use crate::domain::incident::OpenIncident;
 use crate::domain::outcome::{FailureKind, OutcomeWord, Status};
 use crate::domain::schedule::Schedule;
 use crate::domain::setting::{
-    DurationSetting, ExpectSetting, ExpectedPattern, ExpectedStatus, FailureThresholdSetting, FlapSetting,
-    FlapSettings, ReminderSetting, ReminderSettings, RequestBody, SizeSetting, WindowThreshold,
+    AheadSetting, DurationSetting, ExpectSetting, ExpectedPattern, ExpectedStatus, FailureThresholdSetting,
+    FlapSetting, FlapSettings, ReminderSetting, ReminderSettings, RequestBody, SizeSetting, WindowThreshold,
 };
 use crate::service::redaction;
 
@@ -154,6 +156,8 @@ pub struct EndpointResource {
     /// What it depends on, as each is now, in the order of its selectors: the first 100.
     #[schema(max_items = 100)]
     parents: Vec<ParentItem>,
+    /// What it served when it was last checked over TLS; null: nothing yet.
+    certificate: Option<CertificateItem>,
 }
 
 /// A parent of an endpoint.
@@ -248,13 +252,14 @@ impl From<&Entry> for EndpointItem {
 }
 
 impl EndpointResource {
-    pub(super) fn new(board: &Board, entry: &Entry) -> Self {
+    pub(super) fn new(board: &Board, entry: &Entry, now: Timestamp) -> Self {
         let known = &entry.known;
         Self {
             parents: parents(board, entry),
             item: entry.into(),
             settings: redaction::redacted(&known.settings, &known.endpoint.check.redact),
             effective: effective(&known.endpoint),
+            certificate: entry.live.certificate.as_ref().map(|chain| CertificateItem::new(chain, now)),
         }
     }
 }
@@ -277,6 +282,14 @@ fn shown_threshold(threshold: FailureThreshold) -> FailureThresholdSetting {
 
 fn shown_step(step: &EscalationStep) -> EscalationStepSettings {
     EscalationStepSettings { after: DurationSetting(step.after), notify: step.notify.clone() }
+}
+
+fn shown_certificate(policy: &CertificatePolicy) -> CertificateSettings {
+    let ahead = |ahead: &Ahead| match *ahead {
+        Ahead::Share(percent) => AheadSetting::Share(percent),
+        Ahead::Time(time) => AheadSetting::Time(DurationSetting(time)),
+    };
+    CertificateSettings { warn: Some(policy.warn.iter().map(ahead).collect()) }
 }
 
 /// Every setting as it applies, in the form in which it would be set.
@@ -343,6 +356,7 @@ pub fn effective(endpoint: &Endpoint) -> EndpointSettings {
         depends_on: Some(endpoint.depends_on.clone()),
         severity: Some(endpoint.severity),
         runbook: endpoint.runbook.clone(),
+        certificate: Some(shown_certificate(&endpoint.certificate)),
         ..of_kind(&check.kind, &check.url)
     };
     redaction::redacted(&only_known(all, endpoint.kind), &check.redact)

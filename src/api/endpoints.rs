@@ -127,7 +127,7 @@ pub async fn list(State(ctx): Ctx, Query(query): Query<ListQuery>) -> Json<Endpo
 type Shown = ([(HeaderName, String); 1], Json<EndpointResource>);
 
 fn shown(ctx: &ServiceContext, entry: &Entry) -> Shown {
-    ([etag(entry.known.revision)], Json(EndpointResource::new(&ctx.board, entry)))
+    ([etag(entry.known.revision)], Json(EndpointResource::new(&ctx.board, entry, ctx.clock.now())))
 }
 
 fn created(ctx: &ServiceContext, entry: &Entry) -> Response {

@@ -131,6 +131,8 @@ pub struct IncidentItem {
     endpoint_id: i64,
     /// Null when the endpoint was purged.
     endpoint_name: Option<String>,
+    /// Of the endpoint; empty: it is in none. Null when it was purged.
+    group: Option<String>,
     status: IncidentStatus,
     severity: Severity,
     /// The first failed check of the run that opened it.
@@ -205,13 +207,15 @@ impl From<Held> for HeldItem {
 
 impl IncidentItem {
     fn new(named: NamedIncident, now: Timestamp) -> Self {
-        let NamedIncident { incident, endpoint_name, live, held } = named;
+        let NamedIncident { incident, endpoint, live, held } = named;
+        let (group, endpoint_name) = endpoint.unzip();
         let live = live.as_ref();
         let status = if incident.resolved_at.is_some() { IncidentStatus::Resolved } else { IncidentStatus::Open };
         Self {
             id: incident.id,
             endpoint_id: incident.endpoint_id.0,
             endpoint_name,
+            group,
             status,
             severity: incident.severity,
             started_at: incident.started_at,

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod away;
 pub mod backups;
 pub mod bulk;
+pub mod certificates;
 pub mod channel_settings;
 pub mod channel_view;
 pub mod channels;

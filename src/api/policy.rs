@@ -32,6 +32,7 @@ pub const ROWS: &[Row] = &[
     ("GET", "/health", OPEN),
     ("GET", "/health/live", OPEN),
     ("GET", "/health/ready", OPEN),
+    ("GET", "/health/ssl", VIEWER),
     ("GET", "/docs", OPEN),
     ("GET", "/docs/", OPEN),
     ("GET", "/docs/{file}", OPEN),
@@ -253,7 +254,7 @@ mod tests {
         assert_eq!(ruling(&Method::DELETE, endpoints), other);
         let probe = Ruling::OtherMethods { allow: "GET,HEAD".to_owned(), needs: OPEN };
         assert_eq!(ruling(&Method::POST, Some("/health")), probe);
-        for forgotten in ["/health/", "/Health", "/health/ssl", "/docs/{file}/x", "/api/v1/configs", ""] {
+        for forgotten in ["/health/", "/Health", "/health/tls", "/docs/{file}/x", "/api/v1/configs", ""] {
             assert_eq!(ruling(&Method::GET, Some(forgotten)), Ruling::Forgotten, "{forgotten}");
         }
         assert_eq!(ruling(&Method::GET, None).needs(), VIEWER);

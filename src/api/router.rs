@@ -18,9 +18,10 @@ use super::docs::{self, Documents};
 use super::error::Problem;
 use super::extract::no_such_method;
 use super::{
-    acknowledge, alerts, api_keys, audit, away, backups, bulk, channels, collections, conditional, config, connections,
-    cors, endpoints, events, groups, health, incidents, maintenance_windows, metrics, modules, notifications, observe,
-    openapi, query_stats, rate_limit, root, series, sessions, silences, sla, stats, tasks, threads, why,
+    acknowledge, alerts, api_keys, audit, away, backups, bulk, certificates, channels, collections, conditional,
+    config, connections, cors, endpoints, events, groups, health, incidents, maintenance_windows, metrics, modules,
+    notifications, observe, openapi, query_stats, rate_limit, root, series, sessions, silences, sla, stats, tasks,
+    threads, why,
 };
 use crate::config::Config;
 use crate::service::ServiceContext;
@@ -111,6 +112,7 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(certificates::list))
         .routes(routes!(acknowledge::page, acknowledge::acknowledge))
         .routes(routes!(endpoints::list, endpoints::create))
         .routes(routes!(bulk::apply))

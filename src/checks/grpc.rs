@@ -71,7 +71,11 @@ fn request(on: &Attempt<'_>) -> Result<Request<()>, Failure> {
     let url = &on.spec.url;
     let scheme = if on.spec.is_encrypted() { "https" } else { "http" };
     let uri = format!("{scheme}://{}:{}{METHOD}", on.host(), url.port_or_known_default().unwrap_or_default());
-    let mut request = Request::builder().method(Method::POST).uri(uri).body(()).map_err(|_| unsendable("a URL that cannot be sent"))?;
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(uri)
+        .body(())
+        .map_err(|_| unsendable("a URL that cannot be sent"))?;
     let headers = request.headers_mut();
     let agent = HeaderValue::from_str(&on.spec.user_agent).map_err(|_| unsendable("an invalid user agent"))?;
     headers.insert(http::header::USER_AGENT, agent);

@@ -35,12 +35,7 @@ pub(super) struct Echoes {
 }
 
 impl Echoes {
-    pub(super) async fn examine(
-        &self,
-        dialler: &Dialler,
-        spec: EchoSpec,
-        on: &mut Attempt<'_>,
-    ) -> Result<(), Failure> {
+    pub(super) async fn examine(&self, dialler: &Dialler, spec: EchoSpec, on: &mut Attempt<'_>) -> Result<(), Failure> {
         let host = on.host().trim_start_matches('[').trim_end_matches(']');
         let addresses = dialler.resolve(host, 0, &on.route(), &on.trace).await?;
         let Some(address) = addresses.first().copied() else {

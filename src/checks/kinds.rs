@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::ClientError;
-use super::trace::Trace;
 use super::dial::{Dialler, Route};
+use super::trace::Trace;
 use super::{Checker, HttpChecker, dns, exchange, failure, grpc, icmp, websocket};
 use crate::domain::check::{Answer, CheckSpec, KindSpec, Observation, Received};
 use crate::domain::endpoint::{Kind, Origin};

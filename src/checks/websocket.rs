@@ -49,7 +49,8 @@ fn request(on: &Attempt<'_>) -> Result<Request<()>, Failure> {
     for (name, value) in &on.spec.headers {
         let header = HeaderName::from_bytes(name.as_bytes());
         let header = header.map_err(|_| unsendable("a header with an invalid name"))?;
-        let is_upgrade = matches!(header.as_str(), "connection" | "upgrade" | "sec-websocket-key" | "sec-websocket-version");
+        let is_upgrade =
+            matches!(header.as_str(), "connection" | "upgrade" | "sec-websocket-key" | "sec-websocket-version");
         let value = HeaderValue::from_bytes(value.as_bytes())
             .map_err(|_| unsendable(&format!("an invalid value in its header {name}")))?;
         if !is_upgrade {
@@ -129,7 +130,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         let message = match socket.next().await {
             Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
             Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
-            Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) | None => break,
+            Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) | None => {
+                break;
+            }
             Some(Err(Error::Capacity(_))) => {
                 on.received().is_cut = true;
                 break;

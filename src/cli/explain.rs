@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::sources::{Offline, Sources};
-use super::remote::{Remote, Where, label, unknown};
+use super::remote::{Remote, Where, label, labelled, unknown};
 use super::{Failed, UNREACHABLE, say, tokio_free_now};
 use crate::api::endpoint_view::effective;
 use crate::config::{Config, ConfiguredEndpoint, LoadOptions, Places, SetBy, load_with_places};
@@ -251,7 +251,7 @@ fn find_configured<'c>(config: &'c Config, name: &str) -> Result<Option<&'c Conf
 }
 
 fn label_of(configured: &ConfiguredEndpoint) -> String {
-    sources::labelled(&configured.endpoint.group, &configured.endpoint.name)
+    labelled(&configured.endpoint.group, &configured.endpoint.name)
 }
 
 fn known_labels(config: &Config, offline: Option<&Offline>) -> Vec<String> {

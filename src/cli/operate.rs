@@ -6,7 +6,7 @@ use chrono::{SecondsFormat, TimeDelta};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::remote::{Remote, Where, encoded, label};
+use super::remote::{Remote, Where, encoded, label, labelled};
 use super::{Failed, REFUSED, say, tokio_free_now};
 use crate::config::LoadOptions;
 use crate::domain::Timestamp;
@@ -246,7 +246,8 @@ async fn acknowledge(
         body["for"] = json!(length);
     }
     let done = remote.send(Method::POST, &format!("/api/v1/incidents/{id}/acknowledge"), Some(&body)).await?;
-    let (name, acknowledgement) = (text(&done["endpoint_name"]), &done["acknowledgement"]);
+    let name = labelled(text(&done["group"]), text(&done["endpoint_name"]));
+    let acknowledgement = &done["acknowledgement"];
     say(&format!(
         "incident {id} of {name} is acknowledged by {}: nobody is reminded until {}",
         text(&acknowledgement["by"]),
@@ -298,7 +299,7 @@ fn say_list(list: &Value, of: &str, as_json: bool, line: fn(&Value) -> String, n
     Ok(())
 }
 
-/// `42  open      api  since 2026-11-21T07:00:00Z  1h 5m  GET returned 502, expected 200  (acknowledged by ops)`
+/// `42  open      core/api  since 2026-11-21T07:00:00Z  1h 5m  GET returned 502, expected 200  (acknowledged by ops)`
 fn incident_line(incident: &Value) -> String {
     let seconds = incident["duration_seconds"].as_u64().unwrap_or(0);
     let length = humantime::format_duration(std::time::Duration::from_secs(seconds));
@@ -308,7 +309,7 @@ fn incident_line(incident: &Value) -> String {
         "{:<6}{:<10}{}  since {}  {length}  {}{by}",
         incident["id"].to_string(),
         text(&incident["status"]),
-        text(&incident["endpoint_name"]),
+        labelled(text(&incident["group"]), text(&incident["endpoint_name"])),
         text(&incident["started_at"]),
         one_line(text(&incident["error_message"]))
     )

@@ -179,7 +179,12 @@ pub(super) fn unknown(name: &str, labels: &[String]) -> String {
 /// `group/name`, or the name alone.
 pub(super) fn label(endpoint: &Value) -> String {
     let text = |field: &str| endpoint[field].as_str().unwrap_or_default();
-    if text("group").is_empty() { text("name").to_owned() } else { format!("{}/{}", text("group"), text("name")) }
+    labelled(text("group"), text("name"))
+}
+
+/// As people name an endpoint.
+pub(super) fn labelled(group: &str, name: &str) -> String {
+    if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") }
 }
 
 /// As a segment of a path or a value of a query.

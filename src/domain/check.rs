@@ -4,9 +4,11 @@
 mod kind;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Timestamp;
+use crate::domain::certificate::ServedChain;
 use crate::domain::connectivity::Reaches;
 pub use crate::domain::dial::TlsPolicy;
 use crate::domain::dial::{DialPolicy, Dialled, TlsSeen};
@@ -112,19 +114,21 @@ pub struct Observation {
 }
 
 /// What a check saw that is not stored with its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
     /// The last attempt had a connection.
     pub connected: bool,
-    /// Of the certificate that the last attempt was served.
-    pub certificate_expires_at: Option<Timestamp>,
+    /// What the last attempt was served.
+    pub certificate: Option<Arc<ServedChain>>,
 }
 
 impl Seen {
     pub fn of(observation: &Observation) -> Self {
+        let served =
+            |leaf: &CertificateSeen| Arc::new(ServedChain { leaf: leaf.clone(), issuers: observation.issuers.clone() });
         Self {
             connected: observation.remote_address.is_some() || observation.status_code.is_some(),
-            certificate_expires_at: observation.certificate.as_ref().map(|certificate| certificate.not_after),
+            certificate: observation.certificate.as_ref().map(served),
         }
     }
 }

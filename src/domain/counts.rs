@@ -21,7 +21,7 @@ pub struct Counts {
 
 impl Counts {
     /// Counts a check. Slots without a verdict are none.
-    pub fn add(&mut self, result: &CheckResult, seen: Seen) {
+    pub fn add(&mut self, result: &CheckResult, seen: &Seen) {
         let verdict = match result.outcome {
             Outcome::Up => &mut self.up,
             Outcome::Degraded => &mut self.degraded,
@@ -104,12 +104,12 @@ mod tests {
 
     #[test]
     fn verdicts_connections_and_codes_are_counted_and_handed_over_once() {
-        let seen = Seen { connected: true, certificate_expires_at: None };
+        let seen = Seen { connected: true, certificate: None };
         let mut fresh = Counts::default();
-        fresh.add(&result(Outcome::Up, Some(200)), seen);
-        fresh.add(&result(Outcome::Down(Failure::new(FailureKind::HttpStatus, "x")), Some(500)), seen);
-        fresh.add(&result(Outcome::Down(Failure::new(FailureKind::ConnectRefused, "x")), None), Seen::default());
-        fresh.add(&result(Outcome::Missed(MissedReason::Overload), None), Seen::default());
+        fresh.add(&result(Outcome::Up, Some(200)), &seen);
+        fresh.add(&result(Outcome::Down(Failure::new(FailureKind::HttpStatus, "x")), Some(500)), &seen);
+        fresh.add(&result(Outcome::Down(Failure::new(FailureKind::ConnectRefused, "x")), None), &Seen::default());
+        fresh.add(&result(Outcome::Missed(MissedReason::Overload), None), &Seen::default());
         let mut sum = Counts::default();
         sum.take(&mut fresh);
         sum.take(&mut fresh);
@@ -122,7 +122,7 @@ mod tests {
     fn a_target_that_makes_up_codes_fills_nothing() {
         let mut counts = Counts::default();
         for code in 100..400 {
-            counts.add(&result(Outcome::Up, Some(code)), Seen::default());
+            counts.add(&result(Outcome::Up, Some(code)), &Seen::default());
         }
         let mut sum = Counts::default();
         sum.take(&mut counts);

@@ -51,6 +51,7 @@ pub fn is_grouped(event: Event) -> bool {
         | Event::AlertFiring
         | Event::AlertResolved
         | Event::Blind
+        | Event::CertificateExpiring
         | Event::Test
         | Event::Digest => false,
     }

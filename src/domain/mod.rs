@@ -9,6 +9,7 @@ pub mod alert_rule;
 pub mod api_key;
 pub mod audience;
 pub mod availability;
+pub mod certificate;
 pub mod check;
 pub mod connectivity;
 pub mod counts;

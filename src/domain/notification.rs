@@ -30,6 +30,8 @@ words! {
         NoData = "no_data",
         /// Our own network is in doubt, or no longer, or what says so is ignored: `status` says which.
         Blind = "blind",
+        /// A certificate that endpoints serve expires soon.
+        CertificateExpiring = "certificate_expiring",
         /// A channel does not deliver; told through the others.
         ChannelFailing = "channel_failing",
         /// The endpoint was paused or removed while its incident was open.
@@ -102,7 +104,7 @@ pub struct Notification {
     pub failure_kind: Option<String>,
     /// Why, in one sentence without a full stop. For `up` the cause of the outage that ended.
     pub error: Option<String>,
-    /// Absent for `test`, `blind`, `channel_failing`, `alert_firing` and `alert_resolved`.
+    /// Absent for `test`, `blind`, `certificate_expiring`, `channel_failing`, `alert_firing` and `alert_resolved`.
     pub incident: Option<IncidentFacts>,
     /// The check that confirmed it.
     pub check: Option<CheckFacts>,
@@ -210,6 +212,39 @@ words! {
 }
 
 impl Notification {
+    /// About something that is no endpoint: `kind` says what, `name` which. A warning that says nothing yet.
+    pub fn about(kind: &str, name: String, id: String, event: Event, occurred_at: Timestamp) -> Self {
+        Self {
+            version: 1,
+            id,
+            event,
+            occurred_at,
+            told_late: false,
+            endpoint: EndpointFacts {
+                id: 0,
+                name: name.clone(),
+                group: String::new(),
+                tags: Vec::new(),
+                url: String::new(),
+                kind: kind.to_owned(),
+            },
+            endpoint_name: name,
+            url: String::new(),
+            timestamp: occurred_at,
+            status: "unknown".to_owned(),
+            previous_status: "unknown".to_owned(),
+            severity: Severity::Warning,
+            runbook: None,
+            failure_kind: None,
+            error: None,
+            incident: None,
+            check: None,
+            alert: None,
+            remarks: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
     /// Whether it ends what was told before, for whoever keeps count of what is open.
     pub fn is_end(&self) -> bool {
         self.event.is_resolve() || (self.event == Event::Blind && self.status == network_status::REACHABLE)
@@ -232,6 +267,8 @@ pub enum Subject<'a> {
     Alert(AlertId),
     /// The span is the instant at which it came in doubt, for all that is told of that time.
     OwnNetwork,
+    /// By its fingerprint; the span is the instant from which that is told.
+    Certificate(&'a str),
 }
 
 /// The deterministic id: two processes or two attempts make the same one. `span` is the instant that began what is
@@ -241,6 +278,8 @@ pub fn notification_id(subject: Subject<'_>, span: Timestamp, event: Event, ordi
         Subject::Endpoint(id) => format!("e{id}"),
         Subject::Alert(AlertId(id)) => format!("r{id}"),
         Subject::OwnNetwork => "n".to_owned(),
+        // Half of it tells certificates well enough apart.
+        Subject::Certificate(fingerprint) => format!("t{}", fingerprint.get(..32).unwrap_or(fingerprint)),
         // Channel names are the configuration's and hold no control characters; what is not a plain letter is
         // written as its code, so that the id is fit for headers.
         Subject::Channel(name) => {

@@ -26,7 +26,9 @@ pub fn of(endpoint: &Endpoint, now: Timestamp) -> Promise {
     let threshold = policy.failure_threshold;
     let longest = longest_check(endpoint.check.timeout, &endpoint.retry);
     let at_most = if threshold.is_in_a_row() {
-        longest.saturating_add(policy.confirm_interval).saturating_mul(threshold.failures)
+        // A confirming check that could not end before the next slot is left to the slot, which comes within `timeout`.
+        let pause = policy.confirm_interval.saturating_add(endpoint.check.timeout);
+        longest.saturating_add(pause).saturating_mul(threshold.failures)
     } else {
         // Good checks in between are followed by an ordinary pause.
         longest.saturating_add(interval).saturating_mul(threshold.of)
@@ -65,11 +67,14 @@ mod tests {
     #[test]
     fn failures_in_a_row_are_confirmed_by_early_checks() {
         // Three attempts of 5 s with pauses of 1 s and 2 s are 18 s.
-        assert_eq!(promise(json!({})), (10, 2 * (18 + 10) + 10));
-        assert_eq!(promise(json!({"alert_policy": {"failure_threshold": 1}})), (0, 18 + 10 + 10));
-        assert_eq!(promise(json!({"interval": 3, "timeout": 1, "retry": {"enabled": false}})), (3, 2 * (1 + 10) + 10));
+        assert_eq!(promise(json!({})), (10, 2 * (18 + 10 + 5) + 10));
+        assert_eq!(promise(json!({"alert_policy": {"failure_threshold": 1}})), (0, 18 + 10 + 5 + 10));
+        assert_eq!(
+            promise(json!({"interval": 3, "timeout": 1, "retry": {"enabled": false}})),
+            (3, 2 * (1 + 10 + 1) + 10)
+        );
         let jittered = promise(json!({"retry": {"jitter": true}}));
-        assert_eq!(jittered, (10, 2 * (15 + 10) + 9 + 10), "half as long again, each pause");
+        assert_eq!(jittered, (10, 2 * (15 + 10 + 5) + 9 + 10), "half as long again, each pause");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The value types of settings: durations, sizes, expected statuses, request bodies. One form for YAML, JSON
 //! and the stored spec; what was written is what is given back.
 
+mod ahead;
 mod expect;
 mod reminder;
 mod threshold;
@@ -16,6 +17,7 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+pub use self::ahead::AheadSetting;
 pub use self::expect::{ExpectSetting, ExpectedPattern};
 pub use self::reminder::{ReminderSetting, ReminderSettings};
 pub use self::threshold::{FailureThresholdSetting, FlapSetting, FlapSettings, WindowThreshold};

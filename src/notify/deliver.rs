@@ -4,7 +4,10 @@
 //! nothing else. What is sent is read from the rows; a nudge only says that there are some. While the database is away
 //! it is taken from memory ([`Handover`]), by the same rules, and what came of it is recorded afterwards.
 
+mod attempts;
 mod digests;
+mod rows;
+mod trial;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,27 +16,27 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::channel::{Channel, Message, Receipt, SendError};
+use self::attempts::send;
+use self::rows::{read_by, recorded_by};
+pub(super) use self::trial::about_channel;
+pub use self::trial::{answer_tests, test_message};
 use super::lines::{Line, Lines};
-use super::queue::{Attempt, Grouped, Lane, Queue, Reading, Rows};
+use super::queue::{Grouped, Lane, Queue, Reading, Rows};
 use super::{failing, ledger};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::grouping::GroupingPolicy;
-use crate::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
-use crate::events::ChannelTestRequest;
-use crate::feed::{self, Feed, NotificationNews, TroubleCode};
+use crate::feed::Feed;
 use crate::handover::{Handed, Handover};
 use crate::links::Links;
 use crate::store::outbox::{DeliveryState, NO_SUCH_CHANNEL, Standing};
 use crate::store::{Store, StoreError};
 use crate::telemetry::histograms::Deliveries;
-use crate::telemetry::metrics::{ChannelStatus, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
 /// Attempts under way at once in one channel, each for another endpoint.
@@ -52,13 +55,6 @@ const AGAIN: Duration = Duration::from_secs(2);
 const LAST_WAIT: Duration = Duration::from_secs(7);
 const LAST_RECORD: Duration = Duration::from_secs(1);
 
-/// The first pause after a failed attempt; each further one is twice as long, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-/// The pause after an answer that looks permanent: the other side may be in the middle of being changed.
-const PERMANENT_PAUSE: Duration = Duration::from_secs(300);
-
 /// The shortest pause before the failure of a channel is looked at again.
 const RETELL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -68,9 +64,6 @@ const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
 /// How long the deliverer of a channel that is gone still gives up what comes late for it: the recorder may have
 /// decided before the change whom to tell. While the database is away this begins again.
 const LINGER: Duration = Duration::from_secs(60);
-
-/// After this a delivery is dead.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(86_400);
 
 /// What every worker shares.
 #[derive(Debug, Clone)]
@@ -136,69 +129,6 @@ pub async fn spread_nudges(from: Wakeup, context: DeliverContext) {
             () = from.wait() => {}
         }
         context.lines.nudge_all();
-    }
-}
-
-/// Sends test messages through the real transports, until the stop. Tests bypass the outbox: who asked waits.
-pub async fn answer_tests(
-    lines: Arc<Lines>,
-    clock: Arc<dyn Clock>,
-    mut requests: mpsc::Receiver<ChannelTestRequest>,
-    stopping: CancellationToken,
-) {
-    loop {
-        let request = tokio::select! {
-            () = stopping.cancelled() => return,
-            request = requests.recv() => match request { Some(request) => request, None => return },
-        };
-        // An unknown name drops the reply, which tells whoever asked.
-        let Some(channel) = lines.channel(&request.channel) else { continue };
-        let message = test_message(&request.channel, clock.now());
-        let sent = tokio::select! {
-            () = stopping.cancelled() => return,
-            sent = channel.send(&message) => sent,
-        };
-        // Whoever asked may have gone away.
-        drop(request.reply.send(sent.map(|receipt| receipt.answer).map_err(|error| error.to_string())));
-    }
-}
-
-/// A message that is clearly a test.
-pub fn test_message(channel: &str, now: Timestamp) -> Message {
-    let facts = about_channel(channel, Event::Test, now, now);
-    Message { notification: facts, attempt: 1, first_of_incident: None }
-}
-
-/// The facts of a notification that is about a channel, not an endpoint.
-pub(super) fn about_channel(channel: &str, event: Event, span: Timestamp, now: Timestamp) -> Notification {
-    Notification {
-        version: 1,
-        id: notification_id(Subject::Channel(channel), span, event, 0),
-        event,
-        occurred_at: now,
-        told_late: false,
-        endpoint: EndpointFacts {
-            id: 0,
-            name: channel.to_owned(),
-            group: String::new(),
-            tags: Vec::new(),
-            url: String::new(),
-            kind: "channel".to_owned(),
-        },
-        endpoint_name: channel.to_owned(),
-        url: String::new(),
-        timestamp: now,
-        status: "unknown".to_owned(),
-        previous_status: "unknown".to_owned(),
-        severity: Severity::Warning,
-        runbook: None,
-        failure_kind: None,
-        error: None,
-        incident: None,
-        check: None,
-        alert: None,
-        remarks: Vec::new(),
-        items: Vec::new(),
     }
 }
 
@@ -398,11 +328,6 @@ impl Worker {
             && self.queue.items().is_empty()
     }
 
-    /// The rows are being read, and it does not take long: what is done next goes by them.
-    fn is_waiting_for_rows(&self) -> bool {
-        self.reading.as_ref().is_some_and(|(began, ..)| began.elapsed() < SLOW)
-    }
-
     fn wake_at(&self) -> Option<Instant> {
         let digest = self.recording.as_ref().map(|(began, _)| *began + SLOW);
         let digest =
@@ -411,273 +336,11 @@ impl Worker {
         let again = self.not_before.filter(|at| *at > Instant::now());
         [slow, again, digest].into_iter().flatten().min()
     }
-
-    /// Begins to read, and to record what was done, where there is something to.
-    fn ask_database(&mut self) {
-        if self.reading.as_ref().is_some_and(|(began, ..)| began.elapsed() >= SLOW) {
-            self.queue.cannot_read();
-        }
-        if self.recording.as_ref().is_some_and(|(began, _)| began.elapsed() >= SLOW) {
-            self.tell_digests_from_memory();
-        }
-        if self.not_before.is_some_and(|at| at > Instant::now()) {
-            return;
-        }
-        let (store, name) = (self.context.store.clone(), self.name.clone());
-        if self.recording.is_none() {
-            let standings = self.queue.to_record();
-            if !standings.is_empty() || !self.to_write.is_empty() || !self.digests.is_empty() {
-                let (notifications, digests) = (self.to_write.clone(), self.digests.clone());
-                let work = ledger::record(store.clone(), name.clone(), standings, notifications, digests);
-                self.recording = Some((Instant::now(), Box::pin(work)));
-            }
-        }
-        if self.reading.is_none() && self.stale {
-            self.stale = false;
-            let (reading, known, covered) = (self.queue.begin_reading(), self.queue.known(), self.queue.covered());
-            let lately = self.context.grouping.filter(|_| !self.queue.is_resumed());
-            let lately = lately.map(|policy| (policy.window, self.context.clock.now()));
-            let read = ledger::read(store, name, known, covered, lately);
-            self.reading = Some((Instant::now(), reading, Box::pin(read)));
-        }
-    }
-
-    fn take_rows(&mut self, (reading, rows): (Reading, Result<Rows, StoreError>)) {
-        match rows {
-            Ok(rows) => {
-                let (policy, now) = (self.context.grouping.unwrap_or_default(), self.context.clock.now());
-                for id in self.queue.take_rows(reading, rows, &policy, now) {
-                    self.context.handover.settled(&self.name, &id);
-                }
-                if self.recording.is_none() && self.queue.to_record().is_empty() {
-                    self.complained = false;
-                }
-            }
-            Err(error) => {
-                self.queue.cannot_read();
-                self.stale = true;
-                self.leave_alone(&error, "read");
-            }
-        }
-    }
-
-    fn take_written(&mut self, written: Result<ledger::Written, StoreError>) {
-        match written {
-            Ok(written) => {
-                for handed in &written.notifications {
-                    self.to_write.retain(|waiting| waiting.told.facts.id != handed.told.facts.id);
-                    self.context.handover.stored(&handed.told.facts.id);
-                    self.nudge(&handed.channels);
-                }
-                self.take_digests(&written.digests);
-                self.queue.recorded(written.standings);
-                // There may be rows beyond those that were looked at.
-                self.stale = true;
-            }
-            Err(error) => {
-                for handed in &self.to_write {
-                    self.context.handover.hand(handed.clone(), false);
-                    self.nudge(&handed.channels);
-                }
-                self.tell_digests_from_memory();
-                self.leave_alone(&error, "written");
-            }
-        }
-    }
-
-    fn leave_alone(&mut self, error: &StoreError, what: &str) {
-        self.not_before = Some(Instant::now() + AGAIN);
-        self.trouble_at = Some(Instant::now());
-        if !self.complained {
-            self.complained = true;
-            tracing::warn!(channel = self.name, %error, "the outbox cannot be {what}; messages go out from memory");
-        }
-    }
-
-    fn nudge(&self, channels: &[String]) {
-        for name in channels {
-            self.context.lines.nudge(name);
-        }
-    }
-
-    /// Notes what an attempt brought, and whether the channel works.
-    fn settle(&mut self, attempt: &Attempt, sent: Result<Receipt, SendError>) {
-        let now = self.context.clock.now();
-        let item = &attempt.item;
-        let before = Standing {
-            attempts: item.attempts + 1,
-            last_attempt_at: Some(now),
-            ..item.standing(DeliveryState::Pending)
-        };
-        let standing = match sent {
-            Ok(Receipt { answer }) => {
-                Standing { state: DeliveryState::Delivered, answer: Some(answer), finished_at: Some(now), ..before }
-            }
-            Err(SendError::GiveUp { reason }) => {
-                Standing { state: DeliveryState::Dead, last_error: Some(reason), finished_at: Some(now), ..before }
-            }
-            Err(SendError::Retry { reason, after, permanent_looking, may_have_arrived }) => {
-                let before = Standing {
-                    may_have_arrived: before.may_have_arrived || may_have_arrived,
-                    last_error: Some(reason),
-                    ..before
-                };
-                let age = (now - item.created_at).to_std().unwrap_or_default();
-                if age >= GIVE_UP_AFTER {
-                    Standing { state: DeliveryState::Dead, finished_at: Some(now), ..before }
-                } else {
-                    let pause = pause(before.attempts, after, permanent_looking, fastrand::f64());
-                    let next_attempt_at = now + chrono::TimeDelta::from_std(pause).unwrap_or_default();
-                    Standing { next_attempt_at: Some(next_attempt_at), ..before }
-                }
-            }
-        };
-        self.note(attempt, &standing, now);
-        if standing.state == DeliveryState::Delivered {
-            for merged in &attempt.merged {
-                let digest = Some(item).filter(|item| item.is_digest()).map(|item| item.id().to_owned());
-                let finished_at = Some(now);
-                let standing = Standing { finished_at, digest, ..merged.standing(DeliveryState::Merged) };
-                self.queue.note(merged.id(), standing);
-            }
-        } else {
-            for tried in attempt.merged.iter().chain([item]) {
-                self.queue.try_again(tried.id());
-            }
-        }
-        let lost = standing.state == DeliveryState::Dead;
-        self.queue.note(item.id(), standing);
-        self.tell_failure(lost.then_some(&attempt.notification), now);
-    }
-
-    fn note(&mut self, attempt: &Attempt, standing: &Standing, now: Timestamp) {
-        let (channel, id, event) = (&self.name, attempt.item.id(), attempt.notification.event);
-        let metrics = &self.context.metrics;
-        // A message about a channel is about no endpoint.
-        let about = Some(&attempt.notification.endpoint).filter(|endpoint| endpoint.id > 0);
-        let (endpoint, endpoint_id) = (about.map(|of| of.name.as_str()), about.map(|of| of.id));
-        let error = standing.last_error.as_deref().unwrap_or_default();
-        let was_failing = self.failing.since().is_some();
-        match standing.state {
-            DeliveryState::Delivered => {
-                metrics.deliveries_delivered.add(1);
-                self.counted.delivered.add(1);
-                if attempt.item.from_memory {
-                    metrics.delivered_from_memory.add(1);
-                }
-                tracing::info!(notification = id, endpoint, endpoint_id, %event, "told through {channel}");
-                self.failing.succeeded();
-            }
-            DeliveryState::Dead => {
-                metrics.deliveries_failed.add(1);
-                metrics.deliveries_dead.add(1);
-                self.counted.dead.add(1);
-                tracing::error!(notification = id, endpoint, endpoint_id, %event, error, "a message to {channel} is given up; it can be sent again by hand");
-                self.failing.failed(attempt.item.created_at, error);
-            }
-            DeliveryState::Pending | DeliveryState::Merged | DeliveryState::Grouped => {
-                metrics.deliveries_failed.add(1);
-                self.counted.failed.add(1);
-                tracing::warn!(notification = id, endpoint, endpoint_id, %event, error, "{channel} did not take a message; it is tried again");
-                self.failing.failed(attempt.item.created_at, error);
-            }
-        }
-        let state = match standing.state {
-            DeliveryState::Delivered => "delivered",
-            DeliveryState::Dead => "dead",
-            DeliveryState::Pending | DeliveryState::Merged | DeliveryState::Grouped => "failed",
-        };
-        let (facts, attempts) = (&attempt.notification, standing.attempts);
-        let error = standing.last_error.as_deref();
-        let news = NotificationNews { at: now, facts, channel, state, attempts, error };
-        self.context.feed.publish(feed::Event::notification(news));
-        let changed = match (was_failing, self.failing.since().is_some()) {
-            (false, true) => Some((TroubleCode::ChannelFailing, "a channel does not deliver")),
-            (true, false) => Some((TroubleCode::ChannelWorking, "a channel delivers again")),
-            _ => None,
-        };
-        if let Some((code, message)) = changed {
-            let subject = format!("channel/{channel}");
-            self.context.feed.publish(feed::Event::trouble(now, code, &subject, message));
-        }
-        metrics.set_channel(
-            channel,
-            ChannelStatus {
-                failing_since: self.failing.since(),
-                last_error: self.failing.last_error().map(str::to_owned),
-                last_attempt_at: Some(now),
-            },
-        );
-    }
-
-    /// Tells that the channel fails, once it is time; at once when a message was `lost`.
-    fn tell_failure(&mut self, lost: Option<&Notification>, now: Timestamp) {
-        if self.gone_since.is_some() {
-            return;
-        }
-        let Some(since) = self.failing.to_be_told(lost.is_some(), now) else { return };
-        let others = self.context.lines.beside(&self.name);
-        let error = self.failing.last_error().unwrap_or_default();
-        let waiting = self.queue.items();
-        let waiting = waiting.iter().map(|item| &item.told.facts);
-        self.to_write.push(failing::message(&self.name, since, error, lost, waiting, others, now));
-        self.failing.told();
-    }
-}
-
-async fn read_by(reading: &mut Option<(Instant, Reading, Read)>) -> (Reading, Result<Rows, StoreError>) {
-    let Some((_, _, read)) = reading else { return std::future::pending().await };
-    let rows = read.await;
-    let known = reading.take().map(|(_, known, _)| known).unwrap_or_default();
-    (known, rows)
-}
-
-async fn recorded_by(recording: &mut Option<(Instant, Record)>) -> Result<ledger::Written, StoreError> {
-    let Some((_, record)) = recording else { return std::future::pending().await };
-    let written = record.await;
-    *recording = None;
-    written
 }
 
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// `acknowledge_url`: the link of this message through this channel, if it has one.
-async fn send(channel: &dyn Channel, attempt: &Attempt, acknowledge_url: Option<String>) -> Result<Receipt, SendError> {
-    let mut notification = attempt.notification.clone();
-    if let Some(incident) = &mut notification.incident {
-        incident.acknowledge_url = acknowledge_url;
-    }
-    let message = Message {
-        notification,
-        attempt: attempt.item.attempts + 1,
-        first_of_incident: attempt.item.told.first_of_incident.clone(),
-    };
-    channel.send(&message).await
-}
-
-/// The pause after failed attempt `attempt` (the first is 1). `random` is uniform in 0..1.
-fn pause(attempt: u32, after: Option<Duration>, permanent_looking: bool, random: f64) -> Duration {
-    let growing =
-        FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1).min(16))).min(LONGEST_PAUSE);
-    let pause = if permanent_looking { PERMANENT_PAUSE } else { growing.mul_f64(0.75 + random / 2.0) };
-    after.map_or(pause, |after| pause.max(after))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_obey_the_other_side() {
-        let seconds = |attempt| pause(attempt, None, false, 0.5).as_secs();
-        assert_eq!((1..=8).map(seconds).collect::<Vec<_>>(), [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert_eq!(pause(1, Some(Duration::from_secs(90)), false, 0.5), Duration::from_secs(90));
-        assert_eq!(pause(1, None, true, 0.5), PERMANENT_PAUSE);
-        assert!(pause(u32::MAX, None, false, 1.0) <= LONGEST_PAUSE.mul_f64(1.25));
     }
 }

@@ -47,6 +47,17 @@ pub(super) fn with_event(event: Event) -> Notification {
             notification.url.clear();
             (notification.incident, notification.check, notification.runbook) = (None, None, None);
         }
+        Event::CertificateExpiring => {
+            "expiring".clone_into(&mut notification.status);
+            "valid".clone_into(&mut notification.previous_status);
+            "shop.example".clone_into(&mut notification.endpoint_name);
+            notification.error = Some("It expires in 18 days, at 2026-12-09 07:00:00 UTC".to_owned());
+            notification.remarks = vec!["Served by core/api, core/shop".to_owned(), "Issued by CN=R11".to_owned()];
+            notification.severity = crate::domain::notification::Severity::Warning;
+            notification.endpoint.group.clear();
+            notification.url.clear();
+            (notification.incident, notification.check, notification.runbook) = (None, None, None);
+        }
         Event::AlertFiring | Event::AlertResolved => alert(&mut notification),
         Event::Test => {
             notification.error = None;

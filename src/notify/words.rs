@@ -104,6 +104,7 @@ impl Said<'_> {
             Event::NoLongerMonitored => ("⏹️", "", "", " is no longer monitored".to_owned()),
             Event::ChannelFailing => ("⚠️", "", "The channel ", " does not deliver".to_owned()),
             Event::Blind => self.network(),
+            Event::CertificateExpiring => ("⏳", "Warning: ", "The certificate of ", " expires soon".to_owned()),
             Event::AlertFiring => ("🚨", "Alert: ", "", format!(" is {}", self.trouble())),
             Event::AlertResolved if self.is_cleared() => {
                 ("✅", "Recovery: ", "", format!(" is no longer {}", self.trouble()))
@@ -161,6 +162,7 @@ impl Said<'_> {
             }
             Event::ChannelFailing => self.cause("Error").into_iter().collect(),
             Event::Blind => self.cause("Why").into_iter().collect(),
+            Event::CertificateExpiring => self.n.error.iter().map(|when| one_line(when)).collect(),
             Event::AlertFiring => {
                 let mut lines: Vec<String> = self.cause("Why").into_iter().collect();
                 lines.extend(self.n.alert.as_ref().map(|alert| format!("Since {}", self.instant(alert.crossed_at))));

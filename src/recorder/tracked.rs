@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::board::{Live, Share};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::AlertPolicy;
+use crate::domain::certificate::ServedChain;
 use crate::domain::check::{CheckResult, Seen};
 use crate::domain::counts::Counts;
 use crate::domain::endpoint::KnownEndpoint;
@@ -35,7 +36,7 @@ pub struct Tracked {
     newly_closed: Vec<(Timestamp, Share)>,
     /// Checks since the board was last told.
     newly_counted: Counts,
-    certificate_expires_at: Option<Timestamp>,
+    certificate: Option<Arc<ServedChain>>,
     /// Its newest check was not counted, because our own network is in doubt.
     pub in_doubt: Option<Arc<Hold>>,
 }
@@ -76,7 +77,7 @@ impl Tracked {
             missed: MissedRun::default(),
             newly_closed: Vec::new(),
             newly_counted: Counts::default(),
-            certificate_expires_at: live.certificate_expires_at,
+            certificate: live.certificate.clone(),
             in_doubt: live.in_doubt.clone(),
         }
     }
@@ -90,6 +91,9 @@ impl Tracked {
         // The first result after a start compares with nothing: the verb that changed what is checked has reset the
         // stored counters itself.
         let edited = self.known.as_ref().is_some_and(|before| before.endpoint.check != known.endpoint.check);
+        if edited {
+            self.certificate = None;
+        }
         self.known = Some(known.clone());
         let policy = &known.endpoint.alert_policy;
         let step = incident::take(&self.state, &mut self.missed, edited, result, policy, around, now);
@@ -105,9 +109,13 @@ impl Tracked {
 
     /// Notes what is counted since the start and what is not stored, of a result that was taken in.
     pub fn note(&mut self, result: &CheckResult, seen: Seen) {
-        self.newly_counted.add(result, seen);
+        self.newly_counted.add(result, &seen);
         // A connection that is used again shows none.
-        self.certificate_expires_at = seen.certificate_expires_at.or(self.certificate_expires_at);
+        let Some(served) = seen.certificate else { return };
+        // The one that is known stays, so that whoever looks sees at once that nothing has changed.
+        if self.certificate.as_ref().is_none_or(|before| before.leaf.fingerprint != served.leaf.fingerprint) {
+            self.certificate = Some(served);
+        }
     }
 
     /// Lets the passing of time work on the incident. `None`: nothing was due.
@@ -201,7 +209,7 @@ impl Tracked {
             live.windows.close(start, share);
         }
         live.counts.take(&mut self.newly_counted);
-        live.certificate_expires_at = self.certificate_expires_at;
+        live.certificate.clone_from(&self.certificate);
         live.in_doubt.clone_from(&self.in_doubt);
     }
 }
@@ -209,13 +217,25 @@ impl Tracked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::check::{Timings, Trigger};
+    use crate::domain::check::{CertificateSeen, Timings, Trigger};
     use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
     use crate::domain::from_micros;
     use crate::domain::uptime::HOUR_US;
 
     fn at(hour: i64, second: i64) -> Timestamp {
         from_micros(hour * HOUR_US + second * 1_000_000)
+    }
+
+    fn served(fingerprint: &str, until: Timestamp) -> ServedChain {
+        let leaf = CertificateSeen {
+            fingerprint: fingerprint.to_owned(),
+            subject: "CN=one".to_owned(),
+            issuer: "CN=test".to_owned(),
+            not_before: at(0, 0),
+            not_after: until,
+            sans: Vec::new(),
+        };
+        ServedChain { leaf, issuers: Vec::new() }
     }
 
     fn known() -> KnownEndpoint {
@@ -308,14 +328,20 @@ mod tests {
     fn what_is_counted_since_the_start_is_told_once_and_a_certificate_stays() {
         let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
         let mut live = Live::pending(at(0, 0));
-        let shown = Seen { connected: true, certificate_expires_at: Some(at(99, 0)) };
-        tracked.note(&good(at(10, 5)), shown);
-        tracked.note(&good(at(10, 6)), Seen { certificate_expires_at: None, ..shown });
+        let shown = Seen { connected: true, certificate: Some(Arc::new(served("one", at(99, 0)))) };
+        tracked.note(&good(at(10, 5)), shown.clone());
+        // A connection that is used again, and the same certificate once more.
+        tracked.note(&good(at(10, 6)), Seen { certificate: None, ..shown.clone() });
+        tracked.note(&good(at(10, 6)), Seen { certificate: Some(Arc::new(served("one", at(99, 0)))), ..shown.clone() });
+        assert!(Arc::ptr_eq(tracked.certificate.as_ref().unwrap(), shown.certificate.as_ref().unwrap()));
         for _ in 0..2 {
             tracked.tell(&mut live);
-            assert_eq!((live.counts.up, live.counts.connected), (2, 2));
-            assert_eq!((live.counts.codes(), live.certificate_expires_at), ([(200, 2)].as_slice(), Some(at(99, 0))));
+            assert_eq!((live.counts.up, live.counts.connected), (3, 3));
+            assert_eq!((live.counts.codes(), &live.certificate), ([(200, 3)].as_slice(), &shown.certificate));
         }
+        let renewed = Seen { connected: true, certificate: Some(Arc::new(served("two", at(999, 0)))) };
+        tracked.note(&good(at(10, 7)), renewed.clone());
+        assert_eq!(tracked.certificate, renewed.certificate);
     }
 
     #[test]

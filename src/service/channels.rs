@@ -1,17 +1,19 @@
 //! The channels: which there are and how each does, making, changing and removing those of the API, and a test
 //! message through one. The bookkeeping of what is delivered goes on over every change.
 
+mod trial;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
+pub use self::trial::{MAX_TEST, test};
 use super::alerts;
 use super::channel_secrets::{redacted, restore as restore_secrets};
-use super::context::{Actor, ServiceContext, detached, detached_change};
+use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError, key_text};
 use super::merge_patch::merge;
 use super::sync;
@@ -20,17 +22,14 @@ use crate::config::{Directory, Listing};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointSettings;
 use crate::domain::role::Role;
-use crate::events::{ChannelTestRequest, ChannelsChanged};
+use crate::events::ChannelsChanged;
 use crate::store::channels::StoredChannel;
 pub use crate::store::outbox::Undelivered;
-use crate::store::{ConnectionTrait, Store, StoreError, audit, channels, outbox, within};
+use crate::store::{ConnectionTrait, Store, StoreError, audit, channels, outbox};
 use crate::telemetry::metrics::ChannelStatus;
 
 /// How long the database has to say what is not delivered.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(700);
-
-/// The longest that a test is waited for; a request as a whole has 30 s.
-pub const MAX_TEST: Duration = Duration::from_secs(25);
 
 /// How long a change waits until deliveries go by it. They do so in any case.
 const IN_FORCE_LIMIT: Duration = Duration::from_secs(2);
@@ -486,59 +485,4 @@ pub async fn undelivered(ctx: &ServiceContext) -> Option<HashMap<String, Undeliv
 pub fn failing(ctx: &ServiceContext) -> Vec<String> {
     let statuses = ctx.metrics.channels();
     statuses.into_iter().filter(|(_, status)| status.failing_since.is_some()).map(|(name, _)| name).collect()
-}
-
-/// Sends a message that is marked as a test through the channel's real transport, and returns what the other side
-/// answered, or why it was not delivered.
-///
-/// # Errors
-/// `NotFound`; `Conflict` when the channel is off; `Unavailable` when other tests are under way or the monitor stops.
-pub async fn test(
-    ctx: &Arc<ServiceContext>,
-    actor: &Actor,
-    name: &str,
-) -> Result<Result<String, String>, ServiceError> {
-    actor.require(Role::Operator)?;
-    let listing = ctx.directory.get();
-    let config = find(&listing, name)?;
-    if !config.enabled {
-        let where_to = if listing.made_channel(name).is_some() { "" } else { " in the configuration" };
-        return Err(ServiceError::Conflict(Conflict::ChannelOff { name: name.to_owned(), where_to }));
-    }
-    let (reply, answer) = oneshot::channel();
-    ctx.channel_tests.try_send(ChannelTestRequest { channel: name.to_owned(), reply }).map_err(|e| {
-        ServiceError::Unavailable(
-            match e {
-                TrySendError::Full(_) => "Other tests of channels are still under way: try again in a moment",
-                TrySendError::Closed(_) => "Nothing is delivered at this moment: the monitor is stopping",
-            }
-            .to_owned(),
-        )
-    })?;
-    let (work, actor, name) = (Arc::clone(ctx), actor.clone(), name.to_owned());
-    // The message is on its way, so it is audited even if the client goes away.
-    detached(ctx, async move {
-        let sent = match tokio::time::timeout(MAX_TEST, answer).await {
-            Ok(Ok(sent)) => sent,
-            Ok(Err(_)) => {
-                return Err(ServiceError::Unavailable("The test was given up: nothing is delivered now".to_owned()));
-            }
-            Err(_) => Err(format!("no answer within {} s", MAX_TEST.as_secs())),
-        };
-        note_test(&work, &actor, &name, sent.is_ok()).await;
-        Ok(sent)
-    })
-    .await
-}
-
-/// Trying a channel works without the database, so a row that cannot be written is only logged.
-async fn note_test(ctx: &ServiceContext, actor: &Actor, name: &str, delivered: bool) {
-    let mut row = actor.audit_row(ctx.clock.now(), "channel.test", subject(name));
-    ctx.announce(actor, &row.action, &row.subject);
-    if !delivered {
-        "failed".clone_into(&mut row.result);
-    }
-    if let Err(error) = within(COUNT_TIMEOUT, audit::append(ctx.store.writer(), row)).await {
-        tracing::warn!(%error, channel = name, "a test of a channel could not be written into the audit log");
-    }
 }

@@ -41,8 +41,8 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct NamedIncident {
     pub incident: StoredIncident,
-    /// `None` when the endpoint was purged.
-    pub endpoint_name: Option<String>,
+    /// Group and name; `None` when the endpoint was purged.
+    pub endpoint: Option<(String, String)>,
     /// What the machine remembers of it while it is open.
     pub live: Option<OpenIncident>,
     /// What keeps its recovery back, or, while it is down, its reminders, or, while nobody was told, that it is down.
@@ -50,13 +50,13 @@ pub struct NamedIncident {
 }
 
 impl NamedIncident {
-    fn new(ctx: &ServiceContext, incident: StoredIncident, endpoint_name: Option<String>) -> Self {
+    fn new(ctx: &ServiceContext, incident: StoredIncident, endpoint: Option<(String, String)>) -> Self {
         let entry = ctx.board.get(incident.endpoint_id);
         let is_meant = |open: &OpenIncident| open.started_at == incident.started_at && incident.resolved_at.is_none();
         let entry = entry.filter(|entry| entry.live.state.incident.as_ref().is_some_and(is_meant));
         let held = entry.as_ref().and_then(|entry| held_of_incident(ctx, entry));
         let live = entry.and_then(|entry| entry.live.state.incident.clone());
-        Self { incident, endpoint_name, live, held }
+        Self { incident, endpoint, live, held }
     }
 }
 
@@ -78,11 +78,11 @@ pub async fn list(ctx: &ServiceContext, query: &IncidentQuery) -> Result<(Vec<Na
     let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
     let found = incidents::list(&db, query).await.map_err(ServiceError::Store)?;
     let total = incidents::count(&db, query).await.map_err(ServiceError::Store)?;
-    let mut endpoint_names = Names::default();
+    let mut endpoint_keys = Names::default();
     let mut named = Vec::with_capacity(found.len());
     for incident in found {
-        let endpoint_name = endpoint_names.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
-        named.push(NamedIncident::new(ctx, incident, endpoint_name));
+        let endpoint = endpoint_keys.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
+        named.push(NamedIncident::new(ctx, incident, endpoint));
     }
     Ok((named, total))
 }
@@ -99,8 +99,8 @@ pub async fn get(ctx: &ServiceContext, id: i64) -> Result<IncidentDetail, Servic
     let query = NotificationQuery { incident: Some(id), limit: MOST_NOTIFICATIONS, ..NotificationQuery::default() };
     let mut notifications = outbox::list(&db, &query).await.map_err(ServiceError::Store)?;
     notifications.reverse();
-    let endpoint_name = Names::default().of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
-    Ok(IncidentDetail { named: NamedIncident::new(ctx, incident, endpoint_name), events, notifications })
+    let endpoint = Names::default().of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
+    Ok(IncidentDetail { named: NamedIncident::new(ctx, incident, endpoint), events, notifications })
 }
 
 /// Somebody looks after an open incident: reminders and escalation are kept back, for so long or for as long as the
@@ -243,9 +243,9 @@ async fn decide_by_recorder(
     }
 }
 
-/// The names of endpoints, those of archived ones too, each looked up once.
+/// The groups and names of endpoints, those of archived ones too, each looked up once.
 #[derive(Default)]
-struct Names(HashMap<EndpointId, Option<String>>);
+struct Names(HashMap<EndpointId, Option<(String, String)>>);
 
 impl Names {
     async fn of(
@@ -253,15 +253,18 @@ impl Names {
         ctx: &ServiceContext,
         db: &impl ConnectionTrait,
         id: EndpointId,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<(String, String)>, StoreError> {
         if let Some(known) = self.0.get(&id) {
             return Ok(known.clone());
         }
         let name = match ctx.board.get(id) {
-            Some(entry) => Some(entry.known.endpoint.name.clone()),
+            Some(entry) => Some((entry.known.endpoint.group.clone(), entry.known.endpoint.name.clone())),
             None => {
                 let stored = endpoints::find(db, id).await?.filter(|stored| stored.purge_at.is_none());
-                stored.and_then(|stored| stored.settings.name)
+                stored.and_then(|stored| {
+                    let settings = stored.settings;
+                    Some((settings.group.unwrap_or_default(), settings.name?))
+                })
             }
         };
         self.0.insert(id, name.clone());

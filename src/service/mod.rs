@@ -9,6 +9,7 @@ pub mod audit;
 pub mod backtest;
 pub mod backups;
 pub mod bulk;
+pub mod certificates;
 pub mod channel_secrets;
 pub mod channels;
 pub mod checks;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::board::{Board, Live, Windows};
 use crate::config::Listing;
 use crate::domain::Timestamp;
+use crate::domain::certificate;
 use crate::domain::check::CheckResult;
 use crate::domain::endpoint::{EndpointId, EndpointSettings, KnownEndpoint, Layers, RuleError, resolve};
 use crate::domain::incident::EndpointState;
@@ -104,6 +105,12 @@ pub async fn board(store: &Store, listing: &Listing, now: Timestamp) -> Result<B
             verdicts.insert(verdict.endpoint_id, verdict);
         }
     }
+    let mut certificates = store::certificates::list(store.readers()).await?;
+    let places: HashMap<_, _> = board
+        .entries()
+        .iter()
+        .map(|entry| (entry.known.id, certificate::place(&entry.known.endpoint.check.url)))
+        .collect();
     let until = hour_of(now);
     let mut windows = store::windows::sums(store.readers(), now, until).await?;
     board.update(board.ids(), |id, live: &mut Live| {
@@ -112,6 +119,9 @@ pub async fn board(store: &Store, listing: &Listing, now: Timestamp) -> Result<B
         }
         live.last = last.remove(&id).map(Into::into);
         live.last_verdict = verdicts.remove(&id).map(Into::into);
+        // One that served elsewhere says nothing of where it leads now.
+        let served = certificates.remove(&id).filter(|served| places.get(&id) == Some(&served.place));
+        live.certificate = served.map(|served| served.chain);
         live.open_hour = open_hours.get(&id).cloned();
         live.windows = windows.remove(&id).unwrap_or_else(|| Windows::empty(until));
     });

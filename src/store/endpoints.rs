@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement};
 use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 
-use super::entities::{check_results, endpoint_states, endpoints as table, rollups};
+use super::entities::{check_results, endpoint_certificates, endpoint_states, endpoints as table, rollups};
 use super::{StoreError, decode};
 use crate::domain::endpoint::{EndpointId, EndpointSettings, Origin};
 use crate::domain::{Timestamp, from_micros, micros};
@@ -244,6 +244,7 @@ pub async fn purge_history(db: &impl ConnectionTrait, id: EndpointId, batch: u64
 /// owner.
 pub async fn delete(db: &impl ConnectionTrait, id: EndpointId) -> Result<(), StoreError> {
     endpoint_states::Entity::delete_by_id(id.0).exec(db).await?;
+    endpoint_certificates::Entity::delete_by_id(id.0).exec(db).await?;
     table::Entity::delete_by_id(id.0).exec(db).await?;
     Ok(())
 }

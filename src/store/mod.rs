@@ -10,6 +10,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod backup;
 mod beside;
+pub mod certificates;
 pub mod channels;
 mod deadline;
 mod decode;

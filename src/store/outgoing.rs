@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::certificates;
 use super::outbox::{self, NewNotification};
 use super::{ConnectionTrait, StoreError};
 use crate::domain::Timestamp;
@@ -17,13 +18,15 @@ pub struct Outgoing {
     told: Arc<Told>,
     to: Addressed,
     now: Timestamp,
+    /// A certificate, and up to which instant this tells of it.
+    of_certificate: Option<(String, Timestamp)>,
 }
 
 impl Outgoing {
     /// `channels`: who shall be told, which may be reached no longer.
     pub fn new(told: Told, channels: Vec<String>, routing: &Routing, now: Timestamp) -> Self {
         let to = Addressed::new(channels, told.facts.event, routing);
-        Self { told: Arc::new(told), to, now }
+        Self { told: Arc::new(told), to, now, of_certificate: None }
     }
 
     /// Something keeps it back from everybody. `name`: which one of its kind.
@@ -38,6 +41,12 @@ impl Outgoing {
         let told = Told { first_of_incident: Some(first), ..Arc::unwrap_or_clone(self.told) };
         self.told = Arc::new(told);
         self
+    }
+
+    /// Tells of a certificate up to this instant, which is noted with it.
+    #[must_use]
+    pub fn of_certificate(self, fingerprint: String, until: Timestamp) -> Self {
+        Self { of_certificate: Some((fingerprint, until)), ..self }
     }
 
     /// Who shall be told.
@@ -74,6 +83,9 @@ impl Outgoing {
         outbox::insert(db, &new).await?;
         for name in gone {
             outbox::give_up(db, Some(&facts.id), name, outbox::NO_SUCH_CHANNEL, now).await?;
+        }
+        if let Some((fingerprint, until)) = &self.of_certificate {
+            certificates::note_told(db, fingerprint, *until).await?;
         }
         Ok(())
     }

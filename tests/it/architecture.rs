@@ -24,7 +24,7 @@ const LEVELS: [&[&str]; 6] = [
         "telemetry",
     ],
     &["checks", "store"],
-    &["service", "scheduler", "recorder", "notify", "network", "jobs"],
+    &["service", "scheduler", "recorder", "notify", "network", "certificates", "teller", "jobs"],
     &["api"],
     &["app", "cli", "main"],
 ];

@@ -126,7 +126,13 @@ impl Dialler {
     }
 
     /// The addresses that are dialled, at least one. Notes the phase.
-    pub(super) async fn resolve(&self, host: &str, port: u16, route: &Route<'_>, trace: &Trace) -> Result<Vec<IpAddr>, Failure> {
+    pub(super) async fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+        route: &Route<'_>,
+        trace: &Trace,
+    ) -> Result<Vec<IpAddr>, Failure> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let family = route.policy.family();
         let literal = bare.parse::<IpAddr>().ok();

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{KnownHold, Setting, place};
 use crate::app::store_options;
+use crate::cli::remote::labelled;
 use crate::cli::tokio_free_now;
 use crate::config::{Config, ConfiguredEndpoint, EndpointPlaces, Listing, SetAt, SettingLayer};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
@@ -226,8 +227,4 @@ fn unstored(configured: &ConfiguredEndpoint, now: crate::domain::Timestamp) -> K
 
 pub(super) fn label_of(known: &KnownEndpoint) -> String {
     labelled(&known.endpoint.group, &known.endpoint.name)
-}
-
-pub(super) fn labelled(group: &str, name: &str) -> String {
-    if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::AlertPolicy;
+use crate::domain::certificate::CertificatePolicy;
 use crate::domain::check::CheckSpec;
 use crate::domain::notification::Severity;
 use crate::domain::outcome::words;
@@ -21,8 +22,8 @@ use crate::domain::selector::Selectors;
 
 pub use self::resolve::{MAX_CHANNELS, no_such_channel, only_known, resolve, resolve_layer};
 pub use self::settings::{
-    AlertPolicySettings, DnsSettings, EndpointSettings, EscalationStepSettings, RedirectSettings, RetrySettings,
-    TlsSettings, overlay,
+    AlertPolicySettings, CertificateSettings, DnsSettings, EndpointSettings, EscalationStepSettings, RedirectSettings,
+    RetrySettings, TlsSettings, overlay,
 };
 
 /// The id of an endpoint. Never used again after a deletion.
@@ -76,6 +77,8 @@ pub struct Endpoint {
     pub severity: Severity,
     /// The link with name and group filled in.
     pub runbook: Option<String>,
+    /// When the expiry of the certificate that it serves is told.
+    pub certificate: CertificatePolicy,
     pub check: CheckSpec,
 }
 

@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::settings::{AlertPolicySettings, EndpointSettings, EscalationStepSettings, RetrySettings, overlay};
+use super::settings::{
+    AlertPolicySettings, CertificateSettings, EndpointSettings, EscalationStepSettings, RetrySettings, overlay,
+};
 use super::{Endpoint, Layers, RuleError, SECRET_HEADERS, runbook};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::{
     AlertPolicy, EscalationStep, FailureThreshold, FlapPolicy, MOST_CHECKS, MOST_STEPS, ReminderPolicy,
 };
+use crate::domain::certificate::{Ahead, CertificatePolicy, MOST_WARNINGS};
 use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::dependency::MOST_SELECTORS;
 use crate::domain::dial::DialPolicy;
@@ -22,7 +25,7 @@ use crate::domain::route;
 use crate::domain::schedule::Schedule;
 use crate::domain::selector::Selectors;
 use crate::domain::setting::{
-    DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
+    AheadSetting, DurationSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
 };
 use crate::domain::suggest::closest;
 
@@ -133,6 +136,8 @@ fn resolve_as(
         runbook::resolve(text, &name, &group).map_err(|(code, detail)| rules.fail("/runbook", code, detail)).ok()
     });
 
+    let certificate = resolve_certificate(&mut rules, s.certificate.as_ref());
+
     refuse_nul(&mut rules, settings);
     match (check, schedule) {
         (Some(check), Some(schedule)) if rules.0.is_empty() => Ok(Endpoint {
@@ -149,10 +154,33 @@ fn resolve_as(
             depends_on,
             severity: s.severity.unwrap_or(Severity::Critical),
             runbook,
+            certificate,
             check,
         }),
         _ => Err(rules.0),
     }
+}
+
+fn resolve_certificate(rules: &mut Rules, settings: Option<&CertificateSettings>) -> CertificatePolicy {
+    let Some(warn) = settings.and_then(|settings| settings.warn.as_ref()) else { return CertificatePolicy::default() };
+    if warn.len() > MOST_WARNINGS {
+        rules.fail("/certificate/warn", "out_of_range", format!("too many: at most {MOST_WARNINGS}"));
+    }
+    let ahead = |(i, setting): (usize, &AheadSetting)| {
+        let pointer = format!("/certificate/warn/{i}");
+        match *setting {
+            AheadSetting::Share(percent) => {
+                let is_share = percent > 0.0 && percent < 100.0;
+                rules.check(is_share, &pointer, "out_of_range", "must be more than 0 % and less than 100 %");
+                Ahead::Share(percent)
+            }
+            AheadSetting::Time(time) => {
+                rules.check(!time.0.is_zero(), &pointer, "out_of_range", "must be more than 0 s");
+                Ahead::Time(time.0)
+            }
+        }
+    };
+    CertificatePolicy { warn: warn.iter().take(MOST_WARNINGS).enumerate().map(ahead).collect() }
 }
 
 /// Not every database holds a NUL character, and no setting needs one.

@@ -11,8 +11,8 @@ use crate::domain::check::{DnsRecordType, DnsTransport};
 use crate::domain::notification::Severity;
 use crate::domain::selector::{self, Selectors};
 use crate::domain::setting::{
-    DurationSetting, ExpectSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting, RequestBody,
-    SizeSetting,
+    AheadSetting, DurationSetting, ExpectSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting,
+    ReminderSetting, RequestBody, SizeSetting,
 };
 
 /// The settings of an endpoint as they were set: what is `None` has its default, from the group, from
@@ -118,6 +118,19 @@ pub struct EndpointSettings {
     /// A link shown with every alert; `{name}` and `{group}` stand for those of the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
+    /// When the expiry of its certificate is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateSettings>,
+}
+
+/// When the expiry of a certificate is told.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificateSettings {
+    /// How long ahead, each told once: shares of its lifetime, or times. Default `[20%, 7%]`; an empty list: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 10)]
+    pub warn: Option<Vec<AheadSetting>>,
 }
 
 /// Exponential backoff within one check.
@@ -285,6 +298,9 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
                 record_type: o.record_type.or(b.record_type),
                 server: o.server.clone().or_else(|| b.server.clone()),
                 transport: o.transport.or(b.transport),
+            }),
+            certificate: merge(base.certificate.as_ref(), over.certificate.as_ref(), |b, o| CertificateSettings {
+                warn: o.warn.clone().or_else(|| b.warn.clone()),
             }),
             $($field: over.$field.clone().or_else(|| base.$field.clone()),)+
         } };

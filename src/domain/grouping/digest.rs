@@ -128,38 +128,7 @@ pub fn digest(messages: &[&Notification]) -> Option<Notification> {
     let newest = messages.iter().max_by_key(|message| message.occurred_at)?;
     let ids: Vec<String> = messages.iter().map(|message| message.id.clone()).collect();
     let items = items(messages.iter().copied());
-    Some(told(
-        Notification {
-            version: 1,
-            id: digest_id(&ids),
-            event: Event::Digest,
-            occurred_at: newest.occurred_at,
-            told_late: false,
-            endpoint: EndpointFacts {
-                id: 0,
-                name: String::new(),
-                group: String::new(),
-                tags: Vec::new(),
-                url: String::new(),
-                kind: "digest".to_owned(),
-            },
-            endpoint_name: String::new(),
-            url: String::new(),
-            timestamp: newest.occurred_at,
-            status: String::new(),
-            previous_status: "unknown".to_owned(),
-            severity: Severity::Info,
-            runbook: None,
-            failure_kind: None,
-            error: None,
-            incident: None,
-            check: None,
-            alert: None,
-            remarks: Vec::new(),
-            items: Vec::new(),
-        },
-        items,
-    ))
+    Some(told(Notification::about("digest", String::new(), digest_id(&ids), Event::Digest, newest.occurred_at), items))
 }
 
 /// A digest with these items in the place of its own; its id stays.

@@ -4,9 +4,7 @@
 use super::{ActionChannel, Measured, Round, Watched};
 use crate::domain::Timestamp;
 use crate::domain::alert_rule::{AlertId, Bounds, Change, Comparison, Fired, Firing, ThresholdSetting};
-use crate::domain::notification::{
-    AlertEnding, AlertFacts, EndpointFacts, Event, Notification, Severity, Subject, notification_id,
-};
+use crate::domain::notification::{AlertEnding, AlertFacts, Event, Notification, Severity, Subject, notification_id};
 use crate::handover::{Handed, Told};
 use crate::service::context::ServiceContext;
 use crate::store::{ConnectionTrait, Outgoing, StoreError, alert_rules};
@@ -146,31 +144,12 @@ fn facts(
     let is_over = ending.is_some();
     let now_shown = measured.and_then(|m| Some(m.quantity.shown(m.value?, &m.bounds)));
     let remarks = now_shown.filter(|_| is_over).map(|value| format!("It is {value} now")).into_iter().collect();
+    let notification_id = notification_id(Subject::Alert(id), fired_at, event, 0);
     Notification {
-        version: 1,
-        id: notification_id(Subject::Alert(id), fired_at, event, 0),
-        event,
-        occurred_at: now,
-        told_late: false,
-        endpoint: EndpointFacts {
-            id: 0,
-            name: name.clone(),
-            group: String::new(),
-            tags: Vec::new(),
-            url: String::new(),
-            kind: "alert_rule".to_owned(),
-        },
-        endpoint_name: name,
-        url: String::new(),
-        timestamp: now,
         status: status.to_owned(),
         previous_status: previous_status.to_owned(),
         severity: settings.severity.unwrap_or(Severity::Warning),
-        runbook: None,
-        failure_kind: None,
         error: Some(fired.cause.clone()).filter(|cause| !cause.is_empty()),
-        incident: None,
-        check: None,
         alert: Some(AlertFacts {
             alert_id: id.to_string(),
             metric,
@@ -185,6 +164,6 @@ fn facts(
             ending,
         }),
         remarks,
-        items: Vec::new(),
+        ..Notification::about("alert_rule", name, notification_id, event, now)
     }
 }

@@ -45,8 +45,8 @@ pub(super) fn families(entries: &[Entry]) -> [Family; 7] {
                 latency.add(&who, &[], f64::from(micros) / 1_000_000.0);
             }
         }
-        if let Some(at) = entry.live.certificate_expires_at.filter(|_| endpoint.check.is_encrypted()) {
-            certificate.add(&who, &[], seconds(at));
+        if let Some(served) = &entry.live.certificate {
+            certificate.add(&who, &[], seconds(served.leaf.not_after));
         }
         let counts = &entry.live.counts;
         for (outcome, n) in [("up", counts.up), ("degraded", counts.degraded), ("down", counts.down)] {

@@ -50,8 +50,8 @@ pub(super) fn families(entries: &[Entry], now: Timestamp) -> [Family; 6] {
             let code = if *code == 0 { "other".to_owned() } else { code.to_string() };
             codes.add(&who, &[("code", &code)], number(u64::from(*n)));
         }
-        if let Some(at) = live.certificate_expires_at.filter(|_| endpoint.check.is_encrypted()) {
-            certificate.add(&who, &[], seconds(at) - seconds(now));
+        if let Some(served) = &live.certificate {
+            certificate.add(&who, &[], seconds(served.leaf.not_after) - seconds(now));
         }
         success.add(&who, &[], if last.outcome.is_good() { 1.0 } else { 0.0 });
     }

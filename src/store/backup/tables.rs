@@ -44,6 +44,8 @@ pub(super) fn all() -> Result<Vec<TableForm>, StoreError> {
     Ok(vec![
         form::<entities::endpoints::Entity>()?,
         form::<entities::endpoint_states::Entity>()?,
+        form::<entities::certificates::Entity>()?,
+        form::<entities::endpoint_certificates::Entity>()?,
         form::<entities::groups::Entity>()?,
         form::<entities::check_results::Entity>()?,
         form::<entities::rollups::Entity>()?,

@@ -4,9 +4,11 @@
 pub mod alert_rules;
 pub mod api_keys;
 pub mod audit_log;
+pub mod certificates;
 pub mod channels;
 pub mod check_results;
 pub mod deliveries;
+pub mod endpoint_certificates;
 pub mod endpoint_states;
 pub mod endpoints;
 pub mod groups;

@@ -66,6 +66,7 @@ impl Scene {
     fn yaml(&self) -> String {
         let mut yaml = format!(
             "channels: {{hook: {{type: webhook, url: '{}'}}}}\nmonitoring: {{max_checks_per_host: 100}}\n\
+             group_messages: false\n\
              defaults: {{interval: 30, retry: {{enabled: false}}, alert_policy: {{cooldown_seconds: 0}}}}\nendpoints:\n",
             self.hook.url()
         );

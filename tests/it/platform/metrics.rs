@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::PrivateKeyDer;
 use serde_json::Value;
 
+use super::secure::Secure;
 use super::{Answer, Platform};
 use crate::flows::target::{self, Target};
 
@@ -133,37 +132,6 @@ fn endpoints(target: &Target, paths: &[&str]) -> String {
     });
     let defaults = "defaults: {retry: {enabled: false}, alert_policy: {failure_threshold: 1}}\n";
     format!("{defaults}endpoints:\n{}", lines.collect::<String>())
-}
-
-/// Serves HTTPS with a certificate of its own making, as long as the test lasts.
-fn https_target() -> String {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)
-        .unwrap();
-    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
-            let mut request = [0; 4096];
-            // Whatever is asked; a client that goes away is nothing to it.
-            if stream.read(&mut request).is_ok() {
-                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                drop(stream.write_all(answer).and_then(|()| stream.flush()));
-                stream.conn.send_close_notify();
-                drop(stream.flush());
-            }
-        }
-    });
-    format!("https://{address}/")
 }
 
 #[tokio::test]
@@ -380,14 +348,14 @@ async fn metrics_of_endpoints_are_bounded() {
 /// A monitor with everything that has metrics: endpoints up and down, over TLS, paused, with names made to be
 /// mistaken, and channels that work and fail.
 async fn whole(gatus_names: bool) -> (Platform, Target) {
-    let target = good_and_bad();
+    let (target, secure) = (good_and_bad(), Secure::start(&["localhost"], (-1, 89)));
     let sections = format!(
         "prometheus: {{gatus_names: {gatus_names}}}\nchannels:\n  shout: {{type: console}}\n  \
          deaf: {{type: webhook, url: 'http://127.0.0.1:1/', retry_count: 1}}\n{}  \
          - {{name: \"safe\", url: \"{}\", interval: 1d, tls: {{verify: false}}}}\n  \
          - {{name: 'x\"}} y{{le=\"1\\', url: \"{}\", interval: 1d, is_active: false}}\n",
         endpoints(&target, &["up", "down"]),
-        https_target(),
+        secure.url(""),
         target.url("up-too"),
     );
     let platform = Platform::start(&sections);

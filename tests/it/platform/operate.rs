@@ -138,10 +138,11 @@ async fn outages_are_listed_and_acknowledged() {
         "{list}"
     );
 
+    assert!(list.contains("  core/api  since"), "{list}");
     let open = get(&platform, "/api/v1/incidents?endpoint=1").await["incidents"][0]["id"].clone();
     let told = said(&platform, &["ack", "core/api", "--note", "on it", "--for", "8h"]).await;
     assert!(
-        told.starts_with(&format!("incident {open} of api is acknowledged by local: nobody is reminded until 20")),
+        told.starts_with(&format!("incident {open} of core/api is acknowledged by local: nobody is reminded until 20")),
         "{told}"
     );
     let incident = get(&platform, &format!("/api/v1/incidents/{open}")).await;

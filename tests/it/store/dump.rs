@@ -9,7 +9,9 @@ use std::time::Duration;
 use api_monitor::clock::{Clock, ManualClock};
 use api_monitor::config::{Adjustable, Directory, Listing, LogLevel, MaxConcurrent, MaxConnections, RunningSettings};
 use api_monitor::domain::api_key::{KeyDigest, KeyId, KeyUse};
-use api_monitor::domain::check::Seen;
+use api_monitor::domain::certificate::ServedChain;
+use api_monitor::domain::check::{CertificateSeen, Seen};
+use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::session::Session;
 use api_monitor::domain::{Timestamp, micros};
 use api_monitor::events::Submission;
@@ -21,8 +23,8 @@ use api_monitor::recorder::{Recorder, RecorderParts};
 use api_monitor::service;
 use api_monitor::store::groups::GroupContent;
 use api_monitor::store::{
-    self, DatabaseConnection, Store, alert_rules, api_keys, channels, groups, maintenance_windows, outbox, sessions,
-    silences,
+    self, DatabaseConnection, Store, alert_rules, api_keys, certificates, channels, groups, maintenance_windows,
+    outbox, sessions, silences,
 };
 use api_monitor::telemetry::jobs::{JobStatus, When};
 use api_monitor::telemetry::metrics::Metrics;
@@ -106,6 +108,18 @@ async fn live_in(folder: &Path, store: Arc<Store>) {
     let silence = serde_json::json!({"match": "*", "until": plus(clock.now(), 60), "comment": "é"});
     let silence = serde_json::from_value(silence).unwrap();
     silences::insert(store.writer(), &silence, "the boss", clock.now()).await.unwrap();
+    let leaf = CertificateSeen {
+        fingerprint: "ab".repeat(32),
+        subject: "CN=é".to_owned(),
+        issuer: "CN=test".to_owned(),
+        not_before: clock.now(),
+        not_after: plus(clock.now(), 86_400),
+        sans: vec!["é.example".to_owned()],
+    };
+    let chain = Arc::new(ServedChain { leaf: leaf.clone(), issuers: vec![leaf.clone()] });
+    let served = certificates::Served { chain, place: "https://é.example:443".to_owned() };
+    certificates::serve(store.writer(), &[(EndpointId(1), Some(served))], clock.now()).await.unwrap();
+    certificates::note_told(store.writer(), &leaf.fingerprint, clock.now()).await.unwrap();
     api_keys::insert(store.writer(), key("kept")).await.unwrap();
     api_keys::insert(store.writer(), key("gone")).await.unwrap();
     let used = KeyUse { at: clock.now(), address: Some(std::net::Ipv4Addr::LOCALHOST.into()) };

@@ -143,8 +143,8 @@ async fn an_outage_inside_a_window_opens_nothing_and_counts_nowhere(kind: Kind) 
 
 async fn an_outage_that_outlasts_a_window_is_told_once_it_is_checked_after_it(kind: Kind) {
     let watched = Watched::on(kind);
-    // So far apart that only the check at the end can be in time.
-    let live = watched.start("interval: 180").await;
+    // One slot in the window, the next nine minutes after it, which the clock takes many seconds to come to.
+    let live = watched.start("interval: 600").await;
     watched.run_to(&live, BEGIN).await;
     watched.target.set(500);
     live.run_while("the outage", || watched.events().is_empty()).await;
@@ -153,9 +153,7 @@ async fn an_outage_that_outlasts_a_window_is_told_once_it_is_checked_after_it(ki
     let rows = live.history(live.id("e")).await;
     assert!(!inside(&rows).is_empty());
     let first = rows.iter().find(|row| row.started_at >= at(END)).unwrap();
-    assert_eq!((first.trigger, first.in_maintenance), (Trigger::Confirming, false));
-    // The recorder looks each second, in which the clock moves by half a minute.
-    assert!(first.started_at < at("2026-11-21T12:08:30Z"), "{first:?}");
+    assert_eq!((first.trigger, first.in_maintenance), (Trigger::Confirming, false), "{first:?}");
     assert_eq!(watched.events().len(), 1);
     assert_eq!(live.status("e"), Status::Down);
     live.stop().await;
