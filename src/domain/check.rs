@@ -14,6 +14,7 @@ pub use crate::domain::dial::TlsPolicy;
 use crate::domain::dial::{DialPolicy, Dialled, TlsSeen};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
+use crate::domain::push::PushSpec;
 use crate::domain::setting::{ExpectedStatus, RequestBody};
 
 pub use self::kind::{
@@ -53,6 +54,14 @@ pub struct CheckSpec {
 }
 
 impl CheckSpec {
+    /// What is waited for, where the other side reports by itself.
+    pub fn push(&self) -> Option<PushSpec> {
+        match self.kind {
+            KindSpec::Push(spec) => Some(spec),
+            _ => None,
+        }
+    }
+
     /// Whether its connections are encrypted from their beginning.
     pub fn is_encrypted(&self) -> bool {
         matches!(self.url.scheme(), "https" | "tls" | "wss" | "grpcs")
@@ -183,6 +192,8 @@ words! {
         Scheduled = "scheduled",
         /// Between slots, because a failure or a recovery is unconfirmed.
         Confirming = "confirming",
+        /// The other side has reported, of itself.
+        Pushed = "pushed",
         /// By hand, through the API.
         Manual = "manual",
     }

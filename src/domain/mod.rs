@@ -31,6 +31,7 @@ pub mod plan;
 pub mod pointer;
 pub mod preset;
 pub mod promise;
+pub mod push;
 pub mod retry;
 pub mod role;
 pub mod route;

@@ -216,6 +216,10 @@ impl Parents {
         self.asked.retain(|_, until| now < *until && *until <= now + LONGEST_WAIT);
         let (mut waited_for, mut first) = (Vec::new(), None);
         for (parent, name) in self.to_ask(child, since, now) {
+            // One that reports by itself cannot be asked: what is known of it counts.
+            if board.get(parent).is_some_and(|entry| entry.known.endpoint.check.push().is_some()) {
+                continue;
+            }
             if board.attempt_failed(parent) {
                 // The check under way has more attempts to make; until it ends this counts.
                 self.is_changed |= self.standings.set(parent, Standing::Down);

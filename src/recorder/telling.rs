@@ -338,7 +338,9 @@ impl Happened {
             }
             _ => self.now,
         };
-        let url = without_credentials(&endpoint.check.url);
+        // Where nothing is connected to there is none to show.
+        let url =
+            if endpoint.check.push().is_some() { String::new() } else { without_credentials(&endpoint.check.url) };
         let (kind, message) = incident.map(|(incident, _)| incident.cause.clone()).map(|f| (f.kind, f.message)).unzip();
         let is_watched = !matches!(self.change, IncidentChange::Unwatched { .. });
         let was_watched = !matches!(self.change, IncidentChange::WatchedAgain { .. });

@@ -103,6 +103,14 @@ pub struct EndpointSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 20)]
     pub count: Option<u16>,
+    /// The secret part of the address that the kind `push` is reported to: 10 to 128 letters, digits, `-`, `_`, `.`, `~`.
+    /// Default: one that is made. Write-only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 3, max_length = 128)]
+    pub token: Option<String>,
+    /// How much later than expected a heartbeat of the kind `push` may come. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<DurationSetting>,
     /// Names of the channels that are told. Default: the default route; an empty list: nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100)]
@@ -326,6 +334,8 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
         expect,
         service,
         count,
+        token,
+        grace,
         notify,
         depends_on,
         severity,
