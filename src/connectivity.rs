@@ -11,16 +11,14 @@ use tokio::time::Instant;
 
 use crate::domain::Timestamp;
 use crate::domain::check::CheckResult;
-use crate::domain::connectivity::{Change, Connectivity, FailedCheck, Moment, Network, Probe, Reaches, Rules, Verdict};
+use crate::domain::connectivity::{
+    Change, Connectivity, FailedCheck, LONGEST_WAIT, Moment, Network, Probe, Reaches, Rules, Verdict,
+};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::hold::Hold;
 use crate::domain::outcome::{FailureKind, MissedReason, Outcome};
 use crate::domain::selector::Selectors;
 use crate::domain::suppression::{Facts, Suppressor};
-
-/// How long a failed check waits for the targets at most; after that it counts. Longer than two askings, of which one
-/// may be under way.
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
 /// Our own network.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, CheckSpec, Seen};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::push::Heartbeat;
+use crate::domain::recheck::Request;
 
 /// What somebody who waited for a check is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,15 @@ impl ConfirmRequest {
     /// Now, one attempt.
     pub fn attempt(endpoint_id: EndpointId, within: Duration) -> Self {
         Self { endpoint_id, at_once: true, attempt_within: Some(within) }
+    }
+}
+
+impl From<Request> for ConfirmRequest {
+    fn from(request: Request) -> Self {
+        match request {
+            Request::Check(id) => Self::now(id),
+            Request::Attempt(id, within) => Self::attempt(id, within),
+        }
     }
 }
 

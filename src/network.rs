@@ -4,7 +4,6 @@
 //! What a failure is worth is the rule of [`domain::connectivity`](crate::domain::connectivity), asked by each check
 //! itself. Nothing of it is stored but what is told, and without targets this part is not there.
 
-mod damping;
 mod telling;
 
 use std::future::pending;
@@ -21,13 +20,11 @@ use crate::clock::Clock;
 use crate::config::Directory;
 use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
-use crate::domain::connectivity::{Change, Moment, Probe};
+use crate::domain::connectivity::{Change, Damping, Moment, Probe, ToTell};
 use crate::domain::endpoint::EndpointId;
 use crate::events::ConfirmRequest;
 use crate::feed::{Event, Feed, TroubleCode};
 use crate::store::Outgoing;
-
-use self::damping::{Damping, ToTell};
 
 /// What its troubles are about.
 const NETWORK: &str = "own network";

@@ -47,7 +47,7 @@ pub(crate) fn run(endpoints: usize, interval: u64, addresses: &[SocketAddr]) -> 
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bare client is what the product is compared with")]
-fn client() -> anyhow::Result<reqwest::Client> {
+pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(Duration::from_secs(5));
     builder.build().context("the client cannot be built")
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod arrivals;
+mod attempts;
 mod floor;
 mod history;
 mod load;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// CPU, memory, bytes written and punctuality while endpoints are checked
     Load(load::Load),
+    /// What one attempt of an HTTP check costs
+    Attempts(attempts::Attempts),
     /// Latency of the reads over a long history, and the time of a start on it
     History(history::History),
     /// The HTTP server that is checked; ends with its standard input
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let done = match Cli::parse().command {
         Command::Load(load) => load.run(),
+        Command::Attempts(attempts) => attempts.run(),
         Command::History(history) => history.run(),
         Command::Target { endpoints, interval } => target::run(endpoints, interval),
         Command::Floor { endpoints, interval, addresses } => floor::run(endpoints, interval, &addresses),

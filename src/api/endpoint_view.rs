@@ -15,8 +15,9 @@ use crate::domain::certificate::{Ahead, CertificatePolicy};
 use crate::domain::check::{Exchange, Expectation, KindSpec};
 use crate::domain::dependency::Standing;
 use crate::domain::endpoint::{
-    AlertPolicySettings, CertificateSettings, DnsSettings, Endpoint, EndpointSettings, EscalationStepSettings, Kind,
-    KnownEndpoint, Origin, RedirectSettings, RetrySettings, TlsSettings, only_known,
+    AlertPolicySettings, AuthSettings, CertificateSettings, DnsSettings, Endpoint, EndpointSettings,
+    EscalationStepSettings, HostsSetting, Kind, KnownEndpoint, Origin, RedirectSettings, RetrySettings, TlsSettings,
+    VersionSetting, only_known, proxy_url,
 };
 use crate::domain::incident::OpenIncident;
 use crate::domain::outcome::{FailureKind, OutcomeWord, Status};
@@ -381,8 +382,29 @@ pub fn effective(endpoint: &Endpoint) -> EndpointSettings {
             escalation: Some(policy.escalation.iter().map(shown_step).collect()),
             no_data_after: Some(policy.no_data_after.unwrap_or(0)),
         }),
-        redirects: Some(RedirectSettings { follow: Some(check.redirects.follow), max: Some(check.redirects.max) }),
-        tls: Some(TlsSettings { verify: Some(check.tls.verify), ca_file: check.tls.ca_file.clone() }),
+        ip_family: Some(check.dial.ip_family),
+        resolver: check.dial.resolver.map(|server| server.to_string()),
+        resolve: Some(check.dial.resolve.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect()),
+        source_ip: check.dial.source_ip.map(|ip| ip.to_string()),
+        proxy: check.proxy.as_ref().map(proxy_url),
+        auth: check.auth.as_ref().map(AuthSettings::of),
+        http_version: Some(VersionSetting(check.http_version.to_string())),
+        reuse_connection: Some(check.reuse_connection),
+        redirects: Some(RedirectSettings {
+            follow: Some(check.redirects.follow),
+            max: Some(check.redirects.max),
+            allow_downgrade: Some(check.redirects.allow_downgrade),
+            hosts: Some(HostsSetting::of(&check.redirects.hosts)),
+        }),
+        tls: Some(TlsSettings {
+            verify: Some(check.tls.verify),
+            ca_file: check.tls.ca_file.clone(),
+            client_cert_file: check.tls.client_cert_file.clone(),
+            client_key_file: check.tls.client_key_file.clone(),
+            server_name: check.tls.server_name.clone(),
+            min_version: Some(VersionSetting(check.tls.min_version.to_string())),
+            crl_file: check.tls.crl_file.clone(),
+        }),
         max_body_bytes: Some(SizeSetting(check.max_body_bytes)),
         user_agent: Some(check.user_agent.clone()),
         redact: Some(check.redact.clone()),

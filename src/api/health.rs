@@ -130,6 +130,8 @@ pub struct MissedSlots {
     shutdown: u64,
     /// Our own network was in doubt.
     own_network: u64,
+    /// The system did not let the check be made.
+    not_permitted: u64,
 }
 
 /// How well the monitor is
@@ -175,6 +177,7 @@ pub async fn health(State(ctx): State<Arc<ServiceContext>>) -> (StatusCode, Json
             suspended: missed(MissedReason::Suspended),
             shutdown: missed(MissedReason::Shutdown),
             own_network: missed(MissedReason::OwnNetwork),
+            not_permitted: missed(MissedReason::NotPermitted),
         },
         results_pending: metrics.results_pending.get(),
         results_dropped: metrics.results_dropped.get(),

@@ -1,19 +1,17 @@
 //! What the board shows of dependencies: who depends on whom, which parents are down, and what their children have from
 //! them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::{Live, Seen};
-use crate::domain::dependency::{Graph, Inherited, Member, Standing, Standings, inherited, standing};
+pub use crate::domain::dependency::InheritedHolds;
+use crate::domain::dependency::{Graph, Member, Standing, Standings, maintenance_of_parents, standing};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::hold::Hold;
 use crate::domain::incident::OpenIncident;
 use crate::domain::selector::Selectors;
 use crate::domain::suppression::Suppressor;
-
-/// Maintenance that endpoints have from their parents.
-pub type InheritedHolds = HashMap<EndpointId, Arc<Hold>>;
 
 /// A parent of an endpoint, as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,20 +167,5 @@ impl Dependence {
 
 /// The maintenance that these windows mean for endpoints through their parents.
 pub(super) fn spread(graph: &Graph, entries: &BTreeMap<EndpointId, Seen>, holds: &[Arc<Hold>]) -> InheritedHolds {
-    let windows: Vec<_> = holds.iter().filter(|hold| hold.by == Suppressor::MaintenanceWindow).collect();
-    if graph.is_empty() || windows.is_empty() {
-        return HashMap::new();
-    }
-    let own = |id: EndpointId| {
-        let known = &entries.get(&id)?.known;
-        let mut of_it = windows.iter().filter(|hold| hold.is_of(known));
-        let first = *of_it.next()?;
-        Some(of_it.fold(first, |best, hold| if hold.outlasts(best) { *hold } else { best }).clone())
-    };
-    let is_absent = |id: EndpointId| entries.get(&id).is_none_or(|seen| !seen.known.is_checked());
-    let all = inherited(graph, own, is_absent, |one: &Arc<Hold>, other| one.outlasts(other));
-    let hold_of = |Inherited { hold, through }: Inherited<Arc<Hold>>| {
-        Arc::new(Hold { through: Some(through), ..Arc::unwrap_or_clone(hold) })
-    };
-    all.into_iter().map(|(id, of_parent)| (id, hold_of(of_parent))).collect()
+    maintenance_of_parents(graph, |id| entries.get(&id).map(|seen| &*seen.known), holds)
 }

@@ -36,6 +36,12 @@ pub(super) fn read(der: &[u8]) -> Option<CertificateSeen> {
     })
 }
 
+/// When a certificate expires, in seconds since 1970.
+pub(super) fn expires(der: &[u8]) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    u64::try_from(certificate.validity().not_after.timestamp()).ok()
+}
+
 fn fingerprint(der: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);

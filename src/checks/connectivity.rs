@@ -15,7 +15,7 @@ use url::Url;
 use super::Checker;
 use crate::domain::check::{CheckSpec, KindSpec, RedirectPolicy, TlsPolicy};
 use crate::domain::connectivity::{Probe, Reaches};
-use crate::domain::dial::DialPolicy;
+use crate::domain::dial::{DialPolicy, HttpVersion};
 use crate::domain::endpoint::Origin;
 use crate::domain::setting::ExpectedStatus;
 use crate::outbound::Outbound;
@@ -124,8 +124,12 @@ fn spec(url: Url) -> CheckSpec {
         connect_timeout: None,
         dial: DialPolicy::default(),
         expected_status: ExpectedStatus::exactly(200),
-        redirects: RedirectPolicy { follow: false, max: 0 },
+        redirects: RedirectPolicy { follow: false, max: 0, ..RedirectPolicy::default() },
         tls: TlsPolicy::default(),
+        auth: None,
+        proxy: None,
+        http_version: HttpVersion::Auto,
+        reuse_connection: false,
         max_body_bytes: 0,
         user_agent: concat!("api-monitor/", env!("CARGO_PKG_VERSION")).to_owned(),
         redact: Vec::new(),

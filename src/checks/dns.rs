@@ -235,6 +235,3 @@ fn word(code: u16) -> String {
     };
     word.to_owned()
 }
-
-#[cfg(test)]
-mod tests;

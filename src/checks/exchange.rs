@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn tcp(dialler: &Dialler, exchange: &Exchange, on: &mut Attempt<'_>) -> Result<(), Failure> {
     let port = on.spec.url.port_or_known_default().unwrap_or_default();
     let connected = dialler.dial(on.host(), port, &on.route(), &on.trace).await?;
+    on.trace.enter(Phase::FirstByte);
     talk(connected.stream, exchange, on).await
 }
 
@@ -71,9 +72,9 @@ async fn talk<S: AsyncRead + AsyncWrite>(stream: S, exchange: &Exchange, on: &mu
             on.trace.enter(Phase::Transfer);
             let received = on.received();
             let room = MAX_RECEIVED - received.bytes.len();
-            received.is_cut = length > room;
             received.bytes.extend(&buffer[..length.min(room)]);
-            is_over = received.bytes.len() == MAX_RECEIVED;
+            received.is_cut = received.bytes.len() == MAX_RECEIVED;
+            is_over = received.is_cut;
         }
         let received = &on.received().bytes;
         let grown = received.len() - looked_at;

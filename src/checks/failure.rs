@@ -11,7 +11,6 @@ use std::time::Duration;
 use rustls::{AlertDescription, InvalidMessage};
 
 use super::certificate;
-use super::client::Worded;
 use super::trace::{Phase, Trace};
 pub(super) use crate::domain::outcome::shown;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -19,6 +18,11 @@ use crate::domain::setting::DurationSetting;
 
 /// The attempt's time was over in the phase under way.
 pub(super) fn timed_out(trace: &Trace, timeout: Duration, body_bytes: u64) -> Failure {
+    if let (Phase::Dns | Phase::Connect, Some(proxy)) = (trace.phase(), trace.proxy()) {
+        let message =
+            format!("Request timed out after {} while waiting for the proxy {proxy}", DurationSetting(timeout));
+        return Failure::new(FailureKind::ProxyFailed, message);
+    }
     let (kind, doing) = match trace.phase() {
         Phase::Dns => (FailureKind::DnsTimeout, format!("looking up {}", trace.target())),
         Phase::Connect => (FailureKind::ConnectTimeout, format!("connecting to {}", trace.peer())),
@@ -92,9 +96,6 @@ pub(super) fn is_own_trouble(error: &(dyn Error + 'static)) -> bool {
 /// What went wrong before the headers had come.
 pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failure {
     let causes = Causes::of(error);
-    if let Some(worded) = causes.worded {
-        return worded.clone();
-    }
     if let Some(refused) = trace.refusal().and_then(|refusal| certificate::refusal_failure(&refusal)) {
         return refused;
     }
@@ -127,6 +128,11 @@ pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failur
     }
 }
 
+/// Whether the other side ended the connection.
+pub(super) fn is_cut(error: &(dyn Error + 'static)) -> bool {
+    Causes::of(error).is_cut()
+}
+
 /// What went wrong while the body was read.
 pub(super) fn of_body(error: &(dyn Error + 'static), trace: &Trace, read: u64, expected: Option<u64>) -> Failure {
     let causes = Causes::of(error);
@@ -138,6 +144,21 @@ pub(super) fn of_body(error: &(dyn Error + 'static), trace: &Trace, read: u64, e
         );
     }
     not_http(&trace.peer(), &causes.innermost)
+}
+
+/// What went wrong while a compressed body was read.
+pub(super) fn of_compressed_body(error: &io::Error, trace: &Trace, read: u64) -> Failure {
+    let causes = Causes::of(error);
+    if causes.hyper.is_some() || causes.h2.is_some() {
+        return of_body(error, trace, read, None);
+    }
+    let peer = trace.peer();
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        let message = format!("The compressed body of {peer} ends too early, after {read} bytes");
+        return Failure::new(FailureKind::BodyTruncated, message);
+    }
+    let message = format!("The compressed body of {peer} is damaged: {}", causes.innermost);
+    Failure::new(FailureKind::HttpProtocol, message)
 }
 
 fn not_http(peer: &str, why: &str) -> Failure {
@@ -186,7 +207,6 @@ fn of_tls(error: &rustls::Error, peer: &str) -> Failure {
 
 /// The errors of interest in a chain of sources.
 struct Causes<'a> {
-    worded: Option<&'a Failure>,
     tls: Option<&'a rustls::Error>,
     io: Option<&'a io::Error>,
     hyper: Option<&'a hyper::Error>,
@@ -197,11 +217,10 @@ struct Causes<'a> {
 
 impl<'a> Causes<'a> {
     fn of(error: &'a (dyn Error + 'static)) -> Self {
-        let mut causes = Self { worded: None, tls: None, io: None, hyper: None, h2: None, innermost: String::new() };
+        let mut causes = Self { tls: None, io: None, hyper: None, h2: None, innermost: String::new() };
         let mut next = Some(error);
         while let Some(error) = next {
             causes.innermost = shown(&error.to_string());
-            causes.worded = causes.worded.or(error.downcast_ref::<Worded>().map(|w| &w.0));
             causes.tls = error.downcast_ref().or(causes.tls);
             causes.hyper = error.downcast_ref().or(causes.hyper);
             causes.h2 = error.downcast_ref().or(causes.h2);
@@ -253,6 +272,20 @@ mod tests {
         {
             let error = io::Error::from_raw_os_error(number);
             assert_eq!(is_own_trouble(&error), ours, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_says_of_a_connection_chooses_the_word() {
+        use io::ErrorKind as E;
+        for (said, kind, message) in [
+            (E::ConnectionRefused, FailureKind::ConnectRefused, "Connection refused by PEER"),
+            (E::ConnectionReset, FailureKind::ConnectReset, "Connection reset by PEER"),
+            (E::TimedOut, FailureKind::ConnectTimeout, "Connection to PEER timed out"),
+            (E::HostUnreachable, FailureKind::ConnectUnreachable, "PEER cannot be reached: host unreachable"),
+            (E::NetworkUnreachable, FailureKind::ConnectUnreachable, "PEER cannot be reached: network unreachable"),
+        ] {
+            assert_eq!(of_connect(&io::Error::from(said), "PEER"), Failure::new(kind, message));
         }
     }
 }

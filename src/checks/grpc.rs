@@ -59,6 +59,7 @@ pub(super) async fn examine(dialler: &Dialler, question: &HealthQuestion, on: &m
         }
         call(secured.stream, request, question, on).await?
     } else {
+        on.trace.enter(Phase::FirstByte);
         call(connected.stream, request, question, on).await?
     };
     on.seen.answer = Some(Answer::Health(status));

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::ClientError;
 use super::dial::{Dialler, Route};
 use super::trace::Trace;
+use super::trust::TlsError;
 use super::{Checker, HttpChecker, dns, exchange, failure, grpc, icmp, websocket};
 use crate::domain::check::{Answer, CheckSpec, KindSpec, Observation, Received};
 use crate::domain::endpoint::{Kind, Origin};
@@ -37,7 +37,7 @@ pub fn about(kind: Kind) -> &'static str {
 #[derive(Debug)]
 pub struct Checkers {
     http: HttpChecker,
-    dialler: Dialler,
+    dialler: Arc<Dialler>,
     echoes: icmp::Echoes,
     outbound: Arc<Outbound>,
 }
@@ -47,10 +47,9 @@ impl Checkers {
     ///
     /// # Errors
     /// When no TLS client can be made at all.
-    pub fn new(outbound: Arc<Outbound>) -> Result<Self, ClientError> {
-        let http = HttpChecker::new(Arc::clone(&outbound))?;
-        let dialler = Dialler::new(Arc::clone(&outbound))?;
-        Ok(Self { http, dialler, echoes: icmp::Echoes::default(), outbound })
+    pub fn new(outbound: Arc<Outbound>) -> Result<Self, TlsError> {
+        let dialler = Arc::new(Dialler::new(Arc::clone(&outbound))?);
+        Ok(Self { http: HttpChecker::upon(Arc::clone(&dialler)), dialler, echoes: icmp::Echoes::default(), outbound })
     }
 
     /// One line a kind.

@@ -5,7 +5,6 @@
 
 pub mod attempts;
 mod certificate;
-mod client;
 pub mod connectivity;
 mod dial;
 mod dns;
@@ -28,10 +27,10 @@ use tokio::time::Instant;
 use crate::domain::check::{CheckSpec, Observation, TlsPolicy};
 use crate::domain::endpoint::Origin;
 
-pub use client::ClientError;
 pub use dial::Dialler;
 pub use http::HttpChecker;
 pub use kinds::{Checkers, about};
+pub use trust::TlsError;
 
 #[cfg(test)]
 mod testing;
@@ -40,7 +39,7 @@ mod testing;
 ///
 /// # Errors
 /// One sentence.
-pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, ClientError> {
+pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, TlsError> {
     trust::Trust::load().config(&TlsPolicy { verify, ..TlsPolicy::default() }, &trust::Files::default())
 }
 

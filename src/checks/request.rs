@@ -3,15 +3,18 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST,
-    LOCATION, TRANSFER_ENCODING, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION,
+    CONTENT_TYPE, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http_body_util::Full;
 use percent_encoding::percent_decode_str;
-use url::Url;
+use url::{Position, Url};
 
+use super::dial;
 use super::failure::shown;
-use crate::domain::check::CheckSpec;
+use crate::domain::check::{CHECK_HEADER, CheckSpec, RedirectPolicy};
+use crate::domain::dial::{Auth, Proxy};
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::setting::RequestBody;
 
@@ -51,8 +54,82 @@ impl Hop {
             headers.insert(USER_AGENT, agent);
         }
         let mut hop = Self { url: spec.url.clone(), method, headers, body };
+        match &spec.auth {
+            Some(Auth::Basic { username, password }) => {
+                hop.authorize(&format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}"))))?;
+            }
+            Some(Auth::Bearer(token)) => hop.authorize(&format!("Bearer {token}"))?,
+            // Its token comes later, when it is known.
+            Some(Auth::OAuth2(_)) | None => {}
+        }
         hop.take_userinfo();
         Ok(hop)
+    }
+
+    /// Sets the header `Authorization`, whatever it was.
+    pub(super) fn authorize(&mut self, value: &str) -> Result<(), Failure> {
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| Failure::new(FailureKind::HttpProtocol, "The request has credentials that cannot be sent"))?;
+        value.set_sensitive(true);
+        self.headers.insert(AUTHORIZATION, value);
+        Ok(())
+    }
+
+    /// What is sent over HTTP/2, or over HTTP/1. `proxy` is one that takes whole URLs.
+    pub(super) fn request(&self, is_http2: bool, proxy: Option<&Proxy>) -> Result<Request<Full<Bytes>>, Failure> {
+        let unsendable = || Failure::new(FailureKind::HttpProtocol, "The request has a URL that cannot be sent");
+        let mut headers = self.headers.clone();
+        // At every hop, and whatever the settings say.
+        headers.insert(CHECK_HEADER, HeaderValue::from_static("1"));
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        if !headers.contains_key(RANGE) {
+            headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip, br, deflate"));
+        }
+        let authority = &self.url[Position::BeforeHost..Position::AfterPort];
+        let target = &self.url[Position::BeforePath..Position::AfterQuery];
+        let uri = if is_http2 {
+            // What `Host` is there has its place in the URL.
+            let host = headers.remove(HOST);
+            let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(authority);
+            Uri::builder().scheme(self.url.scheme()).authority(authority).path_and_query(target).build()
+        } else {
+            let host = HeaderValue::from_str(authority).map_err(|_| unsendable())?;
+            headers.entry(HOST).or_insert(host);
+            match proxy {
+                None => Uri::builder().path_and_query(target).build(),
+                Some(proxy) => {
+                    if let Some(login) = dial::authorization(proxy).and_then(|login| HeaderValue::from_str(&login).ok())
+                    {
+                        headers.insert(PROXY_AUTHORIZATION, login);
+                    }
+                    Uri::builder().scheme(self.url.scheme()).authority(authority).path_and_query(target).build()
+                }
+            }
+        }
+        .map_err(|_| unsendable())?;
+        let mut request = Request::new(self.body.clone().map_or_else(Full::default, Full::new));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        if is_http2 {
+            *request.version_mut() = Version::HTTP_2;
+        }
+        Ok(request)
+    }
+
+    /// Whether a redirect from here to `next` is to be followed.
+    pub(super) fn may_lead_to(&self, next: &Url, first: &Url, policy: &RedirectPolicy) -> Result<(), Failure> {
+        let host = next.host_str().unwrap_or_default();
+        if !policy.hosts.allow(first.host_str().unwrap_or_default(), host) {
+            let message =
+                format!("The redirect leads to another host, {}, which `redirects.hosts` does not allow", shown(host));
+            return Err(Failure::new(FailureKind::RedirectHost, message));
+        }
+        if self.url.scheme() == "https" && next.scheme() == "http" && !policy.allow_downgrade {
+            let message = format!("The redirect from https to {} gives up encryption", shown(&origin(next)));
+            return Err(Failure::new(FailureKind::RedirectDowngrade, message));
+        }
+        Ok(())
     }
 
     /// The request that an answer with `status` and `answer` headers leads to, or `None` if it is no redirect.
@@ -145,4 +222,9 @@ impl Hop {
             self.headers.insert(AUTHORIZATION, value);
         }
     }
+}
+
+/// Scheme, host and port, as far as they are not the usual.
+fn origin(url: &Url) -> String {
+    url[..Position::BeforePath].to_owned()
 }

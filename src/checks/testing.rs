@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::domain::check::{CheckSpec, KindSpec, RedirectPolicy, TlsPolicy};
-use crate::domain::dial::DialPolicy;
+use crate::domain::dial::{DialPolicy, HttpVersion};
 use crate::domain::setting::ExpectedStatus;
 
 pub(crate) use identities::{Authority, Identity, in_days};
@@ -29,8 +29,12 @@ pub(crate) fn spec(url: &str) -> CheckSpec {
         connect_timeout: None,
         dial: DialPolicy::default(),
         expected_status: ExpectedStatus::exactly(200),
-        redirects: RedirectPolicy { follow: true, max: 10 },
+        redirects: RedirectPolicy::default(),
         tls: TlsPolicy::default(),
+        auth: None,
+        proxy: None,
+        http_version: HttpVersion::Auto,
+        reuse_connection: false,
         max_body_bytes: 1_048_576,
         user_agent: "api-monitor/test".to_owned(),
         redact: ["authorization", "cookie", "x-api-key"].map(str::to_owned).to_vec(),
@@ -101,6 +105,16 @@ impl Server {
 
 #[derive(Clone)]
 pub(crate) struct Requests(Arc<Mutex<Vec<String>>>);
+
+impl Requests {
+    pub(crate) fn note(&self, request: &str) {
+        self.0.lock().unwrap().push(request.to_owned());
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
 
 /// Reads one request with its body, writes what `bytes` makes of it, and closes.
 pub(crate) async fn answer(

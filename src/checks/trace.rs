@@ -8,15 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
-use tokio::sync::Notify;
 use tokio::time::Instant;
-use url::{Host, Url};
 
 use super::certificate;
 use crate::domain::check::{MAX_CHAIN, MAX_DIALLED, Observation, Timings};
 use crate::domain::connectivity::Reaches;
 use crate::domain::dial::{Dialled, TlsSeen};
-use crate::domain::outbound;
 
 tokio::task_local! {
     static CURRENT: Arc<Trace>;
@@ -45,9 +42,7 @@ pub(super) struct Refusal {
 /// The shared notes of one attempt.
 #[derive(Debug)]
 pub(super) struct Trace {
-    connect_timeout: Option<Duration>,
     notes: Mutex<Notes>,
-    connecting: Notify,
 }
 
 #[derive(Debug)]
@@ -73,6 +68,8 @@ struct Notes {
     refusal: Option<Refusal>,
     tls: Option<TlsSeen>,
     own_trouble: bool,
+    proxy: Option<String>,
+    is_tunnel: bool,
 }
 
 impl Notes {
@@ -80,6 +77,12 @@ impl Notes {
         self.leave();
         self.phase = phase;
         self.spent[phase as usize].get_or_insert_default();
+    }
+
+    /// The phase before is over; whether this one comes is not known yet.
+    fn pass_to(&mut self, phase: Phase) {
+        self.leave();
+        self.phase = phase;
     }
 
     /// Counts the time since the last change to the phase under way.
@@ -95,13 +98,8 @@ impl Notes {
 impl Trace {
     /// The attempt begins now.
     pub(super) fn start() -> Arc<Self> {
-        Self::start_within(None)
-    }
-
-    pub(super) fn start_within(connect_timeout: Option<Duration>) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
-            connect_timeout,
             notes: Mutex::new(Notes {
                 started_at: now,
                 phase: Phase::Dns,
@@ -118,8 +116,9 @@ impl Trace {
                 refusal: None,
                 tls: None,
                 own_trouble: false,
+                proxy: None,
+                is_tunnel: false,
             }),
-            connecting: Notify::new(),
         })
     }
 
@@ -133,40 +132,23 @@ impl Trace {
         CURRENT.scope(self, future).await
     }
 
-    /// A request to `url` begins: by looking up its name, or by connecting when it has an address.
-    pub(super) fn begin_hop(&self, url: &Url) {
-        let is_address = matches!(url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)));
-        let mut notes = self.lock();
-        notes.port = url.port_or_known_default().unwrap_or_default();
-        notes.target = format!("{}:{}", url.host_str().unwrap_or_default(), notes.port);
-        notes.is_address = is_address;
-        notes.resolved.clear();
-        notes.reaches = Reaches::of(outbound::address_of(url));
-        if is_address {
-            notes.enter(Phase::Connect);
-            drop(notes);
-            self.connecting.notify_one();
-        } else {
-            notes.enter(Phase::Dns);
-        }
-    }
-
     /// A connection to `host` is wanted; `address` is there where no name is looked up. Begins the hop: by the lookup,
     /// or by connecting.
     pub(super) fn begin(&self, host: &str, port: u16, address: Option<IpAddr>) {
         let mut notes = self.lock();
         notes.port = port;
-        notes.target = if host.contains(':') && !host.starts_with('[') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        };
+        notes.target = target(host, port);
+        notes.is_tunnel = false;
         notes.is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
         notes.resolved.clear();
         notes.connected = None;
         notes.tls = None;
         notes.reaches = Reaches::of(address);
-        notes.enter(if address.is_some() { Phase::Connect } else { Phase::Dns });
+        if address.is_some() {
+            notes.pass_to(Phase::Connect);
+        } else {
+            notes.enter(Phase::Dns);
+        }
     }
 
     /// These servers are asked, one of them at first, without a name of them being looked up.
@@ -198,6 +180,32 @@ impl Trace {
         self.lock().own_trouble = true;
     }
 
+    /// The hop goes by way of a proxy (`host:port`), which is what is connected to.
+    pub(super) fn goes_by(&self, proxy: &str) {
+        self.lock().proxy = Some(proxy.to_owned());
+    }
+
+    /// The proxy has connected to where the hop leads.
+    pub(super) fn tunnelled(&self, host: &str, port: u16) {
+        let mut notes = self.lock();
+        notes.target = target(host, port);
+        notes.is_tunnel = true;
+    }
+
+    /// The proxy that is not passed yet.
+    pub(super) fn proxy(&self) -> Option<String> {
+        let notes = self.lock();
+        notes.proxy.clone().filter(|_| !notes.is_tunnel)
+    }
+
+    /// A connection that an earlier attempt has made is used again: what was seen then still holds.
+    pub(super) fn reuse(&self, peer: SocketAddr, chain: Vec<CertificateDer<'static>>, tls: Option<TlsSeen>) {
+        let mut notes = self.lock();
+        notes.connected = Some(peer);
+        (notes.chain, notes.tls) = (chain, tls);
+        notes.enter(Phase::FirstByte);
+    }
+
     /// Everything that is seen of a connection, into the observation. The last that is asked of a trace.
     pub(super) fn tell(&self, seen: &mut Observation) {
         seen.timings = self.timings();
@@ -222,14 +230,12 @@ impl Trace {
         notes.resolved.clear();
     }
 
-    /// The name was looked up; connecting begins.
+    /// The name was looked up; connecting may follow.
     pub(super) fn resolved(&self, addresses: Vec<IpAddr>) {
         let mut notes = self.lock();
         notes.reaches = Reaches::of(addresses.iter().copied());
         notes.resolved = addresses;
-        notes.enter(Phase::Connect);
-        drop(notes);
-        self.connecting.notify_one();
+        notes.pass_to(Phase::Connect);
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -249,40 +255,23 @@ impl Trace {
         self.lock().refusal = Some(refusal);
     }
 
-    /// The leaf certificate of the last TLS connection, accepted or not.
-    pub(super) fn leaf(&self) -> Option<CertificateDer<'static>> {
-        self.lock().chain.first().cloned()
+    /// The certificates of the last TLS connection, the leaf first, accepted or not.
+    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.lock().chain.clone()
+    }
+
+    pub(super) fn tls(&self) -> Option<TlsSeen> {
+        self.lock().tls.clone()
     }
 
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.lock().refusal.clone()
     }
 
-    pub(super) fn connect_timeout(&self) -> Option<Duration> {
-        self.connect_timeout
-    }
-
-    /// Ends when connecting has taken longer than the connect timeout; never, if there is none or it was in time.
-    pub(super) async fn connect_overdue(&self) {
-        let Some(limit) = self.connect_timeout else { return std::future::pending().await };
-        loop {
-            let (phase, began_at) = {
-                let notes = self.lock();
-                (notes.phase, notes.phase_began_at)
-            };
-            match phase {
-                Phase::Dns => self.connecting.notified().await,
-                Phase::Connect if began_at.elapsed() >= limit => return,
-                Phase::Connect => tokio::time::sleep_until(began_at + limit).await,
-                Phase::Tls | Phase::FirstByte | Phase::Transfer => std::future::pending().await,
-            }
-        }
-    }
-
     /// Who is talked to, for a sentence: `127.0.0.1:80`, `shop.example:443 (203.0.113.7)`.
     pub(super) fn peer(&self) -> String {
         let notes = self.lock();
-        if let Some(connected) = notes.connected.filter(|_| !notes.is_address) {
+        if let Some(connected) = notes.connected.filter(|_| !notes.is_address && !notes.is_tunnel) {
             return format!("{} ({})", notes.target, connected.ip());
         }
         let mut addresses: Vec<String> = notes.resolved.iter().take(3).map(ToString::to_string).collect();
@@ -292,28 +281,14 @@ impl Trace {
         if addresses.is_empty() { notes.target.clone() } else { format!("{} ({})", notes.target, addresses.join(", ")) }
     }
 
-    /// Where the hop under way leads; nothing of a name that is not looked up.
-    pub(super) fn reaches(&self) -> Reaches {
-        self.lock().reaches
-    }
-
     /// The name or address that is asked, with its port.
     pub(super) fn target(&self) -> String {
         self.lock().target.clone()
     }
 
-    /// `ip:port` of the connection, where it stands and there was only one address to choose.
+    /// `ip:port` of the other end of the connection, where it stands.
     pub(super) fn connected_to(&self) -> Option<String> {
-        let notes = self.lock();
-        if let Some(connected) = notes.connected {
-            return Some(connected.to_string());
-        }
-        match (notes.phase, notes.resolved.as_slice()) {
-            (Phase::Dns | Phase::Connect, _) => None,
-            _ if notes.is_address => Some(notes.target.clone()),
-            (_, [one]) => Some(SocketAddr::new(*one, notes.port).to_string()),
-            _ => None,
-        }
+        self.lock().connected.map(|address| address.to_string())
     }
 
     /// The time of every phase until now, the one under way included.
@@ -334,6 +309,10 @@ impl Trace {
     fn lock(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn target(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Microseconds, to the nearest ten.

@@ -10,9 +10,26 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::client::ClientError;
 use super::trace::{Refusal, Trace};
 use crate::domain::dial::{TlsPolicy, TlsVersion};
+use crate::domain::outcome::{Failure, FailureKind};
+
+/// Why TLS cannot be spoken as a policy asks for. The text is one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file of the policy cannot be read, or does not hold what it should.
+    #[error("The {what} in {path} cannot be read: {reason}")]
+    File { what: &'static str, path: String, reason: String },
+    #[error("The TLS settings cannot be used: {0}")]
+    Settings(String),
+}
+
+impl From<TlsError> for Failure {
+    /// Our own settings are at fault. They concern the TLS handshake, which cannot be made as it was asked for.
+    fn from(error: TlsError) -> Self {
+        Failure::new(FailureKind::TlsHandshake, error.to_string())
+    }
+}
 
 /// What the files of a policy hold, where it names them.
 #[derive(Debug, Default)]
@@ -39,8 +56,8 @@ impl Trust {
     }
 
     /// The TLS settings for a policy, with the contents of its files.
-    pub(super) fn config(&self, policy: &TlsPolicy, files: &Files) -> Result<ClientConfig, ClientError> {
-        let wrong = |what: &'static str, path: &Option<String>, reason: String| ClientError::File {
+    pub(super) fn config(&self, policy: &TlsPolicy, files: &Files) -> Result<ClientConfig, TlsError> {
+        let wrong = |what: &'static str, path: &Option<String>, reason: String| TlsError::File {
             what,
             path: path.clone().unwrap_or_default(),
             reason,
@@ -64,7 +81,7 @@ impl Trust {
         }
         let webpki = webpki.build().map_err(|error| match &policy.crl_file {
             Some(_) => wrong("revoked certificates", &policy.crl_file, error.to_string()),
-            None => ClientError::Tls(error.to_string()),
+            None => TlsError::Settings(error.to_string()),
         })?;
         let verifier = WatchingVerifier { verify: policy.verify, webpki, own };
         let versions: &[&rustls::SupportedProtocolVersion] = match policy.min_version {
@@ -73,7 +90,7 @@ impl Trust {
         };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(versions)
-            .map_err(|e| ClientError::Tls(e.to_string()))?
+            .map_err(|e| TlsError::Settings(e.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &files.certificate {

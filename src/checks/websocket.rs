@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -30,6 +31,7 @@ pub(super) async fn examine(dialler: &Dialler, exchange: &Exchange, on: &mut Att
     let port = on.spec.url.port_or_known_default().unwrap_or_default();
     let connected = dialler.dial(on.host(), port, &on.route(), &on.trace).await?;
     if !on.spec.is_encrypted() {
+        on.trace.enter(Phase::FirstByte);
         return open(connected.stream, request, exchange, on).await;
     }
     let trace = Arc::clone(&on.trace);
@@ -93,12 +95,11 @@ fn refused(error: &Error, on: &mut Attempt<'_>) -> Failure {
             let message = format!("{peer} answered {status} to the WebSocket upgrade, expected 101");
             Failure::new(FailureKind::WebsocketRejected, message)
         }
-        Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::HandshakeIncomplete)
-        | Error::ConnectionClosed
-        | Error::Io(_) => {
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::ConnectionClosed | Error::Io(_) => {
             let message = format!("Connection closed by {peer} before it answered the WebSocket upgrade");
             Failure::new(FailureKind::ConnectionClosed, message)
         }
+        Error::Protocol(ProtocolError::HttparseError(_)) => not_spoken(&peer, error),
         // What came is in HTTP, but does not agree to the upgrade as RFC 6455 asks for.
         Error::Protocol(why) => {
             let message = format!("{peer} did not make the WebSocket upgrade: {}", shown(&why.to_string()));
@@ -147,12 +148,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         on.trace.enter(Phase::Transfer);
         tokio::task::consume_budget().await;
         let received = on.received();
-        if !received.bytes.is_empty() {
-            received.bytes.push(b'\n');
-        }
-        let room = MAX_RECEIVED.saturating_sub(received.bytes.len());
-        received.is_cut = message.len() >= room;
-        received.bytes.extend(&message[..message.len().min(room)]);
+        let room = MAX_RECEIVED.saturating_sub(received.bytes.len() + 1);
+        received.is_cut = message.len() > room || room == 0;
+        received.push_message(&message[..message.len().min(room)]);
         // Each message by itself: all of them would be looked at again with each of many.
         if expected.is_met(&message) || received.is_cut {
             return Ok(());

@@ -149,7 +149,8 @@ enum Command {
     },
     /// Imagine an outage and say who would be told what and when, and what would keep it back; nothing is checked or sent
     #[command(after_help = "Examples:\n  api-monitor simulate core/api --down 2h\n  \
-                            api-monitor simulate core/api --down 2h --at '2026-11-29T03:00' --also core/db\n\n\
+                            api-monitor simulate core/api --down 2h --at '2026-11-29T03:00' --also core/db\n  \
+                            api-monitor simulate core/api --down 5m --own-network-down 20m\n\n\
                             It goes by the configuration, and by what was made through the API where the database is \
                             there.")]
     Simulate {
@@ -164,6 +165,10 @@ enum Command {
         /// A further endpoint that fails in the same time; may be given again
         #[arg(long, value_name = "ENDPOINT")]
         also: Vec<String>,
+        /// For so long, from the same time on, our own network is cut off: everything fails that is not on this machine,
+        /// and the targets of `connectivity` do not answer
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        own_network_down: Option<DurationSetting>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -342,9 +347,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
             let config = load(&options)?;
             runtime(Workers::Fixed(1))?.block_on(notify::test(&config, &channel))
         }
-        Command::Simulate { target, down, at, also, json } => {
+        Command::Simulate { target, down, at, also, own_network_down, json } => {
             let config = load(&options)?;
-            let imagining = simulate::Imagining { target, also, down, at, json };
+            let imagining = simulate::Imagining { target, also, down, at, own_network_down, json };
             runtime(Workers::Fixed(1))?.block_on(simulate::simulate(&config, &imagining))
         }
         Command::Backtest { policy, days, selectors, json } => {

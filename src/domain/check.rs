@@ -11,7 +11,7 @@ use crate::domain::Timestamp;
 use crate::domain::certificate::ServedChain;
 use crate::domain::connectivity::Reaches;
 pub use crate::domain::dial::TlsPolicy;
-use crate::domain::dial::{DialPolicy, Dialled, TlsSeen};
+use crate::domain::dial::{Auth, DialPolicy, Dialled, HttpVersion, Proxy, RedirectHosts, TlsSeen};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::push::PushSpec;
@@ -46,6 +46,11 @@ pub struct CheckSpec {
     pub expected_status: ExpectedStatus,
     pub redirects: RedirectPolicy,
     pub tls: TlsPolicy,
+    pub auth: Option<Auth>,
+    pub proxy: Option<Proxy>,
+    pub http_version: HttpVersion,
+    /// Whether a connection may serve several checks, one after another.
+    pub reuse_connection: bool,
     /// Reading the decompressed body stops here; a longer body is no failure.
     pub max_body_bytes: u64,
     pub user_agent: String,
@@ -73,6 +78,15 @@ pub struct RedirectPolicy {
     pub follow: bool,
     /// The most redirects followed in one attempt.
     pub max: u32,
+    /// From https to http.
+    pub allow_downgrade: bool,
+    pub hosts: RedirectHosts,
+}
+
+impl Default for RedirectPolicy {
+    fn default() -> Self {
+        Self { follow: true, max: 10, allow_downgrade: false, hosts: RedirectHosts::Any }
+    }
 }
 
 /// How long each phase of an attempt took, in microseconds; over redirects the phases are summed. `None`: the
@@ -120,6 +134,8 @@ pub struct Observation {
     pub http_version: Option<String>,
     /// What was answered, where it is not in HTTP.
     pub answer: Option<Answer>,
+    /// The connection was one that an earlier check had made.
+    pub reused: bool,
 }
 
 /// What a check saw that is not stored with its result.
@@ -263,8 +279,12 @@ mod tests {
             connect_timeout: None,
             dial: DialPolicy::default(),
             expected_status: serde_json::from_value(expected.clone()).unwrap(),
-            redirects: RedirectPolicy { follow: true, max: 10 },
+            redirects: RedirectPolicy::default(),
             tls: TlsPolicy::default(),
+            auth: None,
+            proxy: None,
+            http_version: HttpVersion::Auto,
+            reuse_connection: false,
             max_body_bytes: 0,
             user_agent: String::new(),
             redact: Vec::new(),

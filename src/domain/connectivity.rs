@@ -11,6 +11,7 @@
 //!
 //! So no failing endpoint is untold for longer than T + `max_suppression`.
 
+mod damping;
 mod reach;
 #[cfg(test)]
 mod tests;
@@ -22,10 +23,15 @@ use crate::domain::Timestamp;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::words;
 
+pub use damping::{Damping, ToTell};
 pub use reach::{Reach, Reaches, reach_of};
 
 /// The targets are asked at most once in this time, however many checks fail.
 pub const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a failed check waits for the targets at most; after that it counts. Longer than two askings, of which one
+/// may be under way.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
 /// How long a check that was under way when the targets answered again has to be recorded, before another is made.
 const RECORDED_WITHIN: Duration = Duration::from_secs(1);

@@ -8,10 +8,12 @@
 
 mod graph;
 mod maintenance;
+mod parents;
 mod standing;
 
 pub use self::graph::{Cycle, Graph, Member};
-pub use self::maintenance::{Inherited, inherited};
+pub use self::maintenance::{Inherited, InheritedHolds, inherited, maintenance_of_parents};
+pub use self::parents::{Examined, Parents, Wait, is_untold};
 pub use self::standing::{DownParent, Standing, Standings, ToAsk, standing};
 
 /// The most selectors of one endpoint.

@@ -267,6 +267,7 @@ fn may_be_our_network(kind: FailureKind) -> bool {
             | FailureKind::ConnectReset
             | FailureKind::ConnectTimeout
             | FailureKind::ConnectUnreachable
+            | FailureKind::IcmpTimeout
     )
 }
 

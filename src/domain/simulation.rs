@@ -5,14 +5,20 @@
 //! [`World`] is what the recorder and the scheduler know, [`Simulation`] moves it through time.
 
 mod clockwork;
+mod grouped;
+mod network;
 mod outage;
 mod replay;
+mod said;
 mod world;
 
 pub use clockwork::{Made, Simulation};
+pub use grouped::{Together, together};
+pub use network::{Network, reaches_of};
 pub use outage::{Outage, imagine};
 pub use replay::{Comparison, Difference, Replay, Told};
-pub use world::{Said, What, World};
+pub use said::{Said, What};
+pub use world::World;
 
 #[cfg(test)]
 mod model;

@@ -6,12 +6,12 @@
 //! handed over in memory. It makes no check and sends no message.
 
 pub mod batch;
+mod behind;
 pub mod buffer;
 mod doubt;
 mod maintained;
 pub mod outages;
 mod parents;
-mod rechecked;
 pub mod run;
 pub mod telling;
 pub mod tracked;

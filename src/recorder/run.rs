@@ -17,9 +17,11 @@ use crate::connectivity::OwnNetwork;
 use crate::domain::connectivity::Moment;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::incident::{Acknowledging, EndpointState, MOST_AT_ONCE, Transition, Unresolvable};
+use crate::domain::maintenance::Maintained;
 use crate::domain::outcome::{Outcome, Status};
+use crate::domain::recheck::Request;
 use crate::domain::start_grace::StartGrace;
-use crate::domain::suppression::{Hold, Suppressor};
+use crate::domain::suppression::Suppressor;
 use crate::domain::{Timestamp, from_micros, micros};
 use crate::events::{ConfirmRequest, Decided, Decider, Decision, IncidentRequest, Recorded, Submission, Undecidable};
 use crate::feed::{Event, Feed, StatusNews, TroubleCode};
@@ -31,9 +33,10 @@ use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
 use super::batch::{Batch, Failed};
+use super::behind::Behind;
 use super::buffer::{BATCH, Buffer, Limits, Waiter};
 use super::doubt::{self, Shown};
-use super::maintained::{Changes, Maintained};
+use super::maintained::{self, Changed};
 use super::outages::Outages;
 use super::parents::Parents;
 use super::telling::{Happened, Telling};
@@ -51,10 +54,6 @@ const LAST_WAIT: Duration = Duration::from_secs(3);
 
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);
-
-/// The most events that wait until the board shows what they tell. Beyond it the oldest are lost, which whoever looks on
-/// is told.
-const NEWS: usize = 4_096;
 
 /// How long an hour without a successor waits for late results before it is written.
 const HOUR_GRACE_US: i64 = 5 * 60 * 1_000_000;
@@ -112,11 +111,8 @@ pub struct Recorder {
     writing_since: Option<Instant>,
     /// What is told by tellings that are not committed, in their order.
     unhanded: VecDeque<Handed>,
-    /// Endpoints whose entry on the board is behind.
-    changed: HashSet<EndpointId>,
-    /// What whoever looks on is told once the board shows it, and how much of it there was no room for.
-    news: VecDeque<Event>,
-    news_lost: u64,
+    /// What the board and whoever looks on are still to be told.
+    behind: Behind,
     /// Something should be committed without waiting for the batch.
     urgent: bool,
     flush_at: Option<Instant>,
@@ -161,7 +157,7 @@ impl Recorder {
         let grace = StartGrace::begin(entries.iter().map(|entry| &*entry.known), parts.clock.monotonic());
         parts.board.set_holds(parts.quiet.holds(parts.clock.now()));
         parts.board.set_start_grace(grace.shown(parts.clock.monotonic(), parts.clock.now()));
-        let maintained = Maintained::begin(&parts.board);
+        let maintained = Maintained::begin(maintained::present(&parts.board));
         let parents = Parents::begin(&parts.board, &tracked);
         let (limits, session) = (parts.limits, parts.store.writing_session());
         Self {
@@ -171,9 +167,7 @@ impl Recorder {
             committing: None,
             writing_since: None,
             unhanded: VecDeque::new(),
-            changed: HashSet::new(),
-            news: VecDeque::new(),
-            news_lost: 0,
+            behind: Behind::default(),
             urgent: false,
             flush_at: None,
             trouble: Trouble::new(),
@@ -247,9 +241,6 @@ impl Recorder {
         // From its first attempt until now, as for windows of its own.
         result.in_maintenance |= !matches!(result.outcome, Outcome::Missed(_))
             && self.parents.maintenance(board, quiet, id, result.started_at, now).is_some();
-        if result.in_maintenance {
-            self.maintained.note(id);
-        }
         let around = self.grace.around(&result, &entry.known, self.parts.clock.monotonic(), now);
         let around = quiet.beside(around, &entry.known, now);
         let moment = Moment { at: now, running: self.parts.clock.monotonic() };
@@ -263,6 +254,7 @@ impl Recorder {
             return;
         }
         tracked.note(&result, seen);
+        self.maintained.note(&result);
         let shown = doubt::follow(tracked, &result, &mut effect, &self.parts.own_network, moment);
         // While it is paused or in maintenance, that is what is shown.
         if let Some(Shown { from, to, since }) =
@@ -270,7 +262,7 @@ impl Recorder {
         {
             let why = tracked.state.cause.as_ref().filter(|_| to == Status::Down).map(|cause| cause.message.as_str());
             let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message: why };
-            note(&mut self.news, &mut self.news_lost, Event::status(&entry.known, news));
+            self.behind.note(Event::status(&entry.known, news));
         }
         self.parents.take(board, &entry, tracked, &result, &effect, now);
         if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest::soon(id)).is_err() {
@@ -280,7 +272,7 @@ impl Recorder {
                 "no room for a confirming check; the next slot confirms"
             );
         }
-        note(&mut self.news, &mut self.news_lost, Event::check(&entry.known, &result));
+        self.behind.note(Event::check(&entry.known, &result));
         if !waiters.is_empty() {
             self.urgent = true;
             self.buffer.await_commit(result.clone(), waiters);
@@ -344,7 +336,7 @@ impl Recorder {
         now: Timestamp,
     ) {
         let Some(tracked) = self.tracked.get(&id) else { return };
-        self.changed.insert(id);
+        self.behind.change(id);
         self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
         if effect.state_changed {
             self.buffer.set_state(id, tracked.state.clone());
@@ -393,7 +385,7 @@ impl Recorder {
                 let since = tracked.state.since;
                 let error_message = why.filter(|_| to == Status::Down);
                 let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message };
-                note(&mut self.news, &mut self.news_lost, Event::status(known, news));
+                self.behind.note(Event::status(known, news));
             }
             if to == Status::Down {
                 tracing::warn!(endpoint = name, endpoint_id = id.0, %from, why, "{name} is down");
@@ -402,7 +394,7 @@ impl Recorder {
             }
         }
         if let Some(event) = incident {
-            note(&mut self.news, &mut self.news_lost, event);
+            self.behind.note(event);
         }
     }
 
@@ -442,12 +434,9 @@ impl Recorder {
                 let moment = Moment { at: now, running: self.parts.clock.monotonic() };
                 let mut around = self.parts.own_network.beside(around, id, moment);
                 around.maintenance = around.maintenance.or(entry.facts().maintenance);
-                around.parent_down = self.parents.hold(board, id, tracked, now);
+                around.parent_down = self.parents.hold(board, &entry.known, tracked, now);
                 let newest = tracked.last_verdict.as_deref();
-                if let Some(until) = self.maintained.waits_for_a_check(id, &tracked.state, newest, now) {
-                    // The window is over, and what is known is of the window.
-                    around.maintenance.get_or_insert_with(|| Hold { name: String::new(), until: Some(until) });
-                }
+                let around = self.maintained.beside(around, id, &tracked.state, newest, now);
                 tracked.advance(&entry.known.endpoint.alert_policy, &around, now)
             }
             None => tracked.abandon(now),
@@ -457,11 +446,10 @@ impl Recorder {
         true
     }
 
-    /// Shows which windows and silences there are now. What failed in a window that is over is checked at once, so that
-    /// it is told if it still does.
+    /// Shows which windows and silences there are now, and which have ended.
     fn follow_windows(&mut self, now: Timestamp) {
         self.parts.board.set_holds(self.parts.quiet.holds(now));
-        let Changes { begun, ended } = self.maintained.follow(&self.parts.board, now);
+        let Changed { begun, ended } = maintained::follow(&mut self.maintained, &self.parts.board, &self.tracked, now);
         for entry in begun {
             let Some(hold) = &entry.maintenance else { continue };
             let (from, to) = (Some(entry.live.state.status), Some(Status::Maintenance));
@@ -474,11 +462,6 @@ impl Recorder {
             let (from, to) = (Some(Status::Maintenance), Some(state.status));
             let news = StatusNews { at: now, from, to, since: state.since, error_message: why };
             self.parts.feed.publish(Event::status(&entry.known, news));
-            let newest = self.tracked.get(&entry.known.id).and_then(|tracked| tracked.last_verdict.as_ref());
-            let has_failed = newest.is_some_and(|verdict| !verdict.outcome.is_good());
-            if has_failed {
-                self.maintained.recheck(entry.known.id, now);
-            }
         }
     }
 
@@ -493,8 +476,13 @@ impl Recorder {
             }
             self.parents.show(&self.parts.board, now);
         }
-        self.parents.send(&self.parts.confirmations);
-        self.maintained.send(&self.parts.confirmations);
+        let confirmations = &self.parts.confirmations;
+        let mut take = |request: Request| match confirmations.try_send(request.into()) {
+            Err(mpsc::error::TrySendError::Full(_)) => false,
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
+        };
+        self.parents.hand_over(&mut take);
+        self.maintained.hand_over(&mut take);
         if self.committing.is_none() && self.is_due() {
             self.begin_commit();
         }
@@ -509,7 +497,7 @@ impl Recorder {
         }
         // Only then: the board counts what the rows have, as long as that is a matter of a moment.
         if self.trouble.is_away() || self.trouble.has_failed() {
-            self.tell_board();
+            self.behind.tell_all(&mut self.tracked, &self.parts.board, &self.parts.feed);
         }
     }
 
@@ -550,7 +538,11 @@ impl Recorder {
             // Whatever is urgent from now on is for the next writing.
             self.urgent = false;
         }
+        let was_writing = self.buffer.is_writing();
         let Some(batch) = self.buffer.batch() else { return };
+        if !was_writing && self.buffer.is_writing() {
+            self.behind.begin_writing(&mut self.tracked, &self.parts.board, &self.parts.feed);
+        }
         let began = Instant::now();
         self.writing_since.get_or_insert(began);
         self.flush_at = None;
@@ -622,7 +614,8 @@ impl Recorder {
         self.trouble.committed(results, written, more, &self.parts.metrics, now);
         self.tell_of_trouble(was_away);
         if written {
-            self.tell_board();
+            // What came meanwhile is not: a crash could still take it back.
+            self.behind.tell_written(&mut self.tracked, &self.parts.board, &self.parts.feed);
             // After the board, so that whoever is answered finds the result in the lists too.
             reply(waited, true);
             if !self.buffer.is_empty() {
@@ -707,20 +700,6 @@ impl Recorder {
         self.parts.metrics.results_pending.set(i64::try_from(results).unwrap_or(i64::MAX));
     }
 
-    fn tell_board(&mut self) {
-        let tracked = &mut self.tracked;
-        if !self.changed.is_empty() {
-            self.parts.board.update(self.changed.drain(), |id, live| {
-                if let Some(tracked) = tracked.get_mut(&id) {
-                    tracked.tell(live);
-                }
-            });
-        }
-        // After the board, so that whoever is told and looks finds it there.
-        self.parts.feed.lose(std::mem::take(&mut self.news_lost));
-        self.parts.feed.publish_all(self.news.drain(..));
-    }
-
     /// Says that the database went away, or is back, if it is otherwise than it was.
     fn tell_of_trouble(&self, was_away: bool) {
         let (code, message) = match (was_away, self.trouble.is_away()) {
@@ -748,10 +727,10 @@ impl Recorder {
         let limit = from_micros(micros(self.parts.clock.now()) - HOUR_GRACE_US);
         let closed = self.close_hours_ended_by(limit);
         let board = &self.parts.board;
-        let changed = &self.changed;
+        let behind = &self.behind;
         let with_incident = &self.with_incident;
         self.tracked.retain(|id, tracked| {
-            let unfinished = tracked.open_hour.is_some() || changed.contains(id) || with_incident.contains(id);
+            let unfinished = tracked.open_hour.is_some() || behind.has(*id) || with_incident.contains(id);
             unfinished || board.get(*id).is_some()
         });
         let tracked = &self.tracked;
@@ -766,7 +745,7 @@ impl Recorder {
                 && let Some(hour) = tracked.close_hour()
             {
                 self.buffer.add_hour(*id, hour);
-                self.changed.insert(*id);
+                self.behind.change(*id);
                 self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
                 closed += 1;
             }
@@ -811,14 +790,6 @@ impl Recorder {
 /// What its troubles are about.
 const DATABASE: &str = "database";
 
-fn note(news: &mut VecDeque<Event>, lost: &mut u64, event: Event) {
-    if news.len() >= NEWS {
-        news.pop_front();
-        *lost += 1;
-    }
-    news.push_back(event);
-}
-
 /// Answers whoever waited.
 fn reply(waiters: Vec<Waiter>, stored: bool) {
     for waiter in waiters {
@@ -856,3 +827,6 @@ async fn sleep_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

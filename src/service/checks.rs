@@ -85,7 +85,7 @@ pub async fn try_out(
     let redact = redaction::applying(&settings, layers);
     let inherited = layers.group.map_or_else(|| layers.defaults.clone(), |group| overlay(layers.defaults, group));
     // Nor is anything told of the files of this machine to whoever only checks.
-    let names_a_file = settings.tls.as_ref().is_some_and(|tls| tls.ca_file.is_some());
+    let names_a_file = settings.tls.as_ref().is_some_and(|tls| tls.ca_file.is_some() || tls.crl_file.is_some());
     if names_a_file
         || redaction::keeps_any(&settings)
         || !redaction::sent_along(&settings, &inherited, &redact).is_empty()

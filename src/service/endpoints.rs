@@ -19,7 +19,7 @@ use crate::domain::role::Role;
 use crate::feed::{Event, StatusNews};
 pub(super) use changes::Changes;
 use edits::{Edit, patched, paused, replaced, resumed};
-pub(super) use meaning::{resolved_of_api, unknown_channels};
+pub(super) use meaning::{not_by_api, resolved_of_api, unknown_channels};
 pub(super) use parents::{circles, unknown_parents};
 
 /// What there was before a change by key.

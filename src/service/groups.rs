@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::context::{Actor, ServiceContext, detached_change};
-use super::endpoints::{circles, tell_of_statuses, unknown_channels, unknown_parents};
+use super::endpoints::{circles, not_by_api, tell_of_statuses, unknown_channels, unknown_parents};
 use super::error::{Conflict, FieldError, Place, Precondition, ServiceError, key_text};
 use super::{merge_patch, redaction};
 use crate::board::Entry;
@@ -468,6 +468,7 @@ fn content(
         }
         errors.push(rule.into());
     }
+    errors.extend(not_by_api(&settings));
     errors.extend(unknown_channels(listing, &settings, before.map(|group| &group.settings)));
     if !errors.is_empty() {
         return Err(ServiceError::Invalid(errors));

@@ -1,11 +1,12 @@
 //! What the monitor would watch, tell and keep quiet, for commands that imagine it: as configured, with what was made
 //! through the API where there is a database, which is only read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::{Config, Listing};
 use crate::domain::Timestamp;
+use crate::domain::dependency::{Graph, Member};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint, Origin};
 use crate::domain::holds::Holds;
 use crate::domain::maintenance::KnownWindow;
@@ -118,6 +119,21 @@ impl Imagined {
                 Err(format!("`{name}` is in several groups: say {}", labels.join(" or ")))
             }
         }
+    }
+
+    /// These, and every endpoint that they depend on, and theirs.
+    pub fn with_parents(&self, endpoints: &[Arc<KnownEndpoint>]) -> Vec<Arc<KnownEndpoint>> {
+        let graph = Graph::new(self.endpoints.iter().map(|known| Member::from(&**known)));
+        let mut all = endpoints.to_vec();
+        let mut seen: HashSet<EndpointId> = all.iter().map(|known| known.id).collect();
+        let mut next = 0;
+        while let Some(known) = all.get(next).cloned() {
+            next += 1;
+            let parents = graph.parents(known.id).map(|(_, parent)| parent);
+            let new: HashSet<EndpointId> = parents.filter(|parent| seen.insert(*parent)).collect();
+            all.extend(self.endpoints.iter().filter(|known| new.contains(&known.id)).cloned());
+        }
+        all
     }
 
     /// Those that any of the selectors means; without a selector all.

@@ -5,13 +5,33 @@ use url::Url;
 
 use super::error::FieldError;
 use crate::config::channels::{ChannelConfig, Transport};
+use crate::domain::dial::name_server;
+use crate::domain::endpoint::EndpointSettings;
 use crate::domain::outbound::{Refused, host_refused_for_ever, refused_for_ever};
+use crate::domain::pointer;
 
 /// What is wrong with a URL that leads to such an address. `pointer` is where it stands in the body. What is no URL is
 /// for others to refuse.
 pub fn unreachable_url(url: &str, pointer: &str) -> Option<FieldError> {
     let refused = Url::parse(url.trim()).ok().and_then(|url| refused_for_ever(&url))?;
     Some(mistake(pointer, &refused))
+}
+
+/// What is wrong with where an endpoint leads, by its URL or by another setting.
+pub fn unreachable_settings(settings: &EndpointSettings) -> Vec<FieldError> {
+    let token_url = settings.auth.as_ref().and_then(|auth| auth.oauth2.as_ref()).map(|oauth2| &oauth2.token_url);
+    let urls = [("/url", &settings.url), ("/proxy", &settings.proxy)];
+    let mut wrong: Vec<FieldError> =
+        urls.into_iter().filter_map(|(at, url)| unreachable_url(url.as_deref()?, at)).collect();
+    wrong.extend(token_url.and_then(|url| unreachable_url(url, "/auth/oauth2/token_url")));
+    let resolver = settings.resolver.as_deref().and_then(|text| name_server(text.trim()).ok());
+    let resolver = resolver.and_then(|server| host_refused_for_ever(&server.ip().to_string()));
+    wrong.extend(resolver.map(|refused| mistake("/resolver", &refused)));
+    for (name, address) in settings.resolve.iter().flatten() {
+        let at = format!("/resolve/{}", pointer::step(name));
+        wrong.extend(host_refused_for_ever(address.trim()).map(|refused| mistake(&at, &refused)));
+    }
+    wrong
 }
 
 /// What is wrong with where a channel leads, by the pointer of the setting that says so.

@@ -1,5 +1,7 @@
 //! Secrets in settings: what is shown instead of them, and how writing that back keeps what is stored.
 
+mod logins;
+
 use std::ops::Range;
 
 use serde_json::Value;
@@ -42,6 +44,7 @@ pub fn redacted(settings: &EndpointSettings, redact: &[String]) -> EndpointSetti
             HIDDEN.clone_into(value);
         }
     }
+    logins::hide(&mut shown);
     shown.url = settings.url.as_deref().map(redacted_url);
     shown.token = settings.token.as_ref().map(|_| HIDDEN.to_owned());
     if let Some(RequestBody::Json(body)) = &mut shown.body {
@@ -96,11 +99,13 @@ pub(super) fn userinfo(text: &str) -> Option<Range<usize>> {
     authority.rfind('@').map(|end| start..start + end)
 }
 
-/// The names of the headers of `inherited` with secret values that settings send along without having set them.
+/// The names of the headers of `inherited` with secret values that settings send along without having set them; also
+/// `auth` and `proxy`.
 pub fn sent_along(settings: &EndpointSettings, inherited: &EndpointSettings, redact: &[String]) -> Vec<String> {
     let own = |name: &str| settings.headers.iter().flatten().any(|(set, _)| set.eq_ignore_ascii_case(name));
     let names = inherited.headers.iter().flatten().map(|(name, _)| name);
-    names.filter(|name| is_secret(redact, name) && !own(name)).cloned().collect()
+    let headers = names.filter(|name| is_secret(redact, name) && !own(name)).cloned();
+    headers.chain(logins::sent_along(settings, inherited)).collect()
 }
 
 /// Whether `***` stands anywhere for what is stored.
@@ -114,6 +119,7 @@ pub fn keeps_any(settings: &EndpointSettings) -> bool {
         || settings.token.as_deref() == Some(HIDDEN)
         || settings.url.as_ref().is_some_and(in_url)
         || settings.body.as_ref().is_some_and(in_body)
+        || logins::keeps_any(settings)
 }
 
 fn keeps_in_body(value: &Value, is_secret: bool) -> bool {
@@ -126,8 +132,12 @@ fn keeps_in_body(value: &Value, is_secret: bool) -> bool {
     }
 }
 
-/// Whether two sets of settings ask the same place: scheme, host and port. Those without a URL (of groups) do.
+/// Whether two sets of settings ask the same place: scheme, host and port, by the same way. Those without a URL (of
+/// groups) do.
 fn same_place(one: &EndpointSettings, other: &EndpointSettings) -> bool {
+    if !logins::same_route(one, other) {
+        return false;
+    }
     match (&one.url, &other.url) {
         (Some(one), Some(other)) => same_origin(one, other),
         (one, other) => one.is_none() && other.is_none(),
@@ -169,6 +179,7 @@ pub fn restore(
             errors.push(FieldError::at(&pointer, "conflict", detail));
         }
     }
+    logins::restore(new, stored.map(|stored| stored.settings), goes_elsewhere, &mut errors);
     if let Some(url) = &mut new.url {
         restore_url(url, stored.and_then(|stored| stored.settings.url.as_deref()), &mut errors);
     }

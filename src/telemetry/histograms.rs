@@ -57,7 +57,11 @@ impl CheckDurations {
 
     pub fn all(&self) -> impl Iterator<Item = (Kind, OutcomeWord, &Histogram)> {
         let of_kind = |(kind, histograms)| VERDICTS.iter().zip(histograms).map(move |(verdict, h)| (kind, *verdict, h));
-        Kind::ALL.iter().copied().zip(&self.0).flat_map(of_kind)
+        // A kind of which nothing was checked has no series; the usual one is there from the beginning.
+        let is_there = |(kind, histograms): &(Kind, &[Histogram; VERDICTS.len()])| {
+            *kind == Kind::Http || histograms.iter().any(|histogram| histogram.get_sample_count() > 0)
+        };
+        Kind::ALL.iter().copied().zip(&self.0).filter(is_there).flat_map(of_kind)
     }
 }
 
@@ -90,6 +94,10 @@ pub struct Deliveries {
     pub failed: Counter,
     /// Attempts that failed and were the last.
     pub dead: Counter,
+    /// Messages that digests told in their place.
+    pub grouped: Counter,
+    /// Those digests.
+    pub digests: Counter,
     /// Of an attempt, whatever came of it.
     pub durations: Histogram,
 }
@@ -97,7 +105,8 @@ pub struct Deliveries {
 impl Default for Deliveries {
     fn default() -> Self {
         let (delivered, failed, dead) = (Counter::default(), Counter::default(), Counter::default());
-        Self { delivered, failed, dead, durations: histogram(DELIVERY) }
+        let (grouped, digests) = (Counter::default(), Counter::default());
+        Self { delivered, failed, dead, grouped, digests, durations: histogram(DELIVERY) }
     }
 }
 
@@ -194,6 +203,7 @@ mod tests {
         ] {
             durations.observe(Kind::Http, outcome, micros);
         }
+        durations.observe(Kind::Tcp, OutcomeWord::Missed, 1);
         let counts: Vec<_> = durations.all().map(|(_, outcome, h)| (outcome, h.get_sample_count())).collect();
         assert_eq!(counts, [(OutcomeWord::Up, 2), (OutcomeWord::Degraded, 0), (OutcomeWord::Down, 1)]);
     }

@@ -17,6 +17,8 @@ pub(crate) enum Reply {
     Code(u8),
     /// That another name is meant, with the address of that one.
     Alias(&'static str, IpAddr),
+    /// That another name is meant, which does not exist.
+    AliasOfNothing(&'static str),
     Silence,
     /// By UDP only that the answer is too long, by TCP these.
     Long(Vec<IpAddr>),
@@ -124,6 +126,10 @@ fn answer(question: &[u8], asked: &Asked, reply: &dyn Fn(&str, usize) -> Reply, 
         Reply::Long(_) => cut = true,
         Reply::Code(refusal) => code = refusal,
         Reply::Silence => return None,
+        Reply::AliasOfNothing(meant) => {
+            records.push((CNAME, written(meant)));
+            code = 3;
+        }
         Reply::Alias(meant, address) => {
             add(vec![address]);
             if !records.is_empty() {

@@ -5,6 +5,7 @@
 //! goes into the [`Trace`] of the attempt, whose [`tell`](Trace::tell) brings it into the observation. The caller bounds
 //! the whole by its deadline, and says with [`failure::timed_out`] what was under way then.
 
+mod proxy;
 mod tls;
 
 #[cfg(test)]
@@ -18,17 +19,16 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use super::client::ClientError;
 use super::failure;
 use super::trace::{Phase, Trace};
-use super::trust::Trust;
+use super::trust::{TlsError, Trust};
 use crate::domain::check::CheckSpec;
 use crate::domain::dial::{DialPolicy, IpFamily};
 use crate::domain::endpoint::Origin;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::outbound::Outbound;
 
-pub(super) use tls::Secured;
+pub(super) use proxy::{authorization, place};
 
 /// Of several addresses, one that does not answer is left for the next after this time, where no `connect_timeout` says
 /// otherwise (checks.md section 2).
@@ -72,14 +72,14 @@ impl Dialler {
     ///
     /// # Errors
     /// When TLS cannot be spoken at all.
-    pub fn new(outbound: Arc<Outbound>) -> Result<Self, ClientError> {
+    pub fn new(outbound: Arc<Outbound>) -> Result<Self, TlsError> {
         Ok(Self { outbound, tls: tls::Policies::new(Trust::load())? })
     }
 
     /// Connects to `host` (a name or an address, which may be in brackets): to its addresses one after another, each for
     /// at most `connect_timeout` or its share of the time, until one of them answers. Every one that does not is noted.
     ///
-    /// Leaves the trace in [`Phase::FirstByte`]; [`secure`](Self::secure) is in [`Phase::Tls`].
+    /// Leaves the trace in [`Phase::Connect`]: where [`secure`](Self::secure) does not follow, the caller enters what does.
     ///
     /// # Errors
     /// As the name cannot be looked up, is not to be connected to, or no address answered.
@@ -91,6 +91,7 @@ impl Dialler {
         trace: &Trace,
     ) -> Result<Connected, Failure> {
         let addresses = self.resolve(host, port, route, trace).await?;
+        trace.enter(Phase::Connect);
         let mut failures: Vec<(IpAddr, Failure)> = Vec::new();
         for (i, ip) in addresses.iter().enumerate() {
             let address = SocketAddr::new(*ip, port);
@@ -104,7 +105,6 @@ impl Dialler {
             let error = match ended {
                 Ok(Ok(stream)) => {
                     trace.dialled(address, began.elapsed(), None);
-                    trace.enter(Phase::FirstByte);
                     return Ok(Connected { stream, peer: address });
                 }
                 Ok(Err(error)) => Some(error),
@@ -126,6 +126,9 @@ impl Dialler {
     }
 
     /// The addresses that are dialled, at least one. Notes the phase.
+    ///
+    /// # Errors
+    /// As the name cannot be looked up, or is not to be connected to.
     pub(super) async fn resolve(
         &self,
         host: &str,

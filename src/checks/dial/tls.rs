@@ -13,10 +13,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::Dialler;
-use crate::checks::client::ClientError;
 use crate::checks::failure;
 use crate::checks::trace::{Phase, Trace};
-use crate::checks::trust::{Files, Trust};
+use crate::checks::trust::{Files, TlsError, Trust};
 use crate::domain::check::TlsPolicy;
 use crate::domain::dial::TlsSeen;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -94,14 +93,14 @@ pub(super) struct Policies {
 
 impl Policies {
     /// Builds the usual settings, so that an error shows at the start.
-    pub(super) fn new(trust: Trust) -> Result<Self, ClientError> {
+    pub(super) fn new(trust: Trust) -> Result<Self, TlsError> {
         let usual = trust.config(&TlsPolicy::default(), &Files::default())?;
         let built = HashMap::from([(TlsPolicy::default(), (Stamps::default(), Arc::new(usual)))]);
         Ok(Self { trust, built: Mutex::new(built) })
     }
 
     /// The settings for a policy. Files that have changed since are read again.
-    async fn get(&self, policy: &TlsPolicy) -> Result<Arc<ClientConfig>, ClientError> {
+    async fn get(&self, policy: &TlsPolicy) -> Result<Arc<ClientConfig>, TlsError> {
         // Of names nothing is in the settings; without verification some files are not needed.
         let mut key = TlsPolicy { server_name: None, ..policy.clone() };
         if !policy.verify {
@@ -138,9 +137,9 @@ impl Policies {
 }
 
 /// `i`: which of the files.
-fn unreadable(i: usize, path: &str, error: &io::Error) -> ClientError {
+fn unreadable(i: usize, path: &str, error: &io::Error) -> TlsError {
     let what = ["TLS authorities", "revoked certificates", "client certificate", "client key"][i];
-    ClientError::File { what, path: path.to_owned(), reason: failure::shown(&error.to_string()) }
+    TlsError::File { what, path: path.to_owned(), reason: failure::shown(&error.to_string()) }
 }
 
 async fn stamp(path: &str) -> io::Result<(Option<SystemTime>, u64)> {

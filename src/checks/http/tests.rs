@@ -1,6 +1,5 @@
 //! Each way an HTTP check ends, against a real server on this machine.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -15,10 +14,15 @@ use crate::domain::outcome::Outcome;
 use crate::domain::setting::RequestBody;
 use crate::outbound::Lookup;
 
+mod auth;
+mod bodies;
 mod names;
 mod outbound;
+mod proxies;
 mod redirects;
+mod reuse;
 mod tls;
+mod versions;
 
 /// Names below `.example` are this machine.
 fn local_names() -> Lookup {
@@ -329,38 +333,6 @@ async fn a_flood_of_headers_is_bounded() {
     .await;
     let message = format!("{} answered with more headers than are accepted", endless.address);
     assert_fails(&observe(&spec(&endless.url("/"))).await, FailureKind::HttpProtocol, &message);
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn gzip_answer(body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
-    [head.as_bytes(), body].concat()
-}
-
-#[tokio::test]
-async fn a_compressed_body_is_counted_decompressed_and_a_bomb_is_bounded() {
-    let server = Server::answering(gzip_answer(&gzip(&[b'x'; 5000]))).await;
-    let seen = observe(&spec(&server.url("/"))).await;
-    assert_eq!((seen.failure, seen.body_bytes), (None, 5000));
-
-    let bomb = Server::answering(gzip_answer(&gzip(&vec![0; 64 * 1024 * 1024]))).await;
-    let seen = observe(&CheckSpec { max_body_bytes: 100_000, ..spec(&bomb.url("/")) }).await;
-    assert_eq!((seen.failure, seen.body_bytes), (None, 100_000));
-}
-
-#[tokio::test]
-async fn a_damaged_compressed_body_is_a_failure() {
-    let whole = gzip(&(0..=255).cycle().take(50_000).collect::<Vec<u8>>());
-    let server = Server::answering(gzip_answer(&whole[..whole.len() / 2])).await;
-    assert_eq!(observe(&spec(&server.url("/"))).await.failure.unwrap().kind, FailureKind::BodyTruncated);
-
-    let server = Server::answering(gzip_answer(b"this is no gzip")).await;
-    assert_eq!(observe(&spec(&server.url("/"))).await.failure.unwrap().kind, FailureKind::HttpProtocol);
 }
 
 #[tokio::test]

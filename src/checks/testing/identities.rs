@@ -57,6 +57,14 @@ impl Authority {
         self.sign(&params)
     }
 
+    /// A certificate that expires in `time`.
+    pub(crate) fn issue_for(&self, names: &[&str], time: std::time::Duration) -> Identity {
+        let mut params = params(names[0], names);
+        params.not_before = in_days(-1).into();
+        params.not_after = (std::time::SystemTime::from(SystemClock::new().now()) + time).into();
+        self.sign(&params)
+    }
+
     /// One that can be told from others in a list of revoked certificates.
     pub(crate) fn issue_with_serial(&self, names: &[&str], serial: u64) -> Identity {
         let mut params = params(names[0], names);

@@ -106,10 +106,10 @@ impl Expectation {
     }
 
     fn complaint(&self, received: &Received) -> Option<Failure> {
-        if self.is_met(&received.bytes) {
+        if received.meets(self) {
             return None;
         }
-        let said = String::from_utf8_lossy(&received.bytes);
+        let said = received.text();
         let got = if said.is_empty() { "nothing".to_owned() } else { format!("\"{}\"", shown(said.trim_end())) };
         let expected = match self {
             Self::Text(text) => format!("\"{}\"", shown(text)),
@@ -248,7 +248,7 @@ impl Answer {
     /// of an echo as JSON; `SERVING` and its like.
     pub fn text(&self) -> String {
         match self {
-            Self::Received(received) => String::from_utf8_lossy(&received.bytes).into_owned(),
+            Self::Received(received) => received.text().into_owned(),
             Self::Dns(answer) => {
                 let asked_for = answer.records.iter().filter(|record| record.is_asked_for);
                 asked_for.map(|record| record.data.as_str()).collect::<Vec<_>>().join("\n")
@@ -291,9 +291,7 @@ impl Answer {
     pub fn summary(&self) -> Option<String> {
         match self {
             Self::Received(received) if received.bytes.is_empty() => None,
-            Self::Received(received) => {
-                Some(format!("\"{}\"", shown(String::from_utf8_lossy(&received.bytes).trim_end())))
-            }
+            Self::Received(received) => Some(format!("\"{}\"", shown(received.text().trim_end()))),
             Self::Dns(answer) => {
                 let mut line = answer.rcode.clone();
                 for record in answer.records.iter().take(10) {
@@ -311,9 +309,39 @@ impl Answer {
 /// What came over a connection, as far as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Received {
+    /// Of messages each with a line break after it.
     pub bytes: Vec<u8>,
-    /// There was more than is read.
+    /// There may have been more, which is not read.
     pub is_cut: bool,
+    /// Where in `bytes` each message ends; empty of a kind without messages.
+    ends: Vec<usize>,
+}
+
+impl Received {
+    pub fn push_message(&mut self, message: &[u8]) {
+        self.bytes.extend(message);
+        self.ends.push(self.bytes.len());
+        self.bytes.push(b'\n');
+    }
+
+    /// Whether all that came, or one of the messages, is what is expected.
+    fn meets(&self, expected: &Expectation) -> bool {
+        if self.ends.is_empty() {
+            return expected.is_met(&self.bytes);
+        }
+        let mut from = 0;
+        self.ends.iter().any(|end| {
+            let message = self.bytes.get(from..*end).unwrap_or_default();
+            from = end + 1;
+            expected.is_met(message)
+        })
+    }
+
+    /// Without the line break after the last message.
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        let end = self.ends.last().copied().unwrap_or(self.bytes.len());
+        String::from_utf8_lossy(self.bytes.get(..end).unwrap_or_default())
+    }
 }
 
 /// The answer of a name server.
@@ -448,7 +476,7 @@ mod tests {
     use super::*;
 
     fn received(text: &str) -> Answer {
-        Answer::Received(Received { bytes: text.as_bytes().to_vec(), is_cut: false })
+        Answer::Received(Received { bytes: text.as_bytes().to_vec(), ..Received::default() })
     }
 
     fn told(spec: &KindSpec, answer: &Answer) -> Option<(FailureKind, String)> {
@@ -471,6 +499,21 @@ mod tests {
             assert_eq!(told(spec, &received(said)), Some((FailureKind::ConditionFailed, message.to_owned())));
         }
         assert_eq!(text.complaint(None).map(|failure| failure.kind), Some(FailureKind::Protocol));
+    }
+
+    #[test]
+    fn a_message_by_itself_may_be_what_is_expected() {
+        let expect = Some(Expectation::pattern("^hello$").unwrap());
+        let spec = KindSpec::Websocket(Exchange { send: None, expect });
+        let of = |messages: &[&str]| {
+            let mut received = Received::default();
+            messages.iter().for_each(|message| received.push_message(message.as_bytes()));
+            Answer::Received(received)
+        };
+        assert_eq!(told(&spec, &of(&["welcome", "", "hello"])), None);
+        assert!(told(&spec, &of(&["welcome", "hello you"])).is_some() && told(&spec, &of(&[])).is_some());
+        assert_eq!(of(&["welcome", "hello"]).text(), "welcome\nhello");
+        assert!(of(&[""]).has_come() && !of(&[]).has_come());
     }
 
     #[test]

@@ -1,9 +1,40 @@
 //! Maintenance of parents: their children are in it too.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::graph::Graph;
-use crate::domain::endpoint::EndpointId;
+use crate::domain::endpoint::{EndpointId, KnownEndpoint};
+use crate::domain::hold::Hold;
+use crate::domain::suppression::Suppressor;
+
+/// Maintenance that endpoints have from their parents.
+pub type InheritedHolds = HashMap<EndpointId, Arc<Hold>>;
+
+/// The maintenance that the windows among these mean for endpoints through their parents. `known`: `None` of what is not
+/// there.
+pub fn maintenance_of_parents<'a>(
+    graph: &Graph,
+    known: impl Fn(EndpointId) -> Option<&'a KnownEndpoint>,
+    holds: &[Arc<Hold>],
+) -> InheritedHolds {
+    let windows: Vec<_> = holds.iter().filter(|hold| hold.by == Suppressor::MaintenanceWindow).collect();
+    if graph.is_empty() || windows.is_empty() {
+        return HashMap::new();
+    }
+    let own = |id: EndpointId| {
+        let known = known(id)?;
+        let mut of_it = windows.iter().filter(|hold| hold.is_of(known));
+        let first = *of_it.next()?;
+        Some(of_it.fold(first, |best, hold| if hold.outlasts(best) { *hold } else { best }).clone())
+    };
+    let is_absent = |id: EndpointId| known(id).is_none_or(|known| !known.is_checked());
+    let all = inherited(graph, own, is_absent, |one: &Arc<Hold>, other| one.outlasts(other));
+    let hold_of = |Inherited { hold, through }: Inherited<Arc<Hold>>| {
+        Arc::new(Hold { through: Some(through), ..Arc::unwrap_or_clone(hold) })
+    };
+    all.into_iter().map(|(id, of_parent)| (id, hold_of(of_parent))).collect()
+}
 
 /// What an endpoint has from a parent.
 #[derive(Debug, Clone, PartialEq, Eq)]

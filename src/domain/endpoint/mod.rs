@@ -1,6 +1,7 @@
 //! What is watched: the settings as a person wrote them ([`EndpointSettings`]), what they mean with all
 //! defaults applied ([`Endpoint`]), and the rules between the two ([`resolve()`]).
 
+mod connection;
 mod resolve;
 mod runbook;
 mod settings;
@@ -20,6 +21,7 @@ use crate::domain::route::Route;
 use crate::domain::schedule::Schedule;
 use crate::domain::selector::Selectors;
 
+pub use self::connection::{AuthSettings, BasicSettings, HostsSetting, OAuth2Settings, VersionSetting, proxy_url};
 pub use self::resolve::{MAX_CHANNELS, no_such_channel, only_known, resolve, resolve_layer};
 pub use self::settings::{
     AlertPolicySettings, CertificateSettings, DnsSettings, EndpointSettings, EscalationStepSettings, RedirectSettings,

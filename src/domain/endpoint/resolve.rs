@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::connection;
 use super::settings::{
     AlertPolicySettings, CertificateSettings, EndpointSettings, EscalationStepSettings, RetrySettings, overlay,
 };
@@ -15,9 +16,8 @@ use crate::domain::alert_policy::{
     AlertPolicy, EscalationStep, FailureThreshold, FlapPolicy, MOST_CHECKS, MOST_STEPS, ReminderPolicy,
 };
 use crate::domain::certificate::{Ahead, CertificatePolicy, MOST_WARNINGS};
-use crate::domain::check::{CheckSpec, RedirectPolicy, TlsPolicy};
+use crate::domain::check::CheckSpec;
 use crate::domain::dependency::MOST_SELECTORS;
-use crate::domain::dial::DialPolicy;
 use crate::domain::notification::Severity;
 use crate::domain::pointer;
 use crate::domain::retry::RetryPolicy;
@@ -33,13 +33,13 @@ pub use self::kinds::only_known;
 
 /// Collects every broken rule, so that a person mends them all at once.
 #[derive(Default)]
-struct Rules(Vec<RuleError>);
+pub(super) struct Rules(Vec<RuleError>);
 
 /// As many broken rules are told: whoever breaks more has not written by hand.
 const MAX_MISTAKES: usize = 100;
 
 impl Rules {
-    fn fail(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
+    pub(super) fn fail(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
         if self.is_full() {
             return;
         }
@@ -50,13 +50,13 @@ impl Rules {
         self.0.len() >= MAX_MISTAKES
     }
 
-    fn check(&mut self, good: bool, pointer: &str, code: &'static str, detail: &str) {
+    pub(super) fn check(&mut self, good: bool, pointer: &str, code: &'static str, detail: &str) {
         if !good {
             self.fail(pointer, code, detail);
         }
     }
 
-    fn number<T: PartialOrd + fmt::Display>(&mut self, value: T, low: T, high: T, pointer: &str) -> T {
+    pub(super) fn number<T: PartialOrd + fmt::Display>(&mut self, value: T, low: T, high: T, pointer: &str) -> T {
         if value < low || value > high {
             self.fail(pointer, "out_of_range", format!("{value} is out of range: {low} to {high}"));
         }
@@ -520,8 +520,6 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
         "out_of_range",
         "must be at least 1 ms and not longer than the timeout",
     );
-    let redirects = s.redirects.clone().unwrap_or_default();
-    let max_redirects = rules.number(redirects.max.unwrap_or(10), 1, 50, "/redirects/max");
     let max_body_bytes = rules.number(s.max_body_bytes.map_or(1_048_576, |b| b.0), 0, 104_857_600, "/max_body_bytes");
     let user_agent =
         s.user_agent.clone().unwrap_or_else(|| concat!("api-monitor/", env!("CARGO_PKG_VERSION")).to_owned());
@@ -531,7 +529,6 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
         "invalid",
         "is printable ASCII, at most 1,000 bytes",
     );
-    let tls = s.tls.clone().unwrap_or_default();
     let redact = SECRET_HEADERS
         .iter()
         .map(|n| (*n).to_owned())
@@ -547,12 +544,40 @@ fn resolve_check(rules: &mut Rules, s: &EndpointSettings, interval: Duration) ->
         body: s.body.clone(),
         timeout,
         connect_timeout,
-        dial: DialPolicy::default(),
+        dial: connection::resolve_dial(rules, s),
         expected_status: s.expected_status.clone().unwrap_or_else(|| ExpectedStatus::exactly(200)),
-        redirects: RedirectPolicy { follow: redirects.follow.unwrap_or(true), max: max_redirects },
-        tls: TlsPolicy { verify: tls.verify.unwrap_or(true), ca_file: tls.ca_file, ..TlsPolicy::default() },
+        redirects: connection::resolve_redirects(rules, s.redirects.as_ref()),
+        tls: connection::resolve_tls(rules, s.tls.as_ref()),
+        auth: connection::resolve_auth(rules, s.auth.as_ref()),
+        proxy: connection::resolve_proxy(rules, s.proxy.as_deref()),
+        http_version: connection::resolve_http_version(rules, s.http_version.as_ref()),
+        reuse_connection: s.reuse_connection.unwrap_or(false),
         max_body_bytes,
         user_agent,
         redact,
     })
+}
+
+#[cfg(test)]
+pub(super) mod tests_support {
+    use super::*;
+
+    fn resolved(mut settings: serde_json::Value) -> Result<Endpoint, Vec<RuleError>> {
+        settings["name"] = "a".into();
+        settings["url"] = "https://shop.example/".into();
+        let settings: EndpointSettings = serde_json::from_value(settings).unwrap();
+        let defaults = EndpointSettings::default();
+        let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
+        resolve(&settings, layers, crate::domain::from_micros(0))
+    }
+
+    /// What the settings of an endpoint at `https://shop.example/` mean.
+    pub(in crate::domain::endpoint) fn spec(settings: serde_json::Value) -> CheckSpec {
+        resolved(settings).unwrap().check
+    }
+
+    /// The places of their mistakes.
+    pub(in crate::domain::endpoint) fn mistakes(settings: serde_json::Value) -> Vec<String> {
+        resolved(settings).unwrap_err().into_iter().map(|rule| rule.pointer).collect()
+    }
 }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Kind;
+use super::connection::{AuthSettings, HostsSetting, VersionSetting};
 use crate::domain::check::{DnsRecordType, DnsTransport};
+use crate::domain::dial::IpFamily;
 use crate::domain::notification::Severity;
 use crate::domain::selector::{self, Selectors};
 use crate::domain::setting::{
@@ -58,6 +60,31 @@ pub struct EndpointSettings {
     /// Bound of connecting, within `timeout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<DurationSetting>,
+    /// Which addresses of a name are dialled: `any`, `v4`, `v6`. Default any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_family: Option<IpFamily>,
+    /// The server that is asked for names: an IP address, with or without a port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<String>,
+    /// Addresses of names that are not looked up. Added to those of the group and of the defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolve: Option<BTreeMap<String, String>>,
+    /// Our own address, from which is dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ip: Option<String>,
+    /// `http://host:port` or `socks5://host:port`, with `user:password@` before the host if need be; `none`. User and
+    /// password are write-only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4000)]
+    pub proxy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthSettings>,
+    /// `auto`, `1.1` or `2`. Default auto.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_version: Option<VersionSetting>,
+    /// Whether a connection may serve several checks, for half a minute. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse_connection: Option<bool>,
     /// Default 200.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_status: Option<ExpectedStatus>,
@@ -230,6 +257,13 @@ pub struct RedirectSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 50)]
     pub max: Option<u32>,
+    /// Whether they may lead from https to http. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_downgrade: Option<bool>,
+    /// To which hosts they may lead: `any`, `same`, or a list of names, of which `*.example.com` means every name below
+    /// example.com. Default any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<HostsSetting>,
 }
 
 /// What the kind `dns` asks. What the URL `dns://server/name?type=MX` says need not be said again.
@@ -262,6 +296,21 @@ pub struct TlsSettings {
     /// A PEM file of further trusted authorities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+    /// A PEM file of our own certificate. Only the configuration may set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert_file: Option<String>,
+    /// A PEM file of its key. Default: it is in `client_cert_file`. Only the configuration may set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key_file: Option<String>,
+    /// The name that is asked for and that the certificate must be for. Default: the host of the URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// `1.2` or `1.3`. Default 1.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<VersionSetting>,
+    /// A file of revoked certificates, PEM or DER.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl_file: Option<String>,
 }
 
 /// `over` laid upon `base`: maps merge, tags and `redact` add, everything else replaces.
@@ -272,7 +321,7 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
             tags: add(base.tags.as_deref(), over.tags.as_deref()),
             // What is secret below stays so: its values are inherited too.
             redact: add(base.redact.as_deref(), over.redact.as_deref()),
-            headers: merge_headers(base.headers.as_ref(), over.headers.as_ref()),
+            headers: merge_names(base.headers.as_ref(), over.headers.as_ref()),
             retry: merge(base.retry.as_ref(), over.retry.as_ref(), |b, o| RetrySettings {
                 enabled: o.enabled.or(b.enabled),
                 max_attempts: o.max_attempts.or(b.max_attempts),
@@ -296,10 +345,22 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
             redirects: merge(base.redirects.as_ref(), over.redirects.as_ref(), |b, o| RedirectSettings {
                 follow: o.follow.or(b.follow),
                 max: o.max.or(b.max),
+                allow_downgrade: o.allow_downgrade.or(b.allow_downgrade),
+                hosts: o.hosts.clone().or_else(|| b.hosts.clone()),
             }),
             tls: merge(base.tls.as_ref(), over.tls.as_ref(), |b, o| TlsSettings {
                 verify: o.verify.or(b.verify),
                 ca_file: o.ca_file.clone().or_else(|| b.ca_file.clone()),
+                // A certificate and its key belong together.
+                client_cert_file: o.client_cert_file.clone().or_else(|| b.client_cert_file.clone()),
+                client_key_file: if o.client_cert_file.is_some() {
+                    o.client_key_file.clone()
+                } else {
+                    o.client_key_file.clone().or_else(|| b.client_key_file.clone())
+                },
+                server_name: o.server_name.clone().or_else(|| b.server_name.clone()),
+                min_version: o.min_version.clone().or_else(|| b.min_version.clone()),
+                crl_file: o.crl_file.clone().or_else(|| b.crl_file.clone()),
             }),
             dns: merge(base.dns.as_ref(), over.dns.as_ref(), |b, o| DnsSettings {
                 name: o.name.clone().or_else(|| b.name.clone()),
@@ -310,6 +371,7 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
             certificate: merge(base.certificate.as_ref(), over.certificate.as_ref(), |b, o| CertificateSettings {
                 warn: o.warn.clone().or_else(|| b.warn.clone()),
             }),
+            resolve: merge_names(base.resolve.as_ref(), over.resolve.as_ref()),
             $($field: over.$field.clone().or_else(|| base.$field.clone()),)+
         } };
     }
@@ -325,6 +387,13 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
         timezone,
         timeout,
         connect_timeout,
+        ip_family,
+        resolver,
+        source_ip,
+        proxy,
+        auth,
+        http_version,
+        reuse_connection,
         expected_status,
         body,
         is_active,
@@ -371,8 +440,8 @@ fn add(base: Option<&[String]>, over: Option<&[String]>) -> Option<Vec<String>> 
     Some(words)
 }
 
-/// Header names are compared without case; the nearer spelling and value win.
-fn merge_headers(
+/// Names of headers and hosts are compared without case; the nearer spelling and value win.
+fn merge_names(
     base: Option<&BTreeMap<String, String>>,
     over: Option<&BTreeMap<String, String>>,
 ) -> Option<BTreeMap<String, String>> {

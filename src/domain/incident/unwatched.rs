@@ -33,7 +33,10 @@ pub fn watch(
     if result.in_maintenance || around.maintenance.is_some() {
         return None;
     }
-    if !matches!(result.outcome, Outcome::Missed(MissedReason::Overload | MissedReason::Overrun)) {
+    if !matches!(
+        result.outcome,
+        Outcome::Missed(MissedReason::Overload | MissedReason::Overrun | MissedReason::NotPermitted)
+    ) {
         *run = MissedRun::default();
         return None;
     }

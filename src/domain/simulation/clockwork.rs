@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::network::Network;
 use super::world::World;
 use crate::domain::check::{CheckResult, Timings, Trigger};
+use crate::domain::connectivity::{LONGEST_WAIT, Moment};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::plan::{Due, Plan};
+use crate::domain::recheck::Request;
 use crate::domain::{Timestamp, from_micros, micros};
 
 /// How often time is let work, as the recorder does.
@@ -24,12 +27,30 @@ pub struct Made {
     /// How long after its instant it begins: no two checks of a real monitor begin at the same microsecond of their slots.
     pub late: Duration,
     pub attempts: u32,
+    /// How long its first attempt takes; where there are more of them, that one fails.
+    pub first: Duration,
+}
+
+impl Made {
+    /// One attempt, begun at its instant.
+    pub fn once(outcome: Outcome, took: Duration) -> Self {
+        Self { outcome, took, late: Duration::ZERO, attempts: 1, first: took }
+    }
+
+    /// Its first attempt, without the rest.
+    fn alone(self) -> Self {
+        Self { took: self.first, attempts: 1, ..self }
+    }
 }
 
 /// A check under way.
 #[derive(Debug)]
 struct UnderWay {
     ends_at: Timestamp,
+    /// When its first attempt fails, where there are more, until that is noted.
+    fails_at: Option<Timestamp>,
+    /// When it ended, where it waits for the targets of our own network, by the time that really goes by.
+    ended: Option<Duration>,
     trigger: Trigger,
     result: CheckResult,
     /// Slots that passed meanwhile, by the reason why nobody examined them: how many, and the last of them.
@@ -56,6 +77,9 @@ pub struct Simulation {
     /// Since any beginning, which only grows.
     monotonic: Duration,
     next_tick: Timestamp,
+    /// Every check as it was taken in: after how much that was said, when by both clocks, and what it was worth.
+    #[cfg(test)]
+    pub(super) taken: Vec<(usize, Timestamp, Duration, CheckResult)>,
 }
 
 impl Simulation {
@@ -68,6 +92,8 @@ impl Simulation {
             now,
             monotonic: Duration::ZERO,
             next_tick: now,
+            #[cfg(test)]
+            taken: Vec::new(),
         };
         simulation.start();
         simulation
@@ -118,6 +144,7 @@ impl Simulation {
         self.next_tick += by;
         for check in self.under_way.values_mut() {
             check.ends_at += by;
+            check.fails_at = check.fails_at.map(|at| at + by);
         }
     }
 
@@ -138,19 +165,22 @@ impl Simulation {
         // The clock may have been set since.
         self.serve_due(made);
         while self.now < until {
-            let ends = self.under_way.values().map(|check| check.ends_at).min();
+            let ends = self.under_way.values().map(|check| check.fails_at.unwrap_or(check.ends_at)).min();
             let tick = self.world.is_busy().then(|| self.next_tick.max(self.now));
-            let next = [self.plan.next_wake(), ends, tick, Some(until)].into_iter().flatten().min().unwrap_or(until);
+            let due = self.world.network.as_ref().and_then(Network::due_at);
+            let network = due.map(|due| self.now + due.saturating_sub(self.monotonic));
+            let next =
+                [self.plan.next_wake(), ends, tick, network, Some(until)].into_iter().flatten().min().unwrap_or(until);
             self.pass((next - self.now).to_std().unwrap_or_default());
             self.end_checks();
+            self.work_network();
             self.serve_due(made);
             if self.next_tick <= self.now {
                 self.next_tick = self.now + TICK;
-                for id in self.world.let_time_pass(self.now) {
-                    self.plan.check_at(id, self.now);
-                }
-                self.serve_due(made);
+                self.world.let_time_pass(self.now, self.monotonic);
             }
+            self.serve_requests(made);
+            self.serve_due(made);
         }
     }
 
@@ -160,6 +190,11 @@ impl Simulation {
     }
 
     fn end_checks(&mut self) {
+        for (id, check) in &mut self.under_way {
+            if check.fails_at.take_if(|at| *at <= self.now).is_some() {
+                self.world.note_attempt(*id, true);
+            }
+        }
         let over: Vec<_> = self
             .under_way
             .iter()
@@ -167,9 +202,22 @@ impl Simulation {
             .map(|(id, check)| (check.ends_at, *id))
             .collect();
         for (_, id) in over {
-            let Some(UnderWay { result, mut missed, .. }) = self.under_way.remove(&id) else { continue };
+            let Some(check) = self.under_way.get_mut(&id) else { continue };
+            let ended = *check.ended.get_or_insert(self.monotonic);
+            let known = self.world.known(id).cloned();
+            let Some(judged) = (match self.world.network.as_mut().zip(known) {
+                Some((network, known)) => network.examine(&known, &check.result, ended, self.monotonic),
+                None => Some(check.result.clone()),
+            }) else {
+                check.ends_at = self.now + (ended + LONGEST_WAIT).saturating_sub(self.monotonic);
+                continue;
+            };
+            let Some(UnderWay { mut missed, .. }) = self.under_way.remove(&id) else { continue };
             missed.sort_by_key(|(.., last)| *last);
-            let confirm = self.world.take(result, self.now, self.monotonic);
+            self.world.note_attempt(id, false);
+            #[cfg(test)]
+            self.taken.push((self.world.said_so_far(), self.now, self.monotonic, judged.clone()));
+            let confirm = self.world.take(judged, self.now, self.monotonic);
             for (reason, slots, last) in missed {
                 let gap = CheckResult::missed(id, last, slots, reason);
                 self.world.take(gap, self.now, self.monotonic);
@@ -178,6 +226,23 @@ impl Simulation {
                 self.plan.confirm(id, self.now);
             }
         }
+    }
+
+    /// Lets the targets of our own network answer, or not.
+    fn work_network(&mut self) {
+        let Some(network) = &mut self.world.network else { return };
+        let (check, told) = network.work(self.monotonic);
+        for id in check {
+            self.plan.check_at(id, self.now);
+        }
+        if let Some(told) = told {
+            self.world.tell_network(&told, Moment { at: self.now, running: self.monotonic });
+        }
+        // Some may wait for what was just answered.
+        for check in self.under_way.values_mut().filter(|check| check.ended.is_some()) {
+            check.ends_at = self.now;
+        }
+        self.end_checks();
     }
 
     fn serve_due(&mut self, made: &mut dyn FnMut(&KnownEndpoint, Timestamp) -> Made) {
@@ -205,6 +270,21 @@ impl Simulation {
         }
     }
 
+    /// Makes what something waits for.
+    fn serve_requests(&mut self, made: &mut dyn FnMut(&KnownEndpoint, Timestamp) -> Made) {
+        for request in self.world.take_requests() {
+            match request {
+                Request::Check(id) => self.plan.check_at(id, self.now),
+                Request::Attempt(id, _) if self.under_way.contains_key(&id) || !self.plan.contains(id) => {}
+                Request::Attempt(id, _) => {
+                    let scheduled_at = self.plan.stamp(id, self.now);
+                    let alone = &mut |known: &KnownEndpoint, at| made(known, at).alone();
+                    self.begin(id, scheduled_at, Trigger::Confirming, alone);
+                }
+            }
+        }
+    }
+
     fn begin(
         &mut self,
         id: EndpointId,
@@ -220,7 +300,7 @@ impl Simulation {
             return;
         }
         let Some(known) = self.world.known(id).cloned() else { return };
-        let Made { outcome, took, late, attempts } = made(&known, self.now);
+        let Made { outcome, took, late, attempts, first } = made(&known, self.now);
         let started_at = from_micros(micros(self.now + late));
         let total_us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let result = CheckResult {
@@ -235,7 +315,10 @@ impl Simulation {
             trigger,
             in_maintenance: false,
         };
-        let check = UnderWay { ends_at: self.now + late + took, trigger, result, missed: Vec::new() };
+        let begun = self.now + late;
+        let fails_at = (attempts > 1).then(|| begun + first);
+        let (ends_at, missed) = (begun + took, Vec::new());
+        let check = UnderWay { ends_at, fails_at, ended: None, trigger, result, missed };
         self.under_way.insert(id, check);
     }
 }

@@ -13,7 +13,13 @@
 //! | a resolve to exactly those who were told | one to whom the route names now |
 //! | `down` only after the cooldown, and a recovery held for it | a cooldown that is forgotten |
 //! | `flapping` after so many changes | a window that forgets nothing |
+//! | nothing of a child while a parent counts as down, a group when all of it does | a parent that is not asked |
+//! | a child is told soon after its parents have answered | a check that does not come when they do |
+//! | the window of a parent is one of its children | the same, told in it |
+//! | a failure counts unless our own network is cut off, and then not ([`network`]) | targets that are not asked |
 //! | an incident whose checks stay good ends | a recovery that is held for ever |
+
+pub(super) mod network;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -27,6 +33,9 @@ use crate::domain::outcome::Status;
 /// What is known to a second or so only: time is let work once a second, and looked at every few.
 pub(super) const SLACK: Duration = Duration::from_secs(9);
 
+/// How long the parents of a child are asked at most, with what that takes before and after.
+const ASKING: Duration = Duration::from_secs(13);
+
 /// The longest acknowledgement that is imagined, and a margin.
 pub(super) const LONGEST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(700);
 
@@ -37,6 +46,14 @@ pub(super) struct Around {
     /// One was, and the check after it may not be there yet.
     pub after_window: bool,
     pub silence: bool,
+    /// It depends on something.
+    pub is_child: bool,
+    /// What it depends on counts as down.
+    pub parent_down: bool,
+    /// It did, or may have, and the check after it may not be there yet.
+    pub after_parent: bool,
+    /// Its newest check was not counted, and the network may be cut off.
+    pub own_network: bool,
     pub paused: bool,
     /// The process is so young that it may not have a network.
     pub young: bool,
@@ -58,6 +75,10 @@ pub(super) struct Expected {
     unsure: bool,
     /// The first failed check since a good one that counts, or since something began anew.
     failing_since: Option<Duration>,
+    /// The same, with checks that were not counted.
+    failing_at_all_since: Option<Duration>,
+    /// Its newest check that counts failed.
+    has_failed: bool,
     /// Since when its checks are good, and enough of them.
     good_since: Option<Duration>,
     last_failure: Option<Duration>,
@@ -93,6 +114,8 @@ impl Expected {
             down: false,
             unsure: false,
             failing_since: None,
+            failing_at_all_since: None,
+            has_failed: false,
             good_since: None,
             last_failure: None,
             owed_since: None,
@@ -126,7 +149,7 @@ impl Expected {
     pub(super) fn take_policy(&mut self, policy: AlertPolicy, now: Duration) {
         self.policy = policy;
         self.forget_times(now);
-        self.failing_since = None;
+        (self.failing_since, self.failing_at_all_since) = (None, None);
         self.unsure = true;
         self.goods = 0;
         self.verdicts = std::iter::repeat_n(None, self.policy.failure_threshold.of as usize).collect();
@@ -136,7 +159,7 @@ impl Expected {
     pub(super) fn recount(&mut self) {
         self.verdicts.clear();
         self.goods = 0;
-        (self.failing_since, self.good_since) = (None, None);
+        (self.failing_since, self.failing_at_all_since, self.good_since) = (None, None, None);
         self.changes.clear();
         self.sure_changes = true;
     }
@@ -150,19 +173,41 @@ impl Expected {
     /// Time began to count anew: it was suspended, or something that kept messages back has ended.
     pub(super) fn count_anew(&mut self, now: Duration) {
         self.failing_since = self.failing_since.map(|_| now);
+        self.failing_at_all_since = self.failing_at_all_since.map(|_| now);
         self.owed_since = self.owed_since.map(|_| now);
         self.quiet_since = self.quiet_since.map(|_| now);
     }
 
+    /// Whether it counts as down for those that depend on it: `None` where that is not known.
+    pub(super) fn counts_as_down(&self) -> Option<bool> {
+        if self.has_failed {
+            return Some(true);
+        }
+        (!self.unsure).then_some(self.down)
+    }
+
+    /// Whether a recovery of it may have to be confirmed.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.goods > 0
+    }
+
+    /// A check failed and was not counted.
+    pub(super) fn not_counted(&mut self, began: Duration) {
+        self.failing_since = None;
+        self.failing_at_all_since.get_or_insert(began);
+    }
+
     /// A check ended. `began`: by the time that really went by.
     pub(super) fn checked(&mut self, good: bool, in_window: bool, grace: bool, began: Duration, now: Duration) {
+        self.has_failed = !good;
         if in_window && !(good && self.open.is_some()) {
             return;
         }
         let of = self.policy.failure_threshold.of as usize;
         if good {
-            self.failing_since = None;
+            (self.failing_since, self.failing_at_all_since) = (None, None);
         } else {
+            self.failing_at_all_since.get_or_insert(began);
             (self.goods, self.good_since) = (0, None);
             self.last_failure = Some(now);
             self.failing_since.get_or_insert(began);
@@ -229,16 +274,20 @@ impl Expected {
         interval: Duration,
         timeout: Duration,
         around: &Around,
+        max_suppression: Duration,
     ) {
-        let held =
-            around.window || around.after_window || around.silence || around.paused || around.nobody || around.young;
+        let slack = if around.is_child { SLACK + ASKING } else { SLACK };
+        let by_parent = around.parent_down || around.after_parent;
+        let waits = around.window || around.after_window || around.silence || by_parent;
+        let held = waits || around.paused || around.nobody || around.young;
         if held {
             self.count_anew(now);
         }
         let policy = &self.policy;
-        if let Some(since) = self.owed_since.filter(|_| !held && !self.knows && !self.flapping) {
+        let unowed = held || around.own_network || self.knows || self.flapping;
+        if let Some(since) = self.owed_since.filter(|_| !unowed) {
             assert!(
-                now < since + SLACK,
+                now < since + slack,
                 "down, and nothing keeps it back, but nobody was told for {:?}",
                 now.saturating_sub(since)
             );
@@ -249,10 +298,19 @@ impl Expected {
         let most = threshold.of * (longest + pause) + Duration::from_secs(10);
         if let Some(since) = self.failing_since.filter(|_| !held && !self.unsure) {
             let told = self.knows && !(self.flapping && self.down);
-            let limit = most + SLACK + if self.flapping { policy.cooldown } else { Duration::ZERO };
+            let limit = most + slack + if self.flapping { policy.cooldown } else { Duration::ZERO };
             assert!(
                 told || now < since + limit,
                 "it fails for {:?}, more than {limit:?}, untold",
+                now.saturating_sub(since)
+            );
+        }
+        if let Some(since) = self.failing_at_all_since.filter(|_| !held && !self.unsure) {
+            let told = self.knows || self.flapping;
+            let limit = most + slack + interval + max_suppression;
+            assert!(
+                told || now < since + limit,
+                "it fails for {:?}, whatever our own network is like, more than {limit:?}, untold",
                 now.saturating_sub(since)
             );
         }
@@ -303,7 +361,7 @@ impl Expected {
                 let to: BTreeSet<String> = to.iter().cloned().collect();
                 self.message(*event, *span, id, &to, *held_by, now, around);
             }
-            What::KeptBack { .. } | What::LetGo { .. } => {}
+            What::NotCounted | What::KeptBack { .. } | What::LetGo { .. } => {}
         }
     }
 
@@ -330,7 +388,8 @@ impl Expected {
             // Back again it begins without a verdict.
             let (told, spans, ids) =
                 (std::mem::take(&mut self.told), std::mem::take(&mut self.spans), std::mem::take(&mut self.ids));
-            *self = Self { told, spans, ids, ..Self::new(self.policy.clone()) };
+            let has_failed = self.has_failed;
+            *self = Self { told, spans, ids, has_failed, ..Self::new(self.policy.clone()) };
         }
     }
 
@@ -361,6 +420,9 @@ impl Expected {
             assert!(!around.window, "{event} inside a window");
             assert!(!around.silence, "{event} inside a silence");
             assert!(!around.paused, "{event} while paused");
+        }
+        if matches!(event, Event::Down | Event::DownAgain | Event::Flapping) && held_by.is_none() {
+            assert!(!around.parent_down, "{event} while what it depends on is down");
         }
         if matches!(event, Event::Reminder | Event::Escalated) {
             assert!(self.knows && self.down, "{event} before the outage was told, or after its end");

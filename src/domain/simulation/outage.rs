@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{Made, Said, Simulation, World};
+use super::{Made, Network, Said, Simulation, World};
 use crate::domain::Timestamp;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::holds::Holds;
@@ -27,32 +27,43 @@ pub struct Outage {
     pub from: Timestamp,
     pub to: Timestamp,
     pub failing: BTreeSet<EndpointId>,
+    /// The targets of our own network, if there are any, and until when it is cut off, from `from` on.
+    pub network: Option<(Network, Option<Timestamp>)>,
 }
 
 /// What would happen, from the first failed check until nothing is open any more, at most a week after the end.
-pub fn imagine(endpoints: &[Arc<KnownEndpoint>], holds: Holds, routing: Routing, outage: &Outage) -> Vec<Said> {
+///
+/// `endpoints`: those that fail, and all on which they depend.
+pub fn imagine(endpoints: &[Arc<KnownEndpoint>], holds: Holds, routing: Routing, outage: Outage) -> Vec<Said> {
+    let Outage { from, to, failing, network } = outage;
     // Long enough before for every endpoint to have been seen once.
-    let longest = endpoints.iter().map(|known| known.endpoint.schedule.interval(outage.from)).max().unwrap_or_default();
+    let longest = endpoints.iter().map(|known| known.endpoint.schedule.interval(from)).max().unwrap_or_default();
     let before = TimeDelta::from_std(longest + Duration::from_mins(1)).unwrap_or(TimeDelta::days(1));
-    let begin = outage.from.checked_sub_signed(before).unwrap_or(outage.from);
+    let begin = from.checked_sub_signed(before).unwrap_or(from);
     let good = |known: &Arc<KnownEndpoint>| {
         let state = EndpointState { status: Status::Up, ..EndpointState::pending(begin) };
         (known.clone(), state)
     };
     let mut world = World::new(endpoints.iter().map(good), holds, routing, begin, Duration::ZERO);
     world.without_start_grace();
+    let cut = network.as_ref().and_then(|(_, until)| *until);
+    let is_cut_off = |known: &&Arc<KnownEndpoint>| network.as_ref().is_some_and(|(network, _)| network.concerns(known));
+    let cut_off: BTreeSet<EndpointId> = endpoints.iter().filter(is_cut_off).map(|known| known.id).collect();
+    world.network = network.map(|(network, _)| network);
     let mut simulation = Simulation::new(world, begin);
     let mut made = |known: &KnownEndpoint, at: Timestamp| {
-        let fails = outage.failing.contains(&known.id) && outage.from <= at && at < outage.to;
-        if fails {
-            failed(known, at)
-        } else {
-            Made { outcome: Outcome::Up, took: ATTEMPT, late: Duration::ZERO, attempts: 1 }
-        }
+        let is_cut = cut.is_some_and(|until| at < until) && cut_off.contains(&known.id);
+        let fails = failing.contains(&known.id) && at < to;
+        if from <= at && (fails || is_cut) { failed(known, at) } else { Made::once(Outcome::Up, ATTEMPT) }
     };
-    simulation.run_until(outage.to, &mut made);
-    let last = outage.to.checked_add_signed(LONGEST_END).unwrap_or(outage.to);
-    while simulation.now() < last && (simulation.now() <= outage.to + before || simulation.world.has_open_incident()) {
+    simulation.run_until(from, &mut made);
+    if let (Some(network), Some(until)) = (&mut simulation.world.network, cut) {
+        network.fall_silent((until - begin).to_std().unwrap_or_default());
+    }
+    let over = cut.map_or(to, |cut| cut.max(to));
+    simulation.run_until(over, &mut made);
+    let last = over.checked_add_signed(LONGEST_END).unwrap_or(over);
+    while simulation.now() < last && (simulation.now() <= over + before || simulation.world.has_open_incident()) {
         let next = simulation.now() + TimeDelta::minutes(1);
         simulation.run_until(next, &mut made);
     }
@@ -72,5 +83,5 @@ fn failed(known: &KnownEndpoint, at: Timestamp) -> Made {
         (took, attempts) = (begins + ATTEMPT, attempts + 1);
     }
     let outcome = Outcome::Down(Failure::new(FailureKind::HttpStatus, "It is imagined to be down"));
-    Made { outcome, took, late: Duration::ZERO, attempts }
+    Made { outcome, took, late: Duration::ZERO, attempts, first: ATTEMPT }
 }

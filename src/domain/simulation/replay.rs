@@ -58,13 +58,15 @@ impl Replay {
         let Some(mut now) = self.now else { return };
         while self.world.is_busy() && now < until {
             now = now.checked_add_signed(STEP).map_or(until, |next| next.min(until));
-            self.world.let_time_pass(now);
+            self.world.let_time_pass(now, Duration::ZERO);
             self.now = Some(now);
             self.note();
         }
     }
 
     fn note(&mut self) {
+        // What was checked was checked.
+        drop(self.world.take_requests());
         for Said { at, what, .. } in self.world.take_said() {
             if let What::Message { event, span, to, held_by: None, .. } = what
                 && !to.is_empty()

@@ -71,7 +71,7 @@ fn outage(settings: serde_json::Value, holds: Holds, from: i64, to: i64, until: 
     let (began, over) = (minute(from), minute(to));
     let mut made = |_: &KnownEndpoint, at| {
         let outcome = if began <= at && at < over { failure() } else { Outcome::Up };
-        Made { outcome, took: Duration::from_millis(100), late: Duration::ZERO, attempts: 1 }
+        Made::once(outcome, Duration::from_millis(100))
     };
     simulation.run_until(minute(until), &mut made);
     let line = |said: Said| {
@@ -114,4 +114,85 @@ fn a_window_keeps_the_outage_back_and_it_is_checked_at_once_at_its_end() {
     // The window ends at minute 55 of the outage; two checks confirm, ten seconds apart.
     let second: i64 = told[0].split(' ').next().unwrap().parse().unwrap();
     assert!((55 * 60..=55 * 60 + 15).contains(&second) && told.len() == 1, "{said:?}");
+}
+
+/// Endpoints, whether each fails at a minute after the start, watched until a minute; lines `second name what` of what is
+/// told and what keeps it back.
+fn many(
+    endpoints: Vec<Arc<KnownEndpoint>>,
+    holds: Holds,
+    fails: impl Fn(i64, i64) -> bool,
+    until: i64,
+) -> Vec<(i64, String)> {
+    let good = |known: Arc<KnownEndpoint>| {
+        let state = EndpointState { status: crate::domain::outcome::Status::Up, ..EndpointState::pending(start()) };
+        (known, state)
+    };
+    let channels = routing(&["console"]);
+    let mut world = World::new(endpoints.into_iter().map(good), holds, channels, start(), Duration::ZERO);
+    world.without_start_grace();
+    let mut simulation = Simulation::new(world, start());
+    let mut made = |known: &KnownEndpoint, at: Timestamp| {
+        let is_down = fails(known.id.0, (at - start()).num_minutes());
+        Made::once(if is_down { failure() } else { Outcome::Up }, Duration::from_millis(100))
+    };
+    simulation.run_until(start() + TimeDelta::minutes(until), &mut made);
+    let line = |said: Said| {
+        let what = match said.what {
+            What::Message { event, held_by: None, .. } => format!("{event}"),
+            What::Message { event, held_by: Some(by), .. } => format!("{event} held_by {by}"),
+            What::KeptBack { matter, held } => format!("{matter} kept back by {} {}", held.by, held.name),
+            _ => return None,
+        };
+        Some(((said.at - start()).num_seconds(), format!("e{} {what}", said.endpoint)))
+    };
+    simulation.world.take_said().into_iter().filter_map(line).collect()
+}
+
+fn words(lines: &[(i64, String)]) -> Vec<&str> {
+    lines.iter().map(|(_, line)| line.as_str()).collect()
+}
+
+fn parent_and_child() -> Vec<Arc<KnownEndpoint>> {
+    let child = json!({"interval": "60s", "depends_on": ["e1"]});
+    vec![known(1, json!({"interval": "60s"}), start()), known(2, child, start())]
+}
+
+#[test]
+fn a_child_is_held_while_its_parent_is_down_and_nothing_is_told_if_both_come_back() {
+    let said = many(parent_and_child(), Holds::default(), |_, minute| (10..30).contains(&minute), 40);
+    assert_eq!(
+        words(&said),
+        ["e2 down held_by parent_down", "e2 opening kept back by parent_down e1", "e1 down", "e1 up",],
+    );
+}
+
+#[test]
+fn the_parents_of_a_child_that_fails_alone_are_asked_first_and_it_is_told_when_they_have_answered() {
+    let said = many(parent_and_child(), Holds::default(), |id, minute| id == 2 && (10..30).contains(&minute), 40);
+    let told: Vec<_> = said.iter().filter(|(_, line)| !line.contains("kept back")).collect();
+    assert_eq!(words(&said).last(), Some(&"e2 up"), "{said:?}");
+    assert!(told.iter().any(|(_, line)| line == "e2 down"), "{said:?}");
+    let kept = said.iter().find(|(_, line)| line == "e2 opening kept back by parent_down e1").unwrap();
+    let down = said.iter().find(|(_, line)| line == "e2 down").unwrap();
+    assert!(down.0 - kept.0 <= 1, "the answer takes a tenth of a second: {said:?}");
+}
+
+#[test]
+fn a_child_that_stays_down_is_checked_and_told_when_its_parent_answers_again() {
+    let fails = |id, minute| (10..if id == 1 { 30 } else { 50 }).contains(&minute);
+    let said = many(parent_and_child(), Holds::default(), fails, 60);
+    let at = |line: &str| said.iter().find(|(_, found)| found == line).unwrap_or_else(|| panic!("{line}: {said:?}")).0;
+    assert!((0..=3).contains(&(at("e2 down") - at("e1 up"))), "{said:?}");
+    assert!(at("e2 up") >= 50 * 60, "{said:?}");
+}
+
+#[test]
+fn the_window_of_a_parent_is_one_of_its_children() {
+    let work = window(json!({"name": "work", "match": "e1", "start": "2026-11-29T02:05:00Z", "for": "40m"}), start());
+    let fails = |id, minute| id == 2 && (10..60).contains(&minute);
+    let said = many(parent_and_child(), Holds::new(vec![work], Vec::new()), fails, 70);
+    assert_eq!(said[0].1, "e2 opening kept back by maintenance work", "{said:?}");
+    let down = said.iter().find(|(_, line)| line == "e2 down").unwrap();
+    assert!((45 * 60..45 * 60 + 25).contains(&down.0), "checked at its end: {said:?}");
 }

@@ -1,12 +1,14 @@
 //! Endpoints with their states, what keeps messages back, and who is told: as the recorder has them in memory.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Timestamp;
 use crate::domain::audience::{self, Addressed, ToldBefore};
 use crate::domain::check::{CheckResult, CheckSpec};
+use crate::domain::connectivity::Moment;
+use crate::domain::dependency::{Examined, Parents};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
 use crate::domain::holds::Holds;
 use crate::domain::incident::{
@@ -14,58 +16,15 @@ use crate::domain::incident::{
     acknowledge, advance, resolve_by_hand, take,
 };
 use crate::domain::maintenance::Maintained;
-use crate::domain::notification::{Event, Routing, Subject, notification_id};
-use crate::domain::outcome::{Outcome, Status};
+use crate::domain::notification::{Routing, Subject, notification_id};
+use crate::domain::outcome::{MissedReason, Outcome};
 use crate::domain::start_grace::StartGrace;
 use crate::domain::suppression::{Facts, Held, Matter, decide};
 
-/// Something that happened, to be read by a person or compared by a test.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    pub at: Timestamp,
-    pub endpoint: EndpointId,
-    pub what: What,
-}
+use super::network::Network;
+use super::said::{Said, What};
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// The confirmed status is another one.
-    Status {
-        from: Status,
-        to: Status,
-        since: Timestamp,
-    },
-    /// A message, by the parts of its id. `held_by`: it is noted and told to nobody.
-    Message {
-        event: Event,
-        span: Timestamp,
-        ordinal: u32,
-        id: String,
-        to: Vec<String>,
-        held_by: Option<&'static str>,
-    },
-    /// From now on such messages are kept back, or by something else than until now.
-    KeptBack {
-        matter: Matter,
-        held: Held,
-    },
-    /// Nothing keeps them back any longer, or there is nothing more to tell.
-    LetGo {
-        matter: Matter,
-    },
-    /// An incident opened, was opened again, or is over; identified by when it started.
-    Opened {
-        started_at: Timestamp,
-    },
-    Reopened {
-        started_at: Timestamp,
-    },
-    Closed {
-        started_at: Timestamp,
-        at: Timestamp,
-    },
-}
+mod around;
 
 /// The newest outage of an endpoint.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +58,13 @@ pub struct World {
     pub routing: Routing,
     grace: StartGrace,
     maintained: Maintained,
+    parents: Parents,
+    /// Those of which an attempt of the check under way has failed.
+    attempt_failed: BTreeSet<EndpointId>,
+    /// `None`: there are no targets, and every failure counts.
+    pub network: Option<Network>,
+    /// As of the newest that happened.
+    moment: Moment,
     /// In their order, until somebody takes them.
     said: Vec<Said>,
 }
@@ -131,8 +97,18 @@ impl World {
         };
         let endpoints: BTreeMap<_, _> = endpoints.into_iter().map(watched).collect();
         let grace = StartGrace::begin(std::iter::empty(), monotonic);
-        let (maintained, said) = (Maintained::default(), Vec::new());
-        let mut world = Self { endpoints, holds, routing, grace, maintained, said };
+        let mut world = Self {
+            endpoints,
+            holds,
+            routing,
+            grace,
+            maintained: Maintained::default(),
+            parents: Parents::default(),
+            attempt_failed: BTreeSet::new(),
+            network: None,
+            moment: Moment { at: now, running: monotonic },
+            said: Vec::new(),
+        };
         world.begin(now, monotonic);
         world
     }
@@ -140,6 +116,11 @@ impl World {
     /// This process begins anew: what is not stored is forgotten.
     pub fn begin(&mut self, now: Timestamp, monotonic: Duration) {
         self.grace = StartGrace::begin(self.endpoints.values().map(|watched| &*watched.known), monotonic);
+        self.moment = Moment { at: now, running: monotonic };
+        if let Some(network) = &mut self.network {
+            network.begin();
+        }
+        self.begin_parents();
         self.maintained = Maintained::begin(self.in_maintenance(now));
         for watched in self.endpoints.values_mut() {
             watched.missed = MissedRun::default();
@@ -175,11 +156,7 @@ impl World {
     /// Whether time may have something to do.
     pub fn is_busy(&self) -> bool {
         !self.holds.is_empty()
-            || self.endpoints.values().any(|watched| {
-                watched.state.incident.is_some()
-                    || watched.state.trail.unwatched.is_some()
-                    || !watched.kept_back.is_empty()
-            })
+            || self.endpoints.values().any(|watched| watched.is_open() || !watched.kept_back.is_empty())
     }
 
     /// Endpoints whose next check should come early.
@@ -198,6 +175,11 @@ impl World {
         std::mem::take(&mut self.said)
     }
 
+    #[cfg(test)]
+    pub(super) fn said_so_far(&self) -> usize {
+        self.said.len()
+    }
+
     /// An endpoint was edited, or is paused or archived from now on.
     pub fn change(&mut self, known: Arc<KnownEndpoint>) {
         if let Some(watched) = self.endpoints.get_mut(&known.id) {
@@ -205,72 +187,108 @@ impl World {
                 // As the verb does that changes it.
                 watched.state = watched.state.recounted();
             }
+            let is_same = around::depends_as(&watched.known, &known);
             watched.known = known;
+            if !is_same {
+                self.follow_parents();
+            }
         }
     }
 
     /// Takes one result in. Whether it asks for a confirming check; `None`: its slot was taken in before.
     pub fn take(&mut self, mut result: CheckResult, now: Timestamp, monotonic: Duration) -> Option<bool> {
         let id = result.endpoint_id;
-        let watched = self.endpoints.get_mut(&id)?;
-        let known = watched.known.clone();
+        let known = self.endpoints.get(&id)?.known.clone();
+        self.moment = Moment { at: now, running: monotonic };
         self.holds.mark(&mut result, &known, now);
-        if result.in_maintenance {
-            self.maintained.note(id);
-        }
+        // From its first attempt until now, as for windows of its own.
+        result.in_maintenance |= !matches!(result.outcome, Outcome::Missed(_))
+            && self.maintenance_of_parents(id, result.started_at, now).is_some();
+        let watched = self.endpoints.get_mut(&id)?;
         let around = self.grace.around(&result, &known, monotonic, now);
         let around = self.holds.beside(around, &known, now);
+        let around = Facts { own_network: self.network.as_ref().and_then(|own| own.hold(id, self.moment)), ..around };
+        let around = self.parents.beside(around, &result, &watched.state, now);
         if watched.last.is_some_and(|last| result.scheduled_at <= last) {
             return None;
         }
         watched.last = Some(result.scheduled_at);
+        self.maintained.note(&result);
         let edited = watched.checked.as_ref().is_some_and(|before| *before != known.endpoint.check);
         watched.checked = Some(known.endpoint.check.clone());
         let policy = &known.endpoint.alert_policy;
         let step = take(&watched.state, &mut watched.missed, edited, &result, policy, &around, now);
         if !matches!(result.outcome, Outcome::Missed(_)) {
-            watched.last_verdict = Some(result);
+            watched.last_verdict = Some(result.clone());
         }
-        let confirm = step.confirm;
+        let (confirm, tell) = (step.confirm, step.tell);
+        if matches!(result.outcome, Outcome::Missed(MissedReason::OwnNetwork)) {
+            self.said.push(Said { at: now, endpoint: id, what: What::NotCounted });
+        }
         self.apply(id, step, now);
-        self.compare(id, &around, now);
+        self.note_parent(id, &result, tell, now);
+        let mut around = around;
+        if around.maintenance.is_none() {
+            around.maintenance = self.maintenance_of_parents(id, now, now).map(|hold| hold.fact());
+        }
+        self.compare(id, around, now);
+        self.go_on(now);
         Some(confirm)
     }
 
-    /// Lets time work. Gives the endpoints that are to be checked at once.
-    pub fn let_time_pass(&mut self, now: Timestamp) -> Vec<EndpointId> {
-        let at_once = self.follow_windows(now);
+    /// Lets time work.
+    pub fn let_time_pass(&mut self, now: Timestamp, monotonic: Duration) {
+        self.moment = Moment { at: now, running: monotonic };
+        self.follow_windows(now);
         let open = |(id, watched): (&EndpointId, &Watched)| {
-            let is_open = watched.state.incident.is_some() || watched.state.trail.unwatched.is_some();
-            (is_open || !watched.kept_back.is_empty()).then_some(*id)
+            (watched.is_open() || !watched.kept_back.is_empty()).then_some(*id)
         };
         for id in self.endpoints.iter().filter_map(open).collect::<Vec<_>>() {
-            for _ in 0..MOST_AT_ONCE {
-                if !self.let_time_pass_for(id, now) {
-                    break;
-                }
+            self.let_time_work_on(id, now);
+        }
+        let endpoints = &self.endpoints;
+        let has_incident = |id| endpoints.get(&id).is_some_and(|watched: &Watched| watched.is_open());
+        self.parents.tidy(has_incident, now);
+        self.go_on(now);
+    }
+
+    /// Decides again about the children of parents that have answered.
+    fn go_on(&mut self, now: Timestamp) {
+        for id in self.parents.take_changed() {
+            self.let_time_work_on(id, now);
+        }
+    }
+
+    fn let_time_work_on(&mut self, id: EndpointId, now: Timestamp) {
+        for _ in 0..MOST_AT_ONCE {
+            if !self.let_time_pass_for(id, now) {
+                break;
             }
         }
-        at_once
     }
 
     /// The next thing that is due of an endpoint; whether there was one.
     fn let_time_pass_for(&mut self, id: EndpointId, now: Timestamp) -> bool {
-        let Some(watched) = self.endpoints.get(&id) else { return false };
-        let known = watched.known.clone();
+        let Some(known) = self.endpoints.get(&id).map(|watched| watched.known.clone()) else { return false };
         let (around, step) = if known.is_checked() {
-            let around = self.holds.beside(Facts::default(), &known, now);
-            let around = self.maintained.beside(around, id, watched.last_verdict.as_ref(), now);
+            let mut around = self.holds.beside(Facts::default(), &known, now);
+            if around.maintenance.is_none() {
+                around.maintenance = self.maintenance_of_parents(id, now, now).map(|hold| hold.fact());
+            }
+            around.own_network = self.network.as_ref().and_then(|own| own.hold(id, self.moment));
+            around.parent_down = self.hold_by_parents(id, now);
+            let Some(watched) = self.endpoints.get(&id) else { return false };
+            let around = self.maintained.beside(around, id, &watched.state, watched.last_verdict.as_ref(), now);
             let step = advance(&watched.state, &known.endpoint.alert_policy, &around, now);
             (around, step)
         } else {
-            (Facts::default(), abandon(&watched.state, now))
+            (Facts::default(), self.endpoints.get(&id).and_then(|watched| abandon(&watched.state, now)))
         };
         let is_due = step.is_some();
         if let Some(step) = step {
             self.apply(id, step, now);
         }
-        self.compare(id, &around, now);
+        self.compare(id, around, now);
         is_due
     }
 
@@ -294,32 +312,12 @@ impl World {
         Ok(())
     }
 
-    fn in_maintenance(&mut self, now: Timestamp) -> HashSet<EndpointId> {
-        let (endpoints, holds) = (&self.endpoints, &mut self.holds);
-        let all = endpoints.values().filter(|watched| watched.known.is_checked());
-        all.filter(|watched| holds.maintenance(&watched.known, now, now).is_some())
-            .map(|watched| watched.known.id)
-            .collect()
-    }
-
-    fn follow_windows(&mut self, now: Timestamp) -> Vec<EndpointId> {
-        self.maintained.let_time_pass(now);
-        let present = self.in_maintenance(now);
-        let endpoints = &self.endpoints;
-        let is_checked = |id| endpoints.get(&id).is_some_and(|watched: &Watched| watched.known.is_checked());
-        let changes = self.maintained.follow(present, is_checked, now);
-        let has_failed = |id: &EndpointId| {
-            let newest = self.endpoints.get(id).and_then(|watched| watched.last_verdict.as_ref());
-            newest.is_some_and(|verdict| !verdict.outcome.is_good())
-        };
-        changes.ended.into_iter().filter(has_failed).collect()
-    }
-
     /// Takes over what a step changed, and says it.
     fn apply(&mut self, id: EndpointId, step: Step, now: Timestamp) {
         let Some(watched) = self.endpoints.get_mut(&id) else { return };
         let Step { state, transition, incident, tell, .. } = step;
         watched.state = state;
+        self.parents.note(watched.examined());
         let mut say = |what| self.said.push(Said { at: now, endpoint: id, what });
         if let Some(transition) = transition {
             say(What::Status { from: transition.from, to: transition.to, since: transition.since });
@@ -352,9 +350,11 @@ impl World {
     }
 
     /// Says what keeps what back, where that is something else than before.
-    fn compare(&mut self, id: EndpointId, around: &Facts, now: Timestamp) {
+    fn compare(&mut self, id: EndpointId, mut around: Facts, now: Timestamp) {
+        // Of a parent that is asked nothing is said until something waits for it.
+        around.parent_down = self.parents.keeps_back(id);
         let Some(watched) = self.endpoints.get_mut(&id) else { return };
-        let facts = watched.state.facts(around);
+        let facts = watched.state.facts(&around);
         let mut kept_back = BTreeMap::new();
         for matter in watched.waiting(now) {
             if let Some(held) = decide(matter, &facts, now) {
@@ -405,6 +405,19 @@ fn message(
 }
 
 impl Watched {
+    fn is_open(&self) -> bool {
+        self.state.incident.is_some() || self.state.trail.unwatched.is_some()
+    }
+
+    fn examined(&self) -> Examined<'_> {
+        Examined {
+            id: self.known.id,
+            is_checked: self.known.is_checked(),
+            state: &self.state,
+            newest: self.last_verdict.as_ref(),
+        }
+    }
+
     /// What there would be to tell at this moment.
     fn waiting(&self, now: Timestamp) -> BTreeSet<Matter> {
         let mut waiting = BTreeSet::new();

@@ -45,15 +45,28 @@ pub(super) fn resolved_where_reachable(
     before: Option<&EndpointSettings>,
     now: Timestamp,
 ) -> Result<Endpoint, ServiceError> {
-    let unreachable = outbound::unreachable_url(settings.url.as_deref().unwrap_or_default(), "/url");
-    match (resolved(ctx, settings, before, now), unreachable) {
-        (Err(ServiceError::Invalid(mut all)), Some(one)) => {
-            all.push(one);
+    let mut refused = outbound::unreachable_settings(settings);
+    refused.extend(not_by_api(settings));
+    match resolved(ctx, settings, before, now) {
+        Err(ServiceError::Invalid(mut all)) => {
+            all.append(&mut refused);
             Err(ServiceError::Invalid(all))
         }
-        (Ok(_), Some(one)) => Err(ServiceError::invalid(one)),
-        (resolved, _) => resolved,
+        Ok(_) if !refused.is_empty() => Err(ServiceError::Invalid(refused)),
+        resolved => resolved,
     }
+}
+
+/// What only the configuration may say: whoever makes endpoints here could show our own certificate to whom they like,
+/// and send in our name what it opens.
+pub(in crate::service) fn not_by_api(settings: &EndpointSettings) -> Vec<FieldError> {
+    let tls = settings.tls.as_ref();
+    let files = [
+        ("/tls/client_cert_file", tls.and_then(|tls| tls.client_cert_file.as_ref())),
+        ("/tls/client_key_file", tls.and_then(|tls| tls.client_key_file.as_ref())),
+    ];
+    let detail = "names a secret of this machine, which only the configuration may";
+    files.into_iter().filter_map(|(at, set)| set.map(|_| FieldError::at(at, "invalid", detail))).collect()
 }
 
 /// As [`resolved_where_reachable`], for what is new.

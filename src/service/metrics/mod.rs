@@ -218,6 +218,9 @@ pub const METRICS: &[Metric] = &[
     }),
     count("missed_shutdown", "Of those: the check was cut by a stop", |r| missed(r, MissedReason::Shutdown)),
     count("missed_own_network", "Of those: our own network was in doubt", |r| missed(r, MissedReason::OwnNetwork)),
+    count("missed_not_permitted", "Of those: the system did not let the check be made", |r| {
+        missed(r, MissedReason::NotPermitted)
+    }),
     count("results_recorded", "Results written since the start", |r| whole(r.ctx.metrics.results_recorded.get())),
     count("results_pending", "Results that wait to be written", |r| gauge(r.ctx.metrics.results_pending.get())),
     count("results_dropped", "Results lost since the start because too many waited", |r| {
@@ -257,6 +260,10 @@ pub const METRICS: &[Metric] = &[
         whole(r.ctx.metrics.deliveries_failed.get())
     }),
     count("deliveries_dead", "Messages given up, since the start", |r| whole(r.ctx.metrics.deliveries_dead.get())),
+    count("deliveries_grouped", "Messages that digests told in their place, since the start", |r| {
+        whole(r.ctx.metrics.deliveries_grouped.get())
+    }),
+    count("digests", "Digests made of messages, since the start", |r| whole(r.ctx.metrics.digests.get())),
     count("channels_failing", "Channels whose last attempts failed", |r| whole(channels::failing(r.ctx).len() as u64)),
     count("endpoints_total", "Endpoints known, active or not", |r| whole(r.summary().total)),
     count("endpoints_up", "Endpoints that are up and not degraded", |r| {

@@ -106,6 +106,89 @@ fn several_fail_together_and_unknown_names_get_a_suggestion() {
     }
 }
 
+const DEPENDING: &str = "\
+timezone: UTC
+group_messages: {after: 1, window: 30s}
+channels:
+  mail: {type: webhook, url: 'http://127.0.0.1:9/mail'}
+  pager: {type: pagerduty, routing_key: 0123456789abcdef0123456789abcdef}
+defaults: {interval: 60s}
+groups:
+  infra:
+    endpoints: {gate: 'http://10.0.0.1/'}
+  core:
+    depends_on: [infra/gate]
+    endpoints: {a: 'http://10.0.0.2/', b: 'http://10.0.0.3/', c: 'http://10.0.0.4/', here: 'http://127.0.0.1:9/'}
+";
+
+fn of<'a>(events: &'a [Value], endpoint: &str, what: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["endpoint"] == endpoint && event["what"] == what).collect()
+}
+
+#[test]
+fn children_are_held_while_their_parent_is_down_and_told_where_it_is_asked_and_answers() {
+    let folder = configured(DEPENDING);
+    let noon = ["--at", "2026-11-29T12:00"];
+    // The parent is down too: it alone is told.
+    let arguments = [&["infra/gate", "--down", "30m", "--also", "core/a"], &noon[..]].concat();
+    let both = events(folder.path(), &arguments);
+    let (gate, child) = (of(&both, "infra/gate", "told"), of(&both, "core/a", "told"));
+    assert_eq!((gate.len(), child.len()), (2, 0), "{both:?}");
+    let held = of(&both, "core/a", "kept_back");
+    assert!(held.iter().any(|held| held["held_by"] == "parent_down" && held["name"] == "infra/gate"), "{held:?}");
+    assert_eq!(of(&both, "core/a", "not_told")[0]["held_by"], "parent_down");
+
+    // It answers, though nobody named it, and the child is told as soon as it has.
+    let alone = events(folder.path(), &[&["core/a", "--down", "30m"], &noon[..]].concat());
+    let (asked, down) = (of(&alone, "core/a", "kept_back")[0], of(&alone, "core/a", "told")[0]);
+    assert_eq!((&asked["held_by"], &asked["name"]), (&"parent_down".into(), &"infra/gate".into()));
+    assert_eq!(down["event"], "down");
+    assert!(at(down) - at(asked) <= TimeDelta::seconds(1), "{asked} {down}");
+}
+
+#[test]
+fn what_would_go_as_a_digest_says_so_and_channels_with_incidents_of_their_own_get_each() {
+    let folder = configured(&DEPENDING.replace("    depends_on: [infra/gate]\n", ""));
+    let mut arguments = vec!["core/a", "--down", "30m", "--at", "2026-11-29T12:00"];
+    arguments.extend(["--also", "core/b", "--also", "core/c", "--also", "core/here", "--also", "infra/gate"]);
+    let all = events(folder.path(), &arguments);
+    let told = all.iter().filter(|event| event["event"] == "down").collect::<Vec<_>>();
+    assert_eq!(told.len(), 5, "{all:?}");
+    for digest in all.iter().filter(|event| event["what"] == "digest") {
+        assert_eq!(digest["channels"], serde_json::json!(["mail"]), "{digest}");
+        for id in digest["ids"].as_array().unwrap() {
+            let grouped = all.iter().find(|event| event["id"] == *id).unwrap();
+            assert_eq!(grouped["grouped_until"]["mail"], digest["at"], "{grouped}");
+            assert!(at(digest) - at(grouped) <= TimeDelta::seconds(30), "{grouped}");
+        }
+    }
+    // Five within a minute: in one of two windows there are three, of which one goes at once.
+    let text = run(folder.path(), &[&["--config", "config.yaml", "simulate"], &arguments[..]].concat()).stdout;
+    let digests = all.iter().filter(|event| event["what"] == "digest").count();
+    assert!(digests > 0, "{text}");
+    assert_eq!((text.matches("told      digest of ").count(), text.contains("partly in")), (digests, true), "{text}");
+}
+
+#[test]
+fn while_our_own_network_is_cut_off_nothing_counts_but_what_is_here_and_that_is_told() {
+    let folder = configured(DEPENDING);
+    let mut arguments = vec!["core/a", "--down", "2m", "--at", "2026-11-29T12:00", "--own-network-down", "5m"];
+    let refused = run(folder.path(), &[&["--config", "config.yaml", "simulate"], &arguments[..]].concat());
+    assert_eq!(refused.code, Some(2), "{}", refused.stdout);
+    assert!(refused.stderr.contains("needs `connectivity`"), "{}", refused.stderr);
+
+    let with_targets = "connectivity: {targets: ['tcp://10.0.0.250:53'], max_suppression: 10m}\n";
+    let folder = configured(&format!("{with_targets}{DEPENDING}"));
+    arguments.extend(["--also", "core/here"]);
+    let all = events(folder.path(), &arguments);
+    let words: Vec<_> = of(&all, "own network", "told").iter().map(|event| event["event"].clone()).collect();
+    assert_eq!(words, ["blind", "blind"], "gone, and there again: {all:?}");
+    assert!(of(&all, "core/a", "told").is_empty(), "{all:?}");
+    assert_eq!(of(&all, "core/a", "not_counted").len(), 1, "once for as long as it lasts: {all:?}");
+    let here: Vec<_> = of(&all, "core/here", "told").iter().map(|event| event["event"].clone()).collect();
+    assert_eq!(here, ["down", "up"], "{all:?}");
+}
+
 /// A day of checks, one a minute, ended an hour ago; those of these minutes failed.
 async fn recorded(folder: &std::path::Path, failed: &[i64]) {
     let now = SystemClock::new().now();

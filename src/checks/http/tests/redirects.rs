@@ -1,7 +1,9 @@
 //! Where redirects lead, what they carry, and where they end.
 
 use super::*;
+use crate::checks::testing::Authority;
 use crate::domain::check::RedirectPolicy;
+use crate::domain::dial::RedirectHosts;
 
 fn to(status: u16, location: &str) -> String {
     format!("HTTP/1.1 {status} Moved\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n")
@@ -19,7 +21,7 @@ async fn a_redirect_is_followed_and_the_last_answer_counts() {
     assert_eq!((seen.failure, seen.status_code, seen.body_bytes), (None, Some(200), 2));
     assert_eq!(seen.redirects, [server.url("/b?x"), server.url("/c")]);
 
-    let stay = RedirectPolicy { follow: false, max: 10 };
+    let stay = RedirectPolicy { follow: false, max: 10, ..RedirectPolicy::default() };
     let seen = observe(&CheckSpec { redirects: stay, ..spec(&server.url("/a")) }).await;
     assert_eq!((seen.failure, seen.status_code), (None, Some(302)));
     assert!(seen.redirects.is_empty());
@@ -129,7 +131,10 @@ async fn the_number_of_redirects_is_bounded() {
         if n == 3 { OK.to_owned() } else { to(302, &format!("/{}", n + 1)) }
     })
     .await;
-    let at_most = |max| CheckSpec { redirects: RedirectPolicy { follow: true, max }, ..spec(&server.url("/0")) };
+    let at_most = |max| CheckSpec {
+        redirects: RedirectPolicy { follow: true, max, ..RedirectPolicy::default() },
+        ..spec(&server.url("/0"))
+    };
     assert_eq!(observe(&at_most(3)).await.failure, None);
     let seen = observe(&at_most(2)).await;
     let message = format!("More than 2 redirects, the last one to {}", server.url("/3"));
@@ -159,4 +164,53 @@ async fn a_failure_behind_a_redirect_is_that_hops() {
     let seen = observe(&spec(&server.url("/"))).await;
     assert_fails(&seen, FailureKind::ConnectRefused, &format!("Connection refused by {free}"));
     assert_eq!((seen.status_code, seen.remote_address), (None, None));
+}
+
+#[tokio::test]
+async fn a_redirect_that_gives_up_encryption_is_a_failure_unless_it_is_allowed() {
+    let plain = Server::answering(OK).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let authority = Authority::new("Test CA");
+    let identity = authority.issue(&["shop.example"], -1, 30);
+    let location = to(302, &plain.url("/"));
+    let acceptor = identity.acceptor(&["http/1.1"]);
+    let server = Server::start(move |stream, requests| {
+        let (acceptor, location) = (acceptor.clone(), location.clone());
+        async move {
+            let stream = acceptor.accept(stream).await.unwrap();
+            crate::checks::testing::answer(stream, &requests, |_| location.into_bytes()).await;
+        }
+    })
+    .await;
+    let mut spec = tls::https(&server, "shop.example", &authority.pem, &folder);
+    let message = format!("The redirect from https to http://{} gives up encryption", plain.address);
+    assert_fails(&observe(&spec).await, FailureKind::RedirectDowngrade, &message);
+    assert!(plain.requests().is_empty(), "nothing is sent there");
+    spec.redirects.allow_downgrade = true;
+    let seen = observe(&spec).await;
+    assert_eq!((seen.failure, seen.status_code, seen.tls), (None, Some(200), None));
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_is_a_failure_where_the_hosts_are_named() {
+    let server = Server::answering(OK).await;
+    let port = server.address.port();
+    let turning = Server::routing(move |target| match target {
+        "/away" => to(302, &format!("http://www.shop.example:{port}/")),
+        "/home" => to(302, "/end"),
+        _ => OK.to_owned(),
+    })
+    .await;
+    let at = |path: &str, hosts: RedirectHosts| {
+        let redirects = RedirectPolicy { hosts, ..RedirectPolicy::default() };
+        CheckSpec { redirects, ..spec(&format!("http://shop.example:{}{path}", turning.address.port())) }
+    };
+    let listed = |host: &str| RedirectHosts::Listed(vec![host.to_owned()]);
+    let message = "The redirect leads to another host, www.shop.example, which `redirects.hosts` does not allow";
+    assert_fails(&observe(&at("/away", RedirectHosts::Same)).await, FailureKind::RedirectHost, message);
+    assert_fails(&observe(&at("/away", listed("shop.example"))).await, FailureKind::RedirectHost, message);
+    assert!(server.requests().is_empty(), "nothing is sent there");
+    assert_eq!(observe(&at("/away", listed("*.shop.example"))).await.failure, None);
+    assert_eq!(observe(&at("/away", RedirectHosts::Any)).await.failure, None);
+    assert_eq!(observe(&at("/home", RedirectHosts::Same)).await.failure, None);
 }

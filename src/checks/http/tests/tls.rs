@@ -11,7 +11,7 @@ use crate::checks::testing::{Authority, Identity, in_days};
 use crate::domain::check::TlsPolicy;
 
 /// A spec for `https://{name}` at the server, which trusts `pem` beside the public authorities.
-fn https(server: &Server, name: &str, pem: &str, folder: &TempDir) -> CheckSpec {
+pub(super) fn https(server: &Server, name: &str, pem: &str, folder: &TempDir) -> CheckSpec {
     let path = folder.path().join("ca.pem");
     fs::write(&path, pem).unwrap();
     CheckSpec {
@@ -223,7 +223,7 @@ async fn a_stalled_handshake() {
 }
 
 /// A server that speaks HTTP/2 only when it is offered, and then lets `script` answer the first request.
-async fn http2<F, Fut>(identity: &Identity, script: F) -> Server
+pub(super) async fn http2<F, Fut>(identity: &Identity, script: F) -> Server
 where
     F: Fn(http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>) -> Fut + Send + Clone + 'static,
     Fut: Future<Output = ()> + Send + 'static,

@@ -44,6 +44,11 @@ const KNOWN_BY: &[(&str, &[Kind])] = &[
     ("redact", WITH_HEADERS),
     ("tls", ENCRYPTED),
     ("connect_timeout", CONNECTING),
+    ("auth", WEB),
+    ("proxy", WEB),
+    ("http_version", WEB),
+    ("reuse_connection", WEB),
+    ("source_ip", CONNECTING),
     ("send", EXCHANGING),
     ("expect", EXCHANGING),
     ("dns", &[Kind::Dns]),
@@ -375,7 +380,7 @@ fn set_server(url: &mut Url, server: &str) -> Result<(), String> {
     const FORMS: &str = "is not a name server: write ip, ip:port, host or host:port";
     let wrong = || FORMS.to_owned();
     // An IPv6 address without a port may come without brackets.
-    let bracketed = match server.parse::<std::net::Ipv6Addr>() {
+    let bracketed = match server.parse::<core::net::Ipv6Addr>() {
         Ok(v6) => format!("[{v6}]"),
         Err(_) => server.to_owned(),
     };

@@ -10,7 +10,7 @@ const COOLDOWN: Duration = Duration::from_mins(5);
 
 /// What is told of a change, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Damping {
+pub struct Damping {
     /// When the time began of which was told, and not yet that it is over.
     open: Option<Duration>,
     /// It began again soon after it was told to be over.
@@ -23,17 +23,17 @@ pub(super) struct Damping {
 
 /// What is to be told now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ToTell {
-    pub(super) change: Change,
+pub struct ToTell {
+    pub change: Change,
     /// When it began what is told of.
-    pub(super) began: Duration,
+    pub began: Duration,
     /// When the change came.
-    pub(super) at: Duration,
+    pub at: Duration,
 }
 
 impl Damping {
     /// What of a change is to be told now.
-    pub(super) fn take(&mut self, change: Change, now: Duration) -> Option<ToTell> {
+    pub fn take(&mut self, change: Change, now: Duration) -> Option<ToTell> {
         match &change {
             Change::Blind { since } => {
                 let began = *since;
@@ -68,14 +68,14 @@ impl Damping {
     }
 
     /// What was held and is to be told now.
-    pub(super) fn due(&mut self, now: Duration) -> Option<ToTell> {
+    pub fn due(&mut self, now: Duration) -> Option<ToTell> {
         let (change, at) = self.held.take_if(|(_, at)| *at + COOLDOWN <= now)?;
         self.again = false;
         Some(self.tell_over(change, at, now))
     }
 
     /// When [`due`](Self::due) has something.
-    pub(super) fn due_at(&self) -> Option<Duration> {
+    pub fn due_at(&self) -> Option<Duration> {
         self.held.as_ref().map(|(_, at)| *at + COOLDOWN)
     }
 }
