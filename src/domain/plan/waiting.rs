@@ -41,12 +41,12 @@ impl Plan {
         self.entries.get(&id).is_some_and(|planned| planned.vigil.is_some())
     }
 
-    /// Goes on waiting where the process before left off. Whether it is an endpoint of which one waits.
+    /// Goes on waiting where the process before left off, until when [`was_deaf`](Self::was_deaf) says. Whether it is an
+    /// endpoint of which one waits.
     pub(super) fn resume_vigil(&mut self, id: EndpointId, last: Option<LastWord>, now: Timestamp) -> bool {
         let Some(planned) = self.entries.get_mut(&id).filter(|planned| planned.vigil.is_some()) else { return false };
         let Some(spec) = planned.known.endpoint.check.push() else { return false };
         planned.vigil = Some(Vigil::resume(last, spec, planned.known.scheduled_from, now));
-        self.queue_deadline(id);
         true
     }
 

@@ -119,8 +119,7 @@ async fn silence_is_noticed_at_once_and_ends_with_a_heartbeat() {
 #[tokio::test]
 async fn a_token_is_shown_to_editors_and_stands_nowhere_else() {
     let secret = "a-token-that-nobody-may-see";
-    let endpoints =
-        "endpoints: [{name: own, kind: push, interval: 1d, token: '${TOKEN}'}, {name: made, kind: push, interval: 1d}]\n\
+    let endpoints = "endpoints: [{name: own, kind: push, interval: 1d, token: '${TOKEN}'}, {name: made, kind: push, interval: 1d}]\n\
          public_url: https://monitor.example\nlogging: {level: DEBUG}\n";
     let platform = Platform::start_with(&format!("{KEYS}{endpoints}"), &[("TOKEN", secret)]);
     let own = as_who(&platform, "editor", "/api/v1/endpoints/1").await.expect(200).json();
