@@ -22,7 +22,8 @@ use crate::domain::Timestamp;
 use crate::domain::endpoint::Kind;
 use crate::domain::preset;
 use crate::events::{
-    ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, IncidentRequest, Submission, TrialRequest,
+    ChannelTestRequest, ChannelsChanged, CheckRequest, ConfirmRequest, IncidentRequest, PushRequest, Submission,
+    TrialRequest,
 };
 use crate::feed::Feed;
 use crate::handover::Handover;
@@ -34,7 +35,7 @@ use crate::jobs::purge::Purge;
 use crate::jobs::retention::Retention;
 use crate::jobs::rollup::Rollup;
 use crate::jobs::sessions::SignedIn;
-use crate::jobs::{backups, database_size, integrity};
+use crate::jobs::{backups, database_size, integrity, presence};
 use crate::lifecycle::Tasks;
 use crate::network::{NetworkParts, NetworkWatch};
 use crate::notify::deliver::{self, DeliverContext};
@@ -51,6 +52,7 @@ use crate::service::alerts::watch::AlertWatch;
 use crate::service::backups::Backups;
 use crate::service::context::{ChannelTrial, RecentReads, ServiceContext};
 use crate::service::operations::{Job, Module, ModuleType, Operations};
+use crate::service::push::PushDoor;
 use crate::service::sync::SyncReport;
 use crate::store::backup::BackupFolder;
 use crate::store::{self, Outgoing, PostgresTarget, Store, StoreOptions, StoreTarget};
@@ -73,6 +75,9 @@ const REQUESTS: usize = 256;
 
 /// Decisions about incidents that wait for the recorder. When it is full the API answers 503.
 const DECISIONS: usize = 64;
+
+/// Heartbeats that wait for the scheduler. When it is full the API answers 503.
+const PUSHES: usize = 1_024;
 
 /// Definitions that wait to be tried. When it is full the API answers 503.
 const TRIALS: usize = 16;
@@ -177,6 +182,7 @@ impl Monitor {
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (decisions, to_decide) = mpsc::channel::<IncidentRequest>(DECISIONS);
+        let (pushes, pushed) = mpsc::channel::<PushRequest>(PUSHES);
         let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
         let (changes, deliver) = (Wakeup::new(), Wakeup::new());
         let household = Household::new(config.monitoring.cleanup_interval, &clock, &feed, tasks.stopping())
@@ -247,6 +253,7 @@ impl Monitor {
         let certificates = CertificateWatch::load(certificates).await?;
         tasks.spawn_critical("watch of the certificates", certificates.run(tasks.stopping().clone()));
 
+        let heard_until = presence::last(&store).await?;
         let descriptors = raise_descriptors();
         let scheduler = Scheduler::new(SchedulerParts {
             board: board.clone(),
@@ -258,6 +265,8 @@ impl Monitor {
             confirmations: to_confirm,
             requests: requested,
             trials: to_try,
+            pushes: pushed,
+            heard_until,
             changes: changes.clone(),
             running: running.clone(),
             max_checks_per_host: config.monitoring.max_checks_per_host as usize,
@@ -266,6 +275,7 @@ impl Monitor {
         });
         tasks.spawn_critical("scheduler", scheduler.run());
 
+        tasks.spawn(presence::keep(store.clone(), board.clone(), clock.clone(), tasks.stopping().clone()));
         let retention = Retention { store: store.clone(), clock: clock.clone(), running: running.clone() };
         tasks.spawn(retention.run(household.retention.clone()));
         let purge = Purge { store: store.clone(), clock: clock.clone() };
@@ -314,6 +324,8 @@ impl Monitor {
             checks: requests,
             decisions,
             trials,
+            pushes,
+            push_door: PushDoor::default(),
             deliver,
             channel_tests,
             channel_changes,

@@ -38,6 +38,8 @@ struct Inner {
     /// What keeps messages back at this moment, in the order in which it counts.
     holds: Vec<Arc<Hold>>,
     dependence: Dependence,
+    /// Counts changes of what is known of push endpoints.
+    pushed: u64,
     /// Until when failures may be those of a network that is just coming up.
     start_grace: Option<suppression::Hold>,
 }
@@ -309,6 +311,8 @@ impl Board {
         let key = (known.endpoint.group.clone(), known.endpoint.name.clone());
         let Inner { entries, dependence, .. } = &mut *inner;
         dependence.changed(entries.get(&id).map(|seen| &*seen.known), Some(&known));
+        let was_pushed = inner.entries.get(&id).is_some_and(|old| old.known.endpoint.check.push().is_some());
+        inner.pushed += u64::from(was_pushed || known.endpoint.check.push().is_some());
         let live = match inner.entries.get(&id) {
             Some(old) => {
                 let old_key = (old.known.endpoint.group.clone(), old.known.endpoint.name.clone());
@@ -328,6 +332,7 @@ impl Board {
     pub fn remove(&self, id: EndpointId) {
         let mut inner = self.write();
         if let Some(entry) = inner.entries.remove(&id) {
+            inner.pushed += u64::from(entry.known.endpoint.check.push().is_some());
             inner.dependence.changed(Some(&entry.known), None);
             let key = (entry.known.endpoint.group.clone(), entry.known.endpoint.name.clone());
             if inner.keys.get(&key) == Some(&id) {
@@ -351,6 +356,11 @@ impl Board {
     /// The ids of every endpoint, oldest first.
     pub fn ids(&self) -> Vec<EndpointId> {
         self.read().entries.keys().copied().collect()
+    }
+
+    /// Another number than before, whenever what is known of a push endpoint has changed.
+    pub fn push_version(&self) -> u64 {
+        self.read().pushed
     }
 
     /// What is known of every endpoint, oldest first.

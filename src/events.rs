@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckDetail, CheckResult, CheckSpec, Seen};
 use crate::domain::endpoint::EndpointId;
+use crate::domain::push::Heartbeat;
 use crate::domain::recheck::Request;
 
 /// What somebody who waited for a check is told.
@@ -72,6 +73,22 @@ pub struct CheckRequest {
     pub use_retry: bool,
     /// Answered with the result once it is recorded; dropped when the endpoint is unknown or the monitor stops.
     pub reply: oneshot::Sender<Recorded>,
+}
+
+/// The other side of a push endpoint reports to the scheduler.
+#[derive(Debug)]
+pub struct PushRequest {
+    pub endpoint_id: EndpointId,
+    pub report: PushReport,
+}
+
+/// What it reports.
+#[derive(Debug)]
+pub enum PushReport {
+    /// A job has begun.
+    Start,
+    /// A check result; `reply` as of a [`CheckRequest`].
+    Heartbeat { heartbeat: Heartbeat, reply: oneshot::Sender<Recorded> },
 }
 
 /// The channels of the directory have changed. Carries nothing else: what they are stands there.

@@ -3,6 +3,9 @@
 //! A link is signed (HMAC-SHA256) with a key that this monitor made for itself and keeps in its database. What is signed
 //! is the purpose, the incident, the end and the channel that the link was told through, so that none of them can be
 //! exchanged. It is put into a message when that is sent, and is stored nowhere.
+//!
+//! The addresses that push endpoints are reported to are made with the same key: who has one may report, as long as the
+//! endpoint is there.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +13,7 @@ use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::domain::endpoint::EndpointId;
 use crate::domain::notification::{Event, Notification};
 use crate::domain::{Timestamp, from_micros};
 
@@ -99,11 +103,32 @@ impl Links {
         }
     }
 
+    /// The token of a push endpoint that was given none: the same as long as there is the endpoint and this database. In the
+    /// form of a UUID, which is what clients of others expect.
+    pub fn push_token(&self, id: EndpointId) -> String {
+        let mut mac = self.mac(b"api-monitor push 1\0");
+        mac.update(&id.0.to_be_bytes());
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        uuid::Builder::from_custom_bytes(bits).into_uuid().to_string()
+    }
+
+    /// Where a token is reported to; without knowing where this monitor is for others, the path alone.
+    pub fn push_address(&self, token: &str) -> String {
+        format!("{}/api/v1/push/{token}", self.base.as_deref().unwrap_or_default())
+    }
+
     fn sign(&self, claim: &str) -> Hmac<Sha256> {
+        let mut mac = self.mac(b"api-monitor acknowledge 1\0");
+        mac.update(claim.as_bytes());
+        mac
+    }
+
+    /// What is signed for one purpose is worth nothing for another.
+    fn mac(&self, purpose: &[u8]) -> Hmac<Sha256> {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("a key of any length");
-        mac.update(b"api-monitor acknowledge 1\0");
-        mac.update(claim.as_bytes());
+        mac.update(purpose);
         mac
     }
 }

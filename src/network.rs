@@ -26,7 +26,6 @@ use crate::events::ConfirmRequest;
 use crate::feed::{Event, Feed, TroubleCode};
 use crate::store::Outgoing;
 
-
 /// What its troubles are about.
 const NETWORK: &str = "own network";
 

@@ -16,24 +16,27 @@ use crate::domain::check::{Exchange, Expectation, KindSpec};
 use crate::domain::condition::Dialect;
 use crate::domain::dependency::Standing;
 use crate::domain::endpoint::{
-    AlertPolicySettings, AuthSettings, CertificateSettings, DnsSettings, Endpoint, EndpointSettings, EscalationStepSettings, HostsSetting,
-    Kind, Origin, RedirectSettings, RetrySettings, TlsSettings, VersionSetting, only_known, proxy_url,
+    AlertPolicySettings, AuthSettings, CertificateSettings, DnsSettings, Endpoint, EndpointSettings,
+    EscalationStepSettings, HostsSetting, Kind, KnownEndpoint, Origin, RedirectSettings, RetrySettings, TlsSettings,
+    VersionSetting, only_known, proxy_url,
 };
 use crate::domain::incident::OpenIncident;
 use crate::domain::outcome::{FailureKind, OutcomeWord, Status};
+use crate::domain::role::Role;
 use crate::domain::schedule::Schedule;
 use crate::domain::setting::{
-    AheadSetting, DurationSetting, ExpectSetting, ExpectedPattern, ExpectedStatus, FailureThresholdSetting, FlapSetting,
-    FlapSettings, ReminderSetting, ReminderSettings, RequestBody, SizeSetting, WindowThreshold,
+    AheadSetting, DurationSetting, ExpectSetting, ExpectedPattern, ExpectedStatus, FailureThresholdSetting,
+    FlapSetting, FlapSettings, ReminderSetting, ReminderSettings, RequestBody, SizeSetting, WindowThreshold,
 };
-use crate::service::redaction;
+use crate::links::Links;
+use crate::service::{push, redaction};
 
 /// An endpoint in a list: what is watched, and how it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndpointItem {
     id: i64,
     name: String,
-    /// Without user and password.
+    /// Without user and password; empty where the kind has none.
     url: String,
     /// Null where the kind has none.
     method: Option<String>,
@@ -41,7 +44,8 @@ pub struct EndpointItem {
     interval: Option<DurationSetting>,
     /// Cron expression.
     schedule: Option<String>,
-    timeout: DurationSetting,
+    /// Null where the kind has none.
+    timeout: Option<DurationSetting>,
     /// Null where the kind has none.
     expected_status: Option<ExpectedStatus>,
     /// As set; secret values read `***`.
@@ -159,6 +163,36 @@ pub struct EndpointResource {
     parents: Vec<ParentItem>,
     /// What it served when it was last checked over TLS; null: nothing yet.
     certificate: Option<CertificateItem>,
+    /// Of a push endpoint: where it is reported to; null of another one.
+    push: Option<PushItem>,
+}
+
+/// Where a push endpoint is reported to. Who has it may report, so editors see it; to others it reads `***`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PushItem {
+    #[schema(example = "6f1f8fd0-3f3c-8a54-9b0e-5d0f9c1e2a77")]
+    token: String,
+    /// Without `public_url` only the path.
+    #[schema(example = "https://monitor.example/api/v1/push/6f1f8fd0-3f3c-8a54-9b0e-5d0f9c1e2a77")]
+    url: String,
+}
+
+impl PushItem {
+    fn new(known: &KnownEndpoint, links: &Links, role: Role) -> Option<Self> {
+        known.endpoint.check.push()?;
+        let is_shown = role >= Role::Editor;
+        let token = if is_shown { push::token_of(links, known) } else { redaction::HIDDEN.to_owned() };
+        let url = links.push_address(&token);
+        Some(Self { token, url })
+    }
+}
+
+/// The address that is examined, without credentials; empty where there is none.
+pub(super) fn shown_url(endpoint: &Endpoint) -> String {
+    if endpoint.check.push().is_some() {
+        return String::new();
+    }
+    redaction::redacted_url(endpoint.check.url.as_str())
 }
 
 /// A parent of an endpoint.
@@ -222,11 +256,11 @@ impl From<&Entry> for EndpointItem {
         Self {
             id: known.id.0,
             name: endpoint.name.clone(),
-            url: redaction::redacted_url(endpoint.check.url.as_str()),
+            url: shown_url(endpoint),
             method: is_web.then(|| endpoint.check.method.clone()),
             interval,
             schedule,
-            timeout: DurationSetting(endpoint.check.timeout),
+            timeout: endpoint.check.push().is_none().then_some(DurationSetting(endpoint.check.timeout)),
             expected_status: is_web.then(|| endpoint.check.expected_status.clone()),
             headers: shown.headers,
             body: shown.body,
@@ -256,7 +290,7 @@ impl From<&Entry> for EndpointItem {
 }
 
 impl EndpointResource {
-    pub(super) fn new(board: &Board, entry: &Entry, now: Timestamp) -> Self {
+    pub(super) fn new(board: &Board, links: &Links, role: Role, entry: &Entry, now: Timestamp) -> Self {
         let known = &entry.known;
         Self {
             parents: parents(board, entry),
@@ -264,6 +298,7 @@ impl EndpointResource {
             settings: redaction::redacted(&known.settings, &known.endpoint.check.redact),
             effective: effective(&known.endpoint),
             certificate: entry.live.certificate.as_ref().map(|chain| CertificateItem::new(chain, now)),
+            push: PushItem::new(known, links, role),
         }
     }
 }
@@ -306,7 +341,7 @@ pub fn effective(endpoint: &Endpoint) -> EndpointSettings {
     };
     let all = EndpointSettings {
         name: Some(endpoint.name.clone()),
-        url: Some(check.url.to_string()),
+        url: check.push().is_none().then(|| check.url.to_string()),
         kind: Some(endpoint.kind),
         group: Some(endpoint.group.clone()),
         tags: Some(endpoint.tags.clone()),
@@ -420,6 +455,9 @@ fn of_kind(kind: &KindSpec, url: &url::Url) -> EndpointSettings {
             }),
             ..EndpointSettings::default()
         },
+        KindSpec::Push(push) => {
+            EndpointSettings { grace: Some(DurationSetting(push.grace)), ..EndpointSettings::default() }
+        }
         KindSpec::Grpc(question) => {
             EndpointSettings { service: Some(question.service.clone()), ..EndpointSettings::default() }
         }

@@ -100,7 +100,7 @@ impl ListQuery {
         let contains = |needle: &String| {
             let needle = needle.to_lowercase();
             // The text as shown: a search must not find out credentials.
-            let url = crate::service::redaction::redacted_url(endpoint.check.url.as_str());
+            let url = super::endpoint_view::shown_url(endpoint);
             [&endpoint.name, &url, &endpoint.description].iter().any(|text| text.to_lowercase().contains(&needle))
         };
         self.is_active.is_none_or(|wanted| entry.known.is_checked() == wanted)
@@ -126,13 +126,14 @@ pub async fn list(State(ctx): Ctx, Query(query): Query<ListQuery>) -> Json<Endpo
 
 type Shown = ([(HeaderName, String); 1], Json<EndpointResource>);
 
-fn shown(ctx: &ServiceContext, entry: &Entry) -> Shown {
-    ([etag(entry.known.revision)], Json(EndpointResource::new(&ctx.board, entry, ctx.clock.now())))
+fn shown(ctx: &ServiceContext, actor: &Actor, entry: &Entry) -> Shown {
+    let resource = EndpointResource::new(&ctx.board, &ctx.links, actor.role, entry, ctx.clock.now());
+    ([etag(entry.known.revision)], Json(resource))
 }
 
-fn created(ctx: &ServiceContext, entry: &Entry) -> Response {
+fn created(ctx: &ServiceContext, actor: &Actor, entry: &Entry) -> Response {
     let location = [(header::LOCATION, format!("/api/v1/endpoints/{}", entry.known.id))];
-    (StatusCode::CREATED, location, shown(ctx, entry)).into_response()
+    (StatusCode::CREATED, location, shown(ctx, actor, entry)).into_response()
 }
 
 /// Create an endpoint
@@ -148,7 +149,7 @@ pub async fn create(
     Query(()): Query<()>,
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Response, Problem> {
-    Ok(created(&ctx, &verbs::create(&ctx, &actor, settings).await?))
+    Ok(created(&ctx, &actor, &verbs::create(&ctx, &actor, settings).await?))
 }
 
 /// Get an endpoint
@@ -156,9 +157,14 @@ pub async fn create(
 /// What was set is in `settings`, what applies with all defaults in `effective`.
 #[utoipa::path(get, path = "/api/v1/endpoints/{id}", tag = "endpoints", params(("id" = i64, Path, minimum = 1)),
     responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
-pub async fn get(State(ctx): Ctx, EndpointPath(id): EndpointPath, Query(()): Query<()>) -> Result<Shown, Problem> {
+pub async fn get(
+    State(ctx): Ctx,
+    actor: Actor,
+    EndpointPath(id): EndpointPath,
+    Query(()): Query<()>,
+) -> Result<Shown, Problem> {
     let entry = ctx.board.get(id).ok_or_else(|| ServiceError::NotFound(format!("endpoint {id}")))?;
-    Ok(shown(&ctx, &entry))
+    Ok(shown(&ctx, &actor, &entry))
 }
 
 /// Replace an endpoint
@@ -179,7 +185,7 @@ pub async fn replace(
     IfMatch(revision): IfMatch,
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Shown, Problem> {
-    Ok(shown(&ctx, &verbs::replace(&ctx, &actor, id, revision, settings).await?))
+    Ok(shown(&ctx, &actor, &verbs::replace(&ctx, &actor, id, revision, settings).await?))
 }
 
 /// Change an endpoint
@@ -201,7 +207,7 @@ pub async fn patch(
     IfMatch(revision): IfMatch,
     JsonBody(patch): JsonBody<serde_json::Value>,
 ) -> Result<Shown, Problem> {
-    Ok(shown(&ctx, &verbs::patch(&ctx, &actor, id, revision, patch).await?))
+    Ok(shown(&ctx, &actor, &verbs::patch(&ctx, &actor, id, revision, patch).await?))
 }
 
 /// Whether the history goes too.
@@ -258,7 +264,7 @@ pub async fn pause(
     Query(()): Query<()>,
     _: NoBody,
 ) -> Result<Shown, Problem> {
-    Ok(shown(&ctx, &verbs::pause(&ctx, &actor, id).await?))
+    Ok(shown(&ctx, &actor, &verbs::pause(&ctx, &actor, id).await?))
 }
 
 /// Resume an endpoint
@@ -274,7 +280,7 @@ pub async fn resume(
     Query(()): Query<()>,
     _: NoBody,
 ) -> Result<Shown, Problem> {
-    Ok(shown(&ctx, &verbs::resume(&ctx, &actor, id).await?))
+    Ok(shown(&ctx, &actor, &verbs::resume(&ctx, &actor, id).await?))
 }
 
 /// How to check.
@@ -302,10 +308,10 @@ pub struct CheckedNow {
 /// Check an endpoint now
 ///
 /// Waits for the result, which is recorded like every other. Works on inactive endpoints too, and while the database is
-/// away.
+/// away. A push endpoint reports by itself and cannot be checked.
 #[utoipa::path(post, path = "/api/v1/endpoints/{id}/check", tag = "endpoints",
     request_body = Option<CheckOptions>, params(("id" = i64, Path, minimum = 1)),
-    responses((status = 200, body = CheckedNow)))]
+    responses((status = 200, body = CheckedNow), (status = 409, response = super::openapi::ProblemResponse)))]
 pub async fn check(
     State(ctx): Ctx,
     actor: Actor,
@@ -372,8 +378,8 @@ pub async fn test(
 #[utoipa::path(get, path = "/api/v1/endpoints/by-key/{group}/{name}", tag = "endpoints",
     params(("group" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
-pub async fn get_by_key(State(ctx): Ctx, key: KeyPath, Query(()): Query<()>) -> Result<Shown, Problem> {
-    find_by_key(&ctx, &key).map(|entry| shown(&ctx, &entry))
+pub async fn get_by_key(State(ctx): Ctx, actor: Actor, key: KeyPath, Query(()): Query<()>) -> Result<Shown, Problem> {
+    find_by_key(&ctx, &key).map(|entry| shown(&ctx, &actor, &entry))
 }
 
 /// Replace or create an endpoint by group and name
@@ -397,8 +403,8 @@ pub async fn put_by_key(
     JsonBody(settings): JsonBody<EndpointSettings>,
 ) -> Result<Response, Problem> {
     Ok(match verbs::put_by_key(&ctx, &actor, key.group, key.name, precondition, settings).await? {
-        Put::Created(entry) => created(&ctx, &entry),
-        Put::Replaced(entry) => shown(&ctx, &entry).into_response(),
+        Put::Created(entry) => created(&ctx, &actor, &entry),
+        Put::Replaced(entry) => shown(&ctx, &actor, &entry).into_response(),
     })
 }
 
@@ -425,8 +431,8 @@ pub async fn delete_by_key(
 /// Get an endpoint without a group by name
 #[utoipa::path(get, path = "/api/v1/endpoints/by-key/{name}", tag = "endpoints", params(("name" = String, Path)),
     responses((status = 200, body = EndpointResource, headers(("ETag" = String)))))]
-pub async fn get_by_name(ctx: Ctx, key: KeyPath, query: Query<()>) -> Result<Shown, Problem> {
-    get_by_key(ctx, key, query).await
+pub async fn get_by_name(ctx: Ctx, actor: Actor, key: KeyPath, query: Query<()>) -> Result<Shown, Problem> {
+    get_by_key(ctx, actor, key, query).await
 }
 
 /// Replace or create an endpoint without a group by name

@@ -32,6 +32,7 @@ pub enum ProblemKind {
     NameTaken,
     ManagedByConfig,
     NothingToRetry,
+    NothingToCheck,
     IncidentOver,
     ChecksFail,
     TooManyNotes,
@@ -58,7 +59,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for the documentation.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidParameter,
         Self::Unauthorized,
         Self::Forbidden,
@@ -69,6 +70,7 @@ impl ProblemKind {
         Self::NameTaken,
         Self::ManagedByConfig,
         Self::NothingToRetry,
+        Self::NothingToCheck,
         Self::IncidentOver,
         Self::ChecksFail,
         Self::TooManyNotes,
@@ -107,6 +109,7 @@ impl ProblemKind {
             Self::NotAcceptable => ("not-acceptable", "No acceptable representation", StatusCode::NOT_ACCEPTABLE),
             Self::NameTaken => ("name-taken", "The name is taken", StatusCode::CONFLICT),
             Self::ManagedByConfig => ("managed-by-config", "Managed by the configuration", StatusCode::CONFLICT),
+            Self::NothingToCheck => ("nothing-to-check", "It reports by itself", StatusCode::CONFLICT),
             Self::NothingToRetry => ("nothing-to-retry", "Nothing can be sent again", StatusCode::CONFLICT),
             Self::IncidentOver => ("incident-over", "The incident is over", StatusCode::CONFLICT),
             Self::ChecksFail => ("checks-fail", "Its checks fail", StatusCode::CONFLICT),
@@ -326,6 +329,9 @@ impl From<ServiceError> for Problem {
             ) => Self::new(ProblemKind::NameTaken, capitalised(&detail)),
             ServiceError::Conflict(Conflict::ManagedByConfig { .. }) => {
                 Self::new(ProblemKind::ManagedByConfig, capitalised(&detail))
+            }
+            ServiceError::Conflict(Conflict::NothingToCheck { .. }) => {
+                Self::new(ProblemKind::NothingToCheck, capitalised(&detail))
             }
             ServiceError::Conflict(Conflict::NothingToRetry { .. }) => {
                 Self::new(ProblemKind::NothingToRetry, capitalised(&detail))

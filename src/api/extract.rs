@@ -108,7 +108,8 @@ async fn read_body(request: Request) -> Result<(HeaderMap, Bytes), Problem> {
     Ok((parts.headers, read_bounded(body).await?))
 }
 
-async fn read_bounded(body: Body) -> Result<Bytes, Problem> {
+/// The whole body, as long as one may be.
+pub(super) async fn read_bounded(body: Body) -> Result<Bytes, Problem> {
     axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|e| {
         // Beside the bound, reading fails only when the client goes away in the middle.
         if std::error::Error::source(&e).is_some_and(|cause| cause.to_string().contains("length limit")) {

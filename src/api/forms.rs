@@ -12,7 +12,8 @@ use super::group_view::GroupSettings;
 use crate::domain::endpoint::EndpointSettings;
 use crate::service::api_keys::KeySettings;
 
-/// The settings of an endpoint that is made or replaced.
+/// The settings of an endpoint that is made or replaced. That most kinds need a `url` is beyond what both forms of the
+/// description can say.
 #[derive(Debug)]
 pub struct WholeEndpoint;
 
@@ -30,10 +31,10 @@ pub struct WholeGroup;
 pub struct WholeKey;
 
 macro_rules! form {
-    ($form:ident of $settings:ty, $($field:literal),+) => {
+    ($form:ident of $settings:ty, $($field:literal),*) => {
         impl PartialSchema for $form {
             fn schema() -> RefOr<Schema> {
-                requiring(<$settings>::schema(), &[$($field),+])
+                requiring(<$settings>::schema(), &[$($field),*])
             }
         }
         impl ToSchema for $form {
@@ -47,8 +48,8 @@ macro_rules! form {
     };
 }
 
-form!(WholeEndpoint of EndpointSettings, "name", "url");
-form!(KeyedEndpoint of EndpointSettings, "url");
+form!(WholeEndpoint of EndpointSettings, "name");
+form!(KeyedEndpoint of EndpointSettings,);
 form!(WholeGroup of GroupSettings, "name");
 form!(WholeKey of KeySettings, "name", "role");
 
@@ -73,7 +74,10 @@ pub fn requiring(schema: RefOr<Schema>, fields: &[&str]) -> RefOr<Schema> {
             *property = one;
         }
     }
-    form["required"] = json!(fields);
+    // An empty list is none in one of the forms.
+    if !fields.is_empty() {
+        form["required"] = json!(fields);
+    }
     serde_json::from_value(form).unwrap_or(schema)
 }
 
@@ -90,9 +94,7 @@ mod tests {
         assert_eq!(form["properties"]["expires_at"]["type"], json!(["string", "null"]));
         assert_eq!(form["additionalProperties"], false);
         let form = serde_json::to_value(WholeEndpoint::schema()).unwrap();
-        assert_eq!(
-            (&form["properties"]["url"]["type"], &form["required"]),
-            (&json!("string"), &json!(["name", "url"]))
-        );
+        assert_eq!((&form["properties"]["name"]["type"], &form["required"]), (&json!("string"), &json!(["name"])));
+        assert!(serde_json::to_value(KeyedEndpoint::schema()).unwrap().get("required").is_none());
     }
 }

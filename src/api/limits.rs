@@ -53,10 +53,17 @@ pub fn is_left_waiting(template: &str) -> bool {
     matches!(template, CHECK_ROUTE | TEST_ROUTE | TRIAL_ROUTE | BULK_ROUTE)
 }
 
+/// Routes that endpoints report to. They are limited by their tokens, not by who asks: several machines behind one address
+/// keep nobody from reporting, nor does whoever else is there.
+pub fn is_push(template: &str) -> bool {
+    ["/api/v1/push/", "/api/push/", "/ping/"].iter().any(|start| template.starts_with(start))
+}
+
 /// Routes that answer with something else than JSON too: pages and their assets, tables, files, and the metrics, which look
 /// themselves at what is accepted.
 pub fn is_page(template: &str) -> bool {
     template.starts_with("/docs")
+        || is_push(template)
         || [REPORT_ROUTE, BACKUP_ROUTE, ACKNOWLEDGE_ROUTE, DEFAULT_METRICS_PATH].contains(&template)
 }
 

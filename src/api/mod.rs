@@ -43,6 +43,7 @@ pub mod openapi;
 pub mod origin;
 pub mod pagination;
 pub mod policy;
+pub mod push;
 pub mod query_stats;
 pub mod rate_limit;
 pub mod root;

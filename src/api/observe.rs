@@ -97,7 +97,9 @@ fn is_worth_a_line(access: LogAccess, method: &Method, route: &str, status: u16)
     if status == 429 {
         return false;
     }
-    status >= 500 || !method.is_safe() || access == LogAccess::All && !limits::is_probe(route)
+    // Heartbeats come for ever too, by whatever method.
+    status >= 500
+        || !limits::is_push(route) && (!method.is_safe() || access == LogAccess::All && !limits::is_probe(route))
 }
 
 /// Around the router, its own answers included.
@@ -228,6 +230,9 @@ mod tests {
             (Method::GET, "/metrics", 200, false, false),
             (Method::GET, "/metrics/{name}", 200, true, false),
             (Method::GET, "/docs/{file}", 200, false, false),
+            (Method::POST, "/api/v1/push/{token}", 200, false, false),
+            (Method::GET, "/ping/{token}/{signal}", 404, false, false),
+            (Method::GET, "/api/push/{token}", 503, true, true),
             (Method::GET, "/api/v1/endpoints", 429, false, false),
             (Method::POST, "/api/v1/endpoints", 429, false, false),
         ] {

@@ -39,6 +39,16 @@ pub const ROWS: &[Row] = &[
     ("GET", "/openapi.json", OPEN),
     ("GET", "/acknowledge/{token}", OPEN),
     ("POST", "/acknowledge/{token}", OPEN),
+    ("GET", "/api/v1/push/{token}", OPEN),
+    ("POST", "/api/v1/push/{token}", OPEN),
+    ("GET", "/api/v1/push/{token}/{signal}", OPEN),
+    ("POST", "/api/v1/push/{token}/{signal}", OPEN),
+    ("GET", "/ping/{token}", OPEN),
+    ("POST", "/ping/{token}", OPEN),
+    ("GET", "/ping/{token}/{signal}", OPEN),
+    ("POST", "/ping/{token}/{signal}", OPEN),
+    ("GET", "/api/push/{token}", OPEN),
+    ("POST", "/api/push/{token}", OPEN),
     ("GET", "/api/v1/openapi.json", OPEN),
     ("GET", "/api/v1/swagger.json", OPEN),
     ("GET", "/api/v1/endpoints", VIEWER),
@@ -199,6 +209,7 @@ impl Ruling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::limits::is_push;
 
     #[test]
     fn each_route_is_in_the_table_once() {
@@ -225,19 +236,34 @@ mod tests {
             "/docs/{file}",
             "/openapi.json",
             "/acknowledge/{token}",
+            "/api/v1/push/{token}",
+            "/api/v1/push/{token}/{signal}",
+            "/ping/{token}",
+            "/ping/{token}/{signal}",
+            "/api/push/{token}",
             "/api/v1/openapi.json",
             "/api/v1/swagger.json",
         ];
         assert_eq!(read, expected.map(|path| ("GET", path)));
-        // The one asks for a signature, the other for a key, by themselves.
-        assert_eq!(others, [("POST", "/acknowledge/{token}"), ("POST", "/api/v1/sessions")]);
+        // They ask for a signature, a token or a key by themselves.
+        let expected = [
+            "/acknowledge/{token}",
+            "/api/v1/push/{token}",
+            "/api/v1/push/{token}/{signal}",
+            "/ping/{token}",
+            "/ping/{token}/{signal}",
+            "/api/push/{token}",
+            "/api/v1/sessions",
+        ];
+        assert_eq!(others, expected.map(|path| ("POST", path)));
     }
 
     #[test]
     fn what_changes_something_is_never_for_viewers() {
         // Everybody may sign in with a key, and out again.
-        // Who has a link may do what it is for.
-        let by_themselves = |path: &str| path.contains("/sessions") || path.starts_with("/acknowledge/");
+        // Who has a link or a token may do what it is for.
+        let by_themselves =
+            |path: &str| path.contains("/sessions") || path.starts_with("/acknowledge/") || is_push(path);
         let changes = ROWS.iter().filter(|(method, path, _)| *method != "GET" && !by_themselves(path));
         for (method, path, needs) in changes {
             assert!(matches!(needs, Needs::Role(role) if *role > Role::Viewer), "{method} {path}");

@@ -24,6 +24,7 @@ use governor::{Quota, RateLimiter};
 
 use super::client_address::{as_one_client, client};
 use super::error::{Problem, ProblemKind};
+use super::limits::is_push;
 use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::telemetry::metrics::Metrics;
@@ -142,7 +143,7 @@ impl RateLimits {
     /// The problem to answer with when it is one too many.
     pub fn admit(&self, parts: &Parts, caller: Caller<'_>) -> Result<(), Problem> {
         let template = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
-        if caller == Caller::Local || template.is_some_and(|path| UNLIMITED.contains(&path)) {
+        if caller == Caller::Local || template.is_some_and(|path| UNLIMITED.contains(&path) || is_push(path)) {
             return Ok(());
         }
         self.clean_up_now_and_then();

@@ -20,8 +20,8 @@ use super::extract::no_such_method;
 use super::{
     acknowledge, alerts, api_keys, audit, away, backups, bulk, certificates, channels, collections, conditional,
     config, connections, cors, endpoints, events, groups, health, incidents, maintenance_windows, metrics, modules,
-    notifications, observe, openapi, query_stats, rate_limit, root, series, sessions, silences, sla, stats, tasks,
-    threads, why,
+    notifications, observe, openapi, push, query_stats, rate_limit, root, series, sessions, silences, sla, stats,
+    tasks, threads, why,
 };
 use crate::config::Config;
 use crate::service::ServiceContext;
@@ -114,6 +114,11 @@ fn routes() -> OpenApiRouter<Arc<ServiceContext>> {
         .routes(routes!(health::ready))
         .routes(routes!(certificates::list))
         .routes(routes!(acknowledge::page, acknowledge::acknowledge))
+        .routes(routes!(push::get, push::post))
+        .routes(routes!(push::get_signal, push::post_signal))
+        .routes(routes!(push::peers::ping, push::peers::post_ping))
+        .routes(routes!(push::peers::ping_signal, push::peers::post_ping_signal))
+        .routes(routes!(push::peers::kuma, push::peers::post_kuma))
         .routes(routes!(endpoints::list, endpoints::create))
         .routes(routes!(bulk::apply))
         .routes(routes!(endpoints::test))

@@ -28,6 +28,7 @@ pub fn about(kind: Kind) -> &'static str {
         Kind::Websocket => {
             "Opens a WebSocket, sends a text if one is set, and looks for what is expected of the answer"
         }
+        Kind::Push => "Asks nothing: waits for heartbeats that the other side sends, and for what they say",
         Kind::Grpc => "Asks a gRPC server for its health, or that of one of its services",
     }
 }
@@ -55,8 +56,8 @@ impl Checkers {
     async fn examine(&self, on: &mut Attempt<'_>) -> Result<(), Failure> {
         let dialler = &self.dialler;
         match &on.spec.kind {
-            // It has an order of its own, with redirects.
-            KindSpec::Http => Ok(()),
+            // The one has an order of its own, with redirects; of the other nothing is asked.
+            KindSpec::Http | KindSpec::Push(_) => Ok(()),
             KindSpec::Tcp(exchange) => exchange::tcp(dialler, exchange, on).await,
             KindSpec::Tls(exchange) => exchange::tls(dialler, exchange, on).await,
             KindSpec::Icmp(echo) => self.echoes.examine(dialler, *echo, on).await,
@@ -108,6 +109,10 @@ impl Checker for Checkers {
     fn check<'a>(&'a self, spec: &'a CheckSpec, origin: Origin, deadline: Instant) -> BoxFuture<'a, Observation> {
         if matches!(spec.kind, KindSpec::Http) {
             return self.http.check(spec, origin, deadline);
+        }
+        if spec.push().is_some() {
+            // Nobody has anything examined that is not asked; should they, it says nothing of it.
+            return Box::pin(std::future::ready(Observation { not_permitted: true, ..Observation::default() }));
         }
         Box::pin(async move {
             let trace = Trace::start();

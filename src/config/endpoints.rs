@@ -38,6 +38,7 @@ pub(super) fn read(sections: Sections, rules: Rules<'_>, report: &mut Report) ->
         groups: BTreeMap::new(),
         endpoints: Vec::new(),
         named: HashMap::new(),
+        tokens: HashMap::new(),
         inherited: InheritedMistakes::default(),
         parents: HashMap::new(),
     };
@@ -78,6 +79,8 @@ struct Reader<'r> {
     endpoints: Vec<ConfiguredEndpoint>,
     /// Where each (group, name) stands.
     named: HashMap<(String, String), SourceRef>,
+    /// Where each token of a push endpoint stands.
+    tokens: HashMap<String, SourceRef>,
     inherited: InheritedMistakes,
     /// Where the parents of each endpoint that has some are written, by the number of the endpoint.
     parents: HashMap<usize, parents::Stated>,
@@ -205,6 +208,7 @@ impl Reader<'_> {
                     let stated = parents::Stated { place: item.place.clone(), written };
                     self.parents.insert(self.endpoints.len(), stated);
                 }
+                self.refuse_second_token(item, &settings);
                 self.endpoints.push(ConfiguredEndpoint { settings, endpoint, source: item.place.to_ref() });
             }
             Err(rules) => {
@@ -295,6 +299,16 @@ impl Reader<'_> {
                 };
                 self.report.error_with_help(place, Trail::Key(item.at, "name"), message, help.to_owned());
             }
+        }
+    }
+
+    /// Of two endpoints with the same token nobody could say which one reports.
+    fn refuse_second_token(&mut self, item: &Item<'_>, settings: &EndpointSettings) {
+        let Some(token) = settings.token.clone() else { return };
+        let node = item.node.get("token").unwrap_or(item.node);
+        if let Some(taken) = self.tokens.insert(token, item.place.to_ref()) {
+            let message = format!("is the token of another endpoint: {taken} has it");
+            self.report.error(&node.place, Trail::Key(item.at, "token"), message);
         }
     }
 

@@ -16,6 +16,7 @@ pub use crate::domain::dial::TlsPolicy;
 use crate::domain::dial::{Auth, DialPolicy, Dialled, HttpVersion, Proxy, RedirectHosts, TlsSeen};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
+use crate::domain::push::PushSpec;
 use crate::domain::setting::{ExpectedStatus, RequestBody};
 
 pub use self::judged::{CheckDetail, Judged, judge};
@@ -63,6 +64,14 @@ pub struct CheckSpec {
 }
 
 impl CheckSpec {
+    /// What is waited for, where the other side reports by itself.
+    pub fn push(&self) -> Option<PushSpec> {
+        match self.kind {
+            KindSpec::Push(spec) => Some(spec),
+            _ => None,
+        }
+    }
+
     /// Whether its connections are encrypted from their beginning.
     pub fn is_encrypted(&self) -> bool {
         matches!(self.url.scheme(), "https" | "tls" | "wss" | "grpcs")
@@ -212,6 +221,8 @@ words! {
         Scheduled = "scheduled",
         /// Between slots, because a failure or a recovery is unconfirmed.
         Confirming = "confirming",
+        /// The other side has reported, of itself.
+        Pushed = "pushed",
         /// By hand, through the API.
         Manual = "manual",
     }

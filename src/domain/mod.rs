@@ -32,6 +32,7 @@ pub mod plan;
 pub mod pointer;
 pub mod preset;
 pub mod promise;
+pub mod push;
 pub mod recheck;
 pub mod retry;
 pub mod role;

@@ -94,6 +94,10 @@ words! {
         /// The health protocol says that a service does not serve, or the call of it failed.
         GrpcStatus = "grpc_status",
         WebsocketRejected = "websocket_rejected",
+        /// No heartbeat came in time.
+        PushOverdue = "push_overdue",
+        /// The other side reports that it failed.
+        PushFailed = "push_failed",
         /// What came is not of the protocol.
         Protocol = "protocol",
         /// The policy of `outbound` refuses the address.

@@ -2,6 +2,13 @@
 //!
 //! A queued time that no longer holds (the endpoint was changed, paused, removed or planned anew) is not
 //! searched for in the heap; it is recognised by its generation when it comes up.
+//!
+//! A push endpoint is not asked. What is due of one is the end of the waiting for its heartbeat.
+
+mod vigil;
+#[cfg(test)]
+mod vigil_tests;
+mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -10,9 +17,13 @@ use std::time::Duration;
 
 use crate::domain::check::Trigger;
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
-use crate::domain::outcome::MissedReason;
+use crate::domain::outcome::{Failure, MissedReason};
 use crate::domain::schedule::golden_offset;
 use crate::domain::{Timestamp, from_micros, micros};
+
+pub use self::vigil::LastWord;
+use self::vigil::Vigil;
+pub use self::waiting::Heard;
 
 /// A slot found later than this was not merely served late: the process was stopped or the machine slept, and
 /// everything that is overdue is spread again.
@@ -27,6 +38,8 @@ pub enum Due {
     Check { id: EndpointId, scheduled_at: Timestamp, due_at: Timestamp, trigger: Trigger },
     /// Record `slots` slots that nobody examined, the last of them at `scheduled_at`.
     Missed { id: EndpointId, scheduled_at: Timestamp, slots: u32, reason: MissedReason },
+    /// Record that no heartbeat came until `due_at`.
+    Overdue { id: EndpointId, scheduled_at: Timestamp, due_at: Timestamp, failure: Failure },
 }
 
 /// The due times of all endpoints that are checked.
@@ -38,6 +51,18 @@ pub struct Plan {
     last_now: Option<Timestamp>,
     /// The generation given out last.
     generation: u64,
+    /// What was known of push endpoints before the start; taken by it.
+    past: Past,
+    /// Push endpoints are asked like all others.
+    asks_all: bool,
+}
+
+/// What the monitor knew when it was there last.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// It was there until about then. `None`: it is not known.
+    pub until: Option<Timestamp>,
+    pub last_words: HashMap<EndpointId, LastWord>,
 }
 
 #[derive(Debug)]
@@ -50,6 +75,8 @@ struct Planned {
     next: Option<(Timestamp, Timestamp)>,
     /// The newest `scheduled_at` given out; later ones are always greater.
     last_stamp: Option<Timestamp>,
+    /// Of a push endpoint alone.
+    vigil: Option<Vigil>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +103,16 @@ impl Plan {
         Self::default()
     }
 
+    /// A plan for a process that comes after another one.
+    pub fn after(past: Past) -> Self {
+        Self { past, ..Self::default() }
+    }
+
+    /// A plan for endpoints whose results are imagined, those of push endpoints too: nobody reports them.
+    pub fn imagined() -> Self {
+        Self { asks_all: true, ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -100,9 +137,15 @@ impl Plan {
     pub fn start(&mut self, endpoints: Vec<(Arc<KnownEndpoint>, Option<Timestamp>)>, now: Timestamp) -> Vec<Due> {
         let spread = start_spread(endpoints.len());
         let mut gaps = Vec::new();
+        let past = std::mem::take(&mut self.past);
         for (known, last) in endpoints {
             let id = known.id;
-            self.insert(known, last);
+            let word = past.last_words.get(&id).copied();
+            self.insert(known, last, now);
+            if self.resume_vigil(id, word, now) {
+                gaps.extend(self.was_deaf(id, past.until, MissedReason::Stopped, now));
+                continue;
+            }
             gaps.extend(self.catch_up(id, now, spread, MissedReason::Stopped));
         }
         self.last_now = Some(now);
@@ -113,7 +156,10 @@ impl Plan {
     pub fn add(&mut self, known: Arc<KnownEndpoint>, last: Option<Timestamp>, now: Timestamp) {
         let id = known.id;
         let slot = known.endpoint.schedule.slots(id).at_or_before(now).unwrap_or(now).max(known.scheduled_from);
-        self.insert(known, last);
+        self.insert(known, last, now);
+        if self.waits(id) {
+            return self.queue_next(id, now);
+        }
         self.queue_slot(id, now, slot);
     }
 
@@ -122,8 +168,18 @@ impl Plan {
         let id = known.id;
         let Some(planned) = self.entries.get_mut(&id) else { return };
         let same_schedule = planned.known.endpoint.schedule == known.endpoint.schedule;
+        let same_push = planned.known.endpoint.check.push() == known.endpoint.check.push();
+        planned.vigil = match (planned.vigil.take(), known.endpoint.check.push()) {
+            (Some(mut vigil), Some(_)) => {
+                if !same_schedule {
+                    vigil.reschedule(now);
+                }
+                Some(vigil)
+            }
+            (_, push) => push.filter(|_| !self.asks_all).map(|_| Vigil::begin(now)),
+        };
         planned.known = known;
-        if !same_schedule {
+        if !same_schedule || !same_push {
             self.queue_next(id, now);
         }
     }
@@ -135,7 +191,7 @@ impl Plan {
     /// Asks for an early check, because a failure or a recovery of this endpoint is unconfirmed. Not made when
     /// its first attempt could not end before the next slot: then the slot confirms.
     pub fn confirm(&mut self, id: EndpointId, now: Timestamp) {
-        let Some(planned) = self.entries.get_mut(&id) else { return };
+        let Some(planned) = self.entries.get_mut(&id).filter(|planned| planned.vigil.is_none()) else { return };
         let endpoint = &planned.known.endpoint;
         let delay = endpoint.schedule.interval(now).min(endpoint.alert_policy.confirm_interval);
         let at = now + delay;
@@ -147,7 +203,7 @@ impl Plan {
 
     /// Plans a confirming check for `at`, instead of one that is planned already.
     pub fn check_at(&mut self, id: EndpointId, at: Timestamp) {
-        let Some(planned) = self.entries.get_mut(&id) else { return };
+        let Some(planned) = self.entries.get_mut(&id).filter(|planned| planned.vigil.is_none()) else { return };
         self.generation += 1;
         planned.confirm_generation = self.generation;
         self.queue.push(Reverse(Queued { at, id, kind: QueuedKind::Confirm, generation: self.generation }));
@@ -176,8 +232,8 @@ impl Plan {
         if self.last_now.is_some_and(|last| now < last - chrono::TimeDelta::seconds(1)) {
             self.plan_anew(now);
         }
+        let mut due = self.listen_again(now);
         self.last_now = Some(now);
-        let mut due = Vec::new();
         let mut stalled = Vec::new();
         while let Some(Reverse(queued)) = self.queue.peek().copied() {
             if queued.at > now {
@@ -201,6 +257,9 @@ impl Plan {
             QueuedKind::Confirm if queued.generation == planned.confirm_generation => {
                 let scheduled_at = planned.stamp(now);
                 due.push(Due::Check { id, scheduled_at, due_at: queued.at, trigger: Trigger::Confirming });
+            }
+            QueuedKind::Slot if queued.generation == planned.slot_generation && planned.vigil.is_some() => {
+                self.end_vigil(id, now, due);
             }
             QueuedKind::Slot if queued.generation == planned.slot_generation => {
                 let Some((at, slot)) = planned.next else { return };
@@ -228,9 +287,12 @@ impl Plan {
         }
     }
 
-    fn insert(&mut self, known: Arc<KnownEndpoint>, last_stamp: Option<Timestamp>) {
+    fn insert(&mut self, known: Arc<KnownEndpoint>, last_stamp: Option<Timestamp>, now: Timestamp) {
         let id = known.id;
-        self.entries.insert(id, Planned { known, slot_generation: 0, confirm_generation: 0, next: None, last_stamp });
+        let vigil = known.endpoint.check.push().filter(|_| !self.asks_all).map(|_| Vigil::begin(now));
+        let (slot_generation, confirm_generation, next) = (0, 0, None);
+        let planned = Planned { known, slot_generation, confirm_generation, next, last_stamp, vigil };
+        self.entries.insert(id, planned);
     }
 
     /// Plans the current slot, spread, if nothing was recorded for it yet, and tells the gap before it.
@@ -278,6 +340,9 @@ impl Plan {
         self.queue.clear();
         let ids: Vec<_> = self.entries.keys().copied().collect();
         for id in ids {
+            if let Some(vigil) = self.entries.get_mut(&id).and_then(|planned| planned.vigil.as_mut()) {
+                vigil.set_back(now);
+            }
             self.queue_next(id, now);
         }
         for id in unconfirmed {
@@ -287,6 +352,9 @@ impl Plan {
 
     fn queue_next(&mut self, id: EndpointId, now: Timestamp) {
         let Some(planned) = self.entries.get_mut(&id) else { return };
+        if planned.vigil.is_some() {
+            return self.queue_deadline(id);
+        }
         match planned.known.endpoint.schedule.slots(id).next_after(now) {
             Some(slot) => self.queue_slot(id, slot, slot),
             None => planned.next = None,
@@ -529,6 +597,7 @@ mod tests {
                     let (stamp, slots) = match due {
                         Due::Check { scheduled_at, .. } => (scheduled_at, 1),
                         Due::Missed { scheduled_at, slots, .. } => (scheduled_at, slots),
+                        Due::Overdue { .. } => unreachable!("it is no push endpoint"),
                     };
                     prop_assert!(last.is_none_or(|last| stamp > last));
                     // What comes first stands for slots up to its own.

@@ -7,6 +7,7 @@ pub mod database_size;
 pub mod household;
 pub mod integrity;
 pub mod key_uses;
+pub mod presence;
 pub mod purge;
 pub mod retention;
 pub mod rollup;

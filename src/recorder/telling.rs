@@ -348,7 +348,9 @@ impl Happened {
             }
             _ => self.now,
         };
-        let url = without_credentials(&endpoint.check.url);
+        // Where nothing is connected to there is none to show.
+        let url =
+            if endpoint.check.push().is_some() { String::new() } else { without_credentials(&endpoint.check.url) };
         let (kind, message) = incident.map(|(incident, _)| incident.cause.clone()).map(|f| (f.kind, f.message)).unzip();
         let message = message.or_else(|| self.why_degraded.clone().filter(|_| tell.event == Event::Degraded));
         let was_degraded = matches!(self.change, IncidentChange::Unimpaired { .. });

@@ -43,7 +43,12 @@ struct State {
     /// At most one gap a reason.
     gaps: Vec<Gap>,
     waiters: Vec<oneshot::Sender<Recorded>>,
+    /// Heartbeats that came meanwhile.
+    held: Vec<Submission>,
 }
+
+/// As many heartbeats wait for an older result. A further one is refused.
+const HELD: usize = 8;
 
 #[derive(Debug)]
 struct Gap {
@@ -99,10 +104,28 @@ impl Running {
         Ok(())
     }
 
+    /// Keeps a heartbeat until this result is handed over, or refuses it, where too many are kept. Gives it back when
+    /// there is nothing to wait for.
+    pub(super) fn hold(&self, heartbeat: Submission) -> Result<(), Submission> {
+        let mut state = self.lock();
+        if state.finished {
+            return Err(heartbeat);
+        }
+        if state.held.len() < HELD {
+            state.held.push(heartbeat);
+        }
+        Ok(())
+    }
+
     fn finish(&self) -> State {
         let mut state = self.lock();
         state.finished = true;
-        State { finished: true, gaps: std::mem::take(&mut state.gaps), waiters: std::mem::take(&mut state.waiters) }
+        State {
+            finished: true,
+            gaps: std::mem::take(&mut state.gaps),
+            waiters: std::mem::take(&mut state.waiters),
+            held: std::mem::take(&mut state.held),
+        }
     }
 }
 
@@ -157,6 +180,18 @@ pub(super) struct Job {
     pub(super) next_slot_in: Option<Duration>,
     pub(super) attempts: Attempts,
     pub(super) running: Arc<Running>,
+}
+
+impl Job {
+    /// Of a heartbeat that did not come: nothing is left to be done but to hand it over.
+    pub(super) fn of_silence(
+        known: Arc<KnownEndpoint>,
+        scheduled_at: Timestamp,
+        due_at: Timestamp,
+        running: Arc<Running>,
+    ) -> Self {
+        Self { known, scheduled_at, due_at, next_slot_in: None, attempts: Attempts::One { within: None }, running }
+    }
 }
 
 /// Keeps the count of checks under way, and ends a check whose task panicked, so that its endpoint goes on.
@@ -297,10 +332,11 @@ pub(super) async fn try_out(context: Arc<CheckContext>, request: TrialRequest, _
     drop(reply.send(Some((result, attempted.detail))));
 }
 
-async fn submit(context: &CheckContext, job: &Job, result: CheckResult, seen: Seen) {
+pub(super) async fn submit(context: &CheckContext, job: &Job, result: CheckResult, seen: Seen) {
     // Room is taken before the check counts as finished: its own result and a gap a reason. So nothing of a
     // later check of this endpoint can come before them, even while the channel is full.
-    let Ok(mut room) = context.submissions.reserve_many(4).await else {
+    let held = if job.known.endpoint.check.push().is_some() { HELD } else { 0 };
+    let Ok(mut room) = context.submissions.reserve_many(4 + held).await else {
         tracing::error!(
             endpoint = job.known.endpoint.name,
             endpoint_id = job.known.id.0,
@@ -308,16 +344,18 @@ async fn submit(context: &CheckContext, job: &Job, result: CheckResult, seen: Se
         );
         return;
     };
-    let State { mut gaps, waiters, .. } = job.running.finish();
+    let State { gaps, waiters, held, .. } = job.running.finish();
     let mut send = |submission| {
         if let Some(permit) = room.next() {
             permit.send(submission);
         }
     };
     send(Submission { result, seen, waiters });
-    gaps.sort_by_key(|gap| gap.last);
-    for gap in gaps {
+    let gaps = gaps.into_iter().map(|gap| {
         let result = CheckResult::missed(job.known.id, gap.last, gap.slots, gap.reason);
-        send(Submission { result, seen: Seen::default(), waiters: Vec::new() });
-    }
+        Submission { result, seen: Seen::default(), waiters: Vec::new() }
+    });
+    let mut later: Vec<Submission> = gaps.chain(held).collect();
+    later.sort_by_key(|submission| submission.result.scheduled_at);
+    later.into_iter().for_each(send);
 }

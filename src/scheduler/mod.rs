@@ -6,6 +6,7 @@
 
 pub mod limits;
 mod noting;
+mod pushed;
 pub mod run;
 
 mod check;

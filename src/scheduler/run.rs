@@ -17,9 +17,10 @@ use crate::connectivity::OwnNetwork;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckResult, Seen, Trigger};
 use crate::domain::endpoint::{EndpointId, KnownEndpoint};
-use crate::domain::plan::{Due, Plan};
+use crate::domain::outcome::{FailureKind, Outcome};
+use crate::domain::plan::{Due, LastWord, Past, Plan};
 use crate::domain::{from_micros, micros};
-use crate::events::{CheckRequest, ConfirmRequest, Submission, TrialRequest};
+use crate::events::{CheckRequest, ConfirmRequest, PushRequest, Submission, TrialRequest};
 use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
@@ -52,6 +53,10 @@ pub struct SchedulerParts {
     pub requests: mpsc::Receiver<CheckRequest>,
     /// From the service verbs.
     pub trials: mpsc::Receiver<TrialRequest>,
+    /// From the service verbs.
+    pub pushes: mpsc::Receiver<PushRequest>,
+    /// Until about when the process before this one was there.
+    pub heard_until: Option<Timestamp>,
     /// Nudged when the board's endpoints changed.
     pub changes: Wakeup,
     /// Of which `max_concurrent_checks` is followed.
@@ -65,20 +70,21 @@ pub struct SchedulerParts {
 /// Makes every check of this process.
 #[derive(Debug)]
 pub struct Scheduler {
-    plan: Plan,
+    pub(super) plan: Plan,
     board: Arc<Board>,
-    context: Arc<CheckContext>,
-    running: HashMap<EndpointId, Arc<Running>>,
+    pub(super) context: Arc<CheckContext>,
+    pub(super) running: HashMap<EndpointId, Arc<Running>>,
     /// What the plan was made from, by identity.
-    planned: HashMap<EndpointId, Arc<KnownEndpoint>>,
+    pub(super) planned: HashMap<EndpointId, Arc<KnownEndpoint>>,
     confirmations: mpsc::Receiver<ConfirmRequest>,
     requests: mpsc::Receiver<CheckRequest>,
     trials: mpsc::Receiver<TrialRequest>,
+    pushes: mpsc::Receiver<PushRequest>,
     /// The turns of trials. When all are taken a further one is refused.
     trial_turns: Arc<Semaphore>,
     changes: Wakeup,
     stopping: CancellationToken,
-    checks: TaskTracker,
+    pub(super) checks: TaskTracker,
     settings: Arc<RunningSettings>,
     descriptors: usize,
     /// Gaps found at the start, handed over by the first step.
@@ -91,6 +97,7 @@ enum Happened {
     Confirm(ConfirmRequest),
     Requested(CheckRequest),
     Trial(TrialRequest),
+    Pushed(PushRequest),
     Stop,
 }
 
@@ -116,6 +123,7 @@ impl Scheduler {
             confirmations: parts.confirmations,
             requests: parts.requests,
             trials: parts.trials,
+            pushes: parts.pushes,
             trial_turns: Arc::new(Semaphore::new(TRIALS_AT_ONCE)),
             changes: parts.changes,
             stopping: parts.stopping,
@@ -124,19 +132,24 @@ impl Scheduler {
             descriptors: parts.descriptors,
             gaps: Vec::new(),
         };
-        scheduler.plan_all();
+        scheduler.plan_all(parts.heard_until);
         scheduler
     }
 
-    fn plan_all(&mut self) {
+    fn plan_all(&mut self, heard_until: Option<Timestamp>) {
         let now = self.context.clock.now();
         let mut endpoints = Vec::new();
+        let mut past = Past { until: heard_until, last_words: HashMap::new() };
         for entry in self.board.entries() {
             if entry.known.is_checked() {
+                if let Some(last) = &entry.live.last_verdict {
+                    past.last_words.insert(entry.known.id, last_word(last));
+                }
                 self.planned.insert(entry.known.id, entry.known.clone());
                 endpoints.push((entry.known, entry.live.last.as_ref().map(|last| last.scheduled_at)));
             }
         }
+        self.plan = Plan::after(past);
         self.gaps = self.plan.start(endpoints, now);
         self.fit_limits(now);
     }
@@ -161,6 +174,7 @@ impl Scheduler {
                 }
                 Happened::Requested(request) => self.check_now(request),
                 Happened::Trial(request) => self.try_out(request),
+                Happened::Pushed(request) => self.pushed(request),
             }
             self.step().await;
         }
@@ -180,6 +194,7 @@ impl Scheduler {
             () = self.changes.wait() => Happened::Changed,
             Some(request) = self.requests.recv() => Happened::Requested(request),
             Some(request) = self.trials.recv() => Happened::Trial(request),
+            Some(request) = self.pushes.recv() => Happened::Pushed(request),
             Some(request) = self.confirmations.recv() => Happened::Confirm(request),
             () = tokio::time::sleep(sleep) => Happened::Due,
         }
@@ -202,6 +217,9 @@ impl Scheduler {
             match item {
                 Due::Check { id, scheduled_at, due_at, trigger } => {
                     self.begin_planned(id, scheduled_at, due_at, trigger);
+                }
+                Due::Overdue { id, scheduled_at, due_at, failure } => {
+                    self.overdue(id, scheduled_at, due_at, failure);
                 }
                 Due::Missed { id, scheduled_at, slots, reason } => {
                     self.context.metrics.missed.add(reason, u64::from(slots));
@@ -241,7 +259,9 @@ impl Scheduler {
 
     /// Makes one attempt at once, as a confirming check. One that is under way serves as well.
     fn attempt(&mut self, id: EndpointId, within: Duration, now: Timestamp) {
-        let Some(known) = self.planned.get(&id).cloned() else { return };
+        let Some(known) = self.planned.get(&id).filter(|known| known.endpoint.check.push().is_none()).cloned() else {
+            return;
+        };
         if self.running.get(&id).is_some_and(|running| !running.is_finished()) {
             return;
         }
@@ -271,7 +291,9 @@ impl Scheduler {
 
     fn check_now(&mut self, request: CheckRequest) {
         let id = request.endpoint_id;
-        let Some(entry) = self.board.get(id) else { return };
+        let Some(entry) = self.board.get(id).filter(|entry| entry.known.endpoint.check.push().is_none()) else {
+            return;
+        };
         let mut reply = request.reply;
         if let Some(running) = self.running.get(&id) {
             match running.join(reply) {
@@ -340,5 +362,13 @@ impl Scheduler {
             self.context.cut.cancel();
             self.checks.wait().await;
         }
+    }
+}
+
+/// What the plan goes on from, where it is a push endpoint.
+fn last_word(last: &CheckResult) -> LastWord {
+    match &last.outcome {
+        Outcome::Down(failure) if failure.kind == FailureKind::PushOverdue => LastWord::Overdue(last.scheduled_at),
+        _ => LastWord::Heard(last.scheduled_at),
     }
 }

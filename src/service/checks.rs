@@ -6,7 +6,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::context::{Actor, ServiceContext};
-use super::error::{FieldError, ServiceError};
+use super::error::{Conflict, FieldError, ServiceError};
 use super::{endpoints, redaction};
 use crate::domain::check::{CheckDetail, CheckResult};
 use crate::domain::endpoint::{EndpointId, EndpointSettings, overlay};
@@ -30,8 +30,10 @@ pub async fn check_now(
     use_retry: bool,
 ) -> Result<Recorded, ServiceError> {
     actor.require(Role::Operator)?;
-    if ctx.board.get(id).is_none() {
-        return Err(ServiceError::NotFound(format!("endpoint {id}")));
+    let entry = ctx.board.get(id).ok_or_else(|| ServiceError::NotFound(format!("endpoint {id}")))?;
+    if entry.known.endpoint.check.push().is_some() {
+        let name = entry.known.endpoint.name.clone();
+        return Err(ServiceError::Conflict(Conflict::NothingToCheck { name }));
     }
     let (reply, answer) = oneshot::channel();
     ctx.checks.try_send(CheckRequest { endpoint_id: id, use_retry, reply }).map_err(|e| {
@@ -95,6 +97,11 @@ pub async fn try_out(
         of.as_ref().map(|known| redaction::Stored { settings: &known.settings, redact: &known.endpoint.check.redact });
     redaction::restore(&mut settings, &redact, stored).map_err(ServiceError::Invalid)?;
     let endpoint = endpoints::resolved_of_api(ctx, &settings, ctx.clock.now())?;
+
+    if endpoint.check.push().is_some() {
+        let detail = "a push endpoint reports by itself: there is nothing to try";
+        return Err(ServiceError::invalid(FieldError::at("/kind", "invalid", detail)));
+    }
 
     let (reply, answer) = oneshot::channel();
     ctx.trials.try_send(TrialRequest { spec: Box::new(endpoint.check), reply }).map_err(|e| match e {

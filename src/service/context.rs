@@ -14,6 +14,7 @@ use super::alerts::AlertRules;
 use super::backups::Backups;
 use super::error::ServiceError;
 use super::operations::Operations;
+use super::push::PushDoor;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{ChannelConfig, Config, Directory, RunningSettings};
@@ -22,7 +23,7 @@ use crate::domain::Timestamp;
 use crate::domain::api_key::{KeyId, NOT_KEYS};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::role::Role;
-use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, IncidentRequest, TrialRequest};
+use crate::events::{ChannelTestRequest, ChannelsChanged, CheckRequest, IncidentRequest, PushRequest, TrialRequest};
 use crate::feed::{Event, Feed};
 use crate::keyring::Keyring;
 use crate::lifecycle::Tasks;
@@ -67,6 +68,10 @@ pub struct ServiceContext {
     pub decisions: mpsc::Sender<IncidentRequest>,
     /// To the scheduler; full means that too many definitions are being tried.
     pub trials: mpsc::Sender<TrialRequest>,
+    /// To the scheduler; full means that more is reported than it can take.
+    pub pushes: mpsc::Sender<PushRequest>,
+    /// By what tokens push endpoints are reported to.
+    pub push_door: PushDoor,
     /// Nudged when deliveries became pending.
     pub deliver: Wakeup,
     /// To the deliverer; full means that other tests of channels are still under way.

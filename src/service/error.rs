@@ -97,6 +97,8 @@ pub enum Conflict {
     TooManyCollections { most: usize },
     #[error("a run of the task `{name}` is under way: ask again when it is over")]
     TaskRunning { name: String },
+    #[error("{name} is a push endpoint: it reports by itself, and there is nothing to check")]
+    NothingToCheck { name: String },
     #[error("nothing of this notification can be sent again: {reason}")]
     NothingToRetry { reason: String },
     #[error("incident {id} is over already: there is nothing to acknowledge or to resolve")]

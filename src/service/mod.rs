@@ -31,6 +31,7 @@ pub mod notifications;
 pub mod operations;
 pub mod outages;
 pub mod outbound;
+pub mod push;
 pub mod query_stats;
 mod random;
 pub mod rebuild;

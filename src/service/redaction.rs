@@ -46,6 +46,7 @@ pub fn redacted(settings: &EndpointSettings, redact: &[String]) -> EndpointSetti
     }
     logins::hide(&mut shown);
     shown.url = settings.url.as_deref().map(redacted_url);
+    shown.token = settings.token.as_ref().map(|_| HIDDEN.to_owned());
     if let Some(RequestBody::Json(body)) = &mut shown.body {
         hide_in_body(body, false);
     }
@@ -115,6 +116,7 @@ pub fn keeps_any(settings: &EndpointSettings) -> bool {
     };
     let in_body = |body: &RequestBody| matches!(body, RequestBody::Json(body) if keeps_in_body(body, false));
     settings.headers.iter().flatten().any(|(_, value)| value == HIDDEN)
+        || settings.token.as_deref() == Some(HIDDEN)
         || settings.url.as_ref().is_some_and(in_url)
         || settings.body.as_ref().is_some_and(in_body)
         || logins::keeps_any(settings)
@@ -180,6 +182,12 @@ pub fn restore(
     logins::restore(new, stored.map(|stored| stored.settings), goes_elsewhere, &mut errors);
     if let Some(url) = &mut new.url {
         restore_url(url, stored.and_then(|stored| stored.settings.url.as_deref()), &mut errors);
+    }
+    if new.token.as_deref() == Some(HIDDEN) {
+        match stored.and_then(|stored| stored.settings.token.clone()) {
+            Some(token) => new.token = Some(token),
+            None => errors.push(FieldError::at("/token", "invalid", "no token is stored that *** could keep")),
+        }
     }
     if let Some(RequestBody::Json(body)) = &mut new.body {
         let stored = match stored.map(|stored| &stored.settings.body) {

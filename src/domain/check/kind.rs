@@ -3,6 +3,7 @@
 
 use crate::domain::endpoint::Kind;
 use crate::domain::outcome::{Failure, FailureKind, shown, words};
+use crate::domain::push::PushSpec;
 
 /// What an examination does beside connecting, by its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum KindSpec {
     Dns(DnsQuestion),
     Websocket(Exchange),
     Grpc(HealthQuestion),
+    /// Nothing is asked: the other side reports.
+    Push(PushSpec),
 }
 
 impl KindSpec {
@@ -27,6 +30,7 @@ impl KindSpec {
             Self::Dns(_) => Kind::Dns,
             Self::Websocket(_) => Kind::Websocket,
             Self::Grpc(_) => Kind::Grpc,
+            Self::Push(_) => Kind::Push,
         }
     }
 

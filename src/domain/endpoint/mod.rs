@@ -57,6 +57,8 @@ words! {
         Dns = "dns",
         Websocket = "websocket",
         Grpc = "grpc",
+        /// The other side reports by itself.
+        Push = "push",
     }
 }
 /// An endpoint with all defaults applied and every rule checked.

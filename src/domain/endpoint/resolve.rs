@@ -10,7 +10,7 @@ use super::connection;
 use super::settings::{
     AlertPolicySettings, CertificateSettings, EndpointSettings, EscalationStepSettings, RetrySettings, overlay,
 };
-use super::{Endpoint, Layers, RuleError, SECRET_HEADERS, runbook};
+use super::{Endpoint, Kind, Layers, RuleError, SECRET_HEADERS, runbook};
 use crate::domain::Timestamp;
 use crate::domain::alert_policy::{
     AlertPolicy, EscalationStep, FailureThreshold, FlapPolicy, MOST_CHECKS, MOST_STEPS, ReminderPolicy,
@@ -116,6 +116,8 @@ fn resolve_as(
         Some((_, route)) => overlay(&overlay(&base, &route.settings), settings),
         None => s,
     };
+    // What it inherits in vain breaks no rule.
+    let s = if s.kind == Some(Kind::Push) { only_known(s, Kind::Push) } else { s };
     for (i, tag) in settings.tags.iter().flatten().enumerate() {
         check_label(&mut rules, tag, &format!("/tags/{i}"), true);
     }
@@ -130,7 +132,13 @@ fn resolve_as(
         kinds::refuse_unknown(&mut rules, settings, check.kind.kind());
     }
     let retry = resolve_retry(&mut rules, s.retry.as_ref());
-    let alert_policy = resolve_alert_policy(&mut rules, s.alert_policy.as_ref(), interval, layers.channels);
+    let mut policy = s.alert_policy.clone();
+    if s.kind == Some(Kind::Push) {
+        // There is nobody to ask again: what is told, or not told, counts, unless the endpoint itself says otherwise.
+        let own = settings.alert_policy.as_ref().and_then(|policy| policy.failure_threshold);
+        policy.get_or_insert_default().failure_threshold = own.or(Some(FailureThresholdSetting::InARow(1)));
+    }
+    let alert_policy = resolve_alert_policy(&mut rules, policy.as_ref(), interval, layers.channels);
     let notify = s.notify.as_deref().map(|names| resolve_notify(&mut rules, names, layers.channels, "/notify"));
     let depends_on = resolve_parents(&mut rules, s.depends_on.unwrap_or_default());
     let runbook = s.runbook.as_deref().and_then(|text| {

@@ -13,9 +13,8 @@ use crate::domain::dial::IpFamily;
 use crate::domain::notification::Severity;
 use crate::domain::selector::{self, Selectors};
 use crate::domain::setting::{
-    AheadSetting, DurationSetting, ExpectSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting, ReminderSetting,
-    RequestBody,
-    SizeSetting,
+    AheadSetting, DurationSetting, ExpectSetting, ExpectedStatus, FailureThresholdSetting, FlapSetting,
+    ReminderSetting, RequestBody, SizeSetting,
 };
 
 /// The settings of an endpoint as they were set: what is `None` has its default, from the group, from
@@ -142,6 +141,14 @@ pub struct EndpointSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 20)]
     pub count: Option<u16>,
+    /// The secret part of the address that the kind `push` is reported to: 10 to 128 letters, digits, `-`, `_`, `.`, `~`.
+    /// Default: one that is made. Write-only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 3, max_length = 128)]
+    pub token: Option<String>,
+    /// How much later than expected a heartbeat of the kind `push` may come. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<DurationSetting>,
     /// Names of the channels that are told. Default: the default route; an empty list: nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100)]
@@ -379,6 +386,9 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
                 server: o.server.clone().or_else(|| b.server.clone()),
                 transport: o.transport.or(b.transport),
             }),
+            certificate: merge(base.certificate.as_ref(), over.certificate.as_ref(), |b, o| CertificateSettings {
+                warn: o.warn.clone().or_else(|| b.warn.clone()),
+            }),
             resolve: merge_names(base.resolve.as_ref(), over.resolve.as_ref()),
             $($field: over.$field.clone().or_else(|| base.$field.clone()),)+
         } };
@@ -414,6 +424,8 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
         expect,
         service,
         count,
+        token,
+        grace,
         notify,
         depends_on,
         severity,

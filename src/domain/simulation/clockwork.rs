@@ -87,7 +87,7 @@ impl Simulation {
     pub fn new(world: World, now: Timestamp) -> Self {
         let mut simulation = Self {
             world,
-            plan: Plan::new(),
+            plan: Plan::imagined(),
             under_way: BTreeMap::new(),
             now,
             monotonic: Duration::ZERO,
@@ -109,7 +109,7 @@ impl Simulation {
     }
 
     fn start(&mut self) {
-        self.plan = Plan::new();
+        self.plan = Plan::imagined();
         let checked = self.world.endpoints().filter(|(known, _)| known.is_checked());
         let all = checked.map(|(known, last)| (known.clone(), last)).collect();
         let gaps = self.plan.start(all, self.now);

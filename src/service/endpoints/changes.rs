@@ -16,7 +16,7 @@ use crate::feed::Event;
 use crate::service::context::{Actor, ServiceContext};
 use crate::service::error::{Conflict, FieldError, Precondition, ServiceError, key_text};
 use crate::service::rebuild::{known_at_any_rate, with_meaning};
-use crate::service::redaction;
+use crate::service::{push, redaction};
 use crate::store::endpoints::{EndpointUpdate, NewEndpoint, StoredEndpoint};
 use crate::store::{DatabaseTransaction, StoreError, audit, endpoints, states};
 
@@ -308,7 +308,8 @@ impl<'c> Changes<'c> {
         settings: &EndpointSettings,
         before: Option<&EndpointSettings>,
     ) -> Result<Endpoint, ServiceError> {
-        let unknown = unknown_parents(self.ctx, &self.after, settings, before);
+        let mut unknown = unknown_parents(self.ctx, &self.after, settings, before);
+        unknown.extend(self.taken_token(settings, old.map(|old| old.id)));
         let endpoint = match resolved {
             Err(ServiceError::Invalid(all)) => {
                 return Err(ServiceError::Invalid(all.into_iter().chain(unknown).collect()));
@@ -320,6 +321,16 @@ impl<'c> Changes<'c> {
             Some(error) => Err(ServiceError::invalid(error)),
             None => Ok(endpoint),
         }
+    }
+
+    /// As of [`push::taken_token`], the changes so far included.
+    fn taken_token(&self, settings: &EndpointSettings, id: Option<EndpointId>) -> Option<FieldError> {
+        let token = settings.token.as_ref()?;
+        let is_same = |known: &Arc<KnownEndpoint>| known.settings.token.as_ref() == Some(token) && Some(known.id) != id;
+        if self.after.values().flatten().any(is_same) {
+            return Some(push::taken_token_error());
+        }
+        push::taken_token(self.ctx, settings, id)
     }
 
     /// Refused here and not by the database, whose refusal would end the transaction.

@@ -32,6 +32,8 @@ pub(super) fn families(entries: &[Entry], now: Timestamp) -> [Family; 6] {
             Kind::Dns => "DNS",
             Kind::Websocket => "WEBSOCKET",
             Kind::Grpc => "GRPC",
+            // As it calls what is reported to it.
+            Kind::Push => "UNKNOWN",
         };
         let who = [
             ("key", key(&endpoint.group, &endpoint.name)),

@@ -47,8 +47,9 @@ async fn furnished(platform: &Platform) -> Vec<(String, String)> {
         let path = path.replace("{group}", "g").replace("{id}", id);
         let path = path.replace("{name}", if path.contains("by-key") { "n" } else { id });
         for method in ["post", "put", "patch"] {
-            // A page for people reads no body.
-            if item[method].is_object() && !path.starts_with("/acknowledge/") {
+            // A page for people reads no body, and a log may be any text.
+            let takes_any = ["/acknowledge/", "/api/v1/push/", "/api/push/", "/ping/"];
+            if item[method].is_object() && !takes_any.iter().any(|start| path.starts_with(start)) {
                 routes.push((method.to_uppercase(), path.clone()));
             }
         }

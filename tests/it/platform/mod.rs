@@ -43,6 +43,7 @@ mod operate;
 mod outbound;
 mod parents;
 mod presets;
+mod push;
 mod query_stats;
 mod requests;
 mod root;

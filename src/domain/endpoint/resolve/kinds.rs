@@ -7,6 +7,7 @@ use crate::domain::check::{
     DnsQuestion, DnsRecordType, DnsTransport, EchoSpec, Exchange, Expectation, HealthQuestion, KindSpec,
 };
 use crate::domain::endpoint::{DnsSettings, EndpointSettings, Kind};
+use crate::domain::push::PushSpec;
 use crate::domain::setting::ExpectSetting;
 
 /// The schemes, each with its kind, and the port where the URL has none.
@@ -27,6 +28,8 @@ const WEB: &[Kind] = &[Kind::Http];
 const WITH_HEADERS: &[Kind] = &[Kind::Http, Kind::Websocket, Kind::Grpc];
 const EXCHANGING: &[Kind] = &[Kind::Tcp, Kind::Tls, Kind::Websocket];
 const ENCRYPTED: &[Kind] = &[Kind::Http, Kind::Tls, Kind::Websocket, Kind::Grpc];
+/// All that ask by themselves.
+const ASKING: &[Kind] = &[Kind::Http, Kind::Tcp, Kind::Tls, Kind::Icmp, Kind::Dns, Kind::Websocket, Kind::Grpc];
 const CONNECTING: &[Kind] = &[Kind::Http, Kind::Tcp, Kind::Tls, Kind::Websocket, Kind::Grpc];
 
 /// The settings that not every kind knows, each with those which do.
@@ -51,6 +54,10 @@ const KNOWN_BY: &[(&str, &[Kind])] = &[
     ("dns", &[Kind::Dns]),
     ("service", &[Kind::Grpc]),
     ("count", &[Kind::Icmp]),
+    ("timeout", ASKING),
+    ("retry", ASKING),
+    ("token", &[Kind::Push]),
+    ("grace", &[Kind::Push]),
 ];
 
 /// Refuses what an endpoint itself sets in vain. What it inherits may be for others.
@@ -75,6 +82,9 @@ pub fn only_known(settings: EndpointSettings, kind: Kind) -> EndpointSettings {
 
 /// What is examined: the URL, in the one form that all kinds read, and what its kind needs.
 pub(super) fn resolve(rules: &mut Rules, s: &EndpointSettings) -> Option<(Url, KindSpec)> {
+    if s.kind == Some(Kind::Push) {
+        return resolve_push(rules, s);
+    }
     let dns = s.dns.clone().unwrap_or_default();
     let text = match s.url.as_deref().filter(|text| !text.is_empty()) {
         Some(text) => text.to_owned(),
@@ -103,7 +113,7 @@ pub(super) fn resolve(rules: &mut Rules, s: &EndpointSettings) -> Option<(Url, K
         return None;
     }
     let spec = match kind {
-        Kind::Http | Kind::Dns => KindSpec::Http,
+        Kind::Http | Kind::Dns | Kind::Push => KindSpec::Http,
         Kind::Tcp => KindSpec::Tcp(resolve_exchange(rules, s)),
         Kind::Tls => KindSpec::Tls(resolve_exchange(rules, s)),
         Kind::Websocket => KindSpec::Websocket(resolve_exchange(rules, s)),
@@ -118,6 +128,10 @@ pub(super) fn check_all(rules: &mut Rules, s: &EndpointSettings) {
     resolve_exchange(rules, s);
     resolve_count(rules, s);
     resolve_service(rules, s);
+    resolve_grace(rules, s);
+    if s.token.is_some() {
+        rules.fail("/token", "invalid", "is of one endpoint alone: set it there");
+    }
     if let Some(dns) = &s.dns {
         if let Some(Err(detail)) = dns.name.as_deref().map(domain_name) {
             rules.fail("/dns/name", "invalid", detail);
@@ -140,6 +154,31 @@ fn resolve_service(rules: &mut Rules, s: &EndpointSettings) -> String {
     let is_good = service.len() <= super::MAX_NAME && !service.chars().any(char::is_control);
     rules.check(is_good, "/service", "invalid", "is a name of at most 200 bytes without control characters");
     service
+}
+
+/// Where nothing is connected to.
+const NOWHERE: &str = "push:";
+
+fn resolve_push(rules: &mut Rules, s: &EndpointSettings) -> Option<(Url, KindSpec)> {
+    rules.check(
+        s.url.as_deref().is_none_or(str::is_empty),
+        "/url",
+        "conflict",
+        "a check of the kind push has none: the other side reports to this monitor",
+    );
+    let grace = resolve_grace(rules, s);
+    if let Some(token) = &s.token {
+        let is_good = (10..=128).contains(&token.len())
+            && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b));
+        rules.check(is_good, "/token", "invalid", "is 10 to 128 letters, digits, `-`, `_`, `.` and `~`");
+    }
+    Some((Url::parse(NOWHERE).ok()?, KindSpec::Push(PushSpec { grace })))
+}
+
+fn resolve_grace(rules: &mut Rules, s: &EndpointSettings) -> std::time::Duration {
+    let grace = s.grace.map(|d| d.0).unwrap_or_default();
+    rules.check(grace <= 366 * super::DAY, "/grace", "out_of_range", "must be 0 s to 366 days");
+    grace
 }
 
 type Mistake = (&'static str, &'static str, String);
