@@ -377,9 +377,6 @@ pub fn overlay(base: &EndpointSettings, over: &EndpointSettings) -> EndpointSett
                 min_version: o.min_version.clone().or_else(|| b.min_version.clone()),
                 crl_file: o.crl_file.clone().or_else(|| b.crl_file.clone()),
             }),
-            certificate: merge(base.certificate.as_ref(), over.certificate.as_ref(), |b, o| CertificateSettings {
-                warn: o.warn.clone().or_else(|| b.warn.clone()),
-            }),
             dns: merge(base.dns.as_ref(), over.dns.as_ref(), |b, o| DnsSettings {
                 name: o.name.clone().or_else(|| b.name.clone()),
                 record_type: o.record_type.or(b.record_type),
