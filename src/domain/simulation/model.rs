@@ -283,6 +283,10 @@ impl Expected {
         if held {
             self.count_anew(now);
         }
+        if around.own_network {
+            // What is told of an outage waits, and so does what repeats it.
+            self.quiet_since = self.quiet_since.map(|_| now);
+        }
         let policy = &self.policy;
         let unowed = held || around.own_network || self.knows || self.flapping;
         if let Some(since) = self.owed_since.filter(|_| !unowed) {
