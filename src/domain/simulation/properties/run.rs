@@ -26,6 +26,19 @@ use crate::domain::simulation::tests::{channel, failure, known, window};
 use crate::domain::simulation::{Made, Network, Said, Simulation, What, World};
 use crate::domain::{Timestamp, from_micros, micros};
 
+/// Something that went to somebody.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    /// By the time that really went by.
+    pub(crate) at: Duration,
+    pub(crate) endpoint: i64,
+    pub(crate) event: Event,
+    pub(crate) id: String,
+    /// When it started.
+    pub(crate) incident: Option<Timestamp>,
+    pub(crate) to: Vec<String>,
+}
+
 /// A check that was begun.
 #[derive(Debug)]
 struct Begun {
@@ -39,6 +52,9 @@ pub(super) struct Run {
     expected: BTreeMap<i64, Expected>,
     health: BTreeMap<i64, (Health, u32)>,
     begun: Vec<Begun>,
+    told: Vec<Message>,
+    /// The newest incident of each endpoint.
+    incidents: BTreeMap<i64, Timestamp>,
     /// Of which endpoint, from, to.
     windows: Vec<(Option<i64>, Timestamp, Timestamp)>,
     silences: Vec<(i64, Option<i64>, Timestamp)>,
@@ -114,6 +130,8 @@ impl Run {
             expected,
             health: (1..=ENDPOINTS).map(|id| (id, (Health::Good, 0))).collect(),
             begun: Vec::new(),
+            told: Vec::new(),
+            incidents: BTreeMap::new(),
             windows: Vec::new(),
             silences: Vec::new(),
             window_seen: BTreeMap::new(),
@@ -334,7 +352,11 @@ impl Run {
             now.saturating_sub(ago)
         };
         let mut taken = std::mem::take(&mut self.simulation.taken).into_iter().peekable();
-        let mut said = self.simulation.world.take_said().into_iter().peekable();
+        let said = self.simulation.world.take_said();
+        for one in &said {
+            self.note_told(one, then(one.at));
+        }
+        let mut said = said.into_iter().peekable();
         let mut so_far = 0;
         loop {
             if let Some((_, at, now, result)) = taken.next_if(|(said_before, ..)| *said_before <= so_far) {
@@ -394,6 +416,26 @@ impl Run {
             };
             expected.look(now, longest, self.interval, TIMEOUT, &around, max_suppression);
             bounded(state, &expected.policy);
+        }
+    }
+
+    /// Everything that went to somebody, and how long it took.
+    pub(super) fn told(self) -> (Vec<Message>, Duration) {
+        let now = self.now();
+        (self.told, now)
+    }
+
+    fn note_told(&mut self, one: &Said, at: Duration) {
+        let endpoint = one.endpoint.0;
+        match &one.what {
+            What::Opened { started_at } | What::Reopened { started_at } => {
+                self.incidents.insert(endpoint, *started_at);
+            }
+            What::Message { event, id, to, held_by: None, .. } if endpoint > 0 && !to.is_empty() => {
+                let (id, to, incident) = (id.clone(), to.clone(), self.incidents.get(&endpoint).copied());
+                self.told.push(Message { at, endpoint, event: *event, id, incident, to });
+            }
+            _ => {}
         }
     }
 
