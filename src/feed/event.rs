@@ -132,10 +132,12 @@ pub struct NotificationNews<'a> {
     pub at: Timestamp,
     pub facts: &'a Notification,
     pub channel: &'a str,
-    /// `delivered`, `failed` (it is tried again), `dead`.
+    /// `delivered`, `failed` (it is tried again), `dead`, `grouped`.
     pub state: &'a str,
     pub attempts: u32,
     pub error: Option<&'a str>,
+    /// The id of the digest that tells it.
+    pub digest: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -156,6 +158,7 @@ struct NotificationBody<'a> {
     state: &'a str,
     attempts: u32,
     error_message: Option<&'a str>,
+    digest: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -235,7 +238,7 @@ impl Event {
     }
 
     pub fn notification(news: NotificationNews<'_>) -> Self {
-        let NotificationNews { at, facts, channel, state, attempts, error } = news;
+        let NotificationNews { at, facts, channel, state, attempts, error, digest } = news;
         let of = &facts.endpoint;
         // A message about a channel is about no endpoint.
         let endpoint = (of.id > 0).then_some(EndpointRef { id: of.id, name: &of.name, group: &of.group });
@@ -249,6 +252,7 @@ impl Event {
             state,
             attempts,
             error_message: error,
+            digest,
         };
         Self::new(EventKind::Notification, endpoint, &body)
     }

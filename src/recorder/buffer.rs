@@ -125,6 +125,11 @@ impl Buffer {
         self.writing.is_none() && self.pending.is_empty() && self.again.is_empty()
     }
 
+    /// Something is being written that was not written before.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// Everything is written that waited when the writing began.
     pub fn is_between_writings(&self) -> bool {
         self.writing.is_none() && self.again.is_empty()

@@ -6,6 +6,7 @@
 //! handed over in memory. It makes no check and sends no message.
 
 pub mod batch;
+mod behind;
 pub mod buffer;
 mod doubt;
 mod maintained;

@@ -70,7 +70,7 @@ impl Outages {
         let ids: Vec<i64> = found.iter().map(|(_, _, id)| *id).collect();
         let mut told_of = outbox::told_of(db, &ids).await?;
         for (endpoint, started_at, id) in found {
-            let outbox::ToldOf { first, channels } = told_of.remove(&id).unwrap_or_default();
+            let outbox::ToldOf { first, channels, .. } = told_of.remove(&id).unwrap_or_default();
             outages.by_endpoint.insert(endpoint, Outage { id, started_at, told: channels, first });
         }
         Ok(outages)

@@ -33,6 +33,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::wakeup::Wakeup;
 
 use super::batch::{Batch, Failed};
+use super::behind::Behind;
 use super::buffer::{BATCH, Buffer, Limits, Waiter};
 use super::doubt::{self, Shown};
 use super::maintained::{self, Changed};
@@ -53,10 +54,6 @@ const LAST_WAIT: Duration = Duration::from_secs(3);
 
 /// How often time is let work on open incidents.
 const TICK: Duration = Duration::from_secs(1);
-
-/// The most events that wait until the board shows what they tell. Beyond it the oldest are lost, which whoever looks on
-/// is told.
-const NEWS: usize = 4_096;
 
 /// How long an hour without a successor waits for late results before it is written.
 const HOUR_GRACE_US: i64 = 5 * 60 * 1_000_000;
@@ -114,11 +111,8 @@ pub struct Recorder {
     writing_since: Option<Instant>,
     /// What is told by tellings that are not committed, in their order.
     unhanded: VecDeque<Handed>,
-    /// Endpoints whose entry on the board is behind.
-    changed: HashSet<EndpointId>,
-    /// What whoever looks on is told once the board shows it, and how much of it there was no room for.
-    news: VecDeque<Event>,
-    news_lost: u64,
+    /// What the board and whoever looks on are still to be told.
+    behind: Behind,
     /// Something should be committed without waiting for the batch.
     urgent: bool,
     flush_at: Option<Instant>,
@@ -173,9 +167,7 @@ impl Recorder {
             committing: None,
             writing_since: None,
             unhanded: VecDeque::new(),
-            changed: HashSet::new(),
-            news: VecDeque::new(),
-            news_lost: 0,
+            behind: Behind::default(),
             urgent: false,
             flush_at: None,
             trouble: Trouble::new(),
@@ -274,7 +266,7 @@ impl Recorder {
         {
             let why = tracked.state.cause.as_ref().filter(|_| to == Status::Down).map(|cause| cause.message.as_str());
             let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message: why };
-            note(&mut self.news, &mut self.news_lost, Event::status(&entry.known, news));
+            self.behind.note(Event::status(&entry.known, news));
         }
         self.parents.take(board, &entry, tracked, &result, &effect, now);
         if effect.confirm && self.parts.confirmations.try_send(ConfirmRequest::soon(id)).is_err() {
@@ -284,7 +276,7 @@ impl Recorder {
                 "no room for a confirming check; the next slot confirms"
             );
         }
-        note(&mut self.news, &mut self.news_lost, Event::check(&entry.known, &result));
+        self.behind.note(Event::check(&entry.known, &result));
         if !waiters.is_empty() {
             self.urgent = true;
             self.buffer.await_commit(result.clone(), waiters);
@@ -348,7 +340,7 @@ impl Recorder {
         now: Timestamp,
     ) {
         let Some(tracked) = self.tracked.get(&id) else { return };
-        self.changed.insert(id);
+        self.behind.change(id);
         self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
         if effect.state_changed {
             self.buffer.set_state(id, tracked.state.clone());
@@ -397,7 +389,7 @@ impl Recorder {
                 let since = tracked.state.since;
                 let error_message = why.filter(|_| to == Status::Down);
                 let news = StatusNews { at: now, from: Some(from), to: Some(to), since, error_message };
-                note(&mut self.news, &mut self.news_lost, Event::status(known, news));
+                self.behind.note(Event::status(known, news));
             }
             if to == Status::Down {
                 tracing::warn!(endpoint = name, endpoint_id = id.0, %from, why, "{name} is down");
@@ -406,7 +398,7 @@ impl Recorder {
             }
         }
         if let Some(event) = incident {
-            note(&mut self.news, &mut self.news_lost, event);
+            self.behind.note(event);
         }
     }
 
@@ -509,7 +501,7 @@ impl Recorder {
         }
         // Only then: the board counts what the rows have, as long as that is a matter of a moment.
         if self.trouble.is_away() || self.trouble.has_failed() {
-            self.tell_board();
+            self.behind.tell_all(&mut self.tracked, &self.parts.board, &self.parts.feed);
         }
     }
 
@@ -550,7 +542,11 @@ impl Recorder {
             // Whatever is urgent from now on is for the next writing.
             self.urgent = false;
         }
+        let was_writing = self.buffer.is_writing();
         let Some(batch) = self.buffer.batch() else { return };
+        if !was_writing && self.buffer.is_writing() {
+            self.behind.begin_writing(&mut self.tracked, &self.parts.board, &self.parts.feed);
+        }
         let began = Instant::now();
         self.writing_since.get_or_insert(began);
         self.flush_at = None;
@@ -622,7 +618,8 @@ impl Recorder {
         self.trouble.committed(results, written, more, &self.parts.metrics, now);
         self.tell_of_trouble(was_away);
         if written {
-            self.tell_board();
+            // What came meanwhile is not: a crash could still take it back.
+            self.behind.tell_written(&mut self.tracked, &self.parts.board, &self.parts.feed);
             // After the board, so that whoever is answered finds the result in the lists too.
             reply(waited, true);
             if !self.buffer.is_empty() {
@@ -707,20 +704,6 @@ impl Recorder {
         self.parts.metrics.results_pending.set(i64::try_from(results).unwrap_or(i64::MAX));
     }
 
-    fn tell_board(&mut self) {
-        let tracked = &mut self.tracked;
-        if !self.changed.is_empty() {
-            self.parts.board.update(self.changed.drain(), |id, live| {
-                if let Some(tracked) = tracked.get_mut(&id) {
-                    tracked.tell(live);
-                }
-            });
-        }
-        // After the board, so that whoever is told and looks finds it there.
-        self.parts.feed.lose(std::mem::take(&mut self.news_lost));
-        self.parts.feed.publish_all(self.news.drain(..));
-    }
-
     /// Says that the database went away, or is back, if it is otherwise than it was.
     fn tell_of_trouble(&self, was_away: bool) {
         let (code, message) = match (was_away, self.trouble.is_away()) {
@@ -748,10 +731,10 @@ impl Recorder {
         let limit = from_micros(micros(self.parts.clock.now()) - HOUR_GRACE_US);
         let closed = self.close_hours_ended_by(limit);
         let board = &self.parts.board;
-        let changed = &self.changed;
+        let behind = &self.behind;
         let with_incident = &self.with_incident;
         self.tracked.retain(|id, tracked| {
-            let unfinished = tracked.open_hour.is_some() || changed.contains(id) || with_incident.contains(id);
+            let unfinished = tracked.open_hour.is_some() || behind.has(*id) || with_incident.contains(id);
             unfinished || board.get(*id).is_some()
         });
         let tracked = &self.tracked;
@@ -766,7 +749,7 @@ impl Recorder {
                 && let Some(hour) = tracked.close_hour()
             {
                 self.buffer.add_hour(*id, hour);
-                self.changed.insert(*id);
+                self.behind.change(*id);
                 self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
                 closed += 1;
             }
@@ -811,14 +794,6 @@ impl Recorder {
 /// What its troubles are about.
 const DATABASE: &str = "database";
 
-fn note(news: &mut VecDeque<Event>, lost: &mut u64, event: Event) {
-    if news.len() >= NEWS {
-        news.pop_front();
-        *lost += 1;
-    }
-    news.push_back(event);
-}
-
 /// Answers whoever waited.
 fn reply(waiters: Vec<Waiter>, stored: bool) {
     for waiter in waiters {
@@ -856,3 +831,6 @@ async fn sleep_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

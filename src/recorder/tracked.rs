@@ -38,6 +38,48 @@ pub struct Tracked {
     certificate_expires_at: Option<Timestamp>,
     /// Its newest check was not counted, because our own network is in doubt.
     pub in_doubt: Option<Arc<Hold>>,
+    /// What is being written of it.
+    writing: Writing,
+}
+
+/// What the board is told of an endpoint.
+#[derive(Debug, Clone)]
+struct View {
+    state: EndpointState,
+    last: Option<Arc<CheckResult>>,
+    last_verdict: Option<Arc<CheckResult>>,
+    open_hour: Option<OpenHour>,
+    newly_closed: Vec<(Timestamp, Share)>,
+    newly_counted: Counts,
+    certificate_expires_at: Option<Timestamp>,
+    in_doubt: Option<Arc<Hold>>,
+}
+
+/// What of an endpoint is being written, which the board is told once it is.
+#[derive(Debug, Clone, Default)]
+enum Writing {
+    #[default]
+    Nothing,
+    /// All that there is.
+    AsItIs,
+    /// What there was before it went on.
+    Before(Box<View>),
+}
+
+impl View {
+    fn show(self, live: &mut Live) {
+        live.state = self.state;
+        live.last = self.last;
+        live.last_verdict = self.last_verdict;
+        live.open_hour = self.open_hour;
+        for (start, share) in self.newly_closed {
+            live.windows.close(start, share);
+        }
+        let mut counted = self.newly_counted;
+        live.counts.take(&mut counted);
+        live.certificate_expires_at = self.certificate_expires_at;
+        live.in_doubt = self.in_doubt;
+    }
 }
 
 /// What one result did to its endpoint.
@@ -78,6 +120,7 @@ impl Tracked {
             newly_counted: Counts::default(),
             certificate_expires_at: live.certificate_expires_at,
             in_doubt: live.in_doubt.clone(),
+            writing: Writing::Nothing,
         }
     }
 
@@ -86,6 +129,7 @@ impl Tracked {
         if self.last.as_ref().is_some_and(|last| result.scheduled_at <= last.scheduled_at) {
             return Effect { repeated: true, ..Effect::default() };
         }
+        self.go_on();
         let mut effect = Effect::default();
         // The first result after a start compares with nothing: the verb that changed what is checked has reset the
         // stored counters itself.
@@ -162,6 +206,7 @@ impl Tracked {
     }
 
     fn apply(&mut self, step: Step, effect: &mut Effect) {
+        self.go_on();
         effect.state_changed |= step.state != self.state;
         self.state = step.state;
         effect.transition = step.transition;
@@ -185,14 +230,60 @@ impl Tracked {
 
     /// Ends the open hour, to be written.
     pub fn close_hour(&mut self) -> Option<(Timestamp, Rollup)> {
+        self.go_on();
         let open = self.open_hour.take()?;
         self.closed_until = self.closed_until.max(Some(open.end()));
         self.newly_closed.push((open.start, Share::of(&open.rollup.bucket)));
         Some((open.start, open.rollup))
     }
 
-    /// Tells the board's entry what is now committed.
+    /// All that there is of it is being written from now on.
+    pub fn begin_writing(&mut self) {
+        if let Writing::Before(mut view) = std::mem::replace(&mut self.writing, Writing::AsItIs) {
+            // Nobody was told of it.
+            view.newly_closed.append(&mut self.newly_closed);
+            self.newly_closed = view.newly_closed;
+            self.newly_counted.take(&mut view.newly_counted);
+        }
+    }
+
+    /// Remembers what is being written, before anything changes.
+    fn go_on(&mut self) {
+        if matches!(self.writing, Writing::AsItIs) {
+            self.writing = Writing::Before(Box::new(self.view()));
+        }
+    }
+
+    /// As it is, with what the board was not told yet, which counts as told.
+    fn view(&mut self) -> View {
+        View {
+            state: self.state.clone(),
+            last: self.last.clone(),
+            last_verdict: self.last_verdict.clone(),
+            open_hour: self.open_hour.clone(),
+            newly_closed: std::mem::take(&mut self.newly_closed),
+            newly_counted: std::mem::take(&mut self.newly_counted),
+            certificate_expires_at: self.certificate_expires_at,
+            in_doubt: self.in_doubt.clone(),
+        }
+    }
+
+    /// Tells the board's entry what was being written, and no more: it is committed.
+    pub fn tell_written(&mut self, live: &mut Live) {
+        match std::mem::take(&mut self.writing) {
+            Writing::Nothing => {}
+            Writing::AsItIs => self.show(live),
+            Writing::Before(view) => view.show(live),
+        }
+    }
+
+    /// Tells the board's entry everything, committed or not.
     pub fn tell(&mut self, live: &mut Live) {
+        self.tell_written(live);
+        self.show(live);
+    }
+
+    fn show(&mut self, live: &mut Live) {
         live.state = self.state.clone();
         live.last.clone_from(&self.last);
         live.last_verdict.clone_from(&self.last_verdict);
@@ -207,127 +298,4 @@ impl Tracked {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::check::{Timings, Trigger};
-    use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
-    use crate::domain::from_micros;
-    use crate::domain::uptime::HOUR_US;
-
-    fn at(hour: i64, second: i64) -> Timestamp {
-        from_micros(hour * HOUR_US + second * 1_000_000)
-    }
-
-    fn known() -> KnownEndpoint {
-        let settings = EndpointSettings {
-            name: Some("one".into()),
-            url: Some("http://127.0.0.1/".into()),
-            ..EndpointSettings::default()
-        };
-        let defaults = EndpointSettings::default();
-        let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
-        let endpoint = resolve(&settings, layers, at(0, 0)).unwrap();
-        KnownEndpoint {
-            id: EndpointId(1),
-            origin: Origin::Api,
-            source: None,
-            revision: 1,
-            created_at: at(0, 0),
-            updated_at: at(0, 0),
-            scheduled_from: at(0, 0),
-            settings,
-            endpoint,
-            paused: false,
-        }
-    }
-
-    fn good(scheduled_at: Timestamp) -> CheckResult {
-        CheckResult {
-            endpoint_id: EndpointId(1),
-            scheduled_at,
-            started_at: scheduled_at,
-            outcome: Outcome::Up,
-            slots: 1,
-            status_code: Some(200),
-            timings: Timings { total_us: 1_000, ..Timings::default() },
-            attempts: 1,
-            trigger: Trigger::Scheduled,
-            in_maintenance: false,
-        }
-    }
-
-    #[test]
-    fn an_hour_is_closed_once_by_the_first_result_after_it() {
-        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
-        assert!(tracked.take(&good(at(10, 5)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.is_none());
-        assert!(tracked.take(&good(at(10, 3599)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.is_none());
-        let (start, rollup) =
-            tracked.take(&good(at(11, 0)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.unwrap();
-        assert_eq!((start, rollup.bucket.up), (at(10, 0), 2));
-        assert!(tracked.take(&good(at(11, 1)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.is_none());
-    }
-
-    #[test]
-    fn a_slot_recorded_before_is_refused() {
-        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
-        tracked.take(&good(at(10, 5)), &Arc::new(known()), &Facts::default(), at(0, 0));
-        for repeated in [at(10, 5), at(10, 4), at(9, 0)] {
-            assert!(tracked.take(&good(repeated), &Arc::new(known()), &Facts::default(), at(0, 0)).repeated);
-        }
-        assert_eq!(tracked.open_hour.unwrap().rollup.bucket.up, 1);
-    }
-
-    #[test]
-    fn a_result_for_a_written_hour_amends_it() {
-        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
-        tracked.take(&good(at(10, 5)), &Arc::new(known()), &Facts::default(), at(0, 0));
-        assert!(tracked.close_hour().is_some());
-        let late = tracked.take(&good(at(10, 50)), &Arc::new(known()), &Facts::default(), at(0, 0));
-        assert!(late.amends && late.closed.is_none() && tracked.open_hour.is_none());
-        assert!(!tracked.take(&good(at(11, 0)), &Arc::new(known()), &Facts::default(), at(0, 0)).amends);
-    }
-
-    #[test]
-    fn after_a_start_hours_up_to_the_newest_result_count_as_written() {
-        // The clock was set back before the start: the newest result lies in an hour that is still to come.
-        let mut live = Live::pending(at(0, 0));
-        live.last = Some(Arc::new(good(at(12, 10))));
-        let mut present = OpenHour::holding(at(10, 0));
-        present.add(&good(at(10, 1)));
-        live.open_hour = Some(present);
-        let mut tracked = Tracked::from_live(&live);
-        assert!(tracked.take(&good(at(12, 11)), &Arc::new(known()), &Facts::default(), at(0, 0)).amends);
-        assert_eq!(tracked.open_hour.as_ref().unwrap().rollup.bucket.up, 1);
-        assert_eq!(
-            tracked.take(&good(at(13, 0)), &Arc::new(known()), &Facts::default(), at(0, 0)).closed.unwrap().0,
-            at(10, 0)
-        );
-    }
-
-    #[test]
-    fn what_is_counted_since_the_start_is_told_once_and_a_certificate_stays() {
-        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
-        let mut live = Live::pending(at(0, 0));
-        let shown = Seen { connected: true, certificate_expires_at: Some(at(99, 0)) };
-        tracked.note(&good(at(10, 5)), shown);
-        tracked.note(&good(at(10, 6)), Seen { certificate_expires_at: None, ..shown });
-        for _ in 0..2 {
-            tracked.tell(&mut live);
-            assert_eq!((live.counts.up, live.counts.connected), (2, 2));
-            assert_eq!((live.counts.codes(), live.certificate_expires_at), ([(200, 2)].as_slice(), Some(at(99, 0))));
-        }
-    }
-
-    #[test]
-    fn telling_the_board_moves_closed_hours_once() {
-        let mut tracked = Tracked::from_live(&Live::pending(at(0, 0)));
-        let mut live = Live::pending(at(0, 0));
-        tracked.take(&good(at(10, 5)), &Arc::new(known()), &Facts::default(), at(0, 0));
-        tracked.take(&good(at(11, 5)), &Arc::new(known()), &Facts::default(), at(0, 0));
-        tracked.tell(&mut live);
-        tracked.tell(&mut live);
-        let mut expected = Live::pending(at(0, 0)).windows;
-        expected.close(at(10, 0), Share { good: 1, counted: 1 });
-        assert_eq!(live.windows, expected);
-    }
-}
+mod tests;

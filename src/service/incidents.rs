@@ -3,7 +3,7 @@
 //! The recorder alone changes what the machine remembers. So acknowledging and resolving are asked of it; the change,
 //! its row in the audit log and what is told of it are one transaction there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::context::{Actor, ServiceContext, detached_change};
 use super::error::{Conflict, FieldError, ServiceError};
-use super::why::held_of_incident;
+use super::why::{held_by_grouping, held_of_incident};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::OpenIncident;
 use crate::domain::role::Role;
@@ -22,7 +22,7 @@ use crate::events::{Decided, Decider, Decision, IncidentRequest, Undecidable};
 pub use crate::store::incidents::{
     Acknowledgement, IncidentEvent, IncidentEventKind, IncidentQuery, Resolution, StoredIncident,
 };
-use crate::store::outbox::{self, NotificationQuery, StoredNotification};
+use crate::store::outbox::{self, NotificationQuery, StoredNotification, WaitsForDigest};
 use crate::store::{ConnectionTrait, StoreError, audit, endpoints, incidents};
 
 /// Notifications shown with one incident, the newest.
@@ -45,17 +45,28 @@ pub struct NamedIncident {
     pub endpoint: Option<(String, String)>,
     /// What the machine remembers of it while it is open.
     pub live: Option<OpenIncident>,
-    /// What keeps its recovery back, or, while it is down, its reminders, or, while nobody was told, that it is down.
+    /// What keeps its recovery back, or, while it is down, its reminders, or, while nobody was told, that it is down; else
+    /// the digest that something of it waits for.
     pub held: Option<Held>,
 }
 
 impl NamedIncident {
-    fn new(ctx: &ServiceContext, incident: StoredIncident, endpoint: Option<(String, String)>) -> Self {
+    /// `waiting`: for digests, of any endpoint.
+    fn new(
+        ctx: &ServiceContext,
+        incident: StoredIncident,
+        endpoint: Option<(String, String)>,
+        waiting: &[WaitsForDigest],
+    ) -> Self {
         let entry = ctx.board.get(incident.endpoint_id);
         let is_meant = |open: &OpenIncident| open.started_at == incident.started_at && incident.resolved_at.is_none();
         let entry = entry.filter(|entry| entry.live.state.incident.as_ref().is_some_and(is_meant));
         let held = entry.as_ref().and_then(|entry| held_of_incident(ctx, entry));
         let live = entry.and_then(|entry| entry.live.state.incident.clone());
+        let now = ctx.clock.now();
+        let of_it = |waits: &&WaitsForDigest| waits.incident == Some(incident.id);
+        let grouped = || waiting.iter().filter(of_it).find_map(|waits| held_by_grouping(waits, now));
+        let held = held.or_else(grouped);
         Self { incident, endpoint, live, held }
     }
 }
@@ -78,11 +89,14 @@ pub async fn list(ctx: &ServiceContext, query: &IncidentQuery) -> Result<(Vec<Na
     let db = ctx.store.snapshot().await.map_err(ServiceError::Store)?;
     let found = incidents::list(&db, query).await.map_err(ServiceError::Store)?;
     let total = incidents::count(&db, query).await.map_err(ServiceError::Store)?;
-    let mut names = Names::default();
+    let endpoints: BTreeSet<_> = found.iter().map(|incident| incident.endpoint_id).collect();
+    let endpoints: Vec<_> = endpoints.into_iter().collect();
+    let waiting = outbox::waiting_for_digests(&db, &endpoints).await.map_err(ServiceError::Store)?;
+    let mut endpoint_keys = Names::default();
     let mut named = Vec::with_capacity(found.len());
     for incident in found {
-        let endpoint = names.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
-        named.push(NamedIncident::new(ctx, incident, endpoint));
+        let endpoint = endpoint_keys.of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
+        named.push(NamedIncident::new(ctx, incident, endpoint, &waiting));
     }
     Ok((named, total))
 }
@@ -100,7 +114,9 @@ pub async fn get(ctx: &ServiceContext, id: i64) -> Result<IncidentDetail, Servic
     let mut notifications = outbox::list(&db, &query).await.map_err(ServiceError::Store)?;
     notifications.reverse();
     let endpoint = Names::default().of(ctx, &db, incident.endpoint_id).await.map_err(ServiceError::Store)?;
-    Ok(IncidentDetail { named: NamedIncident::new(ctx, incident, endpoint), events, notifications })
+    let waiting = outbox::waiting_for_digests(&db, &[incident.endpoint_id]).await.map_err(ServiceError::Store)?;
+    let named = NamedIncident::new(ctx, incident, endpoint, &waiting);
+    Ok(IncidentDetail { named, events, notifications })
 }
 
 /// Somebody looks after an open incident: reminders and escalation are kept back, for so long or for as long as the

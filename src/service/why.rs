@@ -3,6 +3,7 @@
 pub mod beside;
 mod words;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use self::words::Seen;
@@ -14,9 +15,9 @@ use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::OpenIncident;
 use crate::domain::notification::Routing;
 use crate::domain::promise::{self, Promise};
-use crate::domain::suppression::{Facts, Held, Matter, Suppressor, decide, every};
+use crate::domain::suppression::{Facts, Held, Hold, Matter, Suppressor, decide, every};
 use crate::store::incidents::IncidentQuery;
-use crate::store::outbox::{self, NotificationQuery, StoredNotification};
+use crate::store::outbox::{self, NotificationQuery, StoredNotification, ToldOf, WaitsForDigest};
 use crate::store::{StoreError, incidents};
 
 /// Notifications shown, the newest.
@@ -43,9 +44,10 @@ pub struct WhyNotTold {
     /// Who would be told of an outage, were nothing in the way.
     pub channels: Vec<String>,
     pub promise: Promise,
-    /// In the order in which they apply.
+    /// In the order in which they apply. What waits for digests is among them as far as the database says so.
     pub holds: Vec<Holding>,
-    /// The channels that were told of the open incident, each once. `None`: the database does not answer.
+    /// The channels that were told of the open incident or are about to be, each once. `None`: the database does not
+    /// answer.
     pub told: Option<Vec<String>>,
     /// The number of the open incident; `None` also while the database does not answer.
     pub incident: Option<i64>,
@@ -114,16 +116,21 @@ pub async fn why_not_told(ctx: &Arc<ServiceContext>, id: EndpointId) -> Result<W
         })
         .collect();
     let first = holds.iter().find(|holding| holding.holds_back.contains(&Matter::Opening));
-    let (incident, told, lately) = match stored(ctx, id, incident.is_some()).await {
-        Ok((incident, told, lately)) => (incident, Some(told), Some(lately)),
-        Err(error) => {
-            tracing::debug!(%error, "what was told lately cannot be read");
-            (None, None, None)
-        }
-    };
-    // What the machine believes to be told may have had nobody to tell it to.
-    let was_told = |open: &OpenIncident| told.as_ref().map_or(open.is_told, |told| !told.is_empty());
+    let stored = stored(ctx, id, incident.is_some()).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "what was told lately cannot be read");
+        Stored::default()
+    });
+    let Stored { incident, told, untold, lately, waiting } = stored;
+    let is_to_come = |waits: &&WaitsForDigest| waits.is_outage() && untold.contains(&waits.channel);
+    let to_come: Vec<&WaitsForDigest> = waiting.iter().filter(is_to_come).collect();
+    // What the machine believes to be told may have had nobody to tell it to, and what waits is not told yet.
+    let was_told = |open: &OpenIncident| told.as_ref().map_or(open.is_told, |told| told.len() > untold.len());
     let is_told = entry.live.state.incident.as_ref().map_or(first.is_none(), was_told);
+    let of_digests = grouping(&waiting, now).map(|(held, waits)| {
+        let reason = words::waits(waits);
+        Holding { held, holds_back: Matter::ALL, reason }
+    });
+    let holds: Vec<Holding> = holds.into_iter().chain(of_digests).collect();
     let promise = promise::of(&entry.known.endpoint, now);
     let sentence = words::sentence(&Seen {
         entry: &entry,
@@ -131,17 +138,25 @@ pub async fn why_not_told(ctx: &Arc<ServiceContext>, id: EndpointId) -> Result<W
         channels: &channels,
         is_told,
         told: told.as_deref(),
+        to_come: &to_come,
         promise,
         now,
     });
     Ok(WhyNotTold { entry, is_told, sentence, channels, promise, holds, told, incident, lately })
 }
 
-async fn stored(
-    ctx: &ServiceContext,
-    id: EndpointId,
-    is_open: bool,
-) -> Result<(Option<i64>, Vec<String>, Vec<StoredNotification>), StoreError> {
+/// What the database says of it.
+#[derive(Debug, Default)]
+struct Stored {
+    incident: Option<i64>,
+    told: Option<Vec<String>>,
+    /// Of these, those that have heard nothing of it yet.
+    untold: Vec<String>,
+    lately: Option<Vec<StoredNotification>>,
+    waiting: Vec<WaitsForDigest>,
+}
+
+async fn stored(ctx: &ServiceContext, id: EndpointId, is_open: bool) -> Result<Stored, StoreError> {
     if let Some(away) = ctx.metrics.database.away() {
         return Err(StoreError::Unavailable(away.why));
     }
@@ -150,10 +165,26 @@ async fn stored(
     let lately = outbox::list(&db, &query).await?;
     let query = IncidentQuery { endpoint: Some(id), open: Some(true), limit: 1, ..IncidentQuery::default() };
     let open = if is_open { incidents::list(&db, &query).await? } else { Vec::new() };
-    let open = open.first().map(|incident| incident.id);
-    let told = match open {
-        Some(open) => outbox::told_of(&db, &[open]).await?.remove(&open).unwrap_or_default().channels,
-        None => Vec::new(),
+    let incident = open.first().map(|incident| incident.id);
+    let ToldOf { channels, waiting: untold, .. } = match incident {
+        Some(open) => outbox::told_of(&db, &[open]).await?.remove(&open).unwrap_or_default(),
+        None => ToldOf::default(),
     };
-    Ok((open, told, lately))
+    let waiting = outbox::waiting_for_digests(&db, &[id]).await?;
+    Ok(Stored { incident, told: Some(channels), untold, lately: Some(lately), waiting })
+}
+
+/// What grouping keeps back: of each channel the message that waits longest.
+fn grouping(waiting: &[WaitsForDigest], now: Timestamp) -> impl Iterator<Item = (Held, &WaitsForDigest)> {
+    let mut channels = HashSet::new();
+    waiting.iter().filter_map(move |waits| {
+        let held = held_by_grouping(waits, now)?;
+        channels.insert(waits.channel.as_str()).then_some((held, waits))
+    })
+}
+
+/// `None`: the digest goes out at this moment.
+pub(super) fn held_by_grouping(waits: &WaitsForDigest, now: Timestamp) -> Option<Held> {
+    let grouping = Some(Hold { name: waits.channel.clone(), until: Some(waits.until) });
+    decide(Matter::of(waits.event), &Facts { grouping, ..Facts::default() }, now)
 }

@@ -3,8 +3,9 @@
 
 mod lately;
 mod listing;
+mod waits;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
@@ -18,6 +19,7 @@ use crate::domain::{Timestamp, from_micros, micros};
 
 pub use self::lately::{Lately, lately};
 pub use self::listing::{NotificationQuery, count, find, list};
+pub use self::waits::{WaitsForDigest, waiting_for_digests};
 
 words! {
     /// What became of a delivery.
@@ -154,11 +156,14 @@ pub struct ToldOf {
     pub first: Option<String>,
     /// Those that heard of an outage of it, or are about to, each once, in the order of their rows.
     pub channels: Vec<String>,
+    /// Of these, those that have heard nothing of it yet: all of it waits for a digest.
+    pub waiting: Vec<String>,
 }
 
 /// Who was told of these incidents; those without a notification are left out.
 pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<HashMap<i64, ToldOf>, StoreError> {
     let mut all: HashMap<i64, ToldOf> = HashMap::new();
+    let mut heard: HashSet<(i64, String)> = HashSet::new();
     for chunk in incidents.chunks(500) {
         let rows: Vec<(String, i64, String)> = notifications::Entity::find()
             .select_only()
@@ -179,21 +184,34 @@ pub async fn told_of(db: &impl ConnectionTrait, incidents: &[i64]) -> Result<Has
         }
         let ids: Vec<String> = incident_of.keys().cloned().collect();
         for ids in ids.chunks(500) {
-            let rows: Vec<(String, String)> = deliveries::Entity::find()
+            let rows: Vec<(String, String, String, Option<i64>)> = deliveries::Entity::find()
                 .select_only()
-                .columns([deliveries::Column::NotificationId, deliveries::Column::Channel])
+                .columns([
+                    deliveries::Column::NotificationId,
+                    deliveries::Column::Channel,
+                    deliveries::Column::State,
+                    deliveries::Column::HeldUntil,
+                ])
                 .filter(deliveries::Column::NotificationId.is_in(ids.iter().cloned()))
                 .order_by(deliveries::Column::Id, Order::Asc)
                 .into_tuple()
                 .all(db)
                 .await?;
-            for (notification, channel) in rows {
-                let Some(of) = incident_of.get(&notification).and_then(|id| all.get_mut(id)) else { continue };
+            for (notification, channel, state, held_until) in rows {
+                let Some(incident) = incident_of.get(&notification) else { continue };
+                let Some(of) = all.get_mut(incident) else { continue };
+                if state != DeliveryState::Pending.as_str() || held_until.is_none() {
+                    heard.insert((*incident, channel.clone()));
+                }
                 if !of.channels.contains(&channel) {
                     of.channels.push(channel);
                 }
             }
         }
+    }
+    for (incident, of) in &mut all {
+        let waits = |channel: &&String| !heard.contains(&(*incident, (*channel).clone()));
+        of.waiting = of.channels.iter().filter(waits).cloned().collect();
     }
     Ok(all)
 }

@@ -90,6 +90,10 @@ pub struct Deliveries {
     pub failed: Counter,
     /// Attempts that failed and were the last.
     pub dead: Counter,
+    /// Messages that digests told in their place.
+    pub grouped: Counter,
+    /// Those digests.
+    pub digests: Counter,
     /// Of an attempt, whatever came of it.
     pub durations: Histogram,
 }
@@ -97,7 +101,8 @@ pub struct Deliveries {
 impl Default for Deliveries {
     fn default() -> Self {
         let (delivered, failed, dead) = (Counter::default(), Counter::default(), Counter::default());
-        Self { delivered, failed, dead, durations: histogram(DELIVERY) }
+        let (grouped, digests) = (Counter::default(), Counter::default());
+        Self { delivered, failed, dead, grouped, digests, durations: histogram(DELIVERY) }
     }
 }
 

@@ -113,6 +113,10 @@ pub struct Metrics {
     pub deliveries_failed: Counter,
     /// Deliverer: messages given up.
     pub deliveries_dead: Counter,
+    /// Deliverer: messages that digests told in their place.
+    pub deliveries_grouped: Counter,
+    /// Deliverer: those digests.
+    pub digests: Counter,
     /// API: connections open.
     pub connections_open: Gauge,
     /// API: how many there may be, as it was when the last one came; 0 before.

@@ -73,7 +73,7 @@ impl Worker {
         };
         let (facts, attempts) = (&attempt.notification, standing.attempts);
         let error = standing.last_error.as_deref();
-        let news = NotificationNews { at: now, facts, channel, state, attempts, error };
+        let news = NotificationNews { at: now, facts, channel, state, attempts, error, digest: None };
         self.context.feed.publish(feed::Event::notification(news));
         let changed = match (was_failing, self.failing.since().is_some()) {
             (false, true) => Some((TroubleCode::ChannelFailing, "a channel does not deliver")),

@@ -17,6 +17,8 @@ pub(in crate::notify) struct Grouped {
     pub(in crate::notify) digest: Handed,
     /// How those stand that it tells.
     pub(in crate::notify) standings: Vec<(String, Standing)>,
+    /// These messages, in the same order.
+    pub(in crate::notify) messages: Vec<Arc<Told>>,
     /// It was handed over before its rows were written.
     pub(in crate::notify) from_memory: bool,
 }
@@ -205,5 +207,6 @@ fn group(channel: &str, until: Timestamp, items: &[Item], now: Timestamp) -> Opt
     let standings = items.iter().map(|item| (item.id().to_owned(), standing(item))).collect();
     let told = Told { facts, endpoint: None, incident: None, first_of_incident: None };
     let digest = Handed { told: Arc::new(told), channels: vec![channel.to_owned()], created_at: now };
-    Some(Grouped { digest, standings, from_memory: false })
+    let messages = items.iter().map(|item| item.told.clone()).collect();
+    Some(Grouped { digest, standings, messages, from_memory: false })
 }

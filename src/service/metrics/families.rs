@@ -292,24 +292,29 @@ fn statements(metrics: &Metrics) -> [Family; 4] {
     ]
 }
 
-fn deliveries(metrics: &Metrics) -> [Family; 3] {
+fn deliveries(metrics: &Metrics) -> [Family; 5] {
     let mut results = Family::counter(
         "api_monitor_deliveries_total",
         "Attempts to deliver a message: it arrived, it is tried again, or it was given up",
     );
     let mut durations =
         Family::histogram("api_monitor_delivery_duration_seconds", "Time of an attempt to deliver a message");
+    let mut grouped =
+        Family::counter("api_monitor_deliveries_grouped_total", "Messages that digests told in their place");
+    let mut digests = Family::counter("api_monitor_digests_total", "Digests made of messages");
     let mut failing = Family::gauge("api_monitor_channel_failing", "1 while the last attempts of a channel failed");
     let statuses = metrics.channels();
     for (channel, of) in metrics.deliveries.all() {
         for (result, n) in [("delivered", &of.delivered), ("failed", &of.failed), ("dead", &of.dead)] {
             results.add(&[], &[("channel", &channel), ("result", result)], number(n.get()));
         }
+        grouped.add(&[], &[("channel", &channel)], number(of.grouped.get()));
+        digests.add(&[], &[("channel", &channel)], number(of.digests.get()));
         durations = durations.with_histogram(&[("channel", &channel)], &of.durations);
         let is_failing = statuses.get(&channel).is_some_and(|status| status.failing_since.is_some());
         failing.add(&[], &[("channel", &channel)], flag(is_failing));
     }
-    [results, durations, failing]
+    [results, grouped, digests, durations, failing]
 }
 
 fn api(metrics: &Metrics) -> Vec<Family> {

@@ -257,6 +257,10 @@ pub const METRICS: &[Metric] = &[
         whole(r.ctx.metrics.deliveries_failed.get())
     }),
     count("deliveries_dead", "Messages given up, since the start", |r| whole(r.ctx.metrics.deliveries_dead.get())),
+    count("deliveries_grouped", "Messages that digests told in their place, since the start", |r| {
+        whole(r.ctx.metrics.deliveries_grouped.get())
+    }),
+    count("digests", "Digests made of messages, since the start", |r| whole(r.ctx.metrics.digests.get())),
     count("channels_failing", "Channels whose last attempts failed", |r| whole(channels::failing(r.ctx).len() as u64)),
     count("endpoints_total", "Endpoints known, active or not", |r| whole(r.summary().total)),
     count("endpoints_up", "Endpoints that are up and not degraded", |r| {

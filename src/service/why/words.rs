@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::promise::Promise;
 use crate::domain::suppression::{AtEnd, Held, Matter, Suppressor};
 use crate::service::context::ServiceContext;
+use crate::store::outbox::WaitsForDigest;
 
 /// Why something holds, without its end.
 pub(super) fn reason(ctx: &ServiceContext, entry: &Entry, held: &Held) -> String {
@@ -25,7 +26,10 @@ pub(super) fn reason(ctx: &ServiceContext, entry: &Entry, held: &Held) -> String
              connected to does not count yet"
                 .to_owned()
         }
-        Suppressor::OwnNetwork => with(name, "Our own network is in doubt"),
+        Suppressor::OwnNetwork => {
+            let why = entry.live.in_doubt.as_ref().map(|hold| hold.reason.as_str());
+            with(why.unwrap_or_default(), "Our own network is in doubt")
+        }
         Suppressor::MaintenanceWindow => {
             let window = ctx.quiet.window(name);
             let why = window.as_ref().and_then(|known| known.window.as_ref()).map(|window| window.reason.as_str());
@@ -37,12 +41,29 @@ pub(super) fn reason(ctx: &ServiceContext, entry: &Entry, held: &Held) -> String
             let why = silence.as_ref().and_then(|silence| silence.settings.comment.as_deref());
             with(why.unwrap_or_default(), &format!("The silence {name}{by} is on"))
         }
-        Suppressor::ParentDown => format!("It depends on `{name}`, which is down"),
+        Suppressor::ParentDown if held.until.is_some() => {
+            format!("It depends on `{name}`: whether that is down, or it alone, is being checked")
+        }
+        Suppressor::ParentDown => {
+            let why = entry.parent_down.as_ref().map(|hold| hold.reason.as_str());
+            with(why.unwrap_or_default(), &format!("It depends on `{name}`, which is down"))
+        }
         Suppressor::Acknowledged => format!("`{name}` looks after it"),
         Suppressor::Flapping => "It goes up and down, which is told once; then it must be steady".to_owned(),
         Suppressor::Cooldown => "It was down again soon after a recovery, and must stay up for a while".to_owned(),
-        Suppressor::Grouping => with(name, "Many messages came at once: what is left goes into one"),
+        Suppressor::Grouping => "Many messages came at once: what is left goes into one".to_owned(),
     }
+}
+
+/// What grouping keeps back, without its end.
+pub(super) fn waits(waits: &WaitsForDigest) -> String {
+    let WaitsForDigest { event, channel, others, .. } = waits;
+    let with = match others {
+        0 => String::new(),
+        1 => ", with 1 other endpoint".to_owned(),
+        others => format!(", with {others} other endpoints"),
+    };
+    format!("Many messages to {channel} came at once: `{event}` waits for the digest{with}")
 }
 
 fn with(detail: &str, sentence: &str) -> String {
@@ -76,21 +97,25 @@ pub(super) struct Seen<'a> {
     /// Of an open incident: whether anybody was, and who, if that is known.
     pub(super) is_told: bool,
     pub(super) told: Option<&'a [String]>,
+    /// Of these, who is about to be, by a digest.
+    pub(super) to_come: &'a [&'a WaitsForDigest],
     pub(super) promise: Promise,
     pub(super) now: Timestamp,
 }
 
 /// The whole truth in a few sentences.
 pub(super) fn sentence(seen: &Seen<'_>) -> String {
-    let Seen { entry, holds, channels, is_told, told, promise, now } = *seen;
-    let of = |matter| holds.iter().find(move |holding: &&Holding| holding.holds_back.contains(&matter));
+    let Seen { entry, holds, channels, is_told, told, to_come, promise, now } = *seen;
+    // A digest keeps back what is on its way, and nothing that is to come.
+    let grouped = holds.iter().find(|holding| holding.held.by == Suppressor::Grouping);
+    let of = |matter| {
+        let holds = holds.iter().filter(|holding| holding.held.by != Suppressor::Grouping);
+        holds.into_iter().find(move |holding| holding.holds_back.contains(&matter))
+    };
     let to = listed(channels);
     if let Some(open) = &entry.live.state.incident {
         let since = instant(open.started_at);
-        let whom = match told {
-            Some(told) if !told.is_empty() => format!("told to {}", listed(told)),
-            _ => "told".to_owned(),
-        };
+        let whom = told_to(told.unwrap_or_default(), to_come);
         return match (open.held, is_told) {
             (Some(held), true) => {
                 let until = instant(held.release_at);
@@ -100,7 +125,8 @@ pub(super) fn sentence(seen: &Seen<'_>) -> String {
             }
             (Some(_), false) => format!("It was down from {since}, of which nobody was told, and is good again"),
             (None, false) => {
-                let why = of(Matter::Opening).map_or_else(|| "it is told in a moment".to_owned(), held_back);
+                let why = of(Matter::Opening).or(grouped);
+                let why = why.map_or_else(|| "it is told in a moment".to_owned(), held_back);
                 format!("It is down since {since}, and nobody was told. {why}")
             }
             (None, true) => {
@@ -124,7 +150,8 @@ pub(super) fn sentence(seen: &Seen<'_>) -> String {
         usually => format!("about {usually} after the first failed check"),
     };
     let at_most = in_words(promise.at_most);
-    match of(Matter::Opening) {
+    let on_its_way = grouped.map(|holding| format!(". {}", held_back(holding))).unwrap_or_default();
+    let outage = match of(Matter::Opening) {
         None => format!("{failing}Nothing holds messages back: {to} would be told {soon}, at most {at_most}"),
         Some(holding) if holding.held.by == Suppressor::StartGrace => {
             let others = holds.iter().skip_while(|other| other.held.by != Suppressor::StartGrace).skip(1);
@@ -136,13 +163,29 @@ pub(super) fn sentence(seen: &Seen<'_>) -> String {
             format!("{failing}{}. {rest}", held_back(holding))
         }
         Some(holding) => format!("{failing}An outage would not be told: {}", held_back(holding)),
-    }
+    };
+    outage + &on_its_way
+}
+
+/// `told to ops and mail`, `told to ops; sms is told at …, in one message with others`
+fn told_to(told: &[String], to_come: &[&WaitsForDigest]) -> String {
+    let to_come = |channel: &String| to_come.iter().find(|waits| waits.channel == *channel);
+    let (later, told): (Vec<_>, Vec<_>) = told.iter().cloned().partition(|channel| to_come(channel).is_some());
+    let mut parts = vec![if told.is_empty() { "told".to_owned() } else { format!("told to {}", listed(&told)) }];
+    parts.extend(
+        later
+            .iter()
+            .filter_map(to_come)
+            .map(|waits| format!("{} is told at {}, in one message with others", waits.channel, instant(waits.until))),
+    );
+    parts.join("; ")
 }
 
 /// The reason with its end, and what is done then.
 fn held_back(holding: &Holding) -> String {
     let then = match holding.held.at_end {
-        AtEnd::Nothing | AtEnd::Digest => "",
+        AtEnd::Nothing => "",
+        AtEnd::Digest => "; then one message tells all of it",
         AtEnd::Counts => "; then it counts",
         AtEnd::CheckedThenTold => "; then it is checked at once, and told if it is still down",
         AtEnd::Told => "; then it is told, if it is still so",

@@ -225,10 +225,13 @@ async fn the_longest_error_leaves_the_link_and_the_runbook() {
         let receiver = Receiver::answering([taken(&preset)]).await;
         let mut notification = down();
         notification.error = Some("x".repeat(20_000));
+        let link = format!("https://monitor.example.com/acknowledge/42.1795244410.b3Bz.{}_-", "a9Zx".repeat(10));
+        notification.incident.as_mut().unwrap().acknowledge_url = Some(link.clone());
         channel(&preset, &receiver).send(&message(notification)).await.unwrap();
         let sent = body(&preset, &receiver.received()[0]);
+        documented(&preset.name).check(&preset.name, &sent);
         let told = texts_of(&sent).join("\n");
-        for part in ["monitor.example.com/incidents/42", "wiki.example.com/api", "xxx…"] {
+        for part in ["monitor.example.com/incidents/42", "wiki.example.com/api", "xxx…", &link] {
             assert!(told.contains(part), "{} lost {part}: {told}", preset.name);
         }
     }

@@ -21,7 +21,7 @@ use crate::telling::hook::Hook;
 const SOON: Duration = Duration::from_secs(120);
 
 /// Somebody who looks on.
-struct Stream {
+pub(super) struct Stream {
     response: reqwest::Response,
     parser: Parser,
     ready: VecDeque<Block>,
@@ -29,7 +29,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(platform: &Platform, query: &str, last_id: Option<&str>) -> Self {
+    pub(super) async fn open(platform: &Platform, query: &str, last_id: Option<&str>) -> Self {
         let mut request = platform.request("GET", &format!("/api/v1/events{query}")).timeout(SOON * 10);
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", id);
@@ -73,7 +73,7 @@ impl Stream {
     }
 
     /// The first event that is as it should be, and those before it.
-    async fn until(&mut self, what: &str, is_it: impl Fn(&str, &Value) -> bool) -> (Value, Vec<Block>) {
+    pub(super) async fn until(&mut self, what: &str, is_it: impl Fn(&str, &Value) -> bool) -> (Value, Vec<Block>) {
         let mut before = Vec::new();
         let deadline = Instant::now() + SOON;
         loop {

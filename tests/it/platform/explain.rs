@@ -21,7 +21,7 @@ fn yaml(target: &Switched) -> String {
 }
 
 /// Runs it in the folder of a monitor.
-async fn explain(platform: &Platform, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+pub(super) async fn explain(platform: &Platform, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let folder = platform.folder.path().to_owned();
     let mut all = vec!["--config".to_owned(), "config.yaml".to_owned(), "explain".to_owned()];
     all.extend(arguments.iter().map(|&argument| argument.to_owned()));

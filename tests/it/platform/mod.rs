@@ -19,6 +19,7 @@ mod channels;
 mod collections;
 mod connections;
 mod descriptions;
+mod digests;
 mod endpoints;
 mod events;
 mod examples;

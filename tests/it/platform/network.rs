@@ -1,6 +1,7 @@
 //! Our own network in doubt: what is counted and told when targets, endpoints, or both are cut. Addresses of the Internet
 //! are those of a network of the test's own.
 
+use api_monitor::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{Platform, until};
@@ -73,6 +74,10 @@ impl World {
 
     async fn endpoint(&self, id: i64) -> Value {
         self.platform.get(&format!("/api/v1/endpoints/{id}")).await.expect(200).json()
+    }
+
+    async fn why(&self, id: i64) -> Value {
+        self.platform.get(&format!("/api/v1/endpoints/{id}/why-not-told")).await.expect(200).json()
     }
 
     async fn until_status(&self, id: i64, status: &str) {
@@ -148,6 +153,20 @@ fn everything_cut_together_is_blind_and_nobodys_outage() {
         assert_eq!(shown["held_by"]["reason"], "0 of 1 connectivity targets answer");
         assert_eq!((&shown["last_outcome"], &shown["uptime"]["24h"]), (&json!("missed"), &json!(100.0)), "{shown}");
         assert_eq!(world.endpoint(2).await["status"], "up", "loopback is no part of it");
+        let why = world.why(1).await;
+        let [held] = why["suppressors"].as_array().unwrap().as_slice() else { panic!("{why}") };
+        assert_eq!((&held["by"], &held["holds_back"]), (&json!("own_network"), &json!(["opening"])), "{why}");
+        assert_eq!(held["reason"], "Our own network is in doubt: 0 of 1 connectivity targets answer");
+        assert_eq!((&held["at_end"], &why["is_told"]), (&json!("told"), &json!(false)), "{why}");
+        assert_eq!((&why["status"], &why["incident"]), (&json!("unknown"), &Value::Null), "{why}");
+        let until = chrono::DateTime::parse_from_rfc3339(held["until"].as_str().unwrap()).unwrap();
+        let left = until.signed_duration_since(SystemClock::new().now());
+        assert!(left.num_minutes() < 10, "not longer than max_suppression: {why}");
+        let said = why["sentence"].as_str().unwrap();
+        let expected =
+            "An outage would not be told: Our own network is in doubt: 0 of 1 connectivity targets answer, until ";
+        assert!(said.starts_with(expected) && said.ends_with("; then it is told, if it is still so"), "{said}");
+        assert_eq!(world.why(2).await["suppressors"], json!([]), "loopback is no part of it");
         assert_eq!(world.endpoint(3).await["status"], "unknown");
         assert!(world.checks(1).await.iter().all(|(outcome, _)| *outcome != "down"));
         let health = world.platform.get("/health").await.expect(200).json();
@@ -168,6 +187,7 @@ fn everything_cut_together_is_blind_and_nobodys_outage() {
         assert_eq!((world.told().len(), world.incidents().await), (2, json!(0)), "{:?}", world.told());
         assert_eq!(world.endpoint(1).await["uptime"]["24h"], 100.0);
         assert_eq!(world.network().await["state"], "reachable");
+        assert_eq!(world.why(1).await["suppressors"], json!([]));
     });
 }
 

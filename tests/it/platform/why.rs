@@ -219,3 +219,45 @@ async fn after_a_start_failures_to_connect_do_not_count_yet_and_it_says_so() {
     );
     until("it has ended", async || names(&why(&platform).await).is_empty()).await;
 }
+
+#[tokio::test]
+async fn behind_a_parent_that_is_down_it_names_the_parent_and_why_that_is_down() {
+    let (gate, site) = (Switched::good(), Switched::good());
+    let endpoint = |name: &str, target: &Switched, keys: &str| {
+        format!(
+            "  - {{name: {name}, group: core, url: '{}', interval: 1, retry: {{enabled: false}}, alert_policy: \
+             {{failure_threshold: 1, confirm_interval: 1}}{keys}}}\n",
+            target.url(name)
+        )
+    };
+    let child = endpoint("site", &site, ", depends_on: [core/gate]");
+    let yaml = format!("{OUT}endpoints:\n{child}{}", endpoint("gate", &gate, ""));
+    let platform = Platform::start(&yaml);
+    once_up(&platform).await;
+    gate.set(503);
+    until("the parent is down", async || names(&why(&platform).await) == ["parent_down"]).await;
+    let found = why(&platform).await;
+    let held = &found["suppressors"][0];
+    assert_eq!((&held["name"], &held["until"]), (&json!("core/gate"), &Value::Null), "{found}");
+    assert_eq!((&held["holds_back"], &held["at_end"]), (&json!(["opening"]), &json!("checked_then_told")), "{found}");
+    let reason = held["reason"].as_str().unwrap();
+    assert!(reason.starts_with("It depends on `core/gate`, which is down: ") && reason.contains("503"), "{found}");
+    assert_eq!((&found["is_told"], &found["incident"]), (&json!(false), &Value::Null), "{found}");
+    let expected =
+        format!("An outage would not be told: {reason}; then it is checked at once, and told if it is still down");
+    assert_eq!(sentence(&found), expected);
+
+    site.set(500);
+    let found = once_down(&platform).await;
+    assert_eq!((&found["is_told"], names(&found)), (&json!(false), vec!["parent_down"]), "{found}");
+    assert!(sentence(&found).contains("nobody was told. It depends on `core/gate`, which is down: "), "{found}");
+    until("it is written", async || why(&platform).await["notifications"][0]["held_by"] == "parent_down").await;
+    assert_eq!(why(&platform).await["incident"]["told"], json!([]));
+
+    // The parent is good again: it is told for itself.
+    gate.set(200);
+    until("it is told", async || why(&platform).await["incident"]["told"] == json!(["out"])).await;
+    let found = why(&platform).await;
+    assert_eq!((&found["is_told"], names(&found)), (&json!(true), Vec::new()), "{found}");
+    assert!(sentence(&found).contains("told to out"), "{found}");
+}

@@ -5,7 +5,9 @@ use api_monitor::domain::endpoint::EndpointId;
 use api_monitor::domain::notification::{EndpointFacts, Event, Notification, Severity, Subject, notification_id};
 use api_monitor::store::Store;
 use api_monitor::store::incidents::{self, Resolution};
-use api_monitor::store::outbox::{self, Delivery, DeliveryState, NewNotification, NotificationQuery};
+use api_monitor::store::outbox::{
+    self, Delivery, DeliveryState, NewNotification, NotificationQuery, Standing, WaitsForDigest,
+};
 
 use super::incidents::open;
 use super::{at, plus, with_database};
@@ -53,13 +55,24 @@ fn facts(event: Event, second: i64) -> Notification {
 
 /// Adds a notification of an event at that second; gives its id.
 pub(super) async fn add(store: &Store, event: Event, second: i64, incident: Option<i64>, channels: &[&str]) -> String {
+    add_of(store, ONE, event, second, incident, channels).await
+}
+
+async fn add_of(
+    store: &Store,
+    endpoint: EndpointId,
+    event: Event,
+    second: i64,
+    incident: Option<i64>,
+    channels: &[&str],
+) -> String {
     let facts = facts(event, second);
     let channels: Vec<String> = channels.iter().map(|&channel| channel.to_owned()).collect();
     let held_by = channels.is_empty().then_some("nobody_to_tell");
     let now = plus(start(), second);
     let new = NewNotification {
         facts: &facts,
-        endpoint: Some(ONE),
+        endpoint: Some(endpoint),
         incident,
         held_by,
         held_name: None,
@@ -113,6 +126,60 @@ async fn those_told_of_an_incident_are_whoever_heard_of_its_outages(kind: Kind) 
         assert!(!told.contains_key(&9));
         let first = outbox::first_of_incident(store.readers(), 7).await.unwrap();
         assert_eq!(first, Some(facts(Event::Down, 0).id));
+    })
+    .await;
+}
+
+async fn what_waits_for_digests_is_known_with_its_channel_its_end_and_the_others(kind: Kind) {
+    with_database(kind, async |store| {
+        let until = plus(start(), 30);
+        let hold = async |id: &str, channel: &str, held_until: Timestamp| {
+            let held = Standing {
+                state: DeliveryState::Pending,
+                attempts: 0,
+                may_have_arrived: false,
+                next_attempt_at: Some(held_until),
+                last_attempt_at: None,
+                last_error: None,
+                answer: None,
+                finished_at: None,
+                held_until: Some(held_until),
+                digest: None,
+            };
+            assert!(outbox::record(store.writer(), id, channel, &held).await.unwrap());
+        };
+        let waiting = async |ids: &[EndpointId]| outbox::waiting_for_digests(store.readers(), ids).await.unwrap();
+        let untold = async || outbox::told_of(store.readers(), &[7]).await.unwrap()[&7].waiting.clone();
+        let down = add(store, Event::Down, 0, Some(7), &["a", "b"]).await;
+        assert_eq!((waiting(&[ONE]).await, untold().await), (Vec::new(), Vec::<String>::new()));
+        hold(&down, "a", until).await;
+        let expected = |others| WaitsForDigest {
+            endpoint: ONE,
+            incident: Some(7),
+            event: Event::Down,
+            channel: "a".to_owned(),
+            until,
+            others,
+        };
+        assert_eq!((waiting(&[ONE]).await, untold().await), (vec![expected(0)], vec!["a".to_owned()]));
+        // Of two messages about another endpoint, of which the digest names each once, and one of another window.
+        for (event, second, held_until) in [(Event::Down, 1, until), (Event::Up, 2, until), (Event::Down, 3, start())] {
+            let id = add_of(store, EndpointId(2), event, second, Some(8), &["a"]).await;
+            hold(&id, "a", held_until).await;
+        }
+        assert_eq!(waiting(&[ONE]).await, [expected(1)]);
+        let all = waiting(&[EndpointId(9), EndpointId(2), ONE]).await;
+        assert_eq!(
+            all.iter().map(|waits| (waits.endpoint.0, waits.others)).collect::<Vec<_>>(),
+            [(1, 1), (2, 1), (2, 1), (2, 0)]
+        );
+        // Something of it is told by itself, before or after.
+        add(store, Event::Reminder, 4, Some(7), &["a"]).await;
+        assert_eq!((waiting(&[ONE]).await.len(), untold().await), (1, Vec::new()));
+        // Once its digest is made it waits no longer.
+        let delivery = pending(store, "a").await.remove(0);
+        attempt(store, &delivery, taken(), 31).await;
+        assert_eq!(waiting(&[ONE]).await, []);
     })
     .await;
 }
@@ -274,6 +341,7 @@ async fn old_notifications_go_once_nothing_waits_for_them(kind: Kind) {
 on_both_databases!(
     a_notification_added_twice_is_one_as_it_was_first,
     those_told_of_an_incident_are_whoever_heard_of_its_outages,
+    what_waits_for_digests_is_known_with_its_channel_its_end_and_the_others,
     pending_deliveries_of_a_channel_are_in_the_order_they_were_written,
     each_result_of_an_attempt_is_kept,
     deliveries_are_merged_or_given_up_with_their_channel,
