@@ -317,7 +317,7 @@ fn hold(outbox: &Outbox, messages: &[Message]) {
                 "{id} ({n}) came through {name} before what came earlier"
             );
         }
-        // By themselves at most so many in a window, of which two may touch.
+        // By themselves at most so many in a window, and one that would be alone in its digest; two windows may touch.
         let alone = |received: &&Received| {
             let of_endpoint = meant.iter().any(|(_, message)| message.id == received.id);
             of_endpoint && !received.is_digest && !line.in_doubt.contains(&received.id)
@@ -325,7 +325,11 @@ fn hold(outbox: &Outbox, messages: &[Message]) {
         let alone: Vec<u64> = line.received.iter().filter(alone).map(|received| received.at).collect();
         for (n, at) in alone.iter().enumerate() {
             let many = alone[n..].iter().take_while(|other| **other < at + POLICY.window.as_secs()).count();
-            assert!(many <= 2 * POLICY.after as usize + 1, "{many} messages through {name} within {:?}", POLICY.window);
+            assert!(
+                many <= 2 * (POLICY.after as usize + 1),
+                "{many} messages through {name} within {:?}",
+                POLICY.window
+            );
         }
         tells_of_failures(outbox, channel, &meant);
     }
