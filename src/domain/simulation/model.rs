@@ -393,7 +393,7 @@ impl Expected {
             let (told, spans, ids) =
                 (std::mem::take(&mut self.told), std::mem::take(&mut self.spans), std::mem::take(&mut self.ids));
             let has_failed = self.has_failed;
-            *self = Self { told, spans, ids, has_failed, ..Self::new(self.policy.clone()) };
+            *self = Self { has_failed, told, spans, ids, ..Self::new(self.policy.clone()) };
         }
     }
 

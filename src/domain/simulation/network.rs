@@ -36,7 +36,7 @@ pub fn reaches_of(host: Option<url::Host<&str>>) -> Reaches {
         Some(url::Host::Ipv4(address)) => Reaches::of([address.into()]),
         Some(url::Host::Ipv6(address)) => Reaches::of([address.into()]),
         Some(url::Host::Domain(name)) if name.eq_ignore_ascii_case("localhost") || name.ends_with(".localhost") => {
-            Reaches::of([std::net::Ipv4Addr::LOCALHOST.into()])
+            Reaches::of([core::net::Ipv4Addr::LOCALHOST.into()])
         }
         // Where the scheme is none of the web's, an address is read as a name.
         Some(url::Host::Domain(name)) => name.parse().map_or(Reaches::UNRESOLVED, |address| Reaches::of([address])),
