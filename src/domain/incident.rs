@@ -44,7 +44,7 @@ pub struct EndpointState {
     pub cause: Option<Failure>,
     /// The incident that is open, if one is. Down always has one; a recovery that is held has one too.
     pub incident: Option<OpenIncident>,
-    /// The last recovery that was told, for the cooldown.
+    /// The last recovery that was told, for the cooldown. While an incident is open: of that one, which was reopened.
     pub recovered: Option<Recovered>,
     /// The rest.
     pub trail: Trail,
@@ -555,7 +555,10 @@ fn confirmed_down(
     down.since = span;
     down.cause = Some(failure.clone());
     down.incident = Some(incident);
-    down.recovered = None;
+    if state.incident.is_none() {
+        // Of the same incident, in case it ends before anybody is told that it is open again.
+        down.recovered = recent;
+    }
     // What is told now tells that too.
     down.trail.unwatched = None;
     let tell = event.map(|event| Tell { held_by, ..Tell::of(event, span) });
@@ -653,8 +656,11 @@ fn resolved(
         state.trail.changes.clear();
     }
     let is_told = policy.send_recovery && incident.is_told;
-    state.recovered =
-        is_told.then_some(Recovered { told_at: now, started_at: incident.started_at, opened_at: incident.opened_at });
+    if incident.is_told {
+        let OpenIncident { started_at, opened_at, .. } = incident;
+        state.recovered = is_told.then_some(Recovered { told_at: now, started_at, opened_at });
+    }
+    // Else the recovery that was told last is still the last word, and its cooldown goes on.
     let tell = is_told.then(|| Tell::of(Event::Up, resolved_at));
     Step { incident: Some(IncidentChange::Resolved { incident, resolved_at }), tell, ..Step::to(state) }
 }

@@ -97,6 +97,10 @@ pub(super) struct Expected {
     /// When it was told last that it is down, and since when nothing keeps reminders back.
     outage_told_at: Option<Duration>,
     quiet_since: Option<Duration>,
+    /// Since when it is down without an end: while it is up in between nobody is reminded.
+    down_at: Duration,
+    /// The clock was set.
+    is_set: bool,
     is_again: bool,
     acknowledged_until: Option<Duration>,
     /// It may be acknowledged until then, which is not sure.
@@ -128,6 +132,8 @@ impl Expected {
             up_at: None,
             outage_told_at: None,
             quiet_since: None,
+            down_at: Duration::ZERO,
+            is_set: false,
             is_again: false,
             acknowledged_until: None,
             perhaps_until: Duration::ZERO,
@@ -144,6 +150,7 @@ impl Expected {
         self.sure_changes = false;
         self.count_anew(now);
         self.good_since = self.good_since.map(|_| now);
+        self.is_set = true;
     }
 
     pub(super) fn take_policy(&mut self, policy: AlertPolicy, now: Duration) {
@@ -176,6 +183,14 @@ impl Expected {
         self.failing_at_all_since = self.failing_at_all_since.map(|_| now);
         self.owed_since = self.owed_since.map(|_| now);
         self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// The monitor begins anew. What was planned by a clock that was set just before may be as late as when it was planned.
+    pub(super) fn restarted(&mut self, now: Duration) {
+        self.count_anew(now);
+        if self.is_set {
+            self.good_since = self.good_since.map(|_| now);
+        }
     }
 
     /// Whether it counts as down for those that depend on it: `None` where that is not known.
@@ -329,7 +344,7 @@ impl Expected {
                 || now < self.perhaps_until
                 || !self.knows
                 || self.unsure;
-            let is_late = now > told + reminder.max + SLACK;
+            let is_late = now > (told + reminder.max).max(self.down_at) + SLACK;
             assert!(quiet || !is_late, "nobody was reminded for {:?}", now.saturating_sub(told));
         }
     }
@@ -337,7 +352,10 @@ impl Expected {
     /// Something happened.
     pub(super) fn said(&mut self, what: &What, now: Duration, around: &Around) {
         match what {
-            What::Status { from, .. } => {
+            What::Status { from, to, .. } => {
+                if *to == Status::Down {
+                    self.down_at = now;
+                }
                 if *from != Status::Pending {
                     self.changes.push_back(now);
                 }

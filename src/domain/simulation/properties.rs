@@ -32,12 +32,13 @@ pub(crate) fn told_in(setting: &Setting, moves: &[Move]) -> (Vec<Message>, Durat
     run.told()
 }
 
-/// Runs cases, as many and of such a seed as the environment says; without a word, as few as a test takes.
+/// Runs cases, as many and of such a seed as the environment says; without a word, as few as a test takes, and the same.
 pub(crate) fn run_cases<S: Strategy>(strategy: &S, test: impl Fn(S::Value)) {
     let mut config = Config { failure_persistence: None, ..Config::default() };
     let seed = match config.rng_seed {
         RngSeed::Fixed(seed) => seed,
-        RngSeed::Random => fastrand::u64(..),
+        // Among the tests always the same cases: others are for `tests/alerting/run`.
+        RngSeed::Random => 20_261_122,
     };
     config.rng_seed = RngSeed::Fixed(seed);
     println!("{} cases, PROPTEST_RNG_SEED={seed}", config.cases);

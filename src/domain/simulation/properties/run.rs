@@ -306,7 +306,7 @@ impl Run {
             targets.restarted();
         }
         let now = self.now();
-        self.expected.values_mut().for_each(|expected| expected.count_anew(now));
+        self.expected.values_mut().for_each(|expected| expected.restarted(now));
         // What has become due meanwhile comes with the first second.
         self.pass(Duration::from_secs(2));
     }
