@@ -33,8 +33,10 @@ pub(super) fn follow(
     let present = if idle { HashSet::new() } else { present(board) };
     let is_checked = |id| board.get(id).is_some_and(|entry| entry.known.is_checked());
     let has_failed = |id| {
-        let newest = tracked.get(&id).and_then(|tracked| tracked.last_verdict.as_ref());
-        newest.is_some_and(|verdict| !verdict.outcome.is_good())
+        let Some(tracked) = tracked.get(&id) else { return false };
+        // What failed before the window counts still, whatever was seen in it.
+        tracked.state.is_unconfirmed()
+            || tracked.last_verdict.as_ref().is_some_and(|verdict| !verdict.outcome.is_good())
     };
     let changes = maintained.follow(present, is_checked, has_failed, now);
     let entries = |ids: Vec<EndpointId>| ids.into_iter().filter_map(|id| board.get(id)).collect();

@@ -47,7 +47,7 @@ impl Maintained {
 
     /// Takes what is in maintenance now. What failed in a window that is over is to be checked at once.
     ///
-    /// `is_checked`: whether an endpoint is checked at all. `has_failed`: whether its newest check has.
+    /// `is_checked`: whether an endpoint is checked at all. `has_failed`: whether its newest check has, or what it said before the window is unconfirmed.
     pub fn follow(
         &mut self,
         present: HashSet<EndpointId>,

@@ -301,6 +301,7 @@ impl Expected {
         if around.own_network {
             // What is told of an outage waits, and so does what repeats it.
             self.quiet_since = self.quiet_since.map(|_| now);
+            self.owed_since = self.owed_since.map(|_| now);
         }
         let policy = &self.policy;
         let unowed = held || around.own_network || self.knows || self.flapping;

@@ -101,8 +101,9 @@ impl World {
         let endpoints = &self.endpoints;
         let is_checked = |id| endpoints.get(&id).is_some_and(|watched: &Watched| watched.known.is_checked());
         let has_failed = |id| {
-            let newest = endpoints.get(&id).and_then(|watched| watched.last_verdict.as_ref());
-            newest.is_some_and(|verdict| !verdict.outcome.is_good())
+            let Some(watched) = endpoints.get(&id) else { return false };
+            let newest = watched.last_verdict.as_ref();
+            watched.state.is_unconfirmed() || newest.is_some_and(|verdict| !verdict.outcome.is_good())
         };
         self.maintained.follow(present, is_checked, has_failed, now);
     }
