@@ -448,7 +448,7 @@ impl Expected {
             assert!(!around.parent_down, "{event} while what it depends on is down");
         }
         if matches!(event, Event::Reminder | Event::Escalated) {
-            assert!(self.knows && self.down, "{event} before the outage was told, or after its end");
+            assert!(self.knows && (self.down || self.unsure), "{event} before the outage was told, or after its end");
             assert!(self.acknowledged_until.is_none_or(|until| until <= now), "{event} while acknowledged");
             if let (Some(reminder), Some(told), Event::Reminder) = (&self.policy.reminder, self.outage_told_at, event) {
                 assert!(now + SLACK >= told + reminder.every, "reminded after {:?}", now.saturating_sub(told));
