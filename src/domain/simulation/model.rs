@@ -475,8 +475,9 @@ impl Expected {
             assert!(recent > flap.changes as usize, "flapping after {recent} changes");
         }
         if is_outage {
-            // What nobody is to be told, by decision, is as good as told.
-            let by_decision = matches!(held_by, Some("notifications_disabled" | "nobody_to_tell"));
+            // What nobody is to be told, by decision, is as good as told, unless it is kept back for a time besides.
+            let for_a_time = around.silence || around.parent_down;
+            let by_decision = matches!(held_by, Some("notifications_disabled" | "nobody_to_tell")) && !for_a_time;
             if held_by.is_none() || by_decision {
                 self.knows = true;
                 if matches!(event, Event::Down | Event::DownAgain | Event::Reminder) {
