@@ -45,6 +45,8 @@ struct Begun {
     id: i64,
     began_at: Timestamp,
     began: Duration,
+    /// Its first attempt fails, whatever comes of it.
+    fails_first: bool,
 }
 
 pub(super) struct Run {
@@ -334,9 +336,10 @@ impl Run {
                 let took = LONGEST_CHECK / 50 * (1 + *count * 7 % 50);
                 *made_before += 1;
                 let late = Duration::from_micros(*made_before);
-                begun.push(Begun { id: known.id.0, began_at: from_micros(micros(at + late)), began: since + late });
                 // Now and then only a further attempt says how it is.
                 let (attempts, first) = if *count % 5 == 0 { (2, took / 2) } else { (1, took) };
+                let (began_at, id) = (from_micros(micros(at + late)), known.id.0);
+                begun.push(Begun { id, began_at, began: since + late, fails_first: attempts > 1 });
                 Made { outcome, took, late, attempts, first }
             };
             self.simulation.run_until(wall + step, &mut made);
@@ -397,6 +400,9 @@ impl Run {
         if let Some(targets) = &self.targets {
             targets.look(now);
         }
+        for parent in self.begun.iter().filter(|begun| begun.fails_first).map(|begun| begun.id).collect::<Vec<_>>() {
+            self.failed_at_first(parent, now);
+        }
         for id in 1..=ENDPOINTS {
             if self.is_in_window(id, wall, wall) {
                 self.window_seen.insert(id, now);
@@ -439,12 +445,24 @@ impl Run {
         }
     }
 
+    /// While an attempt has failed an endpoint counts as down for those that depend on it, and they are checked after it.
+    fn failed_at_first(&mut self, parent: i64, now: Duration) {
+        for id in 1..=ENDPOINTS {
+            if self.parents(id).0.contains(&parent) {
+                self.parent_seen.insert(id, now);
+            }
+        }
+    }
+
     /// A check was taken in, as it was worth.
     fn check_taken(&mut self, result: &CheckResult, at: Timestamp, now: Duration) {
         let id = result.endpoint_id.0;
         let of_it = |begun: &Begun| begun.id == id && begun.began_at == result.started_at;
         let Some(place) = self.begun.iter().position(of_it) else { panic!("nobody began {result:?}") };
-        let began = self.begun.swap_remove(place).began;
+        let Begun { began, fails_first, .. } = self.begun.swap_remove(place);
+        if fails_first {
+            self.failed_at_first(id, now);
+        }
         self.begun.retain(|begun| begun.id != id || begun.began > began);
         let local = self.local == Some(id);
         let good = result.outcome.is_good();
