@@ -313,6 +313,11 @@ impl EndpointState {
         self.failures > 0 || self.successes > 0
     }
 
+    /// Its newest check failed, or what was seen before is not confirmed: a check is due before anything is told of it.
+    pub fn is_in_question(&self, newest: Option<&CheckResult>) -> bool {
+        self.is_unconfirmed() || newest.is_some_and(|verdict| !verdict.outcome.is_good())
+    }
+
     fn is_down(&self) -> bool {
         self.status == Status::Down
     }
