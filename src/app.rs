@@ -182,7 +182,7 @@ impl Monitor {
         let (confirmations, to_confirm) = mpsc::channel::<ConfirmRequest>(CONFIRMATIONS);
         let (requests, requested) = mpsc::channel::<CheckRequest>(REQUESTS);
         let (decisions, to_decide) = mpsc::channel::<IncidentRequest>(DECISIONS);
-        let (pushes, pushed) = mpsc::channel::<PushRequest>(PUSHES);
+        let (pushes, to_push) = mpsc::channel::<PushRequest>(PUSHES);
         let (trials, to_try) = mpsc::channel::<TrialRequest>(TRIALS);
         let (changes, deliver) = (Wakeup::new(), Wakeup::new());
         let household = Household::new(config.monitoring.cleanup_interval, &clock, &feed, tasks.stopping())
@@ -265,7 +265,7 @@ impl Monitor {
             confirmations: to_confirm,
             requests: requested,
             trials: to_try,
-            pushes: pushed,
+            pushes: to_push,
             heard_until,
             changes: changes.clone(),
             running: running.clone(),

@@ -59,9 +59,8 @@ async fn talk<S: AsyncRead + AsyncWrite>(stream: S, exchange: &Exchange, on: &mu
             timeout(pause, reader.read(&mut buffer)).await.ok()
         };
         let read = tokio::select! {
-            sent = &mut send, if !is_sent => {
-                // Whoever has said all it will may close while something is sent to it: what it said is still read.
-                drop(sent);
+            // Whoever has said all it will may close while something is sent to it: what it said is still read.
+            _ = &mut send, if !is_sent => {
                 is_sent = true;
                 continue;
             }

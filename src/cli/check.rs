@@ -199,7 +199,7 @@ fn as_text(endpoint: &Endpoint, attempted: &Attempted) -> String {
             let why = seen.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.message));
             format!("missed ({reason}){why}")
         }
-        other => other.word().to_string(),
+        other @ Outcome::Up => other.word().to_string(),
     };
     let mut line = |label: &str, value: &str| lines.push(format!("{label:<12}{value}"));
     let what = if endpoint.kind == Kind::Http { endpoint.check.method.as_str() } else { endpoint.kind.as_str() };

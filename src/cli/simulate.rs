@@ -159,7 +159,7 @@ impl Shown<'_> {
     }
 
     /// What is shown of what was said, by its places: of checks that are not counted the first of a row.
-    fn events<'s>(&self, said: &'s [Said]) -> Vec<(usize, &'s Said)> {
+    fn events(said: &[Said]) -> Vec<(usize, &Said)> {
         let mut uncounted = BTreeSet::new();
         let is_shown = |(_, one): &(usize, &Said)| {
             if one.what == What::NotCounted {
@@ -186,7 +186,7 @@ impl Shown<'_> {
             self.clock(to),
             self.timezone
         )];
-        let shown: Vec<_> = self.events(said).into_iter().map(|(n, one)| (n, one, self.name(one))).collect();
+        let shown: Vec<_> = Self::events(said).into_iter().map(|(n, one)| (n, one, self.name(one))).collect();
         let all = shown.iter().map(|(_, _, name)| name);
         let width = all.clone().chain(&names).map(|name| name.chars().count()).max().unwrap_or(0);
         let is_one = all.chain(&names).all(|name| *name == names[0]);
@@ -269,7 +269,7 @@ impl Shown<'_> {
                 "ids": ids.collect::<Vec<_>>(), "endpoints": names});
             (digest.at, value)
         };
-        let mut events: Vec<(Timestamp, Value)> = self.events(said).iter().map(event).collect();
+        let mut events: Vec<(Timestamp, Value)> = Self::events(said).iter().map(event).collect();
         events.extend(self.digests().map(digest));
         events.sort_by_key(|(at, _)| *at);
         json!({

@@ -76,12 +76,14 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Takes the next message, of the instant `at`. Instants are to be given in order; where a clock was set back, a
-    /// new window begins.
-    pub fn admit(&mut self, policy: &GroupingPolicy, at: Timestamp) -> Admission {
+    /// Takes the next message, of the instant `at`. What comes late counts in the newest window; where the clock was set
+    /// back, a new one begins.
+    pub fn admit(&mut self, policy: &GroupingPolicy, at: Timestamp, now: Timestamp) -> Admission {
         let window = chrono::TimeDelta::from_std(policy.window).unwrap_or_default();
+        let begin = self.newest.map(|(until, _)| until - window).filter(|begin| *begin <= now + SLACK);
+        let at = begin.map_or(at, |begin| begin.max(at));
         match &mut self.newest {
-            Some((until, gone)) if at < *until && *until - at <= window + SLACK => {
+            Some((until, gone)) if begin.is_some() && at < *until => {
                 if *gone < policy.after {
                     *gone += 1;
                     return Admission::AtOnce;
@@ -114,7 +116,7 @@ mod tests {
 
     fn admitted(windows: &mut Windows, seconds: &[i64]) -> Vec<Option<i64>> {
         let policy = GroupingPolicy::default();
-        let until = |second: &i64| match windows.admit(&policy, at(*second)) {
+        let until = |second: &i64| match windows.admit(&policy, at(*second), at(*second)) {
             Admission::AtOnce => None,
             Admission::Held { until } => Some(until.timestamp()),
         };
@@ -138,7 +140,7 @@ mod tests {
             for _ in 0..300 {
                 // Now and then the clock is set back.
                 now += if random.u32(0..50) == 0 { -random.i64(0..100) } else { random.i64(0..10) };
-                match windows.admit(&policy, at(now)) {
+                match windows.admit(&policy, at(now), at(now)) {
                     Admission::AtOnce => alone.push(now),
                     Admission::Held { until } => {
                         let wait = (until - at(now)).to_std().unwrap();

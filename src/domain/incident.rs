@@ -46,7 +46,7 @@ pub struct EndpointState {
     pub cause: Option<Failure>,
     /// The incident that is open, if one is. Down always has one; a recovery that is held has one too.
     pub incident: Option<OpenIncident>,
-    /// The last recovery that was told, for the cooldown.
+    /// The last recovery that was told, for the cooldown. While an incident is open: of that one, which was reopened.
     pub recovered: Option<Recovered>,
     /// The rest.
     pub trail: Trail,
@@ -351,6 +351,11 @@ impl EndpointState {
         self.failures > 0 || self.successes > 0
     }
 
+    /// Its newest check failed, or what was seen before is not confirmed: a check is due before anything is told of it.
+    pub fn is_in_question(&self, newest: Option<&CheckResult>) -> bool {
+        self.is_unconfirmed() || newest.is_some_and(|verdict| !verdict.outcome.is_good())
+    }
+
     fn is_down(&self) -> bool {
         self.status == Status::Down
     }
@@ -587,7 +592,10 @@ fn confirmed_down(
     down.since = span;
     down.cause = Some(failure.clone());
     down.incident = Some(incident);
-    down.recovered = None;
+    if state.incident.is_none() {
+        // Of the same incident, in case it ends before anybody is told that it is open again.
+        down.recovered = recent;
+    }
     // What is told now tells that too.
     down.trail.unwatched = None;
     let tell = event.map(|event| Tell { held_by, ..Tell::of(event, span) });
@@ -686,8 +694,11 @@ fn resolved(
     }
     let is_told = policy.send_recovery && incident.is_told;
     let was_degraded = state.trail.impaired.end_with_outage();
-    state.recovered =
-        is_told.then_some(Recovered { told_at: now, started_at: incident.started_at, opened_at: incident.opened_at });
+    if incident.is_told {
+        let OpenIncident { started_at, opened_at, .. } = incident;
+        state.recovered = is_told.then_some(Recovered { told_at: now, started_at, opened_at });
+    }
+    // Else the recovery that was told last is still the last word, and its cooldown goes on.
     // Who was told that it was degraded before it went down hears of the end, too.
     let ends = is_told || policy.send_recovery && was_degraded;
     let tell = ends.then(|| Tell::of(Event::Up, resolved_at));

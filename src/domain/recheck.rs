@@ -1,7 +1,7 @@
 //! Endpoints whose messages were kept back until now: each is checked first, and told of only if it still fails. Nothing
 //! is checked here: what is asked for is handed over to whoever checks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -31,6 +31,8 @@ pub struct Rechecks {
     waiting: HashMap<EndpointId, Recheck>,
     /// What there was no room for yet, in its order.
     to_ask: VecDeque<Request>,
+    /// Whose whole checks are among these: a second one is the same.
+    to_check: HashSet<EndpointId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,13 +64,20 @@ impl Rechecks {
 
     /// Has a check made.
     pub fn ask(&mut self, request: Request) {
+        if let Request::Check(id) = request
+            && !self.to_check.insert(id)
+        {
+            return;
+        }
         self.to_ask.push_back(request);
     }
 
     /// Hands over what is to be asked for, until `take` has no room for one.
     pub fn hand_over(&mut self, mut take: impl FnMut(Request) -> bool) {
         while self.to_ask.front().is_some_and(|request| take(*request)) {
-            self.to_ask.pop_front();
+            if let Some(Request::Check(id)) = self.to_ask.pop_front() {
+                self.to_check.remove(&id);
+            }
         }
     }
 
@@ -148,7 +157,8 @@ mod tests {
         rechecks.begin(id, Timestamp::MIN_UTC, at(10));
         assert_eq!(asked(&mut rechecks), 1);
         rechecks.note(&good(9, true));
-        assert_eq!(asked(&mut rechecks), 1, "it was under way at the end of the window");
+        rechecks.note(&good(9, true));
+        assert_eq!(asked(&mut rechecks), 1, "it was under way at the end of the window; once, whoever asks");
         for began in 11..20 {
             rechecks.note(&good(began, true));
         }

@@ -23,6 +23,6 @@ pub use world::World;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! nothing else. What is sent is read from the rows; a nudge only says that there are some. While the database is away
 //! it is taken from memory ([`Handover`]), by the same rules, and what came of it is recorded afterwards.
 
-mod attempts;
+pub(in crate::notify) mod attempts;
 mod digests;
 mod rows;
 mod trial;

@@ -297,3 +297,5 @@ impl Queue {
 mod grouping_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;

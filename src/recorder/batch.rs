@@ -128,9 +128,8 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::check::{Timings, Trigger};
     use crate::domain::from_micros;
-    use crate::domain::outcome::Outcome;
+    use crate::recorder::testing;
     use crate::store::rollups::{self, Grain};
     use crate::store::{StoreOptions, StoreTarget};
 
@@ -139,18 +138,7 @@ mod tests {
         let options = StoreOptions { target: StoreTarget::Memory, readers: 1, echo: false };
         let store = Store::open(&options).await.unwrap();
         let (at, session) = (from_micros(1_000_000), store.writing_session());
-        let result = CheckResult {
-            endpoint_id: EndpointId(1),
-            scheduled_at: at,
-            started_at: at,
-            outcome: Outcome::Up,
-            slots: 1,
-            status_code: Some(200),
-            timings: Timings::default(),
-            attempts: 1,
-            trigger: Trigger::Scheduled,
-            in_maintenance: false,
-        };
+        let result = testing::good(at);
         let late = |mark: &str| Batch {
             mark: mark.to_owned(),
             results: vec![Queued { result: result.clone(), amends: true, detail: None }],

@@ -369,25 +369,13 @@ fn put_back(left: &mut Contents, batch: Batch) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::check::{Timings, Trigger};
     use crate::domain::from_micros;
     use crate::domain::outcome::{Failure, FailureKind, Outcome};
     use crate::domain::uptime::HOUR_US;
+    use crate::recorder::testing;
 
     fn result(second: i64) -> CheckResult {
-        let at = from_micros(second * 1_000_000);
-        CheckResult {
-            endpoint_id: EndpointId(1),
-            scheduled_at: at,
-            started_at: at,
-            outcome: Outcome::Up,
-            slots: 1,
-            status_code: Some(200),
-            timings: Timings::default(),
-            attempts: 1,
-            trigger: Trigger::Scheduled,
-            in_maintenance: false,
-        }
+        testing::good(from_micros(second * 1_000_000))
     }
 
     fn seconds(batch: &Batch) -> Vec<i64> {

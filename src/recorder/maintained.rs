@@ -32,11 +32,9 @@ pub(super) fn follow(
     let idle = maintained.is_empty() && !board.has_maintenance();
     let present = if idle { HashSet::new() } else { present(board) };
     let is_checked = |id| board.get(id).is_some_and(|entry| entry.known.is_checked());
-    let has_failed = |id| {
-        let newest = tracked.get(&id).and_then(|tracked| tracked.last_verdict.as_ref());
-        newest.is_some_and(|verdict| !verdict.outcome.is_good())
-    };
-    let changes = maintained.follow(present, is_checked, has_failed, now);
+    let is_in_question =
+        |id| tracked.get(&id).is_some_and(|of_it| of_it.state.is_in_question(of_it.last_verdict.as_deref()));
+    let changes = maintained.follow(present, is_checked, is_in_question, now);
     let entries = |ids: Vec<EndpointId>| ids.into_iter().filter_map(|id| board.get(id)).collect();
     Changed { begun: entries(changes.begun), ended: entries(changes.ended) }
 }

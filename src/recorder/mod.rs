@@ -14,6 +14,8 @@ pub mod outages;
 mod parents;
 pub mod run;
 pub mod telling;
+#[cfg(test)]
+mod testing;
 pub mod tracked;
 mod trouble;
 

@@ -1,4 +1,4 @@
-//! What endpoints depend on, while results come: [`dependency::Parents`](crate::domain::dependency::Parents) with what
+//! What endpoints depend on, while results come: [`dependency::Parents`] with what
 //! the board and the recorder know, and what the board shows of it.
 
 use std::collections::{HashMap, HashSet};

@@ -245,7 +245,11 @@ impl Recorder {
         let around = quiet.beside(around, &entry.known, now);
         let moment = Moment { at: now, running: self.parts.clock.monotonic() };
         let around = self.parts.own_network.beside(around, id, moment);
-        let around = self.parents.beside(around, &result, &tracked.state, now);
+        let mut around = self.parents.beside(around, &result, &tracked.state, now);
+        if around.maintenance.is_none() {
+            // A recovery may be the change too many: that is not told in a window, a parent's included.
+            around.maintenance = self.parents.maintenance(board, quiet, id, now, now);
+        }
         let mut effect = tracked.take(&result, &entry.known, &around, now);
         if effect.repeated {
             tracing::debug!(endpoint = entry.known.endpoint.name, endpoint_id = id.0, scheduled_at = %result.scheduled_at, "a repeated slot was refused");

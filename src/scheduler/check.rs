@@ -106,15 +106,15 @@ impl Running {
 
     /// Keeps a heartbeat until this result is handed over, or refuses it, where too many are kept. Gives it back when
     /// there is nothing to wait for.
-    pub(super) fn hold(&self, heartbeat: Submission) -> Result<(), Submission> {
+    pub(super) fn hold(&self, heartbeat: Submission) -> Option<Submission> {
         let mut state = self.lock();
         if state.finished {
-            return Err(heartbeat);
+            return Some(heartbeat);
         }
         if state.held.len() < HELD {
             state.held.push(heartbeat);
         }
-        Ok(())
+        None
     }
 
     fn finish(&self) -> State {

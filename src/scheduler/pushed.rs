@@ -47,8 +47,8 @@ impl Scheduler {
                 // An older one may still wait until it is known what our own network is worth.
                 if let Some(running) = self.running.get(&id) {
                     match running.hold(submission) {
-                        Ok(()) => return,
-                        Err(back) => submission = back,
+                        None => return,
+                        Some(back) => submission = back,
                     }
                 }
                 // Others than the scheduler decide how many come: they do not hold it up.

@@ -183,8 +183,8 @@ async fn apply_one(changes: &mut Changes<'_>, operation: Operation) -> Result<Ap
             Ok(created(changes, id))
         }
         (Op::Replace, None, Some(Key { group, name })) => {
-            let put = changes.put_by_key(group, name, Precondition::from(expected_revision), read(settings)?).await;
-            let (id, is_new) = put.map_err(in_settings)?;
+            let put = changes.put_by_key(group, name, Precondition::from(expected_revision), read(settings)?);
+            let (id, is_new) = Box::pin(put).await.map_err(in_settings)?;
             Ok(if is_new { created(changes, id) } else { changed(changes, id) })
         }
         (op, id, key) => {

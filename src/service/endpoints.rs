@@ -109,7 +109,7 @@ pub async fn put_by_key(
     let (work, actor) = (Arc::clone(ctx), actor.clone());
     detached_change(ctx, async move {
         let mut changes = Changes::begin(&work, &actor).await?;
-        let (id, was_created) = changes.put_by_key(group, name, precondition, settings).await?;
+        let (id, was_created) = Box::pin(changes.put_by_key(group, name, precondition, settings)).await?;
         let entry = changes.finish(id).await?;
         Ok(if was_created { Put::Created(entry) } else { Put::Replaced(entry) })
     })

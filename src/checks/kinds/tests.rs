@@ -23,7 +23,7 @@ async fn examine_as(origin: Origin, outbound: Outbound, settings: Value) -> (Obs
     let spec = resolve(&settings, layers, Timestamp::UNIX_EPOCH).unwrap().check;
     let checkers = Checkers::new(Arc::new(outbound)).unwrap();
     let seen = checkers.check(&spec, origin, Instant::now() + spec.timeout).await;
-    let outcome = judge(&spec, &seen);
+    let outcome = judge(&spec, &seen, Timestamp::UNIX_EPOCH).outcome;
     (seen, outcome)
 }
 

@@ -369,7 +369,7 @@ mod tests {
         let seen = saw(200, &format!("you sent Bearer t0ken-of-ours\r\n\u{1b}{}", "x".repeat(5000)));
         let Judged { outcome, detail } = judge(&spec, &seen, from_micros(0));
         let all = format!("{outcome:?} {detail:?}");
-        assert!(all.contains("you sent ***") && !all.contains("t0ken") && !all.contains("\u{1b}"), "{all}");
+        assert!(all.contains("you sent ***") && !all.contains("t0ken") && !all.contains('\u{1b}'), "{all}");
         let excerpt = detail.excerpt.unwrap();
         assert!(excerpt.len() <= MAX_EXCERPT + 10 && excerpt.contains('\n') && !excerpt.contains('\r'));
         for (body, expected) in [

@@ -293,12 +293,11 @@ impl Answer {
             Self::Received(received) if received.bytes.is_empty() => None,
             Self::Received(received) => Some(format!("\"{}\"", shown(received.text().trim_end()))),
             Self::Dns(answer) => {
-                let mut line = answer.rcode.clone();
-                for record in answer.records.iter().take(10) {
+                let records = answer.records.iter().take(10).map(|record| {
                     let DnsRecord { record_type, data, ttl, .. } = record;
-                    line.push_str(&format!("; {record_type} {} (TTL {ttl} s)", shown(data)));
-                }
-                Some(line)
+                    format!("{record_type} {} (TTL {ttl} s)", shown(data))
+                });
+                Some(std::iter::once(answer.rcode.clone()).chain(records).collect::<Vec<_>>().join("; "))
             }
             Self::Echo(echo) => Some(echo.to_string()),
             Self::Health(status) => Some(status.word()),
@@ -507,7 +506,9 @@ mod tests {
         let spec = KindSpec::Websocket(Exchange { send: None, expect });
         let of = |messages: &[&str]| {
             let mut received = Received::default();
-            messages.iter().for_each(|message| received.push_message(message.as_bytes()));
+            for message in messages {
+                received.push_message(message.as_bytes());
+            }
             Answer::Received(received)
         };
         assert_eq!(told(&spec, &of(&["welcome", "", "hello"])), None);

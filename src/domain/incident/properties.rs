@@ -593,7 +593,9 @@ impl World {
                 assert_eq!((incident.span_started_at, Some(&incident.cause)), (state.since, state.cause.as_ref()));
             }
         }
-        assert!(state.incident.is_none() || state.recovered.is_none());
+        if let (Some(open), Some(recovered)) = (&state.incident, &state.recovered) {
+            assert_eq!(open.started_at, recovered.started_at, "of the incident that was opened again");
+        }
         assert!(state.trail.window.is_empty() || (!state.is_down() && state.trail.window[0].is_some()));
         assert!(state.trail.unwatched.is_none() || state.incident.is_none());
         let impaired = &state.trail.impaired;

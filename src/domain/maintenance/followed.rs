@@ -47,12 +47,12 @@ impl Maintained {
 
     /// Takes what is in maintenance now. What failed in a window that is over is to be checked at once.
     ///
-    /// `is_checked`: whether an endpoint is checked at all. `has_failed`: whether its newest check has.
+    /// `is_checked`: whether an endpoint is checked at all. `is_in_question`: [`EndpointState::is_in_question`].
     pub fn follow(
         &mut self,
         present: HashSet<EndpointId>,
         is_checked: impl Fn(EndpointId) -> bool,
-        has_failed: impl Fn(EndpointId) -> bool,
+        is_in_question: impl Fn(EndpointId) -> bool,
         now: Timestamp,
     ) -> Changes {
         self.rechecks.tidy(now);
@@ -62,7 +62,7 @@ impl Maintained {
         };
         changes.begun.sort_unstable();
         changes.ended.sort_unstable();
-        for id in changes.ended.iter().copied().filter(|id| has_failed(*id)) {
+        for id in changes.ended.iter().copied().filter(|id| is_in_question(*id)) {
             // What failed in the window tells nothing, whenever it began.
             self.rechecks.begin(id, Timestamp::MIN_UTC, now);
         }

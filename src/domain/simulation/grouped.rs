@@ -26,7 +26,7 @@ pub fn together(said: &[Said], policy: &GroupingPolicy, may_group: impl Fn(&str)
         }
         for channel in to.iter().filter(|channel| may_group(channel)) {
             let of_channel = windows.entry(channel).or_default();
-            if let Admission::Held { until } = of_channel.admit(policy, one.at) {
+            if let Admission::Held { until } = of_channel.admit(policy, one.at, one.at) {
                 held.entry((until, channel)).or_default().push(n);
             }
         }

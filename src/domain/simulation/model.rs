@@ -97,6 +97,10 @@ pub(super) struct Expected {
     /// When it was told last that it is down, and since when nothing keeps reminders back.
     outage_told_at: Option<Duration>,
     quiet_since: Option<Duration>,
+    /// Since when it is down without an end: while it is up in between nobody is reminded.
+    down_at: Duration,
+    /// The clock was set.
+    is_set: bool,
     is_again: bool,
     acknowledged_until: Option<Duration>,
     /// It may be acknowledged until then, which is not sure.
@@ -128,6 +132,8 @@ impl Expected {
             up_at: None,
             outage_told_at: None,
             quiet_since: None,
+            down_at: Duration::ZERO,
+            is_set: false,
             is_again: false,
             acknowledged_until: None,
             perhaps_until: Duration::ZERO,
@@ -144,6 +150,7 @@ impl Expected {
         self.sure_changes = false;
         self.count_anew(now);
         self.good_since = self.good_since.map(|_| now);
+        self.is_set = true;
     }
 
     pub(super) fn take_policy(&mut self, policy: AlertPolicy, now: Duration) {
@@ -176,6 +183,14 @@ impl Expected {
         self.failing_at_all_since = self.failing_at_all_since.map(|_| now);
         self.owed_since = self.owed_since.map(|_| now);
         self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// The monitor begins anew. What was planned by a clock that was set just before may be as late as when it was planned.
+    pub(super) fn restarted(&mut self, now: Duration) {
+        self.count_anew(now);
+        if self.is_set {
+            self.good_since = self.good_since.map(|_| now);
+        }
     }
 
     /// Whether it counts as down for those that depend on it: `None` where that is not known.
@@ -283,6 +298,11 @@ impl Expected {
         if held {
             self.count_anew(now);
         }
+        if around.own_network {
+            // What is told of an outage waits, and so does what repeats it.
+            self.quiet_since = self.quiet_since.map(|_| now);
+            self.owed_since = self.owed_since.map(|_| now);
+        }
         let policy = &self.policy;
         let unowed = held || around.own_network || self.knows || self.flapping;
         if let Some(since) = self.owed_since.filter(|_| !unowed) {
@@ -325,7 +345,7 @@ impl Expected {
                 || now < self.perhaps_until
                 || !self.knows
                 || self.unsure;
-            let is_late = now > told + reminder.max + SLACK;
+            let is_late = now > (told + reminder.max).max(self.down_at) + SLACK;
             assert!(quiet || !is_late, "nobody was reminded for {:?}", now.saturating_sub(told));
         }
     }
@@ -333,7 +353,10 @@ impl Expected {
     /// Something happened.
     pub(super) fn said(&mut self, what: &What, now: Duration, around: &Around) {
         match what {
-            What::Status { from, .. } => {
+            What::Status { from, to, .. } => {
+                if *to == Status::Down {
+                    self.down_at = now;
+                }
                 if *from != Status::Pending {
                     self.changes.push_back(now);
                 }
@@ -389,7 +412,7 @@ impl Expected {
             let (told, spans, ids) =
                 (std::mem::take(&mut self.told), std::mem::take(&mut self.spans), std::mem::take(&mut self.ids));
             let has_failed = self.has_failed;
-            *self = Self { told, spans, ids, has_failed, ..Self::new(self.policy.clone()) };
+            *self = Self { has_failed, told, spans, ids, ..Self::new(self.policy.clone()) };
         }
     }
 
@@ -425,7 +448,7 @@ impl Expected {
             assert!(!around.parent_down, "{event} while what it depends on is down");
         }
         if matches!(event, Event::Reminder | Event::Escalated) {
-            assert!(self.knows && self.down, "{event} before the outage was told, or after its end");
+            assert!(self.knows && (self.down || self.unsure), "{event} before the outage was told, or after its end");
             assert!(self.acknowledged_until.is_none_or(|until| until <= now), "{event} while acknowledged");
             if let (Some(reminder), Some(told), Event::Reminder) = (&self.policy.reminder, self.outage_told_at, event) {
                 assert!(now + SLACK >= told + reminder.every, "reminded after {:?}", now.saturating_sub(told));
@@ -452,8 +475,9 @@ impl Expected {
             assert!(recent > flap.changes as usize, "flapping after {recent} changes");
         }
         if is_outage {
-            // What nobody is to be told, by decision, is as good as told.
-            let by_decision = matches!(held_by, Some("notifications_disabled" | "nobody_to_tell"));
+            // What nobody is to be told, by decision, is as good as told, unless it is kept back for a time besides.
+            let for_a_time = around.silence || around.parent_down;
+            let by_decision = matches!(held_by, Some("notifications_disabled" | "nobody_to_tell")) && !for_a_time;
             if held_by.is_none() || by_decision {
                 self.knows = true;
                 if matches!(event, Event::Down | Event::DownAgain | Event::Reminder) {

@@ -38,7 +38,9 @@ pub fn reaches_of(host: Option<url::Host<&str>>) -> Reaches {
         Some(url::Host::Domain(name)) if name.eq_ignore_ascii_case("localhost") || name.ends_with(".localhost") => {
             Reaches::of([core::net::Ipv4Addr::LOCALHOST.into()])
         }
-        Some(url::Host::Domain(_)) | None => Reaches::UNRESOLVED,
+        // Where the scheme is none of the web's, an address is read as a name.
+        Some(url::Host::Domain(name)) => name.parse().map_or(Reaches::UNRESOLVED, |address| Reaches::of([address])),
+        None => Reaches::UNRESOLVED,
     }
 }
 

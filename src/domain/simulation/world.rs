@@ -206,10 +206,12 @@ impl World {
         // From its first attempt until now, as for windows of its own.
         result.in_maintenance |= !matches!(result.outcome, Outcome::Missed(_))
             && self.maintenance_of_parents(id, result.started_at, now).is_some();
+        let of_parents = self.maintenance_of_parents(id, now, now).map(|hold| hold.fact());
         let watched = self.endpoints.get_mut(&id)?;
         let around = self.grace.around(&result, &known, monotonic, now);
         let around = self.holds.beside(around, &known, now);
         let around = Facts { own_network: self.network.as_ref().and_then(|own| own.hold(id, self.moment)), ..around };
+        let around = Facts { maintenance: around.maintenance.clone().or(of_parents), ..around };
         let around = self.parents.beside(around, &result, &watched.state, now);
         if watched.last.is_some_and(|last| result.scheduled_at <= last) {
             return None;
@@ -229,10 +231,6 @@ impl World {
         }
         self.apply(id, step, now);
         self.note_parent(id, &result, tell, now);
-        let mut around = around;
-        if around.maintenance.is_none() {
-            around.maintenance = self.maintenance_of_parents(id, now, now).map(|hold| hold.fact());
-        }
         self.compare(id, around, now);
         self.go_on(now);
         Some(confirm)

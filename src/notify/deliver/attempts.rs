@@ -9,7 +9,7 @@ use crate::domain::notification::Notification;
 use crate::feed::{self, NotificationNews, TroubleCode};
 use crate::notify::channel::{Channel, Message, Receipt, SendError};
 use crate::notify::failing;
-use crate::notify::queue::Attempt;
+use crate::notify::queue::{Attempt, Item, Queue};
 use crate::store::outbox::{DeliveryState, Standing};
 use crate::telemetry::metrics::ChannelStatus;
 
@@ -27,50 +27,10 @@ impl Worker {
     /// Notes what an attempt brought, and whether the channel works.
     pub(super) fn settle(&mut self, attempt: &Attempt, sent: Result<Receipt, SendError>) {
         let now = self.context.clock.now();
-        let item = &attempt.item;
-        let before = Standing {
-            attempts: item.attempts + 1,
-            last_attempt_at: Some(now),
-            ..item.standing(DeliveryState::Pending)
-        };
-        let standing = match sent {
-            Ok(Receipt { answer }) => {
-                Standing { state: DeliveryState::Delivered, answer: Some(answer), finished_at: Some(now), ..before }
-            }
-            Err(SendError::GiveUp { reason }) => {
-                Standing { state: DeliveryState::Dead, last_error: Some(reason), finished_at: Some(now), ..before }
-            }
-            Err(SendError::Retry { reason, after, permanent_looking, may_have_arrived }) => {
-                let before = Standing {
-                    may_have_arrived: before.may_have_arrived || may_have_arrived,
-                    last_error: Some(reason),
-                    ..before
-                };
-                let age = (now - item.created_at).to_std().unwrap_or_default();
-                if age >= GIVE_UP_AFTER {
-                    Standing { state: DeliveryState::Dead, finished_at: Some(now), ..before }
-                } else {
-                    let pause = pause(before.attempts, after, permanent_looking, fastrand::f64());
-                    let next_attempt_at = now + chrono::TimeDelta::from_std(pause).unwrap_or_default();
-                    Standing { next_attempt_at: Some(next_attempt_at), ..before }
-                }
-            }
-        };
+        let standing = standing_after(&attempt.item, sent, now, fastrand::f64());
         self.note(attempt, &standing, now);
-        if standing.state == DeliveryState::Delivered {
-            for merged in &attempt.merged {
-                let digest = Some(item).filter(|item| item.is_digest()).map(|item| item.id().to_owned());
-                let finished_at = Some(now);
-                let standing = Standing { finished_at, digest, ..merged.standing(DeliveryState::Merged) };
-                self.queue.note(merged.id(), standing);
-            }
-        } else {
-            for tried in attempt.merged.iter().chain([item]) {
-                self.queue.try_again(tried.id());
-            }
-        }
         let lost = standing.state == DeliveryState::Dead;
-        self.queue.note(item.id(), standing);
+        take_standing(&mut self.queue, attempt, standing, now);
         self.tell_failure(lost.then_some(&attempt.notification), now);
     }
 
@@ -147,6 +107,58 @@ impl Worker {
         self.to_write.push(failing::message(&self.name, since, error, lost, waiting, others, now));
         self.failing.told();
     }
+}
+
+/// How what was attempted stands after it. `random` is uniform in 0..1.
+pub(in crate::notify) fn standing_after(
+    item: &Item,
+    sent: Result<Receipt, SendError>,
+    now: Timestamp,
+    random: f64,
+) -> Standing {
+    let before =
+        Standing { attempts: item.attempts + 1, last_attempt_at: Some(now), ..item.standing(DeliveryState::Pending) };
+    match sent {
+        Ok(Receipt { answer }) => {
+            Standing { state: DeliveryState::Delivered, answer: Some(answer), finished_at: Some(now), ..before }
+        }
+        Err(SendError::GiveUp { reason }) => {
+            Standing { state: DeliveryState::Dead, last_error: Some(reason), finished_at: Some(now), ..before }
+        }
+        Err(SendError::Retry { reason, after, permanent_looking, may_have_arrived }) => {
+            let before = Standing {
+                may_have_arrived: before.may_have_arrived || may_have_arrived,
+                last_error: Some(reason),
+                ..before
+            };
+            let age = (now - item.created_at).to_std().unwrap_or_default();
+            if age >= GIVE_UP_AFTER {
+                Standing { state: DeliveryState::Dead, finished_at: Some(now), ..before }
+            } else {
+                let pause = pause(before.attempts, after, permanent_looking, random);
+                let next_attempt_at = now + chrono::TimeDelta::from_std(pause).unwrap_or_default();
+                Standing { next_attempt_at: Some(next_attempt_at), ..before }
+            }
+        }
+    }
+}
+
+/// Notes how what was attempted stands, and what it told with it.
+pub(in crate::notify) fn take_standing(queue: &mut Queue, attempt: &Attempt, standing: Standing, now: Timestamp) {
+    let item = &attempt.item;
+    if standing.state == DeliveryState::Delivered {
+        for merged in &attempt.merged {
+            let digest = Some(item).filter(|item| item.is_digest()).map(|item| item.id().to_owned());
+            let finished_at = Some(now);
+            let standing = Standing { finished_at, digest, ..merged.standing(DeliveryState::Merged) };
+            queue.note(merged.id(), standing);
+        }
+    } else {
+        for tried in attempt.merged.iter().chain([item]) {
+            queue.try_again(tried.id());
+        }
+    }
+    queue.note(item.id(), standing);
 }
 
 /// `acknowledge_url`: the link of this message through this channel, if it has one.

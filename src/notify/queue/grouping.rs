@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::item::{Item, Lane, in_lanes, plan};
 use super::{Queue, Reading};
 use crate::domain::Timestamp;
@@ -59,10 +61,11 @@ impl Queue {
             if is_later(&attempt.item) {
                 continue;
             }
-            // What is tried again counts as one more message now.
+            // What is tried again counts as one more message now, and so does what waited behind such a one.
             let tried = first.attempts + attempt.item.attempts > 0;
-            let at = if tried { now } else { first.created_at };
-            match self.grouping.windows.admit(policy, at) {
+            let window = TimeDelta::from_std(policy.window).unwrap_or_default();
+            let at = if tried || first.created_at + window <= now { now } else { first.created_at };
+            match self.grouping.windows.admit(policy, at, now) {
                 // It may have arrived under its own id, so it is told under that.
                 Admission::Held { until } if !first.may_have_arrived && !attempt.item.may_have_arrived => {
                     decided.push((first.clone(), Some(until)));
@@ -98,7 +101,7 @@ impl Queue {
                 self.grouping.windows.resume(until);
                 continue;
             }
-            let admission = self.grouping.windows.admit(policy, sent.created_at);
+            let admission = self.grouping.windows.admit(policy, sent.created_at, now);
             // What this process let go may be under way.
             let is_open = |item: &&Item| item.held_until.is_none() && !self.grouping.alone.contains(item.id());
             let Some(item) = pending.get(&sent.notification_id).filter(is_open) else { continue };

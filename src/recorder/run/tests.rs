@@ -5,53 +5,15 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::clock::ManualClock;
 use crate::config::{Environment, Listing, LoadOptions};
-use crate::domain::check::{CheckResult, Seen, Timings, Trigger};
-use crate::domain::endpoint::{EndpointSettings, Layers, Origin, resolve};
+use crate::domain::check::Seen;
 use crate::feed::{EventKind, Filter, Read, Reader};
+use crate::recorder::testing::{good, known};
 use crate::store::{StoreOptions, StoreTarget, history};
 use crate::telemetry::jobs::When;
 
 fn at(second: i64) -> Timestamp {
     let start: Timestamp = "2026-11-21T07:00:00Z".parse().unwrap();
     from_micros(micros(start) + second * 1_000_000)
-}
-
-fn checked(second: i64) -> CheckResult {
-    CheckResult {
-        endpoint_id: EndpointId(1),
-        scheduled_at: at(second),
-        started_at: at(second),
-        outcome: Outcome::Up,
-        slots: 1,
-        status_code: Some(200),
-        timings: Timings::default(),
-        attempts: 1,
-        trigger: Trigger::Scheduled,
-        in_maintenance: false,
-    }
-}
-
-fn known() -> KnownEndpoint {
-    let settings = EndpointSettings {
-        name: Some("one".into()),
-        url: Some("http://127.0.0.1/".into()),
-        ..EndpointSettings::default()
-    };
-    let defaults = EndpointSettings::default();
-    let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
-    let endpoint = resolve(&settings, layers, at(0)).unwrap();
-    KnownEndpoint {
-        id: EndpointId(1),
-        origin: Origin::Api,
-        source: None,
-        revision: 1,
-        created_at: at(0),
-        updated_at: at(0),
-        scheduled_from: at(0),
-        settings,
-        endpoint,
-        paused: false,
-    }
 }
 
 fn listing(folder: &tempfile::TempDir) -> Listing {
@@ -66,7 +28,7 @@ async fn recorder() -> Recorder {
     let options = StoreOptions { target: StoreTarget::Memory, readers: 1, echo: false };
     let store = Arc::new(Store::open(&options).await.unwrap());
     let board = Arc::new(Board::new());
-    board.put(known());
+    board.put(known("one", "http://127.0.0.1/", at(0)));
     let outages = Outages::load(&store, std::iter::empty()).await.unwrap();
     Recorder::new(RecorderParts {
         store,
@@ -106,7 +68,7 @@ impl Stepped {
     }
 
     fn take(&mut self, second: i64) {
-        self.recorder.take(Submission { result: checked(second), seen: Seen::default(), waiters: Vec::new() });
+        self.recorder.take(Submission { result: good(at(second)), seen: Seen::default(), waiters: Vec::new() });
     }
 
     async fn end_commit(&mut self) {

@@ -6,13 +6,14 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::domain::alert_policy::{AlertPolicy, EscalationStep, FailureThreshold};
-use crate::domain::check::{Timings, Trigger};
-use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
+use crate::domain::check::Timings;
+use crate::domain::endpoint::EndpointId;
 use crate::domain::incident::{Acknowledging, MissedRun, Step, abandon, acknowledge, advance, step, watch};
 use crate::domain::notification::ChannelRoute;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome};
 use crate::domain::suppression::{Facts, Hold};
 use crate::domain::{from_micros, micros};
+use crate::recorder::testing;
 use crate::store::audit::{self, AuditQuery};
 use crate::store::{Store, StoreOptions, StoreTarget, outbox};
 
@@ -22,41 +23,19 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn known() -> Arc<KnownEndpoint> {
-    let settings = EndpointSettings {
-        name: Some("Production API".into()),
-        url: Some("http://watcher:hunter2@127.0.0.1/health".into()),
-        ..EndpointSettings::default()
-    };
-    let defaults = EndpointSettings::default();
-    let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
-    let mut endpoint = resolve(&settings, layers, at(0)).unwrap();
-    endpoint.alert_policy = AlertPolicy { failure_threshold: FailureThreshold::in_a_row(1), ..AlertPolicy::default() };
-    Arc::new(KnownEndpoint {
-        id: EndpointId(1),
-        origin: Origin::Api,
-        source: None,
-        revision: 1,
-        created_at: at(0),
-        updated_at: at(0),
-        scheduled_from: at(0),
-        settings,
-        endpoint,
-        paused: false,
-    })
+    let mut known = testing::known("Production API", "http://watcher:hunter2@127.0.0.1/health", at(0));
+    known.endpoint.alert_policy =
+        AlertPolicy { failure_threshold: FailureThreshold::in_a_row(1), ..AlertPolicy::default() };
+    Arc::new(known)
 }
 
 fn checked(second: i64, outcome: Outcome) -> CheckResult {
     CheckResult {
-        endpoint_id: EndpointId(1),
-        scheduled_at: at(second),
-        started_at: at(second),
         status_code: Some(if outcome.is_good() { 200 } else { 502 }),
         outcome,
-        slots: 1,
         timings: Timings { total_us: 12_400, ..Timings::default() },
         attempts: 3,
-        trigger: Trigger::Scheduled,
-        in_maintenance: false,
+        ..testing::good(at(second))
     }
 }
 

@@ -1,10 +1,10 @@
 //! What one endpoint's results do to it.
 
 use super::*;
-use crate::domain::check::{CertificateSeen, Timings, Trigger};
-use crate::domain::endpoint::{EndpointId, EndpointSettings, Layers, Origin, resolve};
+use crate::domain::check::{CertificateSeen, Timings};
 use crate::domain::from_micros;
 use crate::domain::uptime::HOUR_US;
+use crate::recorder::testing;
 
 fn at(hour: i64, second: i64) -> Timestamp {
     from_micros(hour * HOUR_US + second * 1_000_000)
@@ -23,41 +23,11 @@ fn served(fingerprint: &str, until: Timestamp) -> ServedChain {
 }
 
 fn known() -> KnownEndpoint {
-    let settings = EndpointSettings {
-        name: Some("one".into()),
-        url: Some("http://127.0.0.1/".into()),
-        ..EndpointSettings::default()
-    };
-    let defaults = EndpointSettings::default();
-    let layers = Layers { defaults: &defaults, group: None, routes: &[], timezone: chrono_tz::UTC, channels: None };
-    let endpoint = resolve(&settings, layers, at(0, 0)).unwrap();
-    KnownEndpoint {
-        id: EndpointId(1),
-        origin: Origin::Api,
-        source: None,
-        revision: 1,
-        created_at: at(0, 0),
-        updated_at: at(0, 0),
-        scheduled_from: at(0, 0),
-        settings,
-        endpoint,
-        paused: false,
-    }
+    testing::known("one", "http://127.0.0.1/", at(0, 0))
 }
 
 fn good(scheduled_at: Timestamp) -> CheckResult {
-    CheckResult {
-        endpoint_id: EndpointId(1),
-        scheduled_at,
-        started_at: scheduled_at,
-        outcome: Outcome::Up,
-        slots: 1,
-        status_code: Some(200),
-        timings: Timings { total_us: 1_000, ..Timings::default() },
-        attempts: 1,
-        trigger: Trigger::Scheduled,
-        in_maintenance: false,
-    }
+    CheckResult { timings: Timings { total_us: 1_000, ..Timings::default() }, ..testing::good(scheduled_at) }
 }
 
 #[test]

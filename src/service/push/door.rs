@@ -86,8 +86,9 @@ impl PushDoor {
         let until = busy.entry(id).or_insert(now);
         let next = (*until).max(now) + EACH;
         let most = now + EACH * BURST;
-        if next > most {
-            return Err(next - most);
+        let over = next.saturating_sub(most);
+        if !over.is_zero() {
+            return Err(over);
         }
         *until = next;
         Ok(())

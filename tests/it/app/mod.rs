@@ -18,6 +18,7 @@ use api_monitor::service::alerts::AlertRules;
 use api_monitor::service::backups::Backups;
 use api_monitor::service::context::{ChannelTrial, RecentReads};
 use api_monitor::service::operations::{Job, Module, ModuleType, Operations};
+use api_monitor::service::push::PushDoor;
 use api_monitor::service::{ServiceContext, api_keys, channels, links, maintenance, sessions};
 use api_monitor::store::Store;
 use api_monitor::store::audit::{self, AuditEntry, AuditQuery};
@@ -243,6 +244,9 @@ impl TestApp {
             trials: trial_sender,
             decisions: decision_sender,
             channel_tests: channel_sender,
+            // Nobody records here.
+            pushes: mpsc::channel(1).0,
+            push_door: PushDoor::default(),
             // Nobody delivers here.
             channel_changes: mpsc::channel(1).0,
             channel_trial: trial(clock.clone()),
@@ -303,6 +307,8 @@ impl TestApp {
             decisions: decision_sender,
             deliver: Wakeup::new(),
             channel_tests: channel_sender,
+            pushes: mpsc::channel(1).0,
+            push_door: PushDoor::default(),
             channel_changes: mpsc::channel(1).0,
             channel_trial: trial(self.clock.clone()),
             metrics: old.metrics.clone(),

@@ -149,7 +149,7 @@ async fn outages_are_listed_and_acknowledged() {
     let acknowledgement = &incident["acknowledgement"];
     assert_eq!((&acknowledgement["by"], &acknowledgement["note"]), (&json!("local"), &json!("on it")), "{incident}");
     let other = get(&platform, "/api/v1/incidents?endpoint=3").await["incidents"][0]["id"].to_string();
-    assert!(said(&platform, &["ack", &other]).await.starts_with(&format!("incident {other} of database is")));
+    assert!(said(&platform, &["ack", &other]).await.starts_with(&format!("incident {other} of core/database is")));
     assert_eq!(said(&platform, &["incidents"]).await.matches("(acknowledged by local)").count(), 2);
     let list: Value = serde_json::from_str(&said(&platform, &["incidents", "--open", "--json"]).await).unwrap();
     assert_eq!((&list["total"], list["incidents"].as_array().unwrap().len()), (&json!(3), 3));

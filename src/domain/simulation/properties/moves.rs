@@ -9,7 +9,7 @@ use crate::domain::alert_policy::{AlertPolicy, EscalationStep, FailureThreshold,
 
 /// How checks of an endpoint end.
 #[derive(Debug, Clone)]
-pub(super) enum Health {
+pub(crate) enum Health {
     Good,
     /// With a wrong status.
     Bad,
@@ -20,7 +20,7 @@ pub(super) enum Health {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Move {
+pub(crate) enum Move {
     Health(i64, Health),
     Pass(u64),
     /// The wall clock is set by so many seconds.
@@ -83,7 +83,7 @@ pub(super) fn policies() -> impl Strategy<Value = AlertPolicy> {
     )
 }
 
-pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
+pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
     let id = || 1..=ENDPOINTS;
     let of = || prop::option::of(1..=ENDPOINTS);
     let health = prop_oneof![
@@ -114,7 +114,7 @@ pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
 
 /// What depends on what.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Apart,
     /// The second on the first.
     Pair,
@@ -128,7 +128,7 @@ pub(super) enum Shape {
 
 /// Everything that is as it is from the beginning.
 #[derive(Debug, Clone)]
-pub(super) struct Setting {
+pub(crate) struct Setting {
     /// In seconds.
     pub(super) interval: u64,
     pub(super) policies: Vec<AlertPolicy>,
@@ -139,7 +139,7 @@ pub(super) struct Setting {
     pub(super) network: Option<(u64, u64)>,
 }
 
-pub(super) fn settings() -> impl Strategy<Value = Setting> {
+pub(crate) fn settings() -> impl Strategy<Value = Setting> {
     let shapes = [Shape::Apart, Shape::Pair, Shape::Chain, Shape::Both, Shape::Group];
     let shape = prop::sample::select(shapes.to_vec());
     let local = prop::option::weighted(0.3, 1..=ENDPOINTS);

@@ -26,12 +26,27 @@ use crate::domain::simulation::tests::{channel, failure, known, window};
 use crate::domain::simulation::{Made, Network, Said, Simulation, What, World};
 use crate::domain::{Timestamp, from_micros, micros};
 
+/// Something that went to somebody.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    /// By the time that really went by.
+    pub(crate) at: Duration,
+    pub(crate) endpoint: i64,
+    pub(crate) event: Event,
+    pub(crate) id: String,
+    /// When it started.
+    pub(crate) incident: Option<Timestamp>,
+    pub(crate) to: Vec<String>,
+}
+
 /// A check that was begun.
 #[derive(Debug)]
 struct Begun {
     id: i64,
     began_at: Timestamp,
     began: Duration,
+    /// Its first attempt fails, whatever comes of it.
+    fails_first: bool,
 }
 
 pub(super) struct Run {
@@ -39,6 +54,9 @@ pub(super) struct Run {
     expected: BTreeMap<i64, Expected>,
     health: BTreeMap<i64, (Health, u32)>,
     begun: Vec<Begun>,
+    told: Vec<Message>,
+    /// The newest incident of each endpoint.
+    incidents: BTreeMap<i64, Timestamp>,
     /// Of which endpoint, from, to.
     windows: Vec<(Option<i64>, Timestamp, Timestamp)>,
     silences: Vec<(i64, Option<i64>, Timestamp)>,
@@ -114,6 +132,8 @@ impl Run {
             expected,
             health: (1..=ENDPOINTS).map(|id| (id, (Health::Good, 0))).collect(),
             begun: Vec::new(),
+            told: Vec::new(),
+            incidents: BTreeMap::new(),
             windows: Vec::new(),
             silences: Vec::new(),
             window_seen: BTreeMap::new(),
@@ -288,7 +308,7 @@ impl Run {
             targets.restarted();
         }
         let now = self.now();
-        self.expected.values_mut().for_each(|expected| expected.count_anew(now));
+        self.expected.values_mut().for_each(|expected| expected.restarted(now));
         // What has become due meanwhile comes with the first second.
         self.pass(Duration::from_secs(2));
     }
@@ -316,9 +336,10 @@ impl Run {
                 let took = LONGEST_CHECK / 50 * (1 + *count * 7 % 50);
                 *made_before += 1;
                 let late = Duration::from_micros(*made_before);
-                begun.push(Begun { id: known.id.0, began_at: from_micros(micros(at + late)), began: since + late });
                 // Now and then only a further attempt says how it is.
                 let (attempts, first) = if *count % 5 == 0 { (2, took / 2) } else { (1, took) };
+                let (began_at, id) = (from_micros(micros(at + late)), known.id.0);
+                begun.push(Begun { id, began_at, began: since + late, fails_first: attempts > 1 });
                 Made { outcome, took, late, attempts, first }
             };
             self.simulation.run_until(wall + step, &mut made);
@@ -334,7 +355,11 @@ impl Run {
             now.saturating_sub(ago)
         };
         let mut taken = std::mem::take(&mut self.simulation.taken).into_iter().peekable();
-        let mut said = self.simulation.world.take_said().into_iter().peekable();
+        let said = self.simulation.world.take_said();
+        for one in &said {
+            self.note_told(one, then(one.at));
+        }
+        let mut said = said.into_iter().peekable();
         let mut so_far = 0;
         loop {
             if let Some((_, at, now, result)) = taken.next_if(|(said_before, ..)| *said_before <= so_far) {
@@ -375,6 +400,9 @@ impl Run {
         if let Some(targets) = &self.targets {
             targets.look(now);
         }
+        for parent in self.begun.iter().filter(|begun| begun.fails_first).map(|begun| begun.id).collect::<Vec<_>>() {
+            self.failed_at_first(parent, now);
+        }
         for id in 1..=ENDPOINTS {
             if self.is_in_window(id, wall, wall) {
                 self.window_seen.insert(id, now);
@@ -397,12 +425,44 @@ impl Run {
         }
     }
 
+    /// Everything that went to somebody, and how long it took.
+    pub(super) fn told(self) -> (Vec<Message>, Duration) {
+        let now = self.now();
+        (self.told, now)
+    }
+
+    fn note_told(&mut self, one: &Said, at: Duration) {
+        let endpoint = one.endpoint.0;
+        match &one.what {
+            What::Opened { started_at } | What::Reopened { started_at } => {
+                self.incidents.insert(endpoint, *started_at);
+            }
+            What::Message { event, id, to, held_by: None, .. } if endpoint > 0 && !to.is_empty() => {
+                let (id, to, incident) = (id.clone(), to.clone(), self.incidents.get(&endpoint).copied());
+                self.told.push(Message { at, endpoint, event: *event, id, incident, to });
+            }
+            _ => {}
+        }
+    }
+
+    /// While an attempt has failed an endpoint counts as down for those that depend on it, and they are checked after it.
+    fn failed_at_first(&mut self, parent: i64, now: Duration) {
+        for id in 1..=ENDPOINTS {
+            if self.parents(id).0.contains(&parent) {
+                self.parent_seen.insert(id, now);
+            }
+        }
+    }
+
     /// A check was taken in, as it was worth.
     fn check_taken(&mut self, result: &CheckResult, at: Timestamp, now: Duration) {
         let id = result.endpoint_id.0;
         let of_it = |begun: &Begun| begun.id == id && begun.began_at == result.started_at;
         let Some(place) = self.begun.iter().position(of_it) else { panic!("nobody began {result:?}") };
-        let began = self.begun.swap_remove(place).began;
+        let Begun { began, fails_first, .. } = self.begun.swap_remove(place);
+        if fails_first {
+            self.failed_at_first(id, now);
+        }
         self.begun.retain(|begun| begun.id != id || begun.began > began);
         let local = self.local == Some(id);
         let good = result.outcome.is_good();

@@ -100,11 +100,9 @@ impl World {
         let present = self.in_maintenance(now);
         let endpoints = &self.endpoints;
         let is_checked = |id| endpoints.get(&id).is_some_and(|watched: &Watched| watched.known.is_checked());
-        let has_failed = |id| {
-            let newest = endpoints.get(&id).and_then(|watched| watched.last_verdict.as_ref());
-            newest.is_some_and(|verdict| !verdict.outcome.is_good())
-        };
-        self.maintained.follow(present, is_checked, has_failed, now);
+        let is_in_question =
+            |id| endpoints.get(&id).is_some_and(|of_it| of_it.state.is_in_question(of_it.last_verdict.as_ref()));
+        self.maintained.follow(present, is_checked, is_in_question, now);
     }
 
     /// Tells of our own network.
