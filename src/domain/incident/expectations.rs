@@ -29,6 +29,7 @@ use super::*;
 use crate::domain::alert_policy::{EscalationStep, FailureThreshold, FlapPolicy, ReminderPolicy};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::MissedReason;
+use crate::domain::suppression::Hold;
 use crate::domain::{from_micros, micros};
 
 const SECOND: i64 = 1_000_000;
