@@ -2,12 +2,15 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::super::batch::Failed;
 use super::*;
 use crate::clock::ManualClock;
 use crate::config::{Environment, Listing, LoadOptions};
 use crate::domain::check::Seen;
+use crate::domain::{from_micros, micros};
 use crate::feed::{EventKind, Filter, Read, Reader};
 use crate::recorder::testing::{good, known};
+use crate::store::StoreError;
 use crate::store::{StoreOptions, StoreTarget, history};
 use crate::telemetry::jobs::When;
 
