@@ -206,9 +206,18 @@ impl Authority {
 
     /// For `name`, valid from `from` to `to` days from now.
     pub(super) fn issue(&self, name: &str, from: i64, to: i64) -> Identity {
+        self.issue_until(name, from, in_days(to))
+    }
+
+    /// For `name`, valid for so long.
+    pub(super) fn issue_for(&self, name: &str, time: Duration) -> Identity {
+        self.issue_until(name, -1, std::time::SystemTime::from(SystemClock::new().now()) + time)
+    }
+
+    fn issue_until(&self, name: &str, from: i64, to: std::time::SystemTime) -> Identity {
         let mut params = params(name);
         params.not_before = in_days(from).into();
-        params.not_after = in_days(to).into();
+        params.not_after = to.into();
         params.serial_number = Some(77_u64.into());
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

@@ -84,8 +84,7 @@ impl Cases {
         })
         .await;
         let folder = TempDir::new().unwrap();
-        let mut cases =
-            Self { endpoints: BTreeMap::new(), servers: Vec::new(), names, folder, held: Vec::new() };
+        let mut cases = Self { endpoints: BTreeMap::new(), servers: Vec::new(), names, folder, held: Vec::new() };
         cases.names_and_connections().await;
         let (full, backlog) = full_backlog().await;
         cases.held.push(Box::new(backlog));

@@ -19,9 +19,9 @@ async fn patient(identity: &Identity, patience: Duration) -> Server {
         async move {
             let _ = tokio::time::timeout(patience, async {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                sleep(Duration::from_millis(400)).await;
+                sleep(Duration::from_millis(700)).await;
                 read_head(&mut stream).await;
-                sleep(Duration::from_millis(400)).await;
+                sleep(Duration::from_millis(700)).await;
                 drop(stream.write_all(OK.as_bytes()).await);
                 drop(stream.shutdown().await);
             })
@@ -41,12 +41,12 @@ async fn a_monitor_that_stood_still_blames_nobody() {
     let servers = [
         patient(&identity, Duration::from_secs(60)).await,
         // Leaves before the monitor runs on.
-        patient(&identity, Duration::from_millis(1_500)).await,
+        patient(&identity, Duration::from_secs(4)).await,
     ];
-    let endpoints = (0..40).map(|n| {
+    let endpoints = (0..16).map(|n| {
         json!({
-            "name": format!("{n}"), "url": format!("https://{}/", servers[n % 2].address), "interval": "3s",
-            "timeout": "3s", "retry": {"enabled": false}, "notify": [], "tls": {"ca_file": folder.path().join("ca.pem")},
+            "name": format!("{n}"), "url": format!("https://{}/", servers[n % 2].address), "interval": "5s",
+            "timeout": "5s", "retry": {"enabled": false}, "notify": [], "tls": {"ca_file": folder.path().join("ca.pem")},
         })
     });
     let config = json!({
@@ -64,9 +64,9 @@ async fn a_monitor_that_stood_still_blames_nobody() {
     until("all have been examined", async || good().await.iter().all(|n| *n > 0)).await;
     for _ in 0..3 {
         platform.process.signal("STOP");
-        sleep(Duration::from_millis(4_500)).await;
+        sleep(Duration::from_secs(6)).await;
         platform.process.signal("CONT");
-        sleep(Duration::from_millis(700)).await;
+        sleep(Duration::from_millis(1_500)).await;
     }
     let before = good().await;
     until("all are examined again", async || good().await.iter().zip(&before).all(|(now, then)| now > then)).await;
