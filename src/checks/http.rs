@@ -326,12 +326,13 @@ impl Checker for HttpChecker {
             let mut seen = Observation::default();
             let attempt = Attempt { spec, route: Route::of(spec, origin, ends_at), trace: &trace };
             let ended = deadline::within(&trace, ends_at, self.attempt(attempt, &mut seen)).await;
+            let has_ended = ended.is_some();
             seen.failure = match ended {
                 Some(done) => done.err(),
                 None => Some(failure::timed_out(&trace, spec.timeout, seen.body_bytes)),
             };
             trace.tell(&mut seen);
-            seen.own_trouble |= deadline::is_ours(&seen, trace.stood_still(), spec.timeout);
+            seen.own_trouble |= has_ended && deadline::is_ours(&seen, trace.stood_still(), spec.timeout);
             seen
         })
     }

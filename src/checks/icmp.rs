@@ -101,8 +101,8 @@ impl Line {
     async fn ask(&self, spec: EchoSpec, on: &mut Attempt<'_>) -> io::Result<()> {
         let left = on.deadline.saturating_duration_since(Instant::now());
         // Later when this process stood still.
-        let (deadline, timeout, trace) = (on.deadline, on.spec.timeout, Arc::clone(&on.trace));
-        let ends_at = || deadline + trace.stood_still().min(timeout);
+        let (deadline, trace) = (on.deadline, Arc::clone(&on.trace));
+        let ends_at = || deadline + trace.stood_still();
         let pause = PAUSE.min(left / (u32::from(spec.count) + 1));
         let mut sent_at: Vec<Option<Instant>> = Vec::new();
         let mut round_trips = Vec::new();

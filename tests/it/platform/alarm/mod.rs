@@ -113,9 +113,7 @@ fn failing(cases: &Cases) -> (Vec<Value>, BTreeSet<&'static str>) {
     let endpoints = cases.endpoints.iter().map(|(what, settings)| {
         let mut settings = settings.clone();
         settings["interval"] = json!(INTERVAL);
-        if settings["timeout"] == "20s" {
-            settings["timeout"] = json!(TIMEOUT);
-        }
+        settings["timeout"] = json!(if settings["timeout"] == "20s" { TIMEOUT } else { "3s" });
         settings["tags"] = json!([if well.contains(what) { "healthy" } else { "failing" }]);
         settings["alert_policy"] = json!({"failure_threshold": 1});
         settings

@@ -382,15 +382,17 @@ impl Healthy {
         let mut chained = middle.issue("shop.example", -1, 30);
         chained.chain.push(middle.der.clone());
         let short = self.authority.issue("shop.example", -89, 1);
-        let wildcard = self.authority.issue("*.example", -1, 30);
+        let wildcard = self.authority.issue("*.shop.example", -1, 30);
         for (what, identity) in [
             ("an authority of the house", &own),
             ("with an intermediate", &chained),
             ("about to expire", &short),
-            ("a wildcard", &wildcard),
         ] {
             self.secure(what, identity, &[], false, Idle::Keep, with(json!({}))).await;
         }
+        let mut named = with(json!({}));
+        named["tls"]["server_name"] = json!("www.shop.example");
+        self.secure("a wildcard", &wildcard, &[], false, Idle::Keep, named).await;
         self.secure("HTTP/1.1 chosen", &own, &["http/1.1"], false, Idle::Keep, with(json!({}))).await;
         self.secure("without a goodbye", &own, &[], true, Idle::Close, with(json!({}))).await;
         let reuse = || with(json!({"reuse_connection": true}));
