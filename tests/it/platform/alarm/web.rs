@@ -383,11 +383,9 @@ impl Healthy {
         chained.chain.push(middle.der.clone());
         let short = self.authority.issue("shop.example", -89, 1);
         let wildcard = self.authority.issue("*.shop.example", -1, 30);
-        for (what, identity) in [
-            ("an authority of the house", &own),
-            ("with an intermediate", &chained),
-            ("about to expire", &short),
-        ] {
+        for (what, identity) in
+            [("an authority of the house", &own), ("with an intermediate", &chained), ("about to expire", &short)]
+        {
             self.secure(what, identity, &[], false, Idle::Keep, with(json!({}))).await;
         }
         let mut named = with(json!({}));

@@ -21,14 +21,16 @@ fn coded(coding: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\n\r\n")
 }
 
-/// With the largest window that there is.
 async fn brotli(bytes: &[u8]) -> Vec<u8> {
-    let parameters = async_compression::brotli::EncoderParams::default().window_size(24);
-    let mut encoder = async_compression::tokio::write::BrotliEncoder::with_params(Vec::new(), parameters);
+    let mut encoder =
+        async_compression::tokio::write::BrotliEncoder::with_quality(Vec::new(), async_compression::Level::Fastest);
     encoder.write_all(bytes).await.unwrap();
     encoder.shutdown().await.unwrap();
     encoder.into_inner()
 }
+
+/// The beginning of a brotli stream with the largest window that there is, 16 MiB, and as many bytes to come as they are.
+const WIDE: [u8; 4] = [0xcf, 0xff, 0xff, 0xff];
 
 /// A frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -122,19 +124,17 @@ impl Hostile {
         )
         .await;
         self.answer("an endless trailer", format!("{chunked}0\r\nx: "), again(vec![b'x'; 65_536]), json!({})).await;
-        let zeroes = vec![0; 32 * MIB];
-        let bomb = gzip(&zeroes);
+        // Of gzip there may be one member after another without an end.
+        let bomb = gzip(&vec![0; 2 * MIB]);
         self.answer("gzip", coded("gzip"), again(bomb.clone()), json!({})).await;
         self.answer("gzip and wanted", coded("gzip"), again(bomb.clone()), wants_it()).await;
         self.answer("gzip of gzip", coded("gzip, gzip"), again(gzip(&bomb)), json!({})).await;
-        let wide = brotli(&zeroes).await;
-        self.answer("brotli", [coded("br").as_bytes(), &wide].concat(), Then::Hold, json!({})).await;
-        // Half a megabyte comes of it, and then nothing.
-        // Bytes that cannot be made smaller.
-        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(4 * MIB).collect();
-        let wide = brotli(&noise).await;
-        self.answer("brotli that stalls", [coded("br").as_bytes(), &wide[..MIB / 2]].concat(), Then::Hold, json!({}))
-            .await;
+        let bomb = brotli(&vec![0; 2 * MIB]).await;
+        self.answer("brotli", [coded("br").as_bytes(), &bomb].concat(), Then::Hold, json!({})).await;
+        let wide = [coded("br").as_bytes(), &WIDE].concat();
+        self.answer("wide brotli", wide.clone(), again(vec![b'x'; 65_536]), json!({})).await;
+        let stalled = [&wide[..], &vec![b'x'; MIB - 1]].concat();
+        self.answer("wide brotli that stalls", stalled, Then::Hold, json!({})).await;
         self.answer("deflate", coded("deflate"), again(vec![0x78, 0x9c]), json!({})).await;
     }
 
