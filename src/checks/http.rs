@@ -332,7 +332,7 @@ impl Checker for HttpChecker {
                 None => Some(failure::timed_out(&trace, spec.timeout, seen.body_bytes)),
             };
             trace.tell(&mut seen);
-            seen.own_trouble |= has_ended && deadline::is_ours(&seen, trace.stood_still(), spec.timeout);
+            seen.own_trouble |= deadline::is_ours(&seen, has_ended, trace.stood_still(), spec.timeout);
             seen
         })
     }

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
+use super::deadline;
 use super::dial::Dialler;
 use super::kinds::Attempt;
 use super::trace::Phase;
@@ -101,8 +102,8 @@ impl Line {
     async fn ask(&self, spec: EchoSpec, on: &mut Attempt<'_>) -> io::Result<()> {
         let left = on.deadline.saturating_duration_since(Instant::now());
         // Later when this process stood still.
-        let (deadline, trace) = (on.deadline, Arc::clone(&on.trace));
-        let ends_at = || deadline + trace.stood_still();
+        let (end, timeout, trace) = (on.deadline, on.spec.timeout, Arc::clone(&on.trace));
+        let ends_at = || end + deadline::given_back(trace.stood_still(), timeout);
         let pause = PAUSE.min(left / (u32::from(spec.count) + 1));
         let mut sent_at: Vec<Option<Instant>> = Vec::new();
         let mut round_trips = Vec::new();

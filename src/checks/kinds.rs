@@ -137,7 +137,7 @@ impl Checker for Checkers {
                 None => Some(timed_out(spec, &trace)),
             };
             trace.tell(&mut seen);
-            seen.own_trouble |= has_ended && deadline::is_ours(&seen, trace.stood_still(), spec.timeout);
+            seen.own_trouble |= deadline::is_ours(&seen, has_ended, trace.stood_still(), spec.timeout);
             if let Some(round_trip) = round_trip {
                 seen.timings.first_byte_us = Some(round_trip);
                 seen.timings.total_us = seen.timings.dns_us.unwrap_or(0).saturating_add(round_trip);

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures_util::SinkExt;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Hostile;
@@ -13,8 +14,18 @@ use crate::platform::failing::{Identity, Server, Then, gzip, read_head};
 
 const MIB: usize = 1024 * 1024;
 
+/// Between two pieces, so that what is tried is the memory and not the processors.
+const PAUSE: Duration = Duration::from_millis(5);
+
 fn again(piece: impl Into<Vec<u8>>) -> Then {
-    Then::Repeat(piece.into(), Duration::ZERO)
+    Then::Repeat(piece.into(), PAUSE)
+}
+
+/// Sends the same again and again.
+async fn flood(stream: &mut (impl AsyncWrite + Unpin), piece: &[u8]) {
+    while stream.write_all(piece).await.is_ok() {
+        sleep(PAUSE).await;
+    }
 }
 
 fn coded(coding: &str) -> String {
@@ -89,7 +100,7 @@ async fn second(mut stream: TcpStream, first: Vec<u8>, then: Vec<u8>) {
         if then.is_empty() {
             std::future::pending::<()>().await;
         }
-        while writer.write_all(&then).await.is_ok() {}
+        flood(&mut writer, &then).await;
     };
     tokio::select! { () = reading => {}, () = writing => {} }
 }
@@ -200,8 +211,7 @@ impl Hostile {
 
     pub(super) async fn streams(&mut self) {
         let expecting = || json!({"expect": "what never comes"});
-        let server =
-            Server::start(|mut stream| async move { while stream.write_all(&[b'x'; 65_536]).await.is_ok() {} }).await;
+        let server = Server::start(|mut stream| async move { flood(&mut stream, &[b'x'; 65_536]).await }).await;
         self.add("bytes", &format!("tcp://{}", server.address), expecting(), server);
         let server = Server::start(|mut stream| async move {
             drop(stream.write_all(&[b'x'; 64 * 1024 - 1]).await);
@@ -214,7 +224,7 @@ impl Hostile {
             let own = own.clone();
             async move {
                 let Ok(mut stream) = own.accept(stream).await else { return };
-                while stream.write_all(&[b'x'; 65_536]).await.is_ok() {}
+                flood(&mut stream, &[b'x'; 65_536]).await;
             }
         })
         .await;
@@ -226,7 +236,7 @@ impl Hostile {
             let mut hello = [0; 4096];
             drop(stream.read(&mut hello).await);
             let record = [&[22, 3, 3, 0x40, 0][..], &[11, 0xff, 0xff, 0xff], &[0; 0x4000 - 4]].concat();
-            while stream.write_all(&record).await.is_ok() {}
+            flood(&mut stream, &record).await;
         })
         .await;
         self.add("a handshake without an end", &format!("tls://{}", server.address), json!({}), server);
@@ -257,7 +267,7 @@ impl Hostile {
         self.add("many records", &format!("dns://{}/shop.example?transport=tcp", server.address), json!({}), server);
         let server = Server::start(|mut stream| async move {
             drop(stream.write_u16(u16::MAX).await);
-            while stream.write_all(&[0xc0; 65_535]).await.is_ok() {}
+            flood(&mut stream, &[0xc0; 65_535]).await;
         })
         .await;
         self.add("what is no DNS", &format!("dns://{}/shop.example?transport=tcp", server.address), json!({}), server);
@@ -272,7 +282,7 @@ impl Hostile {
                     let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
                     let mut stream = socket.into_inner();
                     drop(stream.write_all(&after).await);
-                    while stream.write_all(&then).await.is_ok() {}
+                    flood(&mut stream, &then).await;
                 }
             })
             .await;
@@ -294,7 +304,9 @@ impl Hostile {
         }
         let server = Server::start(|stream| async move {
             let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
-            while socket.send(Message::text("x".repeat(60_000))).await.is_ok() {}
+            while socket.send(Message::text("x".repeat(60_000))).await.is_ok() {
+                sleep(PAUSE).await;
+            }
         })
         .await;
         self.add("long messages", &format!("ws://{}/", server.address), expecting(), server);
@@ -305,7 +317,7 @@ impl Hostile {
             let server = Server::start(move |mut stream| async move {
                 read_head(&mut stream).await;
                 drop(stream.write_all(answer.as_bytes()).await);
-                while stream.write_all(&[b'y'; 65_536]).await.is_ok() {}
+                flood(&mut stream, &[b'y'; 65_536]).await;
             })
             .await;
             self.add(what, &format!("ws://{}/", server.address), expecting(), server);
