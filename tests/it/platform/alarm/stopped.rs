@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::web::OK;
@@ -11,21 +12,22 @@ use super::{all, recorded};
 use crate::platform::failing::{Authority, Identity, Server, read_head};
 use crate::platform::{Platform, until};
 
-/// Serves after a while whoever is not silent for longer than `patience`.
-async fn patient(identity: &Identity, patience: Duration) -> Server {
-    let acceptor = identity.acceptor(&[]);
+/// Serves after a while. Whoever is there when it `leaves` is left alone.
+async fn patient(identity: &Identity, leaves: &watch::Sender<()>) -> Server {
+    let (acceptor, leaves) = (identity.acceptor(&[]), leaves.subscribe());
     Server::start(move |stream| {
-        let acceptor = acceptor.clone();
+        let (acceptor, mut leaves) = (acceptor.clone(), leaves.clone());
         async move {
-            let _ = tokio::time::timeout(patience, async {
+            leaves.mark_unchanged();
+            let serving = async {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
                 sleep(Duration::from_millis(700)).await;
                 read_head(&mut stream).await;
                 sleep(Duration::from_millis(700)).await;
                 drop(stream.write_all(OK.as_bytes()).await);
                 drop(stream.shutdown().await);
-            })
-            .await;
+            };
+            tokio::select! { () = serving => {}, _ = leaves.changed() => {} }
         }
     })
     .await
@@ -38,15 +40,12 @@ async fn a_monitor_that_stood_still_blames_nobody() {
     let identity = authority.issue("127.0.0.1", -1, 30);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
-    let servers = [
-        patient(&identity, Duration::from_secs(60)).await,
-        // Leaves before the monitor runs on.
-        patient(&identity, Duration::from_secs(4)).await,
-    ];
-    let endpoints = (0..16).map(|n| {
+    let (leaves, stays) = (watch::Sender::new(()), watch::Sender::new(()));
+    let servers = [patient(&identity, &stays).await, patient(&identity, &leaves).await];
+    let endpoints = (0..40).map(|n| {
         json!({
-            "name": format!("{n}"), "url": format!("https://{}/", servers[n % 2].address), "interval": "5s",
-            "timeout": "5s", "retry": {"enabled": false}, "notify": [], "tls": {"ca_file": folder.path().join("ca.pem")},
+            "name": format!("{n}"), "url": format!("https://{}/", servers[n % 2].address), "interval": "10s",
+            "timeout": "10s", "retry": {"enabled": false}, "notify": [], "tls": {"ca_file": folder.path().join("ca.pem")},
         })
     });
     let config = json!({
@@ -64,6 +63,7 @@ async fn a_monitor_that_stood_still_blames_nobody() {
     until("all have been examined", async || good().await.iter().all(|n| *n > 0)).await;
     for _ in 0..3 {
         platform.process.signal("STOP");
+        leaves.send_replace(());
         sleep(Duration::from_secs(6)).await;
         platform.process.signal("CONT");
         sleep(Duration::from_millis(1_500)).await;
