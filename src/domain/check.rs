@@ -3,6 +3,7 @@
 
 mod judged;
 mod kind;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
