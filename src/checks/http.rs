@@ -325,7 +325,8 @@ impl Checker for HttpChecker {
             let trace = Trace::start();
             let mut seen = Observation::default();
             let attempt = Attempt { spec, route: Route::of(spec, origin, ends_at), trace: &trace };
-            let ended = deadline::within(&trace, ends_at, self.attempt(attempt, &mut seen)).await;
+            let work = Box::pin(self.attempt(attempt, &mut seen));
+            let ended = deadline::within(&trace, ends_at, work).await;
             let has_ended = ended.is_some();
             seen.failure = match ended {
                 Some(done) => done.err(),

@@ -126,7 +126,7 @@ impl Checker for Checkers {
                 round_trip: None,
                 address: None,
             };
-            let ended = deadline::within(&trace, ends_at, self.examine(&mut on)).await;
+            let ended = deadline::within(&trace, ends_at, Box::pin(self.examine(&mut on))).await;
             let has_ended = ended.is_some();
             let Attempt { mut seen, received, round_trip, address, .. } = on;
             seen.answer = received.map(Answer::Received).or(seen.answer);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::failing::{Authority, Server, read_head, reset};
@@ -55,7 +56,7 @@ async fn what_a_kept_connection_would_hide_is_noticed() {
     .await;
     let connections = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&connections);
-    let named = Server::start(move |stream| {
+    let by_name = Server::start(move |stream| {
         counted.fetch_add(1, Ordering::SeqCst);
         serve(stream)
     })
@@ -81,7 +82,8 @@ async fn what_a_kept_connection_would_hide_is_noticed() {
     // Accepts once, and answers on that connection for ever.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap();
-    let serving = tokio::spawn(async move {
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         drop(listener);
         serve(stream).await;
@@ -96,7 +98,7 @@ async fn what_a_kept_connection_would_hide_is_noticed() {
     let mut trusted = endpoint("certificate", format!("https://shop.example:{}/", secure.port()));
     trusted["tls"] = json!({"ca_file": folder.path().join("ca.pem")});
     let endpoints = [
-        endpoint("name", format!("http://gone.example:{}/", named.port())),
+        endpoint("name", format!("http://gone.example:{}/", by_name.port())),
         trusted,
         endpoint("port", format!("http://{port}/")),
     ];
@@ -122,7 +124,6 @@ async fn what_a_kept_connection_would_hide_is_noticed() {
         assert!(well > 1, "{well}: the connection would still work");
     };
     tokio::join!(name, certificate, port);
-    serving.abort();
 }
 
 /// Of the connections of a process to a port of IPv4: local port and state, as the kernel numbers it.

@@ -194,9 +194,9 @@ async fn lateness(platform: &Platform) -> String {
 
 /// How long it runs, and how many endpoints each server has: `DETECTION_MINUTES` makes it whole.
 fn extent() -> (Option<Duration>, usize) {
-    match std::env::var("DETECTION_MINUTES") {
-        Ok(minutes) => (Some(Duration::from_secs(minutes.parse::<u64>().unwrap() * 60)), 2),
-        Err(_) => (None, 1),
+    match std::env::var_os("DETECTION_MINUTES") {
+        Some(minutes) => (Some(Duration::from_mins(minutes.to_str().unwrap().parse().unwrap())), 2),
+        None => (None, 1),
     }
 }
 

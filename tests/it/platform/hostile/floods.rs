@@ -211,10 +211,10 @@ impl Hostile {
 
     pub(super) async fn streams(&mut self) {
         let expecting = || json!({"expect": "what never comes"});
-        let server = Server::start(|mut stream| async move { flood(&mut stream, &[b'x'; 65_536]).await }).await;
+        let server = Server::start(|mut stream| async move { flood(&mut stream, &vec![b'x'; 65_536]).await }).await;
         self.add("bytes", &format!("tcp://{}", server.address), expecting(), server);
         let server = Server::start(|mut stream| async move {
-            drop(stream.write_all(&[b'x'; 64 * 1024 - 1]).await);
+            drop(stream.write_all(&vec![b'x'; 64 * 1024 - 1]).await);
             std::future::pending::<()>().await;
         })
         .await;
@@ -224,7 +224,7 @@ impl Hostile {
             let own = own.clone();
             async move {
                 let Ok(mut stream) = own.accept(stream).await else { return };
-                flood(&mut stream, &[b'x'; 65_536]).await;
+                flood(&mut stream, &vec![b'x'; 65_536]).await;
             }
         })
         .await;
@@ -267,7 +267,7 @@ impl Hostile {
         self.add("many records", &format!("dns://{}/shop.example?transport=tcp", server.address), json!({}), server);
         let server = Server::start(|mut stream| async move {
             drop(stream.write_u16(u16::MAX).await);
-            flood(&mut stream, &[0xc0; 65_535]).await;
+            flood(&mut stream, &vec![0xc0; 65_535]).await;
         })
         .await;
         self.add("what is no DNS", &format!("dns://{}/shop.example?transport=tcp", server.address), json!({}), server);
@@ -317,7 +317,7 @@ impl Hostile {
             let server = Server::start(move |mut stream| async move {
                 read_head(&mut stream).await;
                 drop(stream.write_all(answer.as_bytes()).await);
-                flood(&mut stream, &[b'y'; 65_536]).await;
+                flood(&mut stream, &vec![b'y'; 65_536]).await;
             })
             .await;
             self.add(what, &format!("ws://{}/", server.address), expecting(), server);

@@ -118,11 +118,11 @@ async fn withstands(of: Hostile, endpoints: usize) {
     assert_eq!(asking.len(), endpoints, "at once");
     let checked: u32 = asking.join_all().await.iter().sum();
     let (after, most) = memory(process);
-    println!("{checked} hostile answers: {rest} KiB at rest, {most} KiB at most, {after} KiB afterwards");
+    eprintln!("{checked} hostile answers: {rest} KiB at rest, {most} KiB at most, {after} KiB afterwards");
 
     let metrics = String::from_utf8(platform.get("/metrics").await.expect(200).body).unwrap();
     for line in metrics.lines().filter(|l| l.starts_with("api_monitor_schedule_lag") && !l.contains("bucket")) {
-        println!("{line}");
+        eprintln!("{line}");
     }
     let mut missed = 0;
     for endpoint in &well {
@@ -133,7 +133,7 @@ async fn withstands(of: Hostile, endpoints: usize) {
         assert!(bad.is_none(), "{}: {bad:?}", endpoint["name"]);
         assert!(checks.iter().any(|check| check["success"] == true), "{} is looked after", endpoint["name"]);
     }
-    println!("{missed} checks of the others were missed");
+    eprintln!("{missed} checks of the others were missed");
     assert!(most - rest < MOST_KIB, "{} KiB above rest", most - rest);
 }
 
