@@ -24,6 +24,9 @@ use crate::domain::outcome::Failure;
 /// Decompressed at a time.
 const PIECE: usize = 16 * 1024;
 
+/// So many bytes at a time, which are decompressed within a millisecond.
+const TURN: u64 = 256 * 1024;
+
 /// How a body was made smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
@@ -81,6 +84,7 @@ pub(super) async fn read(
     trace: &Trace,
 ) -> Result<bool, Failure> {
     let expected = body.size_hint().exact();
+    let mut turn = Turn::default();
     let Some(coding) = Coding::of(headers) else {
         while wanted.wants_more() {
             let frame = exchange.drive(body.frame()).await;
@@ -89,8 +93,7 @@ pub(super) async fn read(
             if let Some(data) = frame.data_ref() {
                 wanted.take(data);
             }
-            // A body that is long at hand must not hold the thread.
-            tokio::task::consume_budget().await;
+            turn.take(*wanted.read).await;
         }
         return Ok(body.is_end_stream());
     };
@@ -121,9 +124,27 @@ pub(super) async fn read(
             return Ok(rest.is_empty());
         }
         wanted.take(piece.get(..n).unwrap_or_default());
-        tokio::task::consume_budget().await;
+        turn.take(*wanted.read).await;
     }
     Ok(false)
+}
+
+/// A body that is long at hand must not hold the thread: after each [`TURN`] the others have theirs.
+#[derive(Debug, Default)]
+struct Turn {
+    /// Of the body, when the others last had theirs.
+    read: u64,
+}
+
+impl Turn {
+    /// `read`: so much has come in all.
+    async fn take(&mut self, read: u64) {
+        tokio::task::consume_budget().await;
+        if read >= self.read + TURN {
+            self.read = read;
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// The next piece that is not empty.

@@ -56,7 +56,8 @@ impl Running {
 
     /// Where the API is, `127.0.0.1:port`, as the log of the start says.
     pub(crate) fn address(&mut self) -> String {
-        let within = Duration::from_secs(30);
+        // Of a machine that builds other things as well.
+        let within = Duration::from_mins(2);
         eventually(within, "the start", || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("it ended with {status}:\n{}", self.stderr());

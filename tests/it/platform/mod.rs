@@ -12,6 +12,7 @@ use crate::cli::process::Running;
 
 mod access;
 mod acknowledge;
+mod alarm;
 mod alerts;
 mod backups;
 mod bad_input;
@@ -31,7 +32,9 @@ mod failing;
 mod failures;
 mod grouping;
 mod groups;
+mod hostile;
 mod incidents;
+mod kept;
 mod kinds;
 mod lists;
 mod logins;
