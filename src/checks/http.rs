@@ -30,7 +30,7 @@ use super::trace::{Phase, Trace};
 use super::trust::TlsError;
 use super::{Checker, certificate, failure};
 use crate::domain::check::{CheckSpec, Observation};
-use crate::domain::dial::{Auth, ClientCredentials, HttpVersion, Proxy, ProxyKind};
+use crate::domain::dial::{Auth, ClientCredentials, HopSeen, HttpVersion, Proxy, ProxyKind};
 use crate::domain::endpoint::Origin;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::outbound::Outbound;
@@ -79,12 +79,13 @@ impl HttpChecker {
     }
 
     async fn attempt(&self, attempt: Attempt<'_>, seen: &mut Observation) -> Result<(), Failure> {
-        let Attempt { spec, .. } = attempt;
+        let Attempt { spec, trace, .. } = attempt;
         let mut hop = Hop::first(spec)?;
         let token = match &spec.auth {
             Some(Auth::OAuth2(credentials)) => {
                 let token = self.tokens.get(credentials, self.ask_token(attempt, credentials)).await?;
                 hop.authorize(&format!("Bearer {token}"))?;
+                seen.token = Some(token.clone());
                 Some((credentials, token))
             }
             _ => None,
@@ -119,6 +120,7 @@ impl HttpChecker {
                     format!("More than {max} redirects, the last one to {leads_to}"),
                 ));
             }
+            end_hop(trace, &hop.url, seen);
             seen.redirects.push(leads_to);
             hop = next;
         }
@@ -290,6 +292,13 @@ impl HttpChecker {
     }
 }
 
+/// Notes a hop that is over.
+fn end_hop(trace: &Trace, url: &Url, seen: &mut Observation) {
+    let timings = trace.hop_over();
+    let url = url.as_str().chars().take(MAX_SHOWN_URL).collect();
+    seen.hops.push(HopSeen { url, status_code: seen.status_code, address: trace.connected_to(), timings });
+}
+
 /// Where a request is sent, and how.
 fn place(attempt: Attempt<'_>, hop: &Hop) -> Place {
     let Attempt { spec, route, .. } = attempt;
@@ -330,6 +339,9 @@ impl Checker for HttpChecker {
                 Ok(done) => done.err(),
                 Err(_) => Some(failure::timed_out(&trace, spec.timeout, seen.body_bytes)),
             };
+            if let Some(last) = seen.redirects.last().and_then(|url| Url::parse(url).ok()) {
+                end_hop(&trace, &last, &mut seen);
+            }
             trace.tell(&mut seen);
             seen
         })

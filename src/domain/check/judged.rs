@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::secrets::{Secrets, shown_url};
 use super::{CheckSpec, Observation, answered};
 use crate::domain::Timestamp;
 use crate::domain::condition::{Answer, ConditionSeen, Examiner, MAX_EXCERPT, Verdict};
-use crate::domain::dial::Auth;
-use crate::domain::outcome::{Failure, FailureKind, Outcome, without_nul};
-use crate::domain::secret_names::secrets_of_query;
+use crate::domain::outcome::{Failure, FailureKind, Outcome};
 
 /// A verdict with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,12 +48,6 @@ impl CheckDetail {
 /// The longest text of a condition that is kept, in characters.
 const MAX_SHOWN: usize = 500;
 
-/// What stands for a secret.
-const HIDDEN: &str = "***";
-
-/// The shortest value of a secret header that is looked for in what is shown: shorter ones are in everything.
-const SHORTEST_SECRET: usize = 6;
-
 /// Decides what an observation means. Conditions are examined when a whole answer came; each of them must hold. `now`:
 /// when it came.
 pub fn judge(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> Judged {
@@ -63,10 +56,10 @@ pub fn judge(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> Jud
     if matches!(outcome, Outcome::Missed(_)) {
         return Judged { outcome, detail };
     }
-    let secrets = Secrets::of(spec);
+    let secrets = Secrets::of(spec, observation);
     let outcome = if observation.failure.is_none() && !spec.conditions.is_empty() {
         let (judged, conditions) = examined(spec, observation, now);
-        detail.conditions = conditions.into_iter().map(|condition| secrets.shown(condition)).collect();
+        detail.conditions = conditions.into_iter().map(|condition| shown(&secrets, condition)).collect();
         let judged = match judged {
             Outcome::Down(failure) => Outcome::Down(Failure { message: secrets.hidden(failure.message), ..failure }),
             other => other,
@@ -147,58 +140,15 @@ fn excerpt(body: &[u8]) -> Option<String> {
     Some(text.chars().filter(|c| *c != '\r').map(clean).collect::<String>()).filter(|text| !text.trim().is_empty())
 }
 
-/// A URL without user and password, fragment and the values of its query that are secrets by their names.
-fn shown_url(url: &str) -> String {
-    let Ok(mut url) = url::Url::parse(url) else { return String::new() };
-    url.set_fragment(None);
-    // Both fail only of URLs that have none.
-    if url.set_username("").and_then(|()| url.set_password(None)).is_err() {
-        return String::new();
-    }
-    let mut shown = url.to_string();
-    let mut ranges: Vec<_> = secrets_of_query(&shown).into_iter().map(|secret| secret.range).collect();
-    ranges.reverse();
-    for range in ranges {
-        shown.replace_range(range, HIDDEN);
-    }
-    shown
-}
-
-/// The values that are sent and must not be shown, where an answer says them again.
-struct Secrets<'s>(Vec<&'s str>);
-
-impl<'s> Secrets<'s> {
-    fn of(spec: &'s CheckSpec) -> Self {
-        let headers = spec.headers.iter().filter(|(name, _)| spec.redact.contains(name));
-        // Of `Bearer token` the token too.
-        let values = headers.flat_map(|(_, value)| [value.trim(), value.split_whitespace().next_back().unwrap_or("")]);
-        let auth = match &spec.auth {
-            Some(Auth::Basic { password, .. }) => Some(password.as_str()),
-            Some(Auth::Bearer(token)) => Some(token.as_str()),
-            Some(Auth::OAuth2(credentials)) => Some(credentials.client_secret.as_str()),
-            None => None,
-        };
-        Self(values.chain(auth).filter(|value| value.len() >= SHORTEST_SECRET).collect())
-    }
-
-    fn hidden(&self, text: String) -> String {
-        self.0.iter().fold(
-            without_nul(text),
-            |text, secret| {
-                if text.contains(secret) { text.replace(secret, HIDDEN) } else { text }
-            },
-        )
-    }
-
-    fn shown(&self, condition: ConditionSeen) -> ConditionSeen {
-        let bounded = |text: String| match text.char_indices().nth(MAX_SHOWN) {
-            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-            None => text,
-        };
-        let ConditionSeen { condition, success, seen, degrades, why } = condition;
-        let (seen, why) = (bounded(self.hidden(seen)), why.map(|why| bounded(self.hidden(why))));
-        ConditionSeen { condition: bounded(condition), success, seen, degrades, why }
-    }
+/// A condition as it may be shown.
+fn shown(secrets: &Secrets, condition: ConditionSeen) -> ConditionSeen {
+    let bounded = |text: String| match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    };
+    let ConditionSeen { condition, success, seen, degrades, why } = condition;
+    let (seen, why) = (bounded(secrets.hidden(seen)), why.map(|why| bounded(secrets.hidden(why))));
+    ConditionSeen { condition: bounded(condition), success, seen, degrades, why }
 }
 
 #[cfg(test)]
