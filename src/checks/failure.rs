@@ -128,11 +128,6 @@ pub(super) fn of_request(error: &(dyn Error + 'static), trace: &Trace) -> Failur
     }
 }
 
-/// Whether the other side ended the connection.
-pub(super) fn is_cut(error: &(dyn Error + 'static)) -> bool {
-    Causes::of(error).is_cut()
-}
-
 /// What went wrong while the body was read.
 pub(super) fn of_body(error: &(dyn Error + 'static), trace: &Trace, read: u64, expected: Option<u64>) -> Failure {
     let causes = Causes::of(error);

@@ -18,7 +18,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
 use self::auth::{Token, Tokens};
@@ -28,7 +28,7 @@ use super::dial::{self, Dialler, Route};
 use super::request::Hop;
 use super::trace::{Phase, Trace};
 use super::trust::TlsError;
-use super::{Checker, certificate, failure};
+use super::{Checker, certificate, deadline, failure};
 use crate::domain::check::{CheckSpec, Observation};
 use crate::domain::dial::{Auth, ClientCredentials, HopSeen, HttpVersion, Proxy, ProxyKind};
 use crate::domain::endpoint::Origin;
@@ -136,13 +136,13 @@ impl HttpChecker {
         let mut sent = None;
         if let Some(mut kept) = self.kept(attempt, hop, &place).await? {
             match kept.exchange.send(hop.request(kept.exchange.is_http2(), proxy)?).await {
-                Ok(response) => {
+                Ok(response) if response.status() != StatusCode::REQUEST_TIMEOUT => {
                     seen.reused = true;
                     sent = Some((kept, response));
                 }
-                // The other side may close an idle connection at any time: that is no failure.
-                Err(error) if failure::is_cut(&error) => {}
-                Err(error) => return Err(failure::of_request(&error, trace)),
+                // The other side may close an idle connection at any time, and say so (408): that is no failure. Whatever
+                // else goes wrong is told of a new connection, if it is wrong there too.
+                Ok(_) | Err(_) => {}
             }
         }
         let (connection, response) = match sent {
@@ -251,11 +251,11 @@ impl HttpChecker {
         // Of its own: the phases of the attempt are those of the endpoint.
         let trace = Trace::start();
         let attempt = Attempt { trace: &trace, ..attempt };
-        let asked = timeout_at(attempt.route.deadline, self.token(attempt, credentials)).await;
+        let asked = deadline::within(&trace, attempt.route.deadline, self.token(attempt, credentials)).await;
         let failure = match asked {
-            Ok(Ok(token)) => return Ok(token),
-            Ok(Err(failure)) => failure,
-            Err(_) => failure::timed_out(&trace, attempt.spec.timeout, 0),
+            Some(Ok(token)) => return Ok(token),
+            Some(Err(failure)) => failure,
+            None => failure::timed_out(&trace, attempt.spec.timeout, 0),
         };
         Err(match failure.kind {
             FailureKind::OauthTokenFailed | FailureKind::OutboundRefused => failure,
@@ -328,21 +328,22 @@ fn whole_urls(place: &Place) -> Option<&Proxy> {
 }
 
 impl Checker for HttpChecker {
-    fn check<'a>(&'a self, spec: &'a CheckSpec, origin: Origin, deadline: Instant) -> BoxFuture<'a, Observation> {
+    fn check<'a>(&'a self, spec: &'a CheckSpec, origin: Origin, ends_at: Instant) -> BoxFuture<'a, Observation> {
         Box::pin(async move {
             self.pool.sweep();
             let trace = Trace::start();
             let mut seen = Observation::default();
-            let attempt = Attempt { spec, route: Route::of(spec, origin, deadline), trace: &trace };
-            let ended = timeout_at(deadline, self.attempt(attempt, &mut seen)).await;
+            let attempt = Attempt { spec, route: Route::of(spec, origin, ends_at), trace: &trace };
+            let ended = deadline::within(&trace, ends_at, self.attempt(attempt, &mut seen)).await;
             seen.failure = match ended {
-                Ok(done) => done.err(),
-                Err(_) => Some(failure::timed_out(&trace, spec.timeout, seen.body_bytes)),
+                Some(done) => done.err(),
+                None => Some(failure::timed_out(&trace, spec.timeout, seen.body_bytes)),
             };
             if let Some(last) = seen.redirects.last().and_then(|url| Url::parse(url).ok()) {
                 end_hop(&trace, &last, &mut seen);
             }
             trace.tell(&mut seen);
+            seen.own_trouble |= deadline::is_ours(&seen, trace.stood_still(), spec.timeout);
             seen
         })
     }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -99,6 +100,9 @@ impl Line {
     /// at once, so that it counts also when the time is over.
     async fn ask(&self, spec: EchoSpec, on: &mut Attempt<'_>) -> io::Result<()> {
         let left = on.deadline.saturating_duration_since(Instant::now());
+        // Later when this process stood still.
+        let (deadline, timeout, trace) = (on.deadline, on.spec.timeout, Arc::clone(&on.trace));
+        let ends_at = || deadline + trace.stood_still().min(timeout);
         let pause = PAUSE.min(left / (u32::from(spec.count) + 1));
         let mut sent_at: Vec<Option<Instant>> = Vec::new();
         let mut round_trips = Vec::new();
@@ -122,8 +126,13 @@ impl Line {
             }
         }
         while round_trips.len() < sent_at.len() {
-            let late = if round_trips.is_empty() { on.deadline } else { on.deadline.min(Instant::now() + LATE) };
-            let Ok(answered) = timeout_at(late, self.answer(&mut sent_at)).await else { break };
+            let late = if round_trips.is_empty() { ends_at() } else { ends_at().min(Instant::now() + LATE) };
+            let Ok(answered) = timeout_at(late, self.answer(&mut sent_at)).await else {
+                if round_trips.is_empty() && Instant::now() < ends_at() {
+                    continue;
+                }
+                break;
+            };
             round_trips.push(answered?);
             note(sent_at.len(), &round_trips);
         }

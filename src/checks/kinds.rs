@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::dial::{Dialler, Route};
 use super::trace::Trace;
 use super::trust::TlsError;
-use super::{Checker, HttpChecker, dns, exchange, failure, grpc, icmp, websocket};
+use super::{Checker, HttpChecker, deadline, dns, exchange, failure, grpc, icmp, websocket};
 use crate::domain::check::{Answer, CheckSpec, KindSpec, Observation, Received, Timings};
 use crate::domain::endpoint::{Kind, Origin};
 use crate::domain::outcome::Failure;
@@ -115,9 +115,9 @@ impl<'a> Attempt<'a> {
 }
 
 impl Checker for Checkers {
-    fn check<'a>(&'a self, spec: &'a CheckSpec, origin: Origin, deadline: Instant) -> BoxFuture<'a, Observation> {
+    fn check<'a>(&'a self, spec: &'a CheckSpec, origin: Origin, ends_at: Instant) -> BoxFuture<'a, Observation> {
         if matches!(spec.kind, KindSpec::Http) {
-            return self.http.check(spec, origin, deadline);
+            return self.http.check(spec, origin, ends_at);
         }
         if spec.push().is_some() {
             // Nobody has anything examined that is not asked; should they, it says nothing of it.
@@ -128,7 +128,7 @@ impl Checker for Checkers {
             let mut on = Attempt {
                 spec,
                 origin,
-                deadline,
+                deadline: ends_at,
                 trace: Arc::clone(&trace),
                 seen: Observation::default(),
                 received: None,
@@ -136,18 +136,19 @@ impl Checker for Checkers {
                 silent_since: None,
                 address: None,
             };
-            let ended = timeout_at(deadline, self.examine(&mut on)).await;
+            let ended = deadline::within(&trace, ends_at, self.examine(&mut on)).await;
             let Attempt { mut seen, received, round_trip, silent_since, address, .. } = on;
             let silence = silent_since.map(|since| since.elapsed());
             let has_come = received.as_ref().is_some_and(|received| !received.bytes.is_empty());
             seen.answer = received.map(Answer::Received).or(seen.answer);
             seen.failure = match ended {
-                Ok(done) => done.err(),
+                Some(done) => done.err(),
                 // What came until then is judged.
-                Err(_) if silence.is_some() || seen.answer.as_ref().is_some_and(Answer::has_come) => None,
-                Err(_) => Some(timed_out(spec, &trace)),
+                None if silence.is_some() || seen.answer.as_ref().is_some_and(Answer::has_come) => None,
+                None => Some(timed_out(spec, &trace)),
             };
             trace.tell(&mut seen);
+            seen.own_trouble |= deadline::is_ours(&seen, trace.stood_still(), spec.timeout);
             if let Some(round_trip) = round_trip {
                 seen.timings.first_byte_us = Some(round_trip);
                 seen.timings.total_us = seen.timings.dns_us.unwrap_or(0).saturating_add(round_trip);

@@ -6,6 +6,7 @@
 pub mod attempts;
 mod certificate;
 pub mod connectivity;
+mod deadline;
 mod dial;
 mod dns;
 mod exchange;
@@ -47,7 +48,8 @@ pub fn tls_config(verify: bool) -> Result<rustls::ClientConfig, TlsError> {
 pub trait Checker: Send + Sync + Debug {
     /// Examines what `spec` names and says what was seen, however badly it went: a failing check is data. Ends
     /// at `deadline` at the latest (the start of the attempt plus `spec.timeout`), with a failure that names
-    /// the phase which was under way. Dropping the future closes whatever it had opened.
+    /// the phase which was under way; later only by the time in which this process was not running, at most as long
+    /// again. Dropping the future closes whatever it had opened.
     ///
     /// What is of the `origin` [`Api`](Origin::Api) obeys the outbound policy with each connection, those of
     /// redirects included.

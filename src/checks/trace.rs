@@ -71,6 +71,7 @@ struct Notes {
     refusal: Option<Refusal>,
     tls: Option<TlsSeen>,
     own_trouble: bool,
+    stood_still: Duration,
     proxy: Option<String>,
     is_tunnel: bool,
 }
@@ -128,6 +129,7 @@ impl Trace {
                 refusal: None,
                 tls: None,
                 own_trouble: false,
+                stood_still: Duration::ZERO,
                 proxy: None,
                 is_tunnel: false,
             }),
@@ -190,6 +192,16 @@ impl Trace {
     /// For want of our own files, ports or memory: what failed says nothing of the other side.
     pub(super) fn in_own_trouble(&self) {
         self.lock().own_trouble = true;
+    }
+
+    /// This process was not running for so long.
+    pub(super) fn stand_still(&self, time: Duration) {
+        self.lock().stood_still += time;
+    }
+
+    /// For how long this process was not running during the attempt, as far as that was noticed.
+    pub(super) fn stood_still(&self) -> Duration {
+        self.lock().stood_still
     }
 
     /// The hop goes by way of a proxy (`host:port`), which is what is connected to.

@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Bound of a message head, and so of what an HTTP/1 server may send ahead of us. Some sites send large policies.
 const HTTP1_BUFFER_BYTES: usize = 128 * 1024;
+/// Bound of their number, which the library would set at 100: each cookie is one.
+const HTTP1_MAX_HEADERS: usize = 1_000;
 /// Bound of what an HTTP/2 server may send ahead of us, and so of the memory of a check.
 const HTTP2_WINDOW_BYTES: u32 = 256 * 1024;
 /// Bound of a message head, decompressed.
@@ -60,7 +62,13 @@ impl Exchange {
             let background = Background { tasks: vec![connection.map(drop).boxed()], queue: Some(tasks) };
             Ok(Self { sender: Sender::Http2(sender), background })
         } else {
-            let (sender, connection) = http1::Builder::new().max_buf_size(HTTP1_BUFFER_BYTES).handshake(io).await?;
+            let (sender, connection) = http1::Builder::new()
+                .max_buf_size(HTTP1_BUFFER_BYTES)
+                .max_headers(HTTP1_MAX_HEADERS)
+                // Obsolete, but to be understood (RFC 9112, section 5.2).
+                .allow_obsolete_multiline_headers_in_responses(true)
+                .handshake(io)
+                .await?;
             let background = Background { tasks: vec![connection.map(drop).boxed()], queue: None };
             Ok(Self { sender: Sender::Http1(sender), background })
         }

@@ -12,7 +12,7 @@ use rcgen::{
     KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -40,7 +40,16 @@ impl Server {
         F: Fn(TcpStream) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1:0", script).await
+    }
+
+    /// The same at an address of one's choice.
+    pub(super) async fn at<F, Fut>(address: &str, script: F) -> Self
+    where
+        F: Fn(TcpStream) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -57,8 +66,13 @@ impl Server {
 
     /// Answers each request with `answer`, then does what follows.
     pub(super) async fn answering(answer: impl Into<Vec<u8>>, then: Then) -> Self {
+        Self::answering_at("127.0.0.1:0", answer, then).await
+    }
+
+    /// The same at an address of one's choice.
+    pub(super) async fn answering_at(address: &str, answer: impl Into<Vec<u8>>, then: Then) -> Self {
         let answer: Arc<[u8]> = answer.into().into();
-        Self::start(move |mut stream| {
+        Self::at(address, move |mut stream| {
             let (answer, then) = (Arc::clone(&answer), then.clone());
             async move {
                 read_head(&mut stream).await;
@@ -86,7 +100,7 @@ impl Server {
 
     /// Speaks TLS, answers once, and closes.
     pub(super) async fn secure(identity: &Identity, answer: impl Into<Vec<u8>>) -> Self {
-        let (acceptor, answer): (_, Arc<[u8]>) = (identity.acceptor(), answer.into().into());
+        let (acceptor, answer): (_, Arc<[u8]>) = (identity.acceptor(&[]), answer.into().into());
         Self::start(move |stream| {
             let (acceptor, answer) = (acceptor.clone(), Arc::clone(&answer));
             async move {
@@ -108,10 +122,7 @@ impl Server {
 async fn finish(mut stream: TcpStream, then: Then) {
     match then {
         Then::Close => drop(stream.shutdown().await),
-        Then::Reset => {
-            #[expect(deprecated, reason = "a linger of zero never blocks, it is what makes the kernel send RST")]
-            stream.set_linger(Some(Duration::ZERO)).unwrap();
-        }
+        Then::Reset => reset(stream),
         Then::Hold => {
             let mut rest = [0; 1024];
             while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
@@ -124,18 +135,27 @@ async fn finish(mut stream: TcpStream, then: Then) {
     }
 }
 
-async fn read_head(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+/// Ends the connection with RST instead of FIN.
+pub(super) fn reset(stream: TcpStream) {
+    #[expect(deprecated, reason = "a linger of zero never blocks, it is what makes the kernel send RST")]
+    stream.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// Reads a request up to its body. Whether one has come.
+pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
             Ok(byte) => head.push(byte),
-            Err(_) => return,
+            Err(_) => return false,
         }
     }
+    true
 }
 
 /// A listener that accepts nothing more: the kernel drops further SYNs.
-pub(super) async fn full_backlog() -> (SocketAddr, impl Sized) {
+pub(super) async fn full_backlog() -> (SocketAddr, impl Send) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(0).unwrap();
@@ -242,12 +262,14 @@ impl Identity {
         Self { chain: vec![certificate.der().clone()], key: key.serialize_der() }
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
+    /// `alpn`: what may be spoken within.
+    pub(super) fn acceptor(&self, alpn: &[&str]) -> TlsAcceptor {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = builder.with_no_client_auth().with_single_cert(self.chain.clone(), key).unwrap();
+        let mut config = builder.with_no_client_auth().with_single_cert(self.chain.clone(), key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 }

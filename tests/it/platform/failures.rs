@@ -61,14 +61,41 @@ fn is_like(text: &str, pattern: &str) -> bool {
 }
 
 /// Endpoints by what happens to them.
-struct Cases {
-    endpoints: BTreeMap<&'static str, Value>,
+pub(super) struct Cases {
+    pub(super) endpoints: BTreeMap<&'static str, Value>,
     servers: Vec<Server>,
     names: NameServer,
     folder: TempDir,
+    held: Vec<Box<dyn Send>>,
 }
 
 impl Cases {
+    /// Everything that fails, with its servers.
+    pub(super) async fn all() -> Self {
+        let names = NameServer::start(|name, _| match name {
+            "shop.example" => address("127.0.0.1"),
+            "half.example" => Reply::Addresses(["127.0.0.2", "127.0.0.1"].map(|ip| ip.parse().unwrap()).to_vec()),
+            "empty.example" => Reply::Addresses(Vec::new()),
+            "alias.example" => Reply::AliasOfNothing("gone.example"),
+            "broken.example" => Reply::Code(2),
+            "closed.example" => Reply::Code(5),
+            "silent.example" => Reply::Silence,
+            _ => Reply::Code(3),
+        })
+        .await;
+        let folder = TempDir::new().unwrap();
+        let mut cases =
+            Self { endpoints: BTreeMap::new(), servers: Vec::new(), names, folder, held: Vec::new() };
+        cases.names_and_connections().await;
+        let (full, backlog) = full_backlog().await;
+        cases.held.push(Box::new(backlog));
+        cases.case("no answer to SYN", format!("http://{full}/"), json!({"timeout": "2s"}));
+        cases.certificates().await;
+        cases.handshakes().await;
+        cases.answers().await;
+        cases
+    }
+
     fn file(&self, name: &str, content: &str) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -212,26 +239,7 @@ impl Cases {
 
 #[tokio::test]
 async fn each_failure_is_told_by_its_word_and_its_sentence() {
-    let names = NameServer::start(|name, _| match name {
-        "shop.example" => address("127.0.0.1"),
-        "half.example" => Reply::Addresses(["127.0.0.2", "127.0.0.1"].map(|ip| ip.parse().unwrap()).to_vec()),
-        "empty.example" => Reply::Addresses(Vec::new()),
-        "alias.example" => Reply::AliasOfNothing("gone.example"),
-        "broken.example" => Reply::Code(2),
-        "closed.example" => Reply::Code(5),
-        "silent.example" => Reply::Silence,
-        _ => Reply::Code(3),
-    })
-    .await;
-    let folder = TempDir::new().unwrap();
-    let mut cases = Cases { endpoints: BTreeMap::new(), servers: Vec::new(), names, folder };
-    cases.names_and_connections().await;
-    let (full, _backlog) = full_backlog().await;
-    cases.case("no answer to SYN", format!("http://{full}/"), json!({"timeout": "2s"}));
-    cases.certificates().await;
-    cases.handshakes().await;
-    cases.answers().await;
-
+    let cases = Cases::all().await;
     let endpoints: Vec<&Value> = cases.endpoints.values().collect();
     let config = json!({"endpoints": endpoints, "connectivity": null});
     let platform = Platform::start(&config.to_string());

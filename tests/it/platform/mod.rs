@@ -12,6 +12,7 @@ use crate::cli::process::Running;
 
 mod access;
 mod acknowledge;
+mod alarm;
 mod alerts;
 mod backups;
 mod bad_input;
