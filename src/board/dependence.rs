@@ -49,7 +49,13 @@ fn is_same(one: &KnownEndpoint, other: &KnownEndpoint) -> bool {
     let of = |known: &KnownEndpoint| {
         let endpoint = &known.endpoint;
         let reports_itself = endpoint.check.push().is_some();
-        (endpoint.group.clone(), endpoint.name.clone(), endpoint.tags.clone(), endpoint.depends_on.clone(), reports_itself)
+        (
+            endpoint.group.clone(),
+            endpoint.name.clone(),
+            endpoint.tags.clone(),
+            endpoint.depends_on.clone(),
+            reports_itself,
+        )
     };
     one.is_checked() == other.is_checked() && of(one) == of(other)
 }

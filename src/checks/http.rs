@@ -29,7 +29,7 @@ use super::request::Hop;
 use super::trace::{Phase, Trace};
 use super::trust::TlsError;
 use super::{Checker, certificate, deadline, failure};
-use crate::domain::check::{CheckSpec, Observation};
+use crate::domain::check::{CheckSpec, Observation, shown_url};
 use crate::domain::dial::{Auth, ClientCredentials, HopSeen, HttpVersion, Proxy, ProxyKind};
 use crate::domain::endpoint::Origin;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -107,17 +107,18 @@ impl HttpChecker {
             hop.may_lead_to(&next.url, &spec.url, &spec.redirects)?;
             visited.insert((hop.method.clone(), hop.url.clone()));
             let leads_to: String = next.url.as_str().chars().take(MAX_SHOWN_URL).collect();
+            let shown = || shown_url(next.url.as_str()).chars().take(MAX_SHOWN_URL).collect::<String>();
             if visited.contains(&(next.method.clone(), next.url.clone())) {
                 return Err(Failure::new(
                     FailureKind::RedirectLoop,
-                    format!("The redirects go round in a circle at {leads_to}"),
+                    format!("The redirects go round in a circle at {}", shown()),
                 ));
             }
             if seen.redirects.len() >= usize::try_from(spec.redirects.max).unwrap_or(usize::MAX) {
                 let max = spec.redirects.max;
                 return Err(Failure::new(
                     FailureKind::RedirectLimit,
-                    format!("More than {max} redirects, the last one to {leads_to}"),
+                    format!("More than {max} redirects, the last one to {}", shown()),
                 ));
             }
             end_hop(trace, &hop.url, seen);

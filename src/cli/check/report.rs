@@ -360,6 +360,13 @@ mod tests {
     use super::*;
     use crate::domain::from_micros;
 
+    fn all_required(object: &mut Value) {
+        let keys: Vec<String> =
+            object["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect();
+        object["required"] = keys.into();
+        object["additionalProperties"] = false.into();
+    }
+
     /// The schema of [`Report`], as JSON Schema 2020-12, which is what OpenAPI 3.1 uses.
     fn schema() -> Value {
         let mut parts: Vec<(String, RefOr<Schema>)> = Vec::new();
@@ -371,6 +378,11 @@ mod tests {
         whole["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
         whole["title"] = "api-monitor check --json".into();
         whole["$defs"] = serde_json::to_value(parts).unwrap_or_default();
+        // What there is none of is null.
+        all_required(&mut whole);
+        for part in whole["$defs"].as_object_mut().into_iter().flat_map(|parts| parts.values_mut()) {
+            all_required(part);
+        }
         let text = whole.to_string().replace("#/components/schemas/", "#/$defs/");
         serde_json::from_str(&text).unwrap_or_default()
     }

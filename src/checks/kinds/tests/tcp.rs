@@ -104,7 +104,8 @@ async fn what_conditions_look_at_is_read_until_the_other_side_is_quiet() {
     let banner = saying(b"220 mail.example\r\n", b"250 fine\r\n").await;
     let (url, dash) = (format!("tcp://{}", banner.address), "220 mail.example\r\n250 fine\r\n");
     let (seen, outcome) =
-        examine(json!({"url": url, "send": "EHLO", "timeout": "60s", "conditions": ["[BODY] == pat(220 *fine*)"]})).await;
+        examine(json!({"url": url, "send": "EHLO", "timeout": "60s", "conditions": ["[BODY] == pat(220 *fine*)"]}))
+            .await;
     assert_eq!((outcome, seen.answer.unwrap().text().as_str()), (Outcome::Up, dash));
     let silence = u32::try_from(crate::checks::exchange::QUIET.as_micros()).unwrap();
     let phases = seen.timings;

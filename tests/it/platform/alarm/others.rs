@@ -152,7 +152,11 @@ impl Healthy {
         self.add("IPv6 is dead", &format!("http://both.example:{four}/"), json!({}));
         self.add("IPv4 chosen", &format!("http://both.example:{four}/"), json!({"ip_family": "v4"}));
         self.add("a port at IPv6", &format!("tcp://six.example:{six}"), json!({}));
-        self.add("a name that is known", &format!("http://any.test:{four}/"), json!({"resolve": {"any.test": "127.0.0.1"}}));
+        self.add(
+            "a name that is known",
+            &format!("http://any.test:{four}/"),
+            json!({"resolve": {"any.test": "127.0.0.1"}}),
+        );
         self.hold(new);
         self.hold(old);
     }

@@ -136,7 +136,10 @@ impl Healthy {
             ("HTTP/1.0 with a length", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"),
             ("no content-length", "HTTP/1.1 200 OK\r\n\r\nuntil the end"),
             ("connection: close", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end"),
-            ("early hints", "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+            (
+                "early hints",
+                "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            ),
             (
                 "continue, processing and early hints",
                 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
@@ -159,28 +162,52 @@ impl Healthy {
             ("a reason of the house", "HTTP/1.1 200 Tout va bien, merci!\r\ncontent-length: 2\r\n\r\nok"),
             ("bare line feeds", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"),
             ("an empty header", "HTTP/1.1 200 OK\r\nX-Nothing:\r\nX-Blank:   \r\ncontent-length: 2  \r\n\r\nok"),
-            ("a header on several lines", "HTTP/1.1 200 OK\r\nX-Long: one\r\n two\r\n\tthree\r\ncontent-length: 2\r\n\r\nok"),
+            (
+                "a header on several lines",
+                "HTTP/1.1 200 OK\r\nX-Long: one\r\n two\r\n\tthree\r\ncontent-length: 2\r\n\r\nok",
+            ),
             ("a length said twice", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok"),
             ("an empty body", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
             ("more than its length", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok and more"),
         ] {
             self.answers(what, answer, json!({})).await;
         }
-        self.answers("other letters", &b"HTTP/1.1 200 Sch\xf6n\r\nX-City: M\xfcnchen\r\ncontent-length: 2\r\n\r\nok"[..], json!({})).await;
+        self.answers(
+            "other letters",
+            &b"HTTP/1.1 200 Sch\xf6n\r\nX-City: M\xfcnchen\r\ncontent-length: 2\r\n\r\nok"[..],
+            json!({}),
+        )
+        .await;
         let any = |code: u16| json!({"expected_status": code});
         self.answers("204", "HTTP/1.1 204 No Content\r\n\r\n", any(204)).await;
         self.answers("204 with a length", "HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n", any(204)).await;
         self.answers("304", "HTTP/1.1 304 Not Modified\r\ncontent-length: 2000\r\netag: \"a\"\r\n\r\n", any(304)).await;
         self.answers("a status of the house", "HTTP/1.1 299 Odd\r\ncontent-length: 2\r\n\r\nok", any(299)).await;
-        self.answers("a range", "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-1/9\r\ncontent-length: 2\r\n\r\nok", json!({"expected_status": "2xx"})).await;
+        self.answers(
+            "a range",
+            "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-1/9\r\ncontent-length: 2\r\n\r\nok",
+            json!({"expected_status": "2xx"}),
+        )
+        .await;
         let cookies = (0..150).map(|n| format!("Set-Cookie: c{n}={n}\r\n")).collect::<String>();
-        self.answers("many cookies", format!("HTTP/1.1 200 OK\r\n{cookies}content-length: 2\r\n\r\nok"), json!({})).await;
+        self.answers("many cookies", format!("HTTP/1.1 200 OK\r\n{cookies}content-length: 2\r\n\r\nok"), json!({}))
+            .await;
         let policy = "x".repeat(60_000);
-        self.answers("a long header", format!("HTTP/1.1 200 OK\r\nCSP: {policy}\r\ncontent-length: 2\r\n\r\nok"), json!({})).await;
+        self.answers(
+            "a long header",
+            format!("HTTP/1.1 200 OK\r\nCSP: {policy}\r\ncontent-length: 2\r\n\r\nok"),
+            json!({}),
+        )
+        .await;
         let long = vec![b'x'; 3 * 1024 * 1024];
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", long.len());
         self.answers("a body beyond the bound", [head.as_bytes(), &long].concat(), json!({})).await;
-        self.answers("a body without a length beyond the bound", [b"HTTP/1.1 200 OK\r\n\r\n", &long[..]].concat(), json!({})).await;
+        self.answers(
+            "a body without a length beyond the bound",
+            [b"HTTP/1.1 200 OK\r\n\r\n", &long[..]].concat(),
+            json!({}),
+        )
+        .await;
         // Taken leave of with RST, as some load balancers do, after all has been said.
         let server = Server::start(|mut stream| async move {
             read_head(&mut stream).await;
@@ -196,7 +223,16 @@ impl Healthy {
     async fn late(&mut self) {
         let slow = in_pieces(&[("", 3_000), (OK, 0)]).await;
         self.add("slow", &format!("http://{}/", slow.address), json!({}));
-        let drops = in_pieces(&[("HT", 300), ("TP/1.1 200 OK\r\ncont", 300), ("ent-length: 4\r\n\r", 300), ("\no", 300), ("k", 500), ("o", 500), ("k", 0)]).await;
+        let drops = in_pieces(&[
+            ("HT", 300),
+            ("TP/1.1 200 OK\r\ncont", 300),
+            ("ent-length: 4\r\n\r", 300),
+            ("\no", 300),
+            ("k", 500),
+            ("o", 500),
+            ("k", 0),
+        ])
+        .await;
         self.add("drop by drop", &format!("http://{}/", drops.address), json!({}));
         let hints = in_pieces(&[("HTTP/1.1 103 Early Hints\r\n\r\n", 1_500), (OK, 0)]).await;
         self.add("early hints, then long nothing", &format!("http://{}/", hints.address), json!({}));
@@ -276,7 +312,11 @@ impl Healthy {
                 "/5" => ("308 Permanent Redirect", "/end with a space"),
                 _ => ("200 OK", ""),
             };
-            let to = if to.starts_with("//") { format!("//127.0.0.1:{}/4", stream.local_addr().unwrap().port()) } else { to.to_owned() };
+            let to = if to.starts_with("//") {
+                format!("//127.0.0.1:{}/4", stream.local_addr().unwrap().port())
+            } else {
+                to.to_owned()
+            };
             let location = if to.is_empty() { String::new() } else { format!("Location: {to}\r\n") };
             let answer = format!("HTTP/1.1 {status}\r\n{location}content-length: 4\r\n\r\nbody");
             drop(stream.write_all(answer.as_bytes()).await);
@@ -314,9 +354,14 @@ impl Healthy {
             serve(&mut stream, b"HTTP/1.1 204 No Content\r\n\r\n", Idle::CloseLate).await;
         })
         .await;
-        self.add("kept without a body", &format!("http://{}/", server.address), json!({"reuse_connection": true, "expected_status": 204}));
+        self.add(
+            "kept without a body",
+            &format!("http://{}/", server.address),
+            json!({"reuse_connection": true, "expected_status": 204}),
+        );
         self.hold(server);
-        let chunked: &'static [u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-a: b\r\n\r\n";
+        let chunked: &'static [u8] =
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-a: b\r\n\r\n";
         let server = Server::start(move |mut stream| async move {
             serve(&mut stream, chunked, Idle::ResetLate).await;
         })
@@ -355,7 +400,15 @@ impl Healthy {
         self.secure("encrypted and reset when asked", &own, &[], false, Idle::ResetLate, reuse()).await;
     }
 
-    async fn secure(&mut self, what: &str, identity: &Identity, alpn: &[&str], cuts: bool, idle: Idle, settings: Value) {
+    async fn secure(
+        &mut self,
+        what: &str,
+        identity: &Identity,
+        alpn: &[&str],
+        cuts: bool,
+        idle: Idle,
+        settings: Value,
+    ) {
         let acceptor = identity.acceptor(alpn);
         let server = Server::start(move |stream| {
             let acceptor = acceptor.clone();
