@@ -30,6 +30,7 @@ fn normalised(text: &str) -> String {
         (r" *\d+\.\d\d ms( +[█▏▎▍▌▋▊▉]+)?", " T ms"),
         (r"(dns|connect|tls|first byte|transfer) \d+\.\d\d", "$1 T"),
         (r"(127\.0\.0\.\d|\w+\.example):\d+", "$1:PORT"),
+        (r"\[CONNECT_TIME\] \([\d.]+\)", "[CONNECT_TIME] (T)"),
         (r"\b[0-9a-f]{64}\b", "SHA"),
         (r"(in )?\d{5,} days( ago)?", "FAR"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "DATE"),
