@@ -56,10 +56,10 @@ pub fn judge(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> Jud
     if matches!(outcome, Outcome::Missed(_)) {
         return Judged { outcome, detail };
     }
-    let secrets = Secrets::of(spec, observation);
     let outcome = if observation.failure.is_none() && !spec.conditions.is_empty() {
         let (judged, conditions) = examined(spec, observation, now);
-        detail.conditions = conditions.into_iter().map(|condition| shown(&secrets, condition)).collect();
+        let secrets = Secrets::of(spec, observation);
+        detail.conditions = conditions.into_iter().map(|condition| shown(condition, &secrets)).collect();
         let judged = match judged {
             Outcome::Down(failure) => Outcome::Down(Failure { message: secrets.hidden(failure.message), ..failure }),
             other => other,
@@ -70,7 +70,7 @@ pub fn judge(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> Jud
         outcome
     };
     if outcome != Outcome::Up {
-        detail.excerpt = excerpt(&observation.evidence.body).map(|text| secrets.hidden(text));
+        detail.excerpt = excerpt(&observation.evidence.body, &Secrets::of(spec, observation));
     }
     Judged { outcome, detail }
 }
@@ -129,19 +129,23 @@ fn failure(first: &Verdict, more: usize, max_body_bytes: u64) -> Failure {
 }
 
 /// The beginning of a body, where it is text. Bytes at the end that are no whole character are left out.
-fn excerpt(body: &[u8]) -> Option<String> {
-    let body = body.get(..MAX_EXCERPT).unwrap_or(body);
+fn excerpt(body: &[u8], secrets: &Secrets) -> Option<String> {
+    // More of it than is shown, so that a secret which reaches over the end is found, too.
+    let body = body.get(..2 * MAX_EXCERPT).unwrap_or(body);
     let text = match std::str::from_utf8(body) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() => std::str::from_utf8(body.get(..error.valid_up_to())?).ok()?,
         Err(_) => return None,
     };
     let clean = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
-    Some(text.chars().filter(|c| *c != '\r').map(clean).collect::<String>()).filter(|text| !text.trim().is_empty())
+    let text: String = text.chars().filter(|c| *c != '\r').map(clean).collect();
+    let mut text = secrets.hidden(text);
+    text.truncate(text.floor_char_boundary(MAX_EXCERPT));
+    Some(text).filter(|text| !text.trim().is_empty())
 }
 
-/// A condition as it may be shown.
-fn shown(secrets: &Secrets, condition: ConditionSeen) -> ConditionSeen {
+/// A condition as it was seen, bounded.
+fn shown(condition: ConditionSeen, secrets: &Secrets) -> ConditionSeen {
     let bounded = |text: String| match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
@@ -329,7 +333,7 @@ mod tests {
             (b"a\xc3", Some("a")),
             ("äö".as_bytes(), Some("äö")),
         ] {
-            assert_eq!(super::excerpt(body).as_deref(), expected);
+            assert_eq!(super::excerpt(body, &Secrets::of(&spec, &Observation::default())).as_deref(), expected);
         }
         assert_eq!(
             judge(&spec, &Observation { evidence: Evidence::default(), ..seen }, from_micros(0)).detail.excerpt,

@@ -16,11 +16,15 @@ const SHORTEST_SECRET: usize = 6;
 
 /// The values that are sent and must not be shown, where an answer says them again.
 #[derive(Clone)]
-pub struct Secrets(Vec<String>);
+pub struct Secrets {
+    values: Vec<String>,
+    /// There may be one more, which was asked for and is not known any longer.
+    has_fetched: bool,
+}
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} secrets", self.0.len())
+        write!(f, "{} secrets", self.values.len())
     }
 }
 
@@ -44,10 +48,12 @@ impl Secrets {
         if let Some((username, password)) = spec.proxy.as_ref().and_then(|proxy| proxy.login.as_ref()) {
             all.extend(login(username, password));
         }
-        if let Some(password) = spec.url.password() {
-            let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-            all.push(password.to_owned());
-            all.extend(login(&decoded(spec.url.username()), &decoded(password)));
+        let url = &spec.url;
+        if !url.username().is_empty() || url.password().is_some() {
+            let [username, password] = [url.username(), url.password().unwrap_or_default()]
+                .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned());
+            all.extend(login(&username, &password));
+            all.push(url.password().unwrap_or_default().to_owned());
         }
         let in_query = secrets_of_query(spec.url.as_str()).into_iter().map(|secret| secret.range);
         all.extend(in_query.filter_map(|range| spec.url.as_str().get(range).map(str::to_owned)));
@@ -56,7 +62,7 @@ impl Secrets {
         // A secret that holds another is hidden as a whole.
         all.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
         all.dedup();
-        Self(all)
+        Self { values: all, has_fetched: matches!(spec.auth, Some(Auth::OAuth2(_))) }
     }
 
     /// A text without them, and without what no database can hold.
@@ -64,11 +70,26 @@ impl Secrets {
         let replaced = |text: String, secret: &String| {
             if text.contains(secret.as_str()) { text.replace(secret.as_str(), HIDDEN) } else { text }
         };
-        self.0.iter().fold(without_nul(text), replaced)
+        let text = self.values.iter().fold(without_nul(text), replaced);
+        if self.has_fetched { without_tokens(&text) } else { text }
     }
 }
 
-/// The password, and the two as they are sent.
+/// Hides the words that follow the name of the scheme (RFC 6750 section 2.1).
+fn without_tokens(text: &str) -> String {
+    const SCHEME: &str = "Bearer ";
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    let mut parts = text.split(SCHEME);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(is_of_token);
+        let is_token = part.len() - rest.len() >= SHORTEST_SECRET;
+        shown.extend([SCHEME, if is_token { HIDDEN } else { "" }, if is_token { rest } else { part }]);
+    }
+    shown
+}
+
+/// A login, and what it becomes on its way (RFC 7617).
 fn login(username: &str, password: &str) -> [String; 2] {
     [password.to_owned(), BASE64_STANDARD.encode(format!("{username}:{password}"))]
 }
@@ -134,5 +155,29 @@ mod tests {
     fn a_url_is_shown_without_its_secrets() {
         assert_eq!(shown_url("https://u:p@a.example/x?token=abc&page=2#f"), "https://a.example/x?token=***&page=2");
         assert_eq!(shown_url("no url"), "");
+    }
+
+    #[test]
+    fn what_is_sent_is_hidden_in_every_form_that_it_takes() {
+        let mut spec = spec(&serde_json::json!(200));
+        spec.url = "https://us%40r:url-p%40ss@shop.example/?token=in-the-query&page=number-two".parse().unwrap();
+        let login = Some(("proxy-user".to_owned(), "proxy-pass".to_owned()));
+        spec.proxy = Some(Proxy { kind: ProxyKind::Http, host: "127.0.0.1".to_owned(), port: 3128, login });
+        spec.auth = Some(Auth::Basic { username: "me".to_owned(), password: "basic-pass".to_owned() });
+        let encoded =
+            ["us@r:url-p@ss", "proxy-user:proxy-pass", "me:basic-pass"].map(|pair| BASE64_STANDARD.encode(pair));
+        let secrets = Secrets::of(&spec, &Observation::default());
+        for secret in encoded.iter().map(String::as_str).chain(["url-p@ss", "url-p%40ss", "in-the-query", "basic-pass"])
+        {
+            assert_eq!(secrets.hidden(format!("a {secret} b")), "a *** b");
+        }
+        assert_eq!(secrets.hidden("number-two".to_owned()), "number-two");
+
+        let token_url = "https://id.example/token".parse().unwrap();
+        let (client_id, client_secret, scopes) = ("me".to_owned(), "its-secret".to_owned(), Vec::new());
+        spec.auth = Some(Auth::OAuth2(ClientCredentials { token_url, client_id, client_secret, scopes }));
+        let said = Secrets::of(&spec, &Observation::default())
+            .hidden("its-secret, \"Bearer eyJh.bG~c-1=\", the Bearer of news".to_owned());
+        assert_eq!(said, "***, \"Bearer ***\", the Bearer of news");
     }
 }

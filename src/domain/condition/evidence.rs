@@ -1,6 +1,6 @@
 //! What conditions are examined against.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::Needs;
 use crate::domain::Timestamp;

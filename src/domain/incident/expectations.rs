@@ -16,6 +16,7 @@
 //! | `60p` | the endpoint is paused |
 //! | `60W` `60E` | a maintenance window opens; it is over |
 //! | `60G` `60N` | the grace of the start begins; it is over |
+//! | `60S` `60T` | a silence begins; it is over |
 //! | `60.` | nothing; time goes by until then |
 //!
 //! Time is let work once a second. What is told is written as `instant event span ordinal`: when it was told, what, the
@@ -29,6 +30,7 @@ use super::*;
 use crate::domain::alert_policy::{EscalationStep, FailureThreshold, FlapPolicy, ReminderPolicy};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::MissedReason;
+use crate::domain::suppression::Hold;
 use crate::domain::{from_micros, micros};
 
 const SECOND: i64 = 1_000_000;
@@ -164,6 +166,12 @@ fn cooldowns_damp_recoveries_and_never_outages() {
             "120 down 120; 180 up 180; 240 down_again 240; 800 up 500; up -",
         ),
         (|| cooldown(300), "60u 120d 180u 480d", "120 down 120; 180 up 180; 480 down 480; down 480"),
+        // Open again and good again while it was kept back: what was told last is still the recovery, and its cooldown goes on.
+        (
+            || cooldown(300),
+            "60u 120d 180u 190S 240d 250u 255x 260T 300d",
+            "120 down 120; 180 up 180; 240 down_again 240 kept back; 300 down_again 300; down 120",
+        ),
         (|| cooldown(0), "60u 120d 180u 240d 300u", "120 down 120; 180 up 180; 240 down 240; 300 up 300; up -"),
         (quiet_recovery, "60u 120d 180u 240d 300u", "120 down 120; 240 down 240; up -"),
         // Held, and a single failure that is not confirmed: good again it waits anew.
@@ -434,8 +442,8 @@ fn degraded_is_confirmed_told_and_ended_beside_outages() {
             "180 degraded 120; 240 up 240 1; 360 degraded 300; 900 up 600 1; up -",
         ),
         // What keeps it back has it noted; it is told afterwards if it lasts.
-        (degrading, "60u 120l 130W 180l 200E 210.", "180 degraded 120; 201 degraded 120; degraded -"),
-        (degrading, "60u 120l 130W 180l 190u 200E 210.", "180 degraded 120; up -"),
+        (degrading, "60u 120l 130W 180l 200E 210.", "180 degraded 120 kept back; 201 degraded 120; degraded -"),
+        (degrading, "60u 120l 130W 180l 190u 200E 210.", "180 degraded 120 kept back; up -"),
     ]);
 }
 
@@ -537,6 +545,8 @@ impl Life<'_> {
             }
             "G" => self.around.start_grace = Some(Hold { name: String::new(), until: None }),
             "N" => self.around.start_grace = None,
+            "S" => self.around.silence = Some(Hold { name: String::new(), until: None }),
+            "T" => self.around.silence = None,
             "W" => self.around.maintenance = Some(Hold { name: String::new(), until: None }),
             "E" => self.around.maintenance = None,
             "." => {}
@@ -567,10 +577,11 @@ impl Life<'_> {
 
     fn keep(&mut self, step: Step, now: i64) {
         self.state = step.state;
-        if let Some(Tell { event, span, ordinal, .. }) = step.tell {
+        if let Some(Tell { event, span, ordinal, held_by }) = step.tell {
             let span = micros(span) / SECOND;
             let ordinal = if ordinal == 0 { String::new() } else { format!(" {ordinal}") };
-            self.say(&format!("{event} {span}{ordinal}"), now);
+            let kept = if held_by.is_some() { " kept back" } else { "" };
+            self.say(&format!("{event} {span}{ordinal}{kept}"), now);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::domain::alert_policy::{EscalationStep, FailureThreshold, FlapPolicy, 
 use crate::domain::check::Timings;
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::MissedReason;
+use crate::domain::suppression::Hold;
 use crate::domain::{from_micros, micros};
 
 const SECOND: i64 = 1_000_000;
@@ -613,7 +614,7 @@ impl World {
     }
 }
 
-fn through_json<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
     serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap()
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -71,7 +71,7 @@ impl PartialSchema for AheadSetting {
             .schema_type(SchemaType::new(Type::String))
             .pattern(Some(r"^[0-9]+(\.[0-9]+)?%$"))
             .description(Some("A share of the lifetime, more than 0 % and less than 100 %"));
-        OneOfBuilder::new()
+        AnyOfBuilder::new()
             .item(share)
             .item(DurationSetting::schema())
             .description(Some("How long before its end: a share of the lifetime, or a length of time"))

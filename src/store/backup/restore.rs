@@ -225,7 +225,11 @@ async fn verify_copy(backup: &Path, copied: &Path) -> Result<(), StoreError> {
         StoreError::Unavailable(format!("the backup {name} is damaged ({what}): nothing was changed; use another"))
     };
     match integrity::examine(copied, integrity::Depth::Full, || false).await {
-        Ok(findings) if findings.is_empty() => {}
+        Ok(findings) if findings.is_empty() => match integrity::is_cut(copied) {
+            Ok(false) => {}
+            Ok(true) => return Err(damaged("its end is missing")),
+            Err(error) => return Err(damaged(&error.to_string())),
+        },
         Ok(findings) => return Err(damaged(&findings.join("; "))),
         Err(error) => return Err(damaged(&error.to_string())),
     }

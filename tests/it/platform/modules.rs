@@ -16,7 +16,7 @@ async fn modules_are_listed_with_what_can_be_set_for_them() {
     let of = |kind: &str| {
         modules.iter().filter(|m| m["type"] == kind).map(|m| m["name"].as_str().unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!(of("check"), ["http", "tcp", "tls", "icmp", "dns", "websocket", "grpc"]);
+    assert_eq!(of("check"), ["http", "tcp", "tls", "icmp", "dns", "websocket", "grpc", "push"]);
     let transports = ["console", "email", "webhook", "telegram"].into_iter();
     assert_eq!(of("channel"), transports.chain(api_monitor::domain::preset::names()).collect::<Vec<_>>());
     assert_eq!(of("storage"), ["sqlite", "postgresql"]);
@@ -36,7 +36,7 @@ async fn modules_are_listed_with_what_can_be_set_for_them() {
     platform.get(&format!("{MODULES}/carrier-pigeon")).await.expect(404);
     platform.get(&format!("{MODULES}?type=magic")).await.expect(400);
     let checks = platform.get(&format!("{MODULES}?type=check")).await.expect(200).json();
-    assert_eq!((&checks["total"], &checks["modules"][0]["in_use"]), (&json!(7), &json!(false)), "{checks}");
+    assert_eq!((&checks["total"], &checks["modules"][0]["in_use"]), (&json!(8), &json!(false)), "{checks}");
 
     let endpoint = json!({"name": "e", "url": "http://127.0.0.1:9/", "is_active": false});
     platform.send("POST", "/api/v1/endpoints", &endpoint).await.expect(201);

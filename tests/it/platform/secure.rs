@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use api_monitor::clock::{Clock, SystemClock};
+use chrono::TimeDelta;
 use rustls::pki_types::PrivateKeyDer;
 
 /// Serves as long as the test lasts.
@@ -32,9 +34,7 @@ fn config(names: &[&str], days: (i64, i64)) -> Arc<rustls::ServerConfig> {
 }
 
 fn in_days(days: i64) -> SystemTime {
-    let length = Duration::from_secs(days.unsigned_abs() * 86_400);
-    let now = SystemTime::now();
-    if days < 0 { now - length } else { now + length }
+    (SystemClock::new().now() + TimeDelta::days(days)).into()
 }
 
 impl Secure {

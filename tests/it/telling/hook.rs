@@ -124,8 +124,9 @@ impl Shared {
 
     fn kill(&self, aim: Option<Aim>, moment: Moment) -> std::io::Result<()> {
         if let Some(aim) = aim.filter(|aim| aim.moment == moment) {
-            kill(aim.process);
+            // Counted before: whoever waits for its end asks at once.
             self.kills.fetch_add(1, Ordering::Relaxed);
+            kill(aim.process);
             return Err(std::io::Error::other("the sender is dead"));
         }
         Ok(())

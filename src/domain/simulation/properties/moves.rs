@@ -146,7 +146,9 @@ pub(crate) fn settings() -> impl Strategy<Value = Setting> {
     let network = prop::option::weighted(0.6, (2_u64..20, 40_u64..400));
     let count = usize::try_from(ENDPOINTS).unwrap_or_default();
     let policies = prop::collection::vec(policies(), count);
-    (10_u64..90, policies, shape, local, network).prop_map(|(interval, policies, shape, local, network)| Setting {
+    // Now and then so long that only a confirming check can be in time.
+    let interval = prop_oneof![5 => 10_u64..90, 1 => 300_u64..900];
+    (interval, policies, shape, local, network).prop_map(|(interval, policies, shape, local, network)| Setting {
         interval,
         policies,
         shape,

@@ -401,7 +401,7 @@ impl Run {
             targets.look(now);
         }
         for parent in self.begun.iter().filter(|begun| begun.fails_first).map(|begun| begun.id).collect::<Vec<_>>() {
-            self.failed_at_first(parent, now);
+            self.seen_to_fail(parent, now);
         }
         for id in 1..=ENDPOINTS {
             if self.is_in_window(id, wall, wall) {
@@ -445,8 +445,8 @@ impl Run {
         }
     }
 
-    /// While an attempt has failed an endpoint counts as down for those that depend on it, and they are checked after it.
-    fn failed_at_first(&mut self, parent: i64, now: Duration) {
+    /// While an attempt or a check has failed an endpoint counts as down for those that depend on it, and they are checked after it.
+    fn seen_to_fail(&mut self, parent: i64, now: Duration) {
         for id in 1..=ENDPOINTS {
             if self.parents(id).0.contains(&parent) {
                 self.parent_seen.insert(id, now);
@@ -460,8 +460,9 @@ impl Run {
         let of_it = |begun: &Begun| begun.id == id && begun.began_at == result.started_at;
         let Some(place) = self.begun.iter().position(of_it) else { panic!("nobody began {result:?}") };
         let Begun { began, fails_first, .. } = self.begun.swap_remove(place);
-        if fails_first {
-            self.failed_at_first(id, now);
+        // Also where the next one is good before anybody looks.
+        if fails_first || matches!(result.outcome, Outcome::Down(_)) {
+            self.seen_to_fail(id, now);
         }
         self.begun.retain(|begun| begun.id != id || begun.began > began);
         let local = self.local == Some(id);
