@@ -1,5 +1,6 @@
 //! `api-monitor check`: everything that is seen is told, in text and as JSON, and nothing that is secret.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -244,7 +245,7 @@ async fn every_kind_is_told_in_its_own_words() {
         let told = check(folder.path(), &[name]).await;
         let code = i32::from(matches!(name, "gone" | "refused"));
         assert_eq!(told.code, Some(code), "{name}: {} {}", told.stdout, told.stderr);
-        all.push_str(&format!("--- {name}\n{}\n", normalised(&told.stdout)));
+        writeln!(all, "--- {name}\n{}", normalised(&told.stdout)).unwrap();
         let seen = by_the_schema(&check(folder.path(), &[name, "--json"]).await.stdout);
         assert_eq!(seen["outcome"], if code == 0 { "up" } else { "down" }, "{name}: {seen}");
     }
