@@ -48,7 +48,14 @@ fn is_child(known: &KnownEndpoint) -> bool {
 fn is_same(one: &KnownEndpoint, other: &KnownEndpoint) -> bool {
     let of = |known: &KnownEndpoint| {
         let endpoint = &known.endpoint;
-        (endpoint.group.clone(), endpoint.name.clone(), endpoint.tags.clone(), endpoint.depends_on.clone())
+        let reports_itself = endpoint.check.push().is_some();
+        (
+            endpoint.group.clone(),
+            endpoint.name.clone(),
+            endpoint.tags.clone(),
+            endpoint.depends_on.clone(),
+            reports_itself,
+        )
     };
     one.is_checked() == other.is_checked() && of(one) == of(other)
 }

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::check::{CheckDetail, CheckSpec, Judged, Observation, judge};
 use crate::domain::endpoint::Origin;
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::retry::{RetryPolicy, delay};
 
 /// How far a check may go.
@@ -38,10 +38,20 @@ pub struct Attempted {
     pub detail: CheckDetail,
     /// Attempts made, at least 1.
     pub attempts: u32,
+    /// Those before the last, in order. None of them was good.
+    pub before: Vec<Tried>,
     /// When the first attempt began, after its permit had come.
     pub started_at: Timestamp,
     /// Time spent waiting for permits, of all attempts together.
     pub waited: Duration,
+}
+
+/// An attempt that was not the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// Why, where it can be said.
+    pub failure: Option<Failure>,
+    pub total_us: u32,
 }
 
 /// Makes a check: attempts until one is good, the plan allows no more, or there is no time for another.
@@ -65,13 +75,14 @@ pub async fn run<P, F: Future<Output = P>>(
     let mut waited = asked_at.elapsed();
     let started_at = clock.now();
     let mut attempts = 1;
+    let mut before = Vec::new();
     loop {
         let mut observation = checker.check(spec, plan.origin, Instant::now() + spec.timeout).await;
         drop(permit);
         let Judged { outcome, detail } = judge(spec, &observation, clock.now());
         // A body is not held during the pauses.
         observation.evidence.forget();
-        let ended = Attempted { observation, outcome, detail, attempts, started_at, waited };
+        let ended = Attempted { observation, outcome, detail, attempts, before, started_at, waited };
         if ended.outcome.is_good() || attempts >= plan.max_attempts {
             return ended;
         }
@@ -87,6 +98,10 @@ pub async fn run<P, F: Future<Output = P>>(
         if !in_time(Instant::now()) {
             return Attempted { waited, ..ended };
         }
+        before = ended.before;
+        let Observation { failure, timings, .. } = ended.observation;
+        let failure = ended.outcome.failure().cloned().or(failure);
+        before.push(Tried { failure, total_us: timings.total_us });
         attempts += 1;
     }
 }
@@ -103,7 +118,7 @@ mod tests {
     use super::*;
     use crate::checks::testing::spec;
     use crate::clock::SystemClock;
-    use crate::domain::outcome::{Failure, FailureKind};
+    use crate::domain::outcome::FailureKind;
 
     /// Answers as scripted, after 100 ms each, and notes when each attempt began.
     #[derive(Debug)]
@@ -176,6 +191,9 @@ mod tests {
         let ended = run_scripted(&checker, &steady(), plan(3, None)).await;
         assert_eq!((ended.outcome, ended.attempts, ended.observation.status_code), (Outcome::Up, 3, Some(200)));
         assert_eq!(checker.began_ms(), [0, 1100, 3200]);
+        let before: Vec<_> =
+            ended.before.iter().map(|tried| tried.failure.as_ref().unwrap().message.as_str()).collect();
+        assert_eq!(before, ["GET returned 500, expected 200", "GET returned 502, expected 200"]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -204,6 +222,7 @@ mod tests {
             let checker = Scripted::answering([500, 500, 500]);
             let ended = run_scripted(&checker, &steady(), plan(3, Some(slot_ms))).await;
             assert_eq!(ended.attempts, attempts, "slot in {slot_ms} ms");
+            assert_eq!(ended.before.len() + 1, attempts as usize, "the last is not before itself");
             let waited_in_vain = checker.born_at.elapsed() > Duration::from_millis(3300);
             assert!(!waited_in_vain, "the verdict does not wait for a pause that leads nowhere");
         }

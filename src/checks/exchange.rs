@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::dial::Dialler;
 use super::kinds::Attempt;
@@ -32,6 +32,10 @@ pub(super) async fn tls(dialler: &Dialler, exchange: &Exchange, on: &mut Attempt
     talk(secured.stream, exchange, on).await
 }
 
+/// Where conditions look at what the other side says and nothing else is expected of it, it has said all when nothing more
+/// has come for this time.
+pub(super) const QUIET: Duration = Duration::from_millis(500);
+
 /// Sends what is to be sent and reads until what is expected has come, at most [`MAX_RECEIVED`]. The answer is in the
 /// observation as far as it has come.
 async fn talk<S: AsyncRead + AsyncWrite>(stream: S, exchange: &Exchange, on: &mut Attempt<'_>) -> Result<(), Failure> {
@@ -45,6 +49,9 @@ async fn talk<S: AsyncRead + AsyncWrite>(stream: S, exchange: &Exchange, on: &mu
         std::io::Result::Ok(())
     };
     let Some(expected) = &exchange.expect else {
+        if on.is_listened_to() {
+            return listen(&mut reader, send, on).await;
+        }
         return send.await.map_err(|_| closed(on, "before it had taken what was sent"));
     };
     let mut send = std::pin::pin!(send);
@@ -87,6 +94,33 @@ async fn talk<S: AsyncRead + AsyncWrite>(stream: S, exchange: &Exchange, on: &mu
         if is_over {
             return Ok(());
         }
+    }
+}
+
+/// Reads what conditions look at: until the other side closes, is [`QUIET`], or has said as much as is read. What has come
+/// then, or when the time is over, is the body, also if it is nothing.
+async fn listen(
+    reader: &mut (impl AsyncRead + Unpin),
+    send: impl Future<Output = std::io::Result<()>>,
+    on: &mut Attempt<'_>,
+) -> Result<(), Failure> {
+    send.await.map_err(|_| closed(on, "before it had taken what was sent"))?;
+    on.silent_since = Some(Instant::now());
+    let mut buffer = vec![0; 8 * 1024];
+    loop {
+        let pause = if on.received().bytes.is_empty() { Duration::MAX } else { QUIET };
+        let Ok(Ok(length @ 1..)) = timeout(pause, reader.read(&mut buffer)).await else { return Ok(()) };
+        on.trace.enter(Phase::Transfer);
+        on.silent_since = Some(Instant::now());
+        let received = on.received();
+        let room = MAX_RECEIVED - received.bytes.len();
+        received.bytes.extend(&buffer[..length.min(room)]);
+        received.is_cut = received.bytes.len() == MAX_RECEIVED;
+        if received.is_cut {
+            return Ok(());
+        }
+        // Many bytes that are at hand must not hold the thread.
+        tokio::task::consume_budget().await;
     }
 }
 

@@ -29,8 +29,8 @@ use super::request::Hop;
 use super::trace::{Phase, Trace};
 use super::trust::TlsError;
 use super::{Checker, certificate, deadline, failure};
-use crate::domain::check::{CheckSpec, Observation};
-use crate::domain::dial::{Auth, ClientCredentials, HttpVersion, Proxy, ProxyKind};
+use crate::domain::check::{CheckSpec, Observation, shown_url};
+use crate::domain::dial::{Auth, ClientCredentials, HopSeen, HttpVersion, Proxy, ProxyKind};
 use crate::domain::endpoint::Origin;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::outbound::Outbound;
@@ -79,12 +79,13 @@ impl HttpChecker {
     }
 
     async fn attempt(&self, attempt: Attempt<'_>, seen: &mut Observation) -> Result<(), Failure> {
-        let Attempt { spec, .. } = attempt;
+        let Attempt { spec, trace, .. } = attempt;
         let mut hop = Hop::first(spec)?;
         let token = match &spec.auth {
             Some(Auth::OAuth2(credentials)) => {
                 let token = self.tokens.get(credentials, self.ask_token(attempt, credentials)).await?;
                 hop.authorize(&format!("Bearer {token}"))?;
+                seen.token = Some(token.clone());
                 Some((credentials, token))
             }
             _ => None,
@@ -106,19 +107,21 @@ impl HttpChecker {
             hop.may_lead_to(&next.url, &spec.url, &spec.redirects)?;
             visited.insert((hop.method.clone(), hop.url.clone()));
             let leads_to: String = next.url.as_str().chars().take(MAX_SHOWN_URL).collect();
+            let shown = || shown_url(next.url.as_str()).chars().take(MAX_SHOWN_URL).collect::<String>();
             if visited.contains(&(next.method.clone(), next.url.clone())) {
                 return Err(Failure::new(
                     FailureKind::RedirectLoop,
-                    format!("The redirects go round in a circle at {leads_to}"),
+                    format!("The redirects go round in a circle at {}", shown()),
                 ));
             }
             if seen.redirects.len() >= usize::try_from(spec.redirects.max).unwrap_or(usize::MAX) {
                 let max = spec.redirects.max;
                 return Err(Failure::new(
                     FailureKind::RedirectLimit,
-                    format!("More than {max} redirects, the last one to {leads_to}"),
+                    format!("More than {max} redirects, the last one to {}", shown()),
                 ));
             }
+            end_hop(trace, &hop.url, seen);
             seen.redirects.push(leads_to);
             hop = next;
         }
@@ -290,6 +293,13 @@ impl HttpChecker {
     }
 }
 
+/// Notes a hop that is over.
+fn end_hop(trace: &Trace, url: &Url, seen: &mut Observation) {
+    let timings = trace.hop_over();
+    let url = url.as_str().chars().take(MAX_SHOWN_URL).collect();
+    seen.hops.push(HopSeen { url, status_code: seen.status_code, address: trace.connected_to(), timings });
+}
+
 /// Where a request is sent, and how.
 fn place(attempt: Attempt<'_>, hop: &Hop) -> Place {
     let Attempt { spec, route, .. } = attempt;
@@ -332,6 +342,9 @@ impl Checker for HttpChecker {
                 Some(done) => done.err(),
                 None => Some(failure::timed_out(&trace, spec.timeout, seen.body_bytes)),
             };
+            if let Some(last) = seen.redirects.last().and_then(|url| Url::parse(url).ok()) {
+                end_hop(&trace, &last, &mut seen);
+            }
             trace.tell(&mut seen);
             seen.own_trouble |= deadline::is_ours(&seen, has_ended, trace.stood_still(), spec.timeout);
             seen

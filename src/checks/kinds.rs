@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use super::dial::{Dialler, Route};
 use super::trace::Trace;
 use super::trust::TlsError;
 use super::{Checker, HttpChecker, deadline, dns, exchange, failure, grpc, icmp, websocket};
-use crate::domain::check::{Answer, CheckSpec, KindSpec, Observation, Received};
+use crate::domain::check::{Answer, CheckSpec, KindSpec, Observation, Received, Timings};
 use crate::domain::endpoint::{Kind, Origin};
 use crate::domain::outcome::Failure;
 use crate::outbound::Outbound;
@@ -78,6 +79,8 @@ pub(super) struct Attempt<'a> {
     received: Option<Received>,
     /// In microseconds, where a kind knows it better than the clock of the attempt.
     pub(super) round_trip: Option<u32>,
+    /// Where the other side is only listened to: since when it has said nothing.
+    pub(super) silent_since: Option<Instant>,
     /// Who answered, where there was no connection.
     pub(super) address: Option<String>,
 }
@@ -94,6 +97,12 @@ impl<'a> Attempt<'a> {
     /// What has come over the connection until now; from the first call on that is the answer.
     pub(super) fn received(&mut self) -> &mut Received {
         self.received.get_or_insert_default()
+    }
+
+    /// Whether conditions look at what the other side says.
+    pub(super) fn is_listened_to(&self) -> bool {
+        let needs = self.spec.conditions.needs();
+        needs.body || needs.body_size
     }
 
     /// Our own want of means is noted; everything else is the other side's.
@@ -124,16 +133,19 @@ impl Checker for Checkers {
                 seen: Observation::default(),
                 received: None,
                 round_trip: None,
+                silent_since: None,
                 address: None,
             };
             let ended = deadline::within(&trace, ends_at, Box::pin(self.examine(&mut on))).await;
             let has_ended = ended.is_some();
-            let Attempt { mut seen, received, round_trip, address, .. } = on;
+            let Attempt { mut seen, received, round_trip, silent_since, address, .. } = on;
+            let silence = silent_since.map(|since| since.elapsed());
+            let has_come = received.as_ref().is_some_and(|received| !received.bytes.is_empty());
             seen.answer = received.map(Answer::Received).or(seen.answer);
             seen.failure = match ended {
                 Some(done) => done.err(),
                 // What came until then is judged.
-                None if seen.answer.as_ref().is_some_and(Answer::has_come) => None,
+                None if silence.is_some() || seen.answer.as_ref().is_some_and(Answer::has_come) => None,
                 None => Some(timed_out(spec, &trace)),
             };
             trace.tell(&mut seen);
@@ -141,8 +153,11 @@ impl Checker for Checkers {
             if let Some(round_trip) = round_trip {
                 seen.timings.first_byte_us = Some(round_trip);
                 seen.timings.total_us = seen.timings.dns_us.unwrap_or(0).saturating_add(round_trip);
-            } else if seen.failure.is_none() && !spec.kind.awaits_an_answer() {
+            } else if seen.failure.is_none() && !spec.kind.awaits_an_answer() && !has_come {
                 seen.timings.first_byte_us = None;
+            }
+            if let Some(silence) = silence {
+                without(&mut seen.timings, silence);
             }
             seen.remote_address = address.or(seen.remote_address);
             if let Some(answer) = &seen.answer {
@@ -154,6 +169,15 @@ impl Checker for Checkers {
             }
             seen
         })
+    }
+}
+
+/// That nothing more came is no part of the answer.
+fn without(timings: &mut Timings, silence: Duration) {
+    let silence = u32::try_from(silence.as_micros()).unwrap_or(u32::MAX);
+    let last_phase = timings.transfer_us.as_mut().or(timings.first_byte_us.as_mut());
+    for took in [Some(&mut timings.total_us), last_phase].into_iter().flatten() {
+        *took = took.saturating_sub(silence) / 10 * 10;
     }
 }
 

@@ -50,8 +50,11 @@ struct Notes {
     started_at: Instant,
     phase: Phase,
     phase_began_at: Instant,
-    /// By phase, summed over redirects; `None` was not reached.
+    /// By phase, of the hop under way; `None` was not reached.
     spent: [Option<Duration>; 5],
+    /// By phase, of the hops before.
+    spent_before: [Option<Duration>; 5],
+    hop_began_at: Instant,
     /// `host:port` of the hop under way.
     target: String,
     port: u16,
@@ -86,6 +89,13 @@ impl Notes {
         self.phase = phase;
     }
 
+    fn spent_in_all(&self) -> [Option<Duration>; 5] {
+        std::array::from_fn(|i| match (self.spent_before[i], self.spent[i]) {
+            (Some(before), Some(now)) => Some(before + now),
+            (before, now) => before.or(now),
+        })
+    }
+
     /// Counts the time since the last change to the phase under way.
     fn leave(&mut self) {
         let now = Instant::now();
@@ -106,6 +116,8 @@ impl Trace {
                 phase: Phase::Dns,
                 phase_began_at: now,
                 spent: [None; 5],
+                spent_before: [None; 5],
+                hop_began_at: now,
                 target: String::new(),
                 port: 0,
                 resolved: Vec::new(),
@@ -218,6 +230,17 @@ impl Trace {
         notes.enter(Phase::FirstByte);
     }
 
+    /// A redirect leads on: how long the hop took that is over.
+    pub(super) fn hop_over(&self) -> Timings {
+        let mut notes = self.lock();
+        notes.leave();
+        let took = timings(&notes.spent, notes.phase_began_at - notes.hop_began_at);
+        notes.spent_before = notes.spent_in_all();
+        notes.spent = [None; 5];
+        notes.hop_began_at = notes.phase_began_at;
+        took
+    }
+
     /// Everything that is seen of a connection, into the observation. The last that is asked of a trace.
     pub(super) fn tell(&self, seen: &mut Observation) {
         seen.timings = self.timings();
@@ -226,6 +249,7 @@ impl Trace {
         seen.own_trouble |= notes.own_trouble;
         seen.dialled.clone_from(&notes.dialled);
         seen.tls.clone_from(&notes.tls);
+        seen.proxy.clone_from(&notes.proxy);
         let chain = notes.chain.clone();
         drop(notes);
         seen.remote_address = self.connected_to();
@@ -307,19 +331,23 @@ impl Trace {
     pub(super) fn timings(&self) -> Timings {
         let mut notes = self.lock();
         notes.leave();
-        let of = |phase: Phase| notes.spent[phase as usize].map(rounded_us);
-        Timings {
-            dns_us: of(Phase::Dns),
-            connect_us: of(Phase::Connect),
-            tls_us: of(Phase::Tls),
-            first_byte_us: of(Phase::FirstByte),
-            transfer_us: of(Phase::Transfer),
-            total_us: rounded_us(notes.phase_began_at - notes.started_at),
-        }
+        timings(&notes.spent_in_all(), notes.phase_began_at - notes.started_at)
     }
 
     fn lock(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn timings(spent: &[Option<Duration>; 5], total: Duration) -> Timings {
+    let of = |phase: Phase| spent[phase as usize].map(rounded_us);
+    Timings {
+        dns_us: of(Phase::Dns),
+        connect_us: of(Phase::Connect),
+        tls_us: of(Phase::Tls),
+        first_byte_us: of(Phase::FirstByte),
+        transfer_us: of(Phase::Transfer),
+        total_us: rounded_us(total),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::dial::Dialler;
-use super::exchange::MAX_RECEIVED;
+use super::exchange::{MAX_RECEIVED, QUIET};
 use super::failure::{self, shown};
 use super::kinds::Attempt;
 use super::trace::Phase;
@@ -126,9 +126,17 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         socket.send(Message::text(text.as_str())).await.map_err(|_| closed("before it had taken what was sent"))?;
     }
     on.received();
-    let Some(expected) = &exchange.expect else { return Ok(()) };
+    let expected = exchange.expect.as_ref();
+    let listens = expected.is_none() && on.is_listened_to();
+    if expected.is_none() && !listens {
+        return Ok(());
+    }
+    on.silent_since = listens.then(Instant::now);
     loop {
-        let message = match socket.next().await {
+        let pause = if listens && on.received().has_messages() { QUIET } else { Duration::MAX };
+        // Of one that is quiet all is read that conditions look at.
+        let Ok(message) = timeout(pause, socket.next()).await else { return Ok(()) };
+        let message = match message {
             Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
             Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
             Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) | None => {
@@ -152,10 +160,13 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         received.is_cut = message.len() > room || room == 0;
         received.push_message(&message[..message.len().min(room)]);
         // Each message by itself: all of them would be looked at again with each of many.
-        if expected.is_met(&message) || received.is_cut {
+        if expected.is_some_and(|expected| expected.is_met(&message)) || received.is_cut {
             return Ok(());
+        }
+        if listens {
+            on.silent_since = Some(Instant::now());
         }
     }
     let received = on.received();
-    if received.bytes.is_empty() && !received.is_cut { Err(closed("before it answered")) } else { Ok(()) }
+    if received.bytes.is_empty() && !received.is_cut && !listens { Err(closed("before it answered")) } else { Ok(()) }
 }

@@ -1,39 +1,83 @@
 //! `check` and `healthcheck`: one examination now, told to a person or as JSON. Nothing is stored.
 
+mod report;
+mod text;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use clap::Args;
 
-use super::{FAILED, Failed, load, say, tokio_free_now};
+use self::report::Report;
+use super::style::Paint;
+use super::{CANNOT_START, FAILED, Failed, load, say, tokio_free_now};
 use crate::checks::Checkers;
 use crate::checks::attempts::{self, Attempted, AttemptsPlan};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LoadOptions};
-use crate::domain::check::Answer;
-use crate::domain::endpoint::{Endpoint, EndpointSettings, Kind, Layers, Origin, TlsSettings, resolve};
+use crate::domain::condition::Conditions;
+use crate::domain::endpoint::{Endpoint, EndpointSettings, Layers, Origin, TlsSettings, resolve};
 use crate::domain::outcome::Outcome;
 use crate::domain::setting::DurationSetting;
 use crate::outbound::Outbound;
-use crate::service::redaction::redacted_url;
 
-/// Examines a configured endpoint or a URL. The exit code is 0 when it is up and 1 when it is down.
-pub(super) async fn check(
-    options: &LoadOptions,
-    target: &str,
-    as_json: bool,
-    use_retry: bool,
-) -> Result<ExitCode, Failed> {
-    let (endpoint, outbound) = find(options, target)?;
-    let attempted = examine(&endpoint, outbound, use_retry).await?;
-    let up = attempted.outcome.is_good();
-    if as_json {
-        say(&serde_json::to_string_pretty(&as_value(&endpoint, &attempted)).map_err(Failed::running)?);
-    } else {
-        say(&as_text(&endpoint, &attempted));
+/// What to examine, and how to tell of it.
+#[derive(Debug, Args)]
+pub(super) struct Examination {
+    /// A URL, or the name (`name` or `group/name`) of a configured endpoint
+    target: String,
+    /// What must hold, beside what is configured: '[STATUS] == 200'; may be given again
+    #[arg(long = "condition", value_name = "CONDITION")]
+    conditions: Vec<String>,
+    /// What must hold for it not to be degraded; may be given again
+    #[arg(long, value_name = "CONDITION")]
+    degraded_unless: Vec<String>,
+    /// Print JSON (docs/check.schema.json)
+    #[arg(long)]
+    json: bool,
+    /// Make one attempt only
+    #[arg(long)]
+    no_retry: bool,
+}
+
+/// Examines a configured endpoint or a URL. The exit code is 0 when it is up or degraded, 1 when it is down, and 2 when
+/// it could not be examined.
+pub(super) async fn check(options: &LoadOptions, asked: &Examination) -> Result<ExitCode, Failed> {
+    let (mut endpoint, outbound) = find(options, &asked.target)?;
+    if endpoint.check.push().is_some() {
+        let why = "nothing is asked of it: it reports by itself. What is known of it: `api-monitor explain`";
+        return Err(Failed::cannot_start(format!("`{}` is of the kind push: {why}", asked.target)));
     }
-    Ok(if up { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    add_conditions(&mut endpoint.check.conditions, asked)?;
+    let attempted = examine(&endpoint, outbound, !asked.no_retry).await?;
+    let report = Report::of(&endpoint, &attempted, SystemClock::new().now());
+    if asked.json {
+        say(&serde_json::to_string_pretty(&report).map_err(Failed::running)?);
+    } else {
+        say(&text::of(&report, Paint::of(&options.environment)));
+    }
+    Ok(match attempted.outcome {
+        Outcome::Up | Outcome::Degraded => ExitCode::SUCCESS,
+        Outcome::Down(_) => ExitCode::from(FAILED),
+        Outcome::Missed(_) => ExitCode::from(CANNOT_START),
+    })
+}
+
+/// Those of the command line, after those of the endpoint.
+fn add_conditions(known: &mut Conditions, asked: &Examination) -> Result<(), Failed> {
+    for (key, texts, list) in [
+        ("--condition", &asked.conditions, &mut known.required),
+        ("--degraded-unless", &asked.degraded_unless, &mut known.degraded_unless),
+    ] {
+        let (conditions, mistakes) = Conditions::read(texts, known.dialect);
+        if let Some((i, _, why)) = mistakes.into_iter().next() {
+            let which = i.and_then(|i| texts.get(i)).map_or_else(String::new, |text| format!(" '{text}'"));
+            return Err(Failed::cannot_start(format!("{key}{which}: {why}")));
+        }
+        list.extend(conditions);
+    }
+    Ok(())
 }
 
 /// Asks a monitor on this machine for its liveness.
@@ -133,112 +177,4 @@ fn resolve_alone(settings: &EndpointSettings, defaults: &EndpointSettings) -> Re
             errors.iter().map(|e| format!("{} {}", e.pointer.trim_start_matches('/'), e.detail)).collect();
         Failed::cannot_start(all.join("; "))
     })
-}
-
-fn milliseconds(micros: Option<u32>) -> Option<f64> {
-    micros.map(|us| f64::from(us) / 1_000.0)
-}
-
-fn phases(attempted: &Attempted) -> [(&'static str, Option<f64>); 6] {
-    let t = attempted.observation.timings;
-    [
-        ("dns", milliseconds(t.dns_us)),
-        ("connect", milliseconds(t.connect_us)),
-        ("tls", milliseconds(t.tls_us)),
-        ("first_byte", milliseconds(t.first_byte_us)),
-        ("transfer", milliseconds(t.transfer_us)),
-        ("total", milliseconds(Some(t.total_us))),
-    ]
-}
-
-fn as_value(endpoint: &Endpoint, attempted: &Attempted) -> serde_json::Value {
-    let seen = &attempted.observation;
-    let timings: serde_json::Map<_, _> =
-        phases(attempted).iter().map(|(name, ms)| (format!("{name}_ms"), json!(ms))).collect();
-    json!({
-        "url": shown_url(endpoint),
-        "kind": endpoint.kind,
-        "method": (endpoint.kind == Kind::Http).then_some(&endpoint.check.method),
-        "outcome": attempted.outcome.word(),
-        "failure_kind": attempted.outcome.failure().map(|f| f.kind),
-        "error": attempted.outcome.failure().or(seen.failure.as_ref()).map(|f| &f.message),
-        "status_code": seen.status_code,
-        "attempts": attempted.attempts,
-        "timings": timings,
-        "address": seen.remote_address,
-        "http_version": seen.http_version,
-        "answer": seen.answer.as_ref().map(Answer::to_json),
-        "redirects": seen.redirects,
-        "body_bytes": seen.body_bytes,
-        "conditions": attempted.detail.conditions,
-        "excerpt": attempted.detail.excerpt,
-        "certificate": seen.certificate.as_ref().map(|c| json!({
-            "subject": c.subject,
-            "issuer": c.issuer,
-            "not_before": c.not_before,
-            "not_after": c.not_after,
-            "sans": c.sans,
-        })),
-    })
-}
-
-fn shown_url(endpoint: &Endpoint) -> String {
-    redacted_url(endpoint.check.url.as_str())
-}
-
-fn as_text(endpoint: &Endpoint, attempted: &Attempted) -> String {
-    let seen = &attempted.observation;
-    let mut lines: Vec<String> = Vec::new();
-    let verdict = match &attempted.outcome {
-        Outcome::Down(failure) => format!("down: {} ({})", failure.message, failure.kind),
-        Outcome::Degraded => match attempted.detail.why_degraded() {
-            Some(why) => format!("degraded: {why}"),
-            None => "degraded".to_owned(),
-        },
-        Outcome::Missed(reason) => {
-            let why = seen.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.message));
-            format!("missed ({reason}){why}")
-        }
-        other @ Outcome::Up => other.word().to_string(),
-    };
-    let mut line = |label: &str, value: &str| lines.push(format!("{label:<12}{value}"));
-    let what = if endpoint.kind == Kind::Http { endpoint.check.method.as_str() } else { endpoint.kind.as_str() };
-    line("request", &format!("{what} {}", shown_url(endpoint)));
-    line("result", &verdict);
-    if let Some(code) = seen.status_code {
-        let version = seen.http_version.as_deref().unwrap_or("HTTP");
-        line("answer", &format!("{version} {code}, {} bytes of body", seen.body_bytes));
-    }
-    if let Some(answer) = seen.answer.as_ref().and_then(Answer::summary) {
-        line("answer", &answer);
-    }
-    if let Some(address) = &seen.remote_address {
-        line("address", address);
-    }
-    for hop in &seen.redirects {
-        line("redirect", hop);
-    }
-    for condition in &attempted.detail.conditions {
-        let verdict = match (condition.success, condition.degrades) {
-            (true, _) => "holds",
-            (false, true) => "does not hold: degraded",
-            (false, false) => "does not hold",
-        };
-        line("condition", &format!("{}: {verdict}", condition.seen));
-    }
-    if let Some(certificate) = &seen.certificate {
-        line(
-            "certificate",
-            &format!("{} by {}, until {}", certificate.subject, certificate.issuer, certificate.not_after.format("%F")),
-        );
-    }
-    if attempted.attempts > 1 {
-        line("attempts", &attempted.attempts.to_string());
-    }
-    for (name, ms) in phases(attempted) {
-        if let Some(ms) = ms {
-            line(&name.replace('_', " "), &format!("{ms:>9.2} ms"));
-        }
-    }
-    lines.join("\n")
 }

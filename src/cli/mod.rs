@@ -15,6 +15,7 @@ mod progress;
 mod remote;
 mod serve;
 mod simulate;
+mod style;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -135,18 +136,12 @@ enum Command {
     },
     /// Examine one endpoint now and say what was seen; nothing is stored
     #[command(
-        after_help = "Examples:\n  api-monitor check https://example.com/health\n  api-monitor check core/api --json"
+        after_help = "Examples:\n  api-monitor check https://example.com/health\n  api-monitor check core/api --json\n  \
+                      api-monitor check tcp://db.example:5432\n  api-monitor check https://example.com \\\n    \
+                      --condition '[BODY].status == ok' --degraded-unless '[RESPONSE_TIME] < 800ms'\n\n\
+                      Exit codes: 0 up or degraded, 1 down, 2 it could not be examined."
     )]
-    Check {
-        /// A URL, or the name (`name` or `group/name`) of a configured endpoint
-        target: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// Make one attempt only
-        #[arg(long)]
-        no_retry: bool,
-    },
+    Check(check::Examination),
     /// Imagine an outage and say who would be told what and when, and what would keep it back; nothing is checked or sent
     #[command(after_help = "Examples:\n  api-monitor simulate core/api --down 2h\n  \
                             api-monitor simulate core/api --down 2h --at '2026-11-29T03:00' --also core/db\n  \
@@ -340,9 +335,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failed> {
             let query = ExportQuery { what, format, endpoints: endpoint, from, to };
             runtime(Workers::Fixed(1))?.block_on(export::export(&config, &query, output.as_deref(), force))
         }
-        Command::Check { target, json, no_retry } => {
-            runtime(Workers::Fixed(1))?.block_on(check::check(&options, &target, json, !no_retry))
-        }
+        Command::Check(asked) => runtime(Workers::Fixed(1))?.block_on(check::check(&options, &asked)),
         Command::Notify { what: NotifyCommand::Test { channel } } => {
             let config = load(&options)?;
             runtime(Workers::Fixed(1))?.block_on(notify::test(&config, &channel))

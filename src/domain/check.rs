@@ -14,7 +14,7 @@ use crate::domain::certificate::ServedChain;
 use crate::domain::condition::{Conditions, Evidence};
 use crate::domain::connectivity::Reaches;
 pub use crate::domain::dial::TlsPolicy;
-use crate::domain::dial::{Auth, DialPolicy, Dialled, HttpVersion, Proxy, RedirectHosts, TlsSeen};
+use crate::domain::dial::{Auth, DialPolicy, Dialled, HopSeen, HttpVersion, Proxy, RedirectHosts, TlsSeen};
 use crate::domain::endpoint::EndpointId;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, words};
 use crate::domain::push::PushSpec;
@@ -25,6 +25,7 @@ pub use self::kind::{
     Answer, DnsAnswer, DnsQuestion, DnsRecord, DnsRecordType, DnsTransport, Echo, EchoSpec, Exchange, Expectation,
     HealthQuestion, HealthStatus, KindSpec, Received,
 };
+pub use self::secrets::{Secrets, shown_url};
 
 /// A header of every request that a check sends. This monitor's own API knows its checks by it: they come from this
 /// machine, but are made up by whoever may make endpoints, and by those to whom a check is redirected.
@@ -126,6 +127,10 @@ pub struct Observation {
     pub reaches: Reaches,
     /// Where the redirects led, one entry a hop followed.
     pub redirects: Vec<String>,
+    /// The hops of an attempt that was redirected, the last one included; empty of others.
+    pub hops: Vec<HopSeen>,
+    /// `host:port` of the proxy by which the last hop went.
+    pub proxy: Option<String>,
     /// Bytes of decompressed body read, at most `max_body_bytes`.
     pub body_bytes: u64,
     /// The addresses that were dialled, in order, those of all hops; the newest [`MAX_DIALLED`] of them.
@@ -142,6 +147,8 @@ pub struct Observation {
     pub evidence: Evidence,
     /// What was answered, where it is not in HTTP.
     pub answer: Option<Answer>,
+    /// What we were given to say who we are. Never shown.
+    pub token: Option<String>,
     /// The connection was one that an earlier check had made.
     pub reused: bool,
 }

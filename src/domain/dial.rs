@@ -3,6 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 
+use crate::domain::check::Timings;
 use crate::domain::outcome::words;
 
 words! {
@@ -214,6 +215,19 @@ pub struct Dialled {
     pub took_us: u32,
     /// Why there is no connection, as one sentence; `None`: there is.
     pub failure: Option<String>,
+}
+
+/// One request of an attempt that was redirected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HopSeen {
+    /// What was asked, as it was sent: it may hold secrets.
+    pub url: String,
+    /// `None`: no answer came.
+    pub status_code: Option<u16>,
+    /// `ip:port` of the other end of its connection.
+    pub address: Option<String>,
+    /// Of this hop alone.
+    pub timings: Timings,
 }
 
 /// What was agreed in a TLS handshake.

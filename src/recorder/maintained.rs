@@ -32,8 +32,11 @@ pub(super) fn follow(
     let idle = maintained.is_empty() && !board.has_maintenance();
     let present = if idle { HashSet::new() } else { present(board) };
     let is_checked = |id| board.get(id).is_some_and(|entry| entry.known.is_checked());
-    let is_in_question =
+    // What reports by itself cannot be checked to find out.
+    let can_be_checked = |id| board.get(id).is_some_and(|entry| entry.known.endpoint.check.push().is_none());
+    let is_failing =
         |id| tracked.get(&id).is_some_and(|of_it| of_it.state.is_in_question(of_it.last_verdict.as_deref()));
+    let is_in_question = |id| can_be_checked(id) && is_failing(id);
     let changes = maintained.follow(present, is_checked, is_in_question, now);
     let entries = |ids: Vec<EndpointId>| ids.into_iter().filter_map(|id| board.get(id)).collect();
     Changed { begun: entries(changes.begun), ended: entries(changes.ended) }

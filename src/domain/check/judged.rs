@@ -58,7 +58,7 @@ pub fn judge(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> Jud
     }
     let outcome = if observation.failure.is_none() && !spec.conditions.is_empty() {
         let (judged, conditions) = examined(spec, observation, now);
-        let secrets = Secrets::of(spec);
+        let secrets = Secrets::of(spec, observation);
         detail.conditions = conditions.into_iter().map(|condition| shown(condition, &secrets)).collect();
         let judged = match judged {
             Outcome::Down(failure) => Outcome::Down(Failure { message: secrets.hidden(failure.message), ..failure }),
@@ -70,7 +70,7 @@ pub fn judge(spec: &CheckSpec, observation: &Observation, now: Timestamp) -> Jud
         outcome
     };
     if outcome != Outcome::Up {
-        detail.excerpt = excerpt(&observation.evidence.body, &Secrets::of(spec));
+        detail.excerpt = excerpt(&observation.evidence.body, &Secrets::of(spec, observation));
     }
     Judged { outcome, detail }
 }
@@ -333,7 +333,7 @@ mod tests {
             (b"a\xc3", Some("a")),
             ("äö".as_bytes(), Some("äö")),
         ] {
-            assert_eq!(super::excerpt(body, &Secrets::of(&spec)).as_deref(), expected);
+            assert_eq!(super::excerpt(body, &Secrets::of(&spec, &Observation::default())).as_deref(), expected);
         }
         assert_eq!(
             judge(&spec, &Observation { evidence: Evidence::default(), ..seen }, from_micros(0)).detail.excerpt,

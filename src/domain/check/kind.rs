@@ -323,6 +323,10 @@ impl Received {
         self.bytes.push(b'\n');
     }
 
+    pub fn has_messages(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
     /// Whether all that came, or one of the messages, is what is expected.
     fn meets(&self, expected: &Expectation) -> bool {
         if self.ends.is_empty() {

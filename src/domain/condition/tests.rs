@@ -374,3 +374,22 @@ fn headers_are_kept_up_to_a_bound() {
     assert_eq!(evidence.header("b").map(str::len), Some(MAX_HEADER));
     assert!(evidence.headers.len() < MOST_HEADERS && evidence.header("h499").is_none());
 }
+
+/// An engine that tries one way after another would not come to an end.
+#[test]
+fn expressions_and_patterns_take_time_linear_in_the_body() {
+    let body = "a".repeat(1024 * 1024);
+    let evidence = of_body(&body);
+    for (condition, holds) in [
+        ("[BODY] == regex((a+)+b)", false),
+        ("[BODY] != regex(^(a|aa)*$)", false),
+        ("[BODY] == regex((a*)*(a*)*$)", true),
+        ("[BODY] == pat(*a*a*a*a*a*a*a*a*a*a*b)", false),
+        ("[BODY] == contains(aaaaaaaaaaaaaaaaaaaaaaaaab)", false),
+    ] {
+        for dialect in [Dialect::Strict, Dialect::Gatus] {
+            let read = Condition::parse(condition, dialect).unwrap();
+            assert_eq!(Examiner::new(&answer(&evidence)).examine(&read).holds, holds, "{condition} {dialect:?}");
+        }
+    }
+}

@@ -15,12 +15,14 @@ pub struct Member<'a> {
     pub name: &'a str,
     pub tags: &'a [String],
     pub depends_on: &'a Selectors,
+    /// Nobody can ask it: what is known of it counts.
+    pub reports_itself: bool,
 }
 
 impl<'a> Member<'a> {
     pub fn of(id: EndpointId, endpoint: &'a Endpoint) -> Self {
-        let Endpoint { group, name, tags, depends_on, .. } = endpoint;
-        Self { id, group, name, tags, depends_on }
+        let Endpoint { group, name, tags, depends_on, check, .. } = endpoint;
+        Self { id, group, name, tags, depends_on, reports_itself: check.push().is_some() }
     }
 
     /// Each selector that means it, if anybody writes it.
@@ -66,6 +68,7 @@ pub(super) struct Node {
     pub(super) depends_on: Vec<usize>,
     /// Indices of the meanings that it is in.
     pub(super) meant_by: Vec<usize>,
+    reports_itself: bool,
     /// Which circle it is in, if it is in one.
     ring: Option<usize>,
 }
@@ -123,7 +126,8 @@ impl Graph {
                 }
             }
             if !meant_by.is_empty() || !depends_on.is_empty() {
-                let node = Node { label: member.label(), depends_on, meant_by, ring: None };
+                let reports_itself = member.reports_itself;
+                let node = Node { label: member.label(), depends_on, meant_by, reports_itself, ring: None };
                 graph.nodes.insert(member.id, node);
             }
         }
@@ -144,6 +148,11 @@ impl Graph {
     /// Whether a selector of somebody means it.
     pub fn is_parent(&self, id: EndpointId) -> bool {
         self.nodes.get(&id).is_some_and(|node| !node.meant_by.is_empty())
+    }
+
+    /// Whether it reports by itself, so that there is nobody to be asked.
+    pub fn reports_itself(&self, id: EndpointId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.reports_itself)
     }
 
     /// Every endpoint in it, parents before their children.

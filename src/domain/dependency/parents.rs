@@ -270,6 +270,11 @@ impl Parents {
             self.ask(id, now, &attempt_failed, now);
         }
         match self.children.get(&id)?.clone() {
+            // Nobody can ask it: what it said last still holds.
+            Waiting::Held { .. } if self.graph().reports_itself(id) => {
+                self.children.remove(&id);
+                None
+            }
             Waiting::Held { by } => {
                 self.rechecks.begin(id, now, now);
                 self.children.insert(id, Waiting::Rechecked { by: by.clone(), since: now });

@@ -124,13 +124,17 @@ impl Standings {
     }
 
     /// The parents that would have to be asked to know whether one is down, each once. A group is asked as a whole or
-    /// not at all: where `most` does not suffice for it, it is left out, and so are further parents.
+    /// not at all: where `most` does not suffice for it, it is left out, and so are further parents. Of those that report by
+    /// themselves nothing newer can be had than what is known.
     pub fn to_ask(&self, child: EndpointId, most: usize) -> Vec<ToAsk<'_>> {
         let mut all: Vec<ToAsk<'_>> = Vec::new();
         let mut seen = BTreeSet::new();
         for meaning in self.graph.links(child) {
             let is_meant = |id: &&EndpointId| {
-                **id != child && !self.graph.is_cut(child, **id) && self.get(**id) == Standing::NotDown
+                **id != child
+                    && !self.graph.is_cut(child, **id)
+                    && !self.graph.reports_itself(**id)
+                    && self.get(**id) == Standing::NotDown
             };
             let room = most - all.len();
             let meant: Vec<EndpointId> = meaning

@@ -10,8 +10,9 @@ use crate::domain::from_micros;
 use crate::domain::incident::EndpointState;
 use crate::domain::outcome::{Failure, FailureKind, MissedReason, Outcome, Status};
 use crate::domain::selector::Selectors;
+use crate::domain::suppression::Facts;
 
-/// `group/name tag… > selector…`
+/// `group/name tag… > selector…`; what is tagged `push` reports by itself.
 #[derive(Debug, Clone)]
 struct Written {
     group: String,
@@ -42,6 +43,7 @@ fn graph_of(all: &[Written]) -> Arc<Graph> {
         name: &written.name,
         tags: &written.tags,
         depends_on: &written.depends_on,
+        reports_itself: written.tags.iter().any(|tag| tag == "push"),
     })))
 }
 
@@ -207,6 +209,52 @@ fn who_is_to_be_asked_is_bounded_and_a_group_is_asked_as_a_whole() {
     assert_eq!(asked(&[], 7, 2), [4, 5], "the group is too large, and is left out");
     assert_eq!(asked(&[], 7, 4), [1, 2, 3, 4]);
     assert_eq!(asked(&[], 1, 50), Vec::<i64>::new());
+}
+
+#[test]
+fn nobody_waits_for_a_parent_that_reports_by_itself() {
+    let graph = graph(&["job push", "core/a", "core/b push", "web > job group:core"]);
+    let mut standings = Standings::new(graph.clone());
+    let asked = |standings: &Standings| -> Vec<i64> {
+        standings.to_ask(EndpointId(4), 50).into_iter().map(|one| one.id.0).collect()
+    };
+    assert_eq!(asked(&standings), [2], "what is known of the others counts");
+
+    let state = EndpointState::pending(from_micros(0));
+    let at = from_micros(60_000_000);
+    let refused = Outcome::Down(Failure { kind: FailureKind::ConnectRefused, message: "refused".into() });
+    let failed = |id: i64| CheckResult {
+        outcome: refused.clone(),
+        attempts: 1,
+        ..CheckResult::missed(EndpointId(id), at, 1, MissedReason::Overload)
+    };
+    let held = |parents: &Parents, id| parents.beside(Facts::default(), &failed(id), &state, at).parent_down;
+    let mut parents = Parents::default();
+    parents.follow(&self::graph(&["job push", "web > job"]), |_| Some(Standing::NotDown));
+    assert_eq!(held(&parents, 2), None, "decided at once");
+    parents.follow(&self::graph(&["job", "web > job"]), |_| Some(Standing::NotDown));
+    assert!(held(&parents, 2).is_some(), "one that can be asked is asked");
+
+    // A child that reports by itself is not checked before it is told of, once its parent is back.
+    let incident = serde_json::json!({
+        "started_at": at, "opened_at": at, "span_started_at": at, "reopened": false, "reminders": 0, "remind_at": null,
+        "cause": {"kind": "push_overdue", "message": "silence"}, "held": null, "untold": "down",
+    });
+    let open = EndpointState { incident: serde_json::from_value(incident).unwrap(), ..state.clone() };
+    let good = EndpointState { status: Status::Up, ..state.clone() };
+    let kept_back = |child: &str| {
+        let graph = self::graph(&["gate", child]);
+        let mut parents = Parents::begin(&graph, |_| Some(Standing::Down), |_| true);
+        let examined = |id: i64, state| Examined { id: EndpointId(id), is_checked: true, state, newest: None };
+        assert!(parents.hold(examined(2, &open), |_| false, at).is_some(), "its parent is down");
+        parents.note(examined(1, &good));
+        parents.hold(examined(2, &open), |_| false, at)
+    };
+    assert_eq!(kept_back("job push > gate"), None);
+    assert!(kept_back("web > gate").is_some());
+
+    standings.set(EndpointId(1), Standing::Down);
+    assert_eq!(standings.parent_down(EndpointId(4)).map(|down| down.name), Some("job"), "one that is down is a parent");
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn a_url_is_up_or_down_by_text_and_exit_code() {
     let (folder, target) = (tempfile::tempdir().unwrap(), target());
     let up = run(folder.path(), &["check", &target.url("fine")]);
     assert_eq!(up.code, Some(0), "{}", up.stderr);
-    assert!(up.stdout.contains("result      up") && up.stdout.contains("HTTP/1.1 200"), "{}", up.stdout);
+    assert!(up.stdout.starts_with("up\n") && up.stdout.contains("HTTP/1.1 200"), "{}", up.stdout);
 
     let down = run(folder.path(), &["check", "--no-retry", &target.url("broken")]);
     assert_eq!(down.code, Some(1));
@@ -56,6 +56,8 @@ fn configured_endpoints_are_checked_by_name() {
     let flaky = check("flaky");
     assert_eq!(flaky.code, Some(0), "{}", flaky.stderr);
     assert!(flaky.stdout.contains("attempts    2"), "{}", flaky.stdout);
+    let first = "  attempt 1 GET returned 500, expected 200 (http_status), after ";
+    assert!(flaky.stdout.contains(first), "{}", flaky.stdout);
     assert_eq!(check("core/fine").code, Some(0));
 
     let ambiguous = check("fine");
@@ -64,6 +66,57 @@ fn configured_endpoints_are_checked_by_name() {
     let unknown = check("core/flakey");
     assert_eq!(unknown.code, Some(2));
     assert!(unknown.stderr.contains("did you mean `core/flaky`?"), "{}", unknown.stderr);
+}
+
+/// Colours are for terminals, or where they are forced.
+#[test]
+fn colours_are_printed_where_they_are_wanted() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), target());
+    let check = |variables: &[(&str, &str)]| {
+        let url = target.url("broken");
+        let arguments = ["check", "--no-retry", &url];
+        Running::start_with(folder.path(), &arguments, variables).wait(std::time::Duration::from_secs(20)).stdout
+    };
+    assert!(!check(&[]).contains('\u{1b}'), "not into a pipe");
+    assert!(check(&[("CLICOLOR_FORCE", "1")]).starts_with("\u{1b}[31mdown\u{1b}[0m: "));
+    assert!(!check(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains('\u{1b}'));
+}
+
+#[test]
+fn conditions_of_the_command_line_are_added() {
+    let target = target();
+    let folder = configured(&format!(
+        "endpoints: [{{name: strict, url: '{}', conditions: ['[STATUS] == 503']}}]",
+        target.url("broken")
+    ));
+    let check = |arguments: &[&str]| {
+        let all: Vec<&str> =
+            ["--config", "config.yaml", "check", "--no-retry"].iter().chain(arguments).copied().collect();
+        run(folder.path(), &all)
+    };
+    let url = target.url("fine");
+    let good = check(&[&url, "--condition", "[STATUS] == any(200, 204)", "--condition", "[CONNECTED] == true"]);
+    assert_eq!(good.code, Some(0), "{}", good.stdout);
+    assert!(good.stdout.contains("condition   [STATUS] (200) == any(200, 204): holds"), "{}", good.stdout);
+    let degraded = check(&[&url, "--degraded-unless", "[RESPONSE_TIME] < 0ms"]);
+    assert_eq!(degraded.code, Some(0), "degraded is up");
+    assert!(degraded.stdout.starts_with("degraded: [RESPONSE_TIME] was "), "{}", degraded.stdout);
+    assert_eq!(check(&["strict"]).code, Some(0));
+    let both = check(&["strict", "--condition", "[BODY] == other"]);
+    assert_eq!(both.code, Some(1), "{}", both.stdout);
+    assert!(both.stdout.contains("[STATUS] (503) == 503: holds"), "{}", both.stdout);
+    let wrong = check(&[&url, "--condition", "[STATUS] = 200"]);
+    assert_eq!(wrong.code, Some(2));
+    let said = "--condition '[STATUS] = 200': column 10: `=` is no operator";
+    assert!(wrong.stderr.contains(said), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_cannot_be_examined_is_not_down() {
+    let folder = configured("endpoints: [{name: job, kind: push, interval: 1d}]");
+    let push = run(folder.path(), &["--config", "config.yaml", "check", "job"]);
+    assert_eq!(push.code, Some(2), "{}", push.stdout);
+    assert!(push.stderr.contains("`job` is of the kind push: nothing is asked of it"), "{}", push.stderr);
 }
 
 #[test]

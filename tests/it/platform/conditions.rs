@@ -74,7 +74,7 @@ async fn told(platform: &Platform) -> Vec<(String, String)> {
     let mut all: Vec<_> = list["notifications"].as_array().unwrap().clone();
     all.reverse();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    all.iter().map(|one| (text(&one["event"]), text(&one["facts"]["error"]))).collect()
+    all.iter().map(|one| (text(&one["event"]), text(&one["error_message"]))).collect()
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn mistakes_are_told_with_their_place_and_column() {
     let platform = Platform::start(&yaml(&page, ""));
     let body = json!({"name": "x", "url": page.url(), "conditions": ["[STATUS] == 200", "[BODY].a = 5"],
         "degraded_unless": ["[RESPONS_TIME] < 5"]});
-    let refused = platform.send("POST", ENDPOINTS, &body).await.expect(422).json();
+    let refused = platform.send("POST", ENDPOINTS, &body).await.expect(400).json();
     let text = refused.to_string();
     for part in
         ["/conditions/1", "column 10: `=` is no operator", "/degraded_unless/0", "did you mean [RESPONSE_TIME]?"]

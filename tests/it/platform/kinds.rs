@@ -18,8 +18,8 @@ use crate::cli::process::run;
 use crate::name_server::{NameServer, Reply, address};
 
 /// Runs `serve` for each connection, until dropped.
-struct Server {
-    address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
@@ -112,18 +112,18 @@ async fn cache(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + U
     }
 }
 
-struct World {
-    folder: tempfile::TempDir,
-    cache: Server,
-    encrypted: Server,
-    socket: Server,
-    health: Server,
+pub(super) struct World {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) cache: Server,
+    pub(super) encrypted: Server,
+    pub(super) socket: Server,
+    pub(super) health: Server,
     serving: Arc<AtomicU8>,
-    names: NameServer,
+    pub(super) names: NameServer,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let serving = Arc::new(AtomicU8::new(1));
         let (encrypted, pem) = Server::encrypted().await;
         let folder = tempfile::tempdir().unwrap();
@@ -317,12 +317,12 @@ async fn the_command_line_examines_every_kind() {
     let names = world.names.address;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, code, words) in [
-        (format!("tcp://{}", world.cache.address), 0, "result      up"),
+        (format!("tcp://{}", world.cache.address), 0, "up\n"),
         (format!("tcp://{nobody}"), 1, "(connect_refused)"),
         (format!("tls://{}", world.encrypted.address), 1, "(tls_untrusted)"),
         (format!("ws://{}", world.socket.address), 0, "request     websocket ws://"),
         (format!("grpc://{}", world.health.address), 0, "answer      SERVING"),
-        (format!("dns://{names}/shop.example"), 0, "answer      NOERROR; A 192.0.2.7 (TTL 3600 s)"),
+        (format!("dns://{names}/shop.example"), 0, "            A 192.0.2.7 (TTL 3600 s)"),
         (format!("dns://{names}/gone.example"), 1, "does not exist (NXDOMAIN)"),
         ("tcp://127.0.0.1".to_owned(), 2, "has no port"),
     ] {

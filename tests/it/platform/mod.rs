@@ -18,6 +18,7 @@ mod backups;
 mod bad_input;
 mod certificates;
 mod channels;
+mod checking;
 mod collections;
 mod conditions;
 mod connections;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Platform, until};
+use crate::database::{Database, Kind, on_both_databases};
 
 const KEYS: &str = "api: {auth: {keys: [{name: v, role: viewer, key: key-of-the-viewer-here}, \
                     {name: e, role: editor, key: key-of-the-editor-here}, \
@@ -29,9 +30,9 @@ async fn told(platform: &Platform, id: i64) -> String {
     newest(platform, id).await.2.as_str().unwrap_or_default().to_owned()
 }
 
-#[tokio::test]
-async fn whatever_is_reported_is_a_check_in_every_form() {
-    let platform = Platform::start("endpoints: []\n");
+async fn whatever_is_reported_is_a_check_in_every_form(database: Kind) {
+    let database = Database::of(database);
+    let platform = Platform::start_with("endpoints: []\n", &[("DATABASE_URL", &database.url())]);
     let (id, token) = make(&platform, json!({"name": "backup", "kind": "push", "interval": "1d"})).await;
     let up = platform.get(&format!("/api/v1/push/{token}?duration_ms=1500&whatever=1")).await.expect(200).json();
     assert_eq!((&up["result"], &up["outcome"], &up["stored"]), (&json!("recorded"), &json!("up"), &json!(true)));
@@ -73,6 +74,23 @@ async fn whatever_is_reported_is_a_check_in_every_form() {
     assert_eq!(newest(&platform, id).await.3, json!(0.0125));
     platform.get(&format!("/api/push/{token}?status=down&msg=broken&ping=")).await.expect(200);
     assert_eq!(told(&platform, id).await, "Reported as failed: broken");
+
+    // All of it is stored.
+    let history = platform.get(&format!("/api/v1/stats/history/{id}?limit=100")).await.expect(200).json();
+    let stored: Vec<(&Value, &Value)> = history["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|one| (&one["trigger"], &one["error_message"]))
+        .collect();
+    let said = ["disk full", "Ended with exit code 7", "no\u{fffd}pe", "broken"];
+    for (i, words) in said.into_iter().enumerate() {
+        let count = stored.iter().filter(|(_, said)| said.as_str().is_some_and(|said| said.contains(words))).count();
+        assert_eq!(count, 1, "{i}: {words}: {stored:?}");
+    }
+    assert!(stored.iter().all(|(trigger, _)| **trigger == json!("pushed")), "{stored:?}");
+    assert_eq!(stored.len(), 9, "a beginning and a log are no checks: {stored:?}");
 
     // What is no token, no signal, no number.
     let unknown = platform.get("/api/v1/push/00000000-0000-8000-8000-000000000000").await.expect(404);
@@ -167,10 +185,17 @@ async fn a_token_is_shown_to_editors_and_stands_nowhere_else() {
     assert!(!ended.stderr.contains(&made) && !ended.stdout.contains(&made), "in the log");
 }
 
-#[tokio::test]
-async fn after_a_restart_the_token_is_the_same_and_nothing_is_overdue() {
+on_both_databases!(
+    whatever_is_reported_is_a_check_in_every_form,
+    after_a_restart_the_token_is_the_same_and_nothing_is_overdue
+);
+
+async fn after_a_restart_the_token_is_the_same_and_nothing_is_overdue(database: Kind) {
+    let database = Database::of(database);
+    let url = database.url();
+    let variables = [("DATABASE_URL", url.as_str())];
     let config = "endpoints: [{name: job, kind: push, interval: 10s}]\n";
-    let platform = Platform::start(config);
+    let platform = Platform::start_with(config, &variables);
     let shown = platform.get("/api/v1/endpoints/1").await.expect(200).json();
     let token = shown["push"]["token"].as_str().unwrap().to_owned();
     platform.get(&format!("/api/v1/push/{token}")).await.expect(200);
@@ -180,7 +205,7 @@ async fn after_a_restart_the_token_is_the_same_and_nothing_is_overdue() {
     // Longer than a heartbeat is waited for.
     tokio::time::sleep(std::time::Duration::from_secs(11)).await;
 
-    let platform = Platform::start_in(folder, &[]);
+    let platform = Platform::start_in(folder, &variables);
     let answer = platform.get(&format!("/api/v1/push/{token}")).await.expect(200).json();
     assert_eq!(answer["outcome"], "up");
     let history = platform.get("/api/v1/stats/history/1").await.expect(200).json().to_string();

@@ -99,6 +99,37 @@ async fn each_way_to_fail_is_told_from_the_others() {
     }
 }
 
+#[tokio::test]
+async fn what_conditions_look_at_is_read_until_the_other_side_is_quiet() {
+    let banner = saying(b"220 mail.example\r\n", b"250 fine\r\n").await;
+    let (url, dash) = (format!("tcp://{}", banner.address), "220 mail.example\r\n250 fine\r\n");
+    let (seen, outcome) =
+        examine(json!({"url": url, "send": "EHLO", "timeout": "60s", "conditions": ["[BODY] == pat(220 *fine*)"]}))
+            .await;
+    assert_eq!((outcome, seen.answer.unwrap().text().as_str()), (Outcome::Up, dash));
+    let silence = u32::try_from(crate::checks::exchange::QUIET.as_micros()).unwrap();
+    let phases = seen.timings;
+    assert!(phases.first_byte_us.is_some() && phases.transfer_us.is_some(), "{phases:?}");
+    let sum = [phases.connect_us, phases.first_byte_us, phases.transfer_us].into_iter().flatten().sum::<u32>();
+    assert!(phases.total_us.abs_diff(sum) < silence, "the silence at the end is no part of it: {phases:?}");
+    let (_, outcome) = examine(json!({"url": url, "conditions": ["[BODY_SIZE] == 18"]})).await;
+    assert_eq!(outcome, Outcome::Up);
+    let (kind, message) = failure(json!({"url": url, "conditions": ["[BODY] == contains(IMAP)"]})).await;
+    assert_eq!(kind, "condition_failed");
+    assert!(message.contains("220 mail.example"), "{message}");
+
+    // Nothing is a body too: it says nothing until its time is over, or goes at once.
+    let silent = saying(b"", b"").await;
+    let closing = Server::start(|stream, _| async move { drop(stream) }).await;
+    for server in [&silent, &closing] {
+        let url = format!("tcp://{}", server.address);
+        let (seen, outcome) = examine(soon(json!({"url": url, "conditions": ["len([BODY]) == 0"]}))).await;
+        assert_eq!(outcome, Outcome::Up, "{seen:?}");
+        let degraded = soon(json!({"url": url, "degraded_unless": ["[BODY] == contains(220)"]}));
+        assert_eq!(examine(degraded).await.1, Outcome::Degraded, "it can be connected to");
+    }
+}
+
 /// Whatever comes, a bounded part of it is read.
 #[tokio::test]
 async fn endless_answers_are_cut() {

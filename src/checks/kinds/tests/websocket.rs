@@ -51,6 +51,21 @@ async fn what_is_sent_is_answered_in_messages() {
 }
 
 #[tokio::test]
+async fn what_conditions_look_at_are_the_messages_until_it_is_quiet() {
+    let greeting = serving(|mut socket| async move {
+        socket.send(Message::text(r#"{"status": "ok"}"#)).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    let settings = json!({"url": url(&greeting), "timeout": "60s", "conditions": ["[BODY].status == ok"]});
+    let (seen, outcome) = examine(settings).await;
+    assert_eq!(outcome, Outcome::Up, "{seen:?}");
+    let silent = serving(|mut socket| async move { while let Some(Ok(_)) = socket.next().await {} }).await;
+    let settings = soon(json!({"url": url(&silent), "conditions": ["[BODY].status == ok"]}));
+    assert_eq!(failure(settings).await.0, "condition_failed");
+}
+
+#[tokio::test]
 async fn the_upgrade_is_asked_for_with_the_headers_of_the_endpoint() {
     let server = Server::start(|mut stream, requests| async move {
         let request = read_request(&mut stream).await;
