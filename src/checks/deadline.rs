@@ -96,6 +96,7 @@ pub(super) fn is_ours(seen: &Observation, has_ended: bool, stood_still: Duration
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Notify;
     use tokio::time::{advance, sleep};
 
     use super::*;
@@ -108,13 +109,18 @@ mod tests {
     async fn worked(length: Duration, stop: Duration) -> (Option<()>, Duration, Duration) {
         let trace = Trace::start();
         let began = Instant::now();
+        let goes_on = Notify::new();
         let work = async {
+            goes_on.notified().await;
+            sleep(length.saturating_sub(Duration::from_secs(1))).await;
+        };
+        let stopping = async {
             sleep(Duration::from_secs(1)).await;
             // Nobody is woken while the clock goes on.
             advance(stop).await;
-            sleep(length.saturating_sub(Duration::from_secs(1))).await;
+            goes_on.notify_one();
         };
-        let ended = within(&trace, began + TIMEOUT, work).await;
+        let (ended, ()) = tokio::join!(within(&trace, began + TIMEOUT, work), stopping);
         (ended, began.elapsed(), trace.stood_still())
     }
 

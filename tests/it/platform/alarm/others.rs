@@ -1,11 +1,14 @@
 //! Healthy servers of all kinds but HTTP, and names that lead to addresses of either family.
 
+use std::any::Any;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -142,8 +145,22 @@ impl Healthy {
 
     /// On the one port there is a server at `::1`, on the other at `127.0.0.1`.
     async fn families(&mut self) {
-        let new = Server::answering_at("[::1]:0", OK, Then::Close).await;
-        let old = Server::answering(OK, Then::Close).await;
+        // Whoever has a port and does not listen refuses; nobody else gets it meanwhile.
+        let (new, no_old) = loop {
+            let new = Server::answering_at("[::1]:0", OK, Then::Close).await;
+            let none = TcpSocket::new_v4().unwrap();
+            if none.bind((Ipv4Addr::LOCALHOST, new.port()).into()).is_ok() {
+                break (new, none);
+            }
+        };
+        let (old, no_new) = loop {
+            let old = Server::answering(OK, Then::Close).await;
+            let none = TcpSocket::new_v6().unwrap();
+            if none.bind((Ipv6Addr::LOCALHOST, old.port()).into()).is_ok() {
+                break (old, none);
+            }
+        };
+        self.servers.extend([no_old, no_new].map(|socket| Box::new(socket) as Box<dyn Any + Send>));
         let (six, four) = (new.port(), old.port());
         self.add("IPv6 only", &format!("http://[::1]:{six}/"), json!({}));
         self.add("IPv6 chosen", &format!("http://both.example:{six}/"), json!({"ip_family": "v6"}));
