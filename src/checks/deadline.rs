@@ -50,10 +50,17 @@ pub(super) async fn within<F: Future>(trace: &Trace, deadline: Instant, work: F)
             trace.stand_still(late);
         }
         // What has come in the meantime counts.
-        if let Poll::Ready(output) = work.as_mut().poll(cx) {
+        let worked = work.as_mut().poll(cx);
+        left = Instant::now();
+        // It takes milliseconds: what is longer was no work.
+        let took = left.saturating_duration_since(now);
+        if took > LEAST {
+            stood_still += took;
+            trace.stand_still(took);
+        }
+        if let Poll::Ready(output) = worked {
             return Poll::Ready(Some(output));
         }
-        left = Instant::now();
         // By the clock, not by the timer, which says nothing when the work has used up the turn of this task.
         let end = deadline + given_back(stood_still, whole);
         if now >= end {
@@ -142,6 +149,23 @@ mod tests {
         assert!(ended.is_none() && is_about(took, 13), "no more than was lost: {took:?}");
         let (ended, took, _) = worked(seconds(9), seconds(60)).await;
         assert!(ended.is_none() && is_about(took, 61), "not more than its own length: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn standing_still_amid_the_work_is_noticed() {
+        let seconds = Duration::from_secs;
+        for (stop, noticed) in [(Duration::from_millis(400), Duration::ZERO), (seconds(6), seconds(6))] {
+            let trace = Trace::start();
+            let work = async {
+                sleep(seconds(1)).await;
+                // Before it gives its turn back.
+                advance(stop).await;
+                std::future::pending::<()>().await;
+            };
+            let deadline = Instant::now() + TIMEOUT;
+            assert_eq!(within(&trace, deadline, work).await, None);
+            assert_eq!((trace.stood_still(), deadline.elapsed()), (noticed, noticed), "{stop:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -193,7 +193,7 @@ fn every_requirement_of_the_further_documents_has_a_route_and_a_test_of_the_runn
         let named = code(named);
         assert!(!named.is_empty(), "{row}");
         for name in named {
-            assert!(tests.contains(&format!("fn {name}()")), "{name} is no test of tests/it/platform");
+            assert!(tests.contains(&format!("fn {name}(")), "{name} is no test of tests/it/platform");
         }
     }
 }
