@@ -63,6 +63,9 @@ async fn a_monitor_that_stood_still_blames_nobody() {
     until("all have been examined", async || good().await.iter().all(|n| *n > 0)).await;
     for _ in 0..3 {
         platform.process.signal("STOP");
+        // Only then nothing of it runs any more.
+        let state = format!("/proc/{}/stat", platform.process.id());
+        until("it is stopped", async || std::fs::read_to_string(&state).unwrap().contains(") T ")).await;
         leaves.send_replace(());
         sleep(Duration::from_secs(6)).await;
         platform.process.signal("CONT");
