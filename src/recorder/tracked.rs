@@ -163,6 +163,10 @@ impl Tracked {
         }
         // A connection that is used again shows none.
         let Some(served) = seen.certificate else { return };
+        // Of a check that was begun before an edit it is perhaps another's.
+        if self.known.as_ref().is_some_and(|known| result.started_at < known.updated_at) {
+            return;
+        }
         // The one that is known stays, so that whoever looks sees at once that nothing has changed.
         if self.certificate.as_ref().is_none_or(|before| before.leaf.fingerprint != served.leaf.fingerprint) {
             self.certificate = Some(served);

@@ -100,6 +100,12 @@ fn what_is_counted_since_the_start_is_told_once_and_a_certificate_stays() {
     let renewed = seen("two");
     tracked.note(&good(at(10, 7)), renewed.clone());
     assert_eq!(tracked.certificate, renewed.certificate);
+
+    // A check that was under way when the endpoint was edited says nothing of what it is now.
+    let edited = Arc::new(KnownEndpoint { updated_at: at(11, 0), ..known() });
+    tracked.take(&good(at(10, 59)), &edited, &Facts::default(), at(11, 1));
+    tracked.note(&good(at(10, 59)), Seen { certificate: Some(Arc::new(served("late", at(99, 0)))), ..shown });
+    assert_eq!(tracked.certificate, renewed.certificate);
 }
 
 #[test]
