@@ -2,7 +2,7 @@
 //! and the whole body of the last answer.
 //!
 //! Owns the order of an attempt and its bounds. What is sent is [`request`](super::request)'s, how a
-//! connection is made [`dial`](super::dial)'s, how HTTP is spoken on it [`exchange`]'s, what an error means [`failure`]'s.
+//! connection is made [`dial`]'s, how HTTP is spoken on it [`exchange`]'s, what an error means [`failure`]'s.
 
 mod auth;
 mod body;

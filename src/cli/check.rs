@@ -27,8 +27,12 @@ use crate::outbound::Outbound;
 pub(super) struct Examination {
     /// A URL, or the name (`name` or `group/name`) of a configured endpoint
     target: String,
-    /// What must hold, beside what is configured: '[STATUS] == 200'; may be given again
-    #[arg(long = "condition", value_name = "CONDITION")]
+    // No doc comment: it would be read as a link.
+    #[arg(
+        long = "condition",
+        value_name = "CONDITION",
+        help = "What must hold, beside what is configured: '[STATUS] == 200'; may be given again"
+    )]
     conditions: Vec<String>,
     /// What must hold for it not to be degraded; may be given again
     #[arg(long, value_name = "CONDITION")]
