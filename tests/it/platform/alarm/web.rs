@@ -251,7 +251,8 @@ impl Healthy {
             }
         })
         .await;
-        let retry = json!({"retry": {"enabled": true, "base_delay": "100ms"}});
+        // There must be time for it before the next slot.
+        let retry = json!({"retry": {"enabled": true, "base_delay": "100ms"}, "timeout": "3s"});
         self.add("a blip", &format!("http://{}/", server.address), retry);
         self.hold(server);
     }
